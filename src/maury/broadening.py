@@ -1,0 +1,138 @@
+"""Rotation, macroturbulence, instrument profile and Doppler shift as transfer functions in Fourier space.
+
+On a grid uniform in ln(wavelength) each of them multiplies the spectrum's Fourier transform. All functions are batched,
+differentiable torch; frequencies are in cycles per km/s, velocities in km/s. Shapes: the last axis is frequency, the
+axes before it broadcast.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from maury.errors import DomainError
+from maury.wavelengths import C_KMS
+
+FWHM_PER_SIGMA = 2 * math.sqrt(2 * math.log(2))
+
+
+def instrument_sigma(resolution: Tensor | float) -> Tensor:
+    """Standard deviation (km/s) of a Gaussian profile of R = lambda / FWHM."""
+    return C_KMS / (torch.as_tensor(resolution) * FWHM_PER_SIGMA)
+
+
+def gaussian(frequency: Tensor, sigma_kms: Tensor) -> Tensor:
+    """Transfer function of a Gaussian, exp(-2 pi^2 sigma^2 f^2); ``sigma_kms`` broadcasts against the batch axes."""
+    return torch.exp(-2 * (math.pi * sigma_kms[..., None] * frequency) ** 2)
+
+
+def instrument(frequency: Tensor, resolution: Tensor) -> Tensor:
+    """Transfer function of a Gaussian instrument profile of constant R = lambda / FWHM.
+
+    Raises:
+        DomainError: a resolution is not positive and finite.
+    """
+    if not bool(((resolution > 0) & torch.isfinite(resolution)).all()):
+        raise DomainError(f"resolution must be a positive number, got {resolution.min().item():g}")
+    return gaussian(frequency, instrument_sigma(resolution))
+
+
+def rotation(frequency: Tensor, vsini_kms: Tensor, limb_darkening: float = 0.6) -> Tensor:
+    """Transfer function of rigid rotation with linear limb darkening (Gray 2005, eq. 18.14, transformed).
+
+    With z = 2 pi f v sin i:
+    [2 (1 - e) J1(z) / z + 2 e (sin z - z cos z) / z^3] / (1 - e / 3); it is 1 at z = 0.
+
+    Args:
+        frequency: cycles per km/s (m,).
+        vsini_kms: projected rotational velocity, not negative (...).
+        limb_darkening: linear coefficient e between 0 and 1.
+
+    Raises:
+        DomainError: a negative or non-finite velocity, or a coefficient outside 0..1.
+    """
+    if not 0 <= limb_darkening <= 1:
+        raise DomainError(f"limb_darkening must be within 0 to 1, got {limb_darkening:g}")
+    if not bool(((vsini_kms >= 0) & torch.isfinite(vsini_kms)).all()):
+        raise DomainError(f"vsini must not be negative, got {vsini_kms.min().item():g} km/s")
+    z = 2 * math.pi * vsini_kms[..., None] * frequency
+    edge, disc = _edge_term(z), _disc_term(z)
+    return ((1 - limb_darkening) * edge + limb_darkening * disc) / (1 - limb_darkening / 3)
+
+
+def macroturbulence(frequency: Tensor, zeta_kms: Tensor) -> Tensor:
+    """Transfer function of isotropic radial-tangential macroturbulence (Gray 2005, sect. 17).
+
+    Radial and tangential flows of equal area and equal dispersion ``zeta``, integrated over a disc without limb
+    darkening: (1 - exp(-a)) / a with a = (pi f zeta)^2.
+    """
+    a = (math.pi * zeta_kms[..., None] * frequency) ** 2
+    small = a < 1e-3
+    safe = torch.where(small, torch.ones_like(a), a)
+    return torch.where(small, 1 - a / 2 + a**2 / 6, -torch.expm1(-safe) / safe)
+
+
+def shift(frequency: Tensor, velocity_kms: Tensor) -> Tensor:
+    """Transfer function (complex) of a Doppler shift; positive velocities move lines to the red.
+
+    The shift in c ln(wavelength) is c ln(1 + v/c), which is exact.
+    """
+    phase = -2 * math.pi * (C_KMS * torch.log1p(velocity_kms / C_KMS))[..., None] * frequency
+    return torch.polar(torch.ones_like(phase), phase)
+
+
+def transfer(
+    frequency: Tensor,
+    *,
+    vsini_kms: Tensor,
+    resolution: Tensor | None = None,
+    zeta_kms: Tensor | None = None,
+    limb_darkening: float = 0.6,
+) -> Tensor:
+    """Product of rotation, macroturbulence and instrument (real), shape (..., m)."""
+    total = rotation(frequency, vsini_kms, limb_darkening)
+    if zeta_kms is not None:
+        total = total * macroturbulence(frequency, zeta_kms)
+    if resolution is not None:
+        total = total * instrument(frequency, resolution)
+    return total
+
+
+def cutoff(resolution: float, level: float = 1e-6) -> float:
+    """Frequency (cycles per km/s) above which a profile of that R passes less than ``level``."""
+    return math.sqrt(-math.log(level) / 2) / (math.pi * float(instrument_sigma(resolution)))
+
+
+class _BesselRatio(torch.autograd.Function):
+    """2 J1(z) / z with its derivative -2 J2(z) / z; torch gives no gradient for Bessel functions."""
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor) -> Tensor:
+        ctx.save_for_backward(z)
+        small = z.abs() < 1e-2
+        safe = torch.where(small, torch.ones_like(z), z)
+        return torch.where(small, 1 - z**2 / 8 + z**4 / 192, 2 * torch.special.bessel_j1(safe) / safe)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (z,) = ctx.saved_tensors
+        small = z.abs() < 1e-1
+        safe = torch.where(small, torch.ones_like(z), z)
+        j2 = 2 * torch.special.bessel_j1(safe) / safe - torch.special.bessel_j0(safe)
+        return gradients[0] * torch.where(small, -z / 4 + z**3 / 48, -2 * j2 / safe)
+
+
+def _edge_term(z: Tensor) -> Tensor:
+    """2 J1(z) / z: the disc without limb darkening."""
+    return _BesselRatio.apply(z)
+
+
+def _disc_term(z: Tensor) -> Tensor:
+    """2 (sin z - z cos z) / z^3: the fully darkened disc."""
+    small = z.abs() < 0.2
+    safe = torch.where(small, torch.ones_like(z), z)
+    series = 2 / 3 - z**2 / 15 + z**4 / 420 - z**6 / 22680
+    return torch.where(small, series, 2 * (torch.sin(safe) - safe * torch.cos(safe)) / safe**3)

@@ -1,0 +1,91 @@
+"""Models on disk: one safetensors file whose header says what it is; no pickles."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from maury.errors import FormatError, SchemaError
+from maury.files import atomic_path
+
+SCHEMA = 1
+"""Version of the layout of headers. A file of another version is refused, not guessed at."""
+
+_KEY = "maury"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Tensors and the header that says what they are.
+
+    Attributes:
+        kind: "emulator" or "network".
+        tensors: named tensors.
+        header: labels, domain, settings, hashes of the training data, figures reached; plain JSON values.
+    """
+
+    kind: str
+    tensors: dict[str, torch.Tensor]
+    header: dict[str, Any] = field(default_factory=dict)
+
+
+def save(path: str | os.PathLike[str], kind: str, tensors: Mapping[str, torch.Tensor], header: Mapping[str, Any]) -> None:
+    """Write a model through a temporary name.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    text = json.dumps({**header, "schema": SCHEMA, "kind": kind}, sort_keys=True, allow_nan=False)
+    with atomic_path(path) as temporary:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary, {_KEY: text})
+
+
+def read_header(path: str | os.PathLike[str], kind: str | None = None) -> dict[str, Any]:
+    """Read and check the header alone.
+
+    Raises:
+        FormatError: no such file, or not a safetensors file, or not one of maury's.
+        SchemaError: written with another schema, or another kind than ``kind``.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FormatError(f"{path}: no such file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise FormatError(f"{path}: not a readable safetensors file ({error})") from error
+    if _KEY not in metadata:
+        raise FormatError(f"{path}: a safetensors file, but not one of maury's (no '{_KEY}' header)")
+    try:
+        header: dict[str, Any] = json.loads(metadata[_KEY])
+    except json.JSONDecodeError as error:
+        raise FormatError(f"{path}: its header is not JSON ({error})") from error
+    if header.get("schema") != SCHEMA:
+        raise SchemaError(
+            f"{path}: checkpoint schema {header.get('schema')!r}; this version of maury reads schema {SCHEMA}"
+        )
+    if kind is not None and header.get("kind") != kind:
+        raise SchemaError(f"{path}: holds a {header.get('kind')!r}, not a {kind!r}")
+    return header
+
+
+def load(path: str | os.PathLike[str], kind: str) -> Checkpoint:
+    """Read a model of a given kind onto the CPU.
+
+    Raises:
+        FormatError: not a readable file of maury's.
+        SchemaError: another schema or kind.
+    """
+    header = read_header(path, kind)
+    with safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    return Checkpoint(kind, tensors, header)

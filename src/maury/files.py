@@ -1,0 +1,57 @@
+"""Write files so that a killed run leaves nothing half-written: a temporary name first, then a rename."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from maury.errors import OutputError
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary path beside ``path`` that is renamed to ``path`` on success and removed on failure.
+
+    Args:
+        path: the file to write; its folder is made if it does not exist.
+
+    Raises:
+        OutputError: the folder cannot be made or the file cannot be written (permissions, full disk).
+    """
+    target = Path(path)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        if target.is_dir():
+            raise OutputError(f"{target}: cannot be written: it is a directory")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch()
+        yield temporary
+        os.replace(temporary, target)
+    except OutputError:
+        raise
+    except OSError as error:
+        raise OutputError(f"{target}: cannot be written: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True) if temporary.parent.is_dir() else None
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Fail early, before a long computation, when ``path`` could not be written at its end.
+
+    Raises:
+        OutputError: the folder cannot be made or is not writable, or ``path`` is a directory.
+    """
+    with atomic_path(Path(path).with_name(f".{Path(path).name}.probe")) as probe:
+        probe.write_bytes(b"maury")
+    Path(path).with_name(f".{Path(path).name}.probe").unlink(missing_ok=True)
+    if Path(path).is_dir():
+        raise OutputError(f"{path}: cannot be written: it is a directory")
+
+
+def sha256(path: str | os.PathLike[str]) -> str:
+    """Return the SHA-256 of a file's bytes as 64 hexadecimal digits."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

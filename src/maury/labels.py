@@ -1,0 +1,162 @@
+"""The label space: names, units, ranges and normalisation of what maury infers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from maury.errors import DomainError, FormatError
+
+
+@dataclass(frozen=True)
+class Label:
+    """One stellar parameter: its short name, symbol, unit and the range of the packaged library."""
+
+    name: str
+    symbol: str
+    unit: str
+    lower: float
+    upper: float
+    description: str
+
+
+_ALL = (
+    Label("teff", r"$T_\mathrm{eff}$", "K", 3500.0, 9750.0, "effective temperature"),
+    Label("logg", r"$\log g$", "dex(cgs)", 0.0, 5.0, "surface gravity, log10 of cm s-2"),
+    Label("mh", "[M/H]", "dex", -2.5, 0.5, "metallicity, all metals scaled together (Asplund et al. 2009)"),
+    Label("vmic", r"$\xi$", "km/s", 0.5, 4.0, "microturbulence"),
+    Label("c", "[C/M]", "dex", -0.6, 0.6, "carbon relative to the metallicity"),
+    Label("mg", "[Mg/M]", "dex", -0.3, 0.7, "magnesium (O, Ne, Si, S follow) relative to the metallicity"),
+    Label("ca", "[Ca/M]", "dex", -0.3, 0.7, "calcium relative to the metallicity"),
+    Label("ti", "[Ti/M]", "dex", -0.3, 0.7, "titanium relative to the metallicity"),
+    Label("cr", "[Cr/M]", "dex", -0.3, 0.3, "chromium relative to the metallicity"),
+    Label("ni", "[Ni/M]", "dex", -0.3, 0.3, "nickel relative to the metallicity"),
+    Label("vsini", r"$v \sin i$", "km/s", 0.0, 200.0, "projected rotational velocity"),
+)
+LABELS: dict[str, Label] = {label.name: label for label in _ALL}
+"""Every label by name, in the order in which they stand in tables."""
+
+INTRINSIC: tuple[str, ...] = tuple(LABELS)[:10]
+"""Labels of a spectrum before rotation and instrument: what the library and the emulator know."""
+
+FOUNDING: tuple[str, ...] = ("teff", "logg", "mh", "vsini")
+"""The four labels of the founding network."""
+
+_LOWEST_LOGG_TEFF = (3500.0, 6000.0, 6250.0, 7500.0, 7750.0, 8250.0, 8500.0, 9000.0, 9250.0, 9750.0)
+_LOWEST_LOGG = (0.0, 0.0, 0.5, 0.5, 1.0, 1.0, 1.5, 1.5, 2.0, 2.0)
+
+
+def lowest_logg(teff: ArrayLike) -> NDArray[np.float64]:
+    """Lowest log g (dex, cgs) of the model atmospheres at ``teff`` (K): it rises with temperature."""
+    return np.interp(np.asarray(teff, float), _LOWEST_LOGG_TEFF, _LOWEST_LOGG)
+
+
+@dataclass(frozen=True)
+class LabelSpace:
+    """An ordered subset of the labels with the ranges that normalise it.
+
+    Normalised labels are ``(x - lower) / (upper - lower)``: 0 and 1 at the ends of the range, as in the founding
+    project.
+
+    Attributes:
+        names: label names in the order of the columns.
+        lower: lower ends of the ranges, one per name, in the label's unit.
+        upper: upper ends of the ranges.
+    """
+
+    names: tuple[str, ...]
+    lower: tuple[float, ...]
+    upper: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.names if name not in LABELS]
+        if unknown:
+            raise DomainError(f"unknown label {', '.join(unknown)}; allowed: {', '.join(LABELS)}")
+        if not len(self.names) == len(self.lower) == len(self.upper):
+            raise DomainError(
+                f"a label space needs one range per label, got {len(self.names)} names, "
+                f"{len(self.lower)} lower and {len(self.upper)} upper ends"
+            )
+        for name, low, high in zip(self.names, self.lower, self.upper, strict=True):
+            if not low < high:
+                raise DomainError(f"range of {name} is empty: [{low:g}, {high:g}] {LABELS[name].unit}")
+
+    @classmethod
+    def of(cls, names: Iterable[str]) -> LabelSpace:
+        """The space of ``names`` with the packaged ranges."""
+        names = tuple(names)
+        known = [LABELS.get(name) for name in names]
+        return cls(
+            names, tuple(k.lower if k else 0.0 for k in known), tuple(k.upper if k else 1.0 for k in known)
+        )
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """Unit of each label as a string that astropy reads."""
+        return tuple(LABELS[name].unit for name in self.names)
+
+    def normalise(self, values: Any) -> Any:
+        """Map labels (..., n) in their units to 0..1 over their ranges; works on arrays and tensors."""
+        lower, width = self._scale(values)
+        return (values - lower) / width
+
+    def denormalise(self, values: Any) -> Any:
+        """Inverse of `normalise`."""
+        lower, width = self._scale(values)
+        return values * width + lower
+
+    def _scale(self, like: Any) -> tuple[Any, Any]:
+        lower, width = np.array(self.lower), np.subtract(self.upper, self.lower)
+        if hasattr(like, "new_tensor"):
+            return like.new_tensor(lower), like.new_tensor(width)
+        return lower, width
+
+    def require_inside(self, values: ArrayLike, what: str = "labels") -> None:
+        """Check that all rows of ``values`` (n, len(self)) are finite and inside the ranges.
+
+        Raises:
+            DomainError: names the first offending row, label, value and the allowed range.
+        """
+        table = np.atleast_2d(np.asarray(values, float))
+        lower, upper = np.array(self.lower), np.array(self.upper)
+        tolerance = 1e-6 * (upper - lower)
+        bad = ~((table >= lower - tolerance) & (table <= upper + tolerance))
+        if bad.any():
+            row, column = (int(i) for i in np.argwhere(bad)[0])
+            raise DomainError(
+                f"{what}: row {row + 1}: {self.names[column]} = {table[row, column]:g} {self.units[column]} is outside "
+                f"the allowed range {lower[column]:g} to {upper[column]:g} ({int(bad.any(1).sum())} of {len(table)} rows "
+                "are outside)"
+            )
+
+
+def as_table(table: Mapping[str, Any] | np.ndarray, names: Iterable[str], where: str) -> NDArray[np.float64]:
+    """Stack named columns into an array (n, len(names)).
+
+    Args:
+        table: a structured array or a mapping from column names to sequences.
+        names: columns in the order wanted.
+        where: what to call the table in errors (usually the file's name).
+
+    Raises:
+        FormatError: a column is missing, or holds something that is not a number.
+    """
+    names = list(names)
+    have = list(table.dtype.names or ()) if isinstance(table, np.ndarray) else list(table)
+    missing = [name for name in names if name not in have]
+    if missing:
+        raise FormatError(f"{where}: missing column {', '.join(missing)}; columns found: {', '.join(have) or 'none'}")
+    columns = []
+    for name in names:
+        try:
+            columns.append(np.asarray(table[name], dtype=float))
+        except (TypeError, ValueError) as error:
+            raise FormatError(f"{where}: column {name} is not a number in every row ({error})") from error
+    return np.stack(columns, axis=-1)

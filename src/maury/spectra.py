@@ -1,0 +1,70 @@
+"""`Spectrum`: what every reader returns and every later step takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maury.errors import FormatError
+
+Frame = Literal["rest", "barycentric", "topocentric", "unknown"]
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """A spectrum with increasing air wavelengths.
+
+    Attributes:
+        wavelength_aa: wavelengths in Å, air, strictly increasing (n,).
+        flux: flux, in units of the continuum if ``normalised`` (n,); may hold NaN where ``mask`` is True.
+        sigma: standard deviation of the noise in the unit of ``flux`` (n,), or None when the file has none.
+        mask: True where a pixel must not be used (n,); the convention of `astropy.nddata`.
+        frame: rest frame of the wavelengths.
+        normalised: whether the continuum has been divided out.
+        resolution: R = lambda / FWHM of the instrument, or None when unknown.
+        provenance: where each number came from: file, reader, rules applied.
+    """
+
+    wavelength_aa: NDArray[np.float64]
+    flux: NDArray[np.float64]
+    sigma: NDArray[np.float64] | None = None
+    mask: NDArray[np.bool_] | None = None
+    frame: Frame = "unknown"
+    normalised: bool = False
+    resolution: float | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        where = self.provenance.get("file", "spectrum")
+        wavelength = np.asarray(self.wavelength_aa, float)
+        flux = np.asarray(self.flux, float)
+        if wavelength.ndim != 1 or wavelength.shape != flux.shape:
+            raise FormatError(
+                f"{where}: wavelength {wavelength.shape} and flux {flux.shape} must be 1-D and of one length"
+            )
+        if wavelength.size < 2:
+            raise FormatError(f"{where}: a spectrum needs at least 2 pixels, got {wavelength.size}")
+        if not np.isfinite(wavelength).all() or not (np.diff(wavelength) > 0).all():
+            raise FormatError(f"{where}: wavelengths must be finite and strictly increasing")
+        bad = ~np.isfinite(flux)
+        if self.mask is not None:
+            if np.shape(self.mask) != flux.shape:
+                raise FormatError(f"{where}: mask {np.shape(self.mask)} and flux {flux.shape} differ in shape")
+            bad |= np.asarray(self.mask, bool)
+        if bad.all():
+            raise FormatError(f"{where}: no pixel has a finite, unmasked flux")
+        if self.sigma is not None:
+            sigma = np.asarray(self.sigma, float)
+            if sigma.shape != flux.shape:
+                raise FormatError(f"{where}: sigma {sigma.shape} and flux {flux.shape} differ in shape")
+            bad |= ~(np.isfinite(sigma) & (sigma > 0))
+            object.__setattr__(self, "sigma", sigma)
+        for name, value in (("wavelength_aa", wavelength), ("flux", flux), ("mask", bad)):
+            object.__setattr__(self, name, value)
+
+    def with_(self, **changes: Any) -> Spectrum:
+        """A copy with some attributes replaced."""
+        return replace(self, **changes)

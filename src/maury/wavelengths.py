@@ -1,0 +1,125 @@
+"""Wavelengths: air and vacuum, Doppler shifts, grids uniform in ln(wavelength), band-limited resampling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+
+from maury.errors import DomainError
+
+C_KMS = 299_792.458
+"""Speed of light, km/s."""
+
+Floats = NDArray[np.float64]
+
+
+def refractive_index(vacuum_aa: ArrayLike) -> Floats:
+    """Refractive index of standard air at a vacuum wavelength in Å (Ciddor 1996, eq. 1; 15 C, 450 ppm CO2)."""
+    s2 = (1e4 / np.asarray(vacuum_aa, float)) ** 2
+    return 1 + 1e-8 * (5792105.0 / (238.0185 - s2) + 167917.0 / (57.362 - s2))
+
+
+def vacuum_to_air(vacuum_aa: ArrayLike) -> Floats:
+    """Air wavelength (Å) of a vacuum wavelength (Å); Ciddor (1996)."""
+    return np.asarray(vacuum_aa, float) / refractive_index(vacuum_aa)
+
+
+def air_to_vacuum(air_aa: ArrayLike) -> Floats:
+    """Vacuum wavelength (Å) of an air wavelength (Å): the inverse of `vacuum_to_air`, by iteration to 1e-9 Å."""
+    air = np.asarray(air_aa, float)
+    vacuum = air * refractive_index(air)
+    for _ in range(3):
+        vacuum = air * refractive_index(vacuum)
+    return vacuum
+
+
+def doppler(wavelength_aa: ArrayLike, velocity_kms: float) -> Floats:
+    """Shift rest wavelengths (Å) to those seen at ``velocity_kms`` (positive: receding), lambda (1 + v/c)."""
+    return np.asarray(wavelength_aa, float) * (1 + velocity_kms / C_KMS)
+
+
+@dataclass(frozen=True)
+class LogGrid:
+    """A periodic grid, uniform in ln(wavelength): ``wavelength[j] = start_aa * exp(j * step_kms / c)``.
+
+    Convolution with rotation, macroturbulence and an instrument profile of constant R is a product in its Fourier
+    transform. Frequencies are in cycles per km/s.
+
+    Attributes:
+        start_aa: first wavelength, Å (air).
+        step_kms: step, c times the difference of ln(wavelength), km/s.
+        size: number of pixels; the period is ``size * step_kms``.
+    """
+
+    start_aa: float
+    step_kms: float
+    size: int
+
+    @property
+    def wavelength_aa(self) -> Floats:
+        """Wavelengths (size,) in Å."""
+        return self.start_aa * np.exp(np.arange(self.size) * self.step_kms / C_KMS)
+
+    @property
+    def frequency(self) -> Floats:
+        """Frequencies of `numpy.fft.rfft` (size // 2 + 1,), cycles per km/s."""
+        return np.fft.rfftfreq(self.size, self.step_kms)
+
+    def position(self, wavelength_aa: ArrayLike) -> Floats:
+        """Fractional pixel index of wavelengths (Å)."""
+        return np.log(np.asarray(wavelength_aa, float) / self.start_aa) * C_KMS / self.step_kms
+
+    def with_size(self, size: int) -> LogGrid:
+        """The same start and period with another number of pixels (for truncated or padded Fourier transforms)."""
+        return LogGrid(self.start_aa, self.step_kms * self.size / size, size)
+
+
+def sinc_weights(position: ArrayLike, size: int, taps: int = 12, beta: float = 8.0) -> sparse.csr_array:
+    """Weights (len(position), size) that interpolate a periodic, band-limited signal at fractional pixels.
+
+    A Kaiser-windowed sinc, rows normalised to one. With ``taps`` = 12 a signal cut at 0.6 of the Nyquist frequency
+    is reproduced to about 1e-5 of its amplitude.
+
+    Args:
+        position: fractional pixel indices (n,).
+        size: number of pixels of the periodic signal.
+        taps: samples used for each point, even.
+        beta: shape of the Kaiser window.
+    """
+    x = np.asarray(position, float)
+    first = np.floor(x).astype(int) - taps // 2 + 1
+    columns = first[:, None] + np.arange(taps)
+    distance = x[:, None] - columns
+    window = np.i0(beta * np.sqrt(np.clip(1 - (2 * distance / taps) ** 2, 0, None)))
+    weights = np.sinc(distance) * window
+    weights /= weights.sum(1, keepdims=True)
+    rows = np.repeat(np.arange(len(x)), taps)
+    return sparse.csr_array((weights.ravel(), (rows, columns.ravel() % size)), shape=(len(x), size))
+
+
+def average_pixels(count: int, factor: int) -> sparse.csr_array:
+    """Weights (count // factor, count) that average ``factor`` neighbouring pixels: flux-conserving downsampling.
+
+    Raises:
+        DomainError: ``count`` is not a multiple of ``factor``.
+    """
+    if factor < 1 or count % factor:
+        raise DomainError(f"{count} pixels cannot be averaged by {factor}: not a multiple")
+    rows = np.arange(count) // factor
+    return sparse.csr_array((np.full(count, 1 / factor), (rows, np.arange(count))), shape=(count // factor, count))
+
+
+def fast_size(minimum: int) -> int:
+    """Smallest even FFT length not below ``minimum`` whose prime factors are 2, 3 and 5 only."""
+    size = minimum + minimum % 2
+    while True:
+        rest = size
+        for prime in (2, 3, 5):
+            while rest % prime == 0:
+                rest //= prime
+        if rest == 1:
+            return size
+        size += 2
