@@ -1,0 +1,63 @@
+"""From Fourier modes on the ln-wavelength grid to flux at given wavelengths."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor, nn
+
+from maury.errors import DomainError
+from maury.wavelengths import LogGrid, average_pixels, fast_size, sinc_weights
+
+
+class Sampler(nn.Module):
+    """Evaluate band-limited spectra at fixed wavelengths: one short inverse FFT and one sparse product.
+
+    The modes are cut at ``band_limit`` (where the instrument profile has killed the signal), transformed on a grid
+    that oversamples what is left, and interpolated with windowed-sinc weights. Differentiable.
+    """
+
+    weights: Tensor
+
+    def __init__(self, grid: LogGrid, wavelength_aa: ArrayLike, band_limit: float, average: int = 1) -> None:
+        """Prepare the weights.
+
+        Args:
+            grid: the grid on which the modes are the `rfft` of the flux.
+            wavelength_aa: wavelengths in Å (p * average,).
+            band_limit: frequency (cycles per km/s) above which nothing is left.
+            average: number of neighbouring wavelengths averaged into one output pixel.
+
+        Raises:
+            DomainError: a wavelength outside the grid.
+        """
+        super().__init__()
+        wavelength = np.asarray(wavelength_aa, float)
+        inside = grid.wavelength_aa[[0, -1]]
+        if wavelength.min() < inside[0] or wavelength.max() > inside[1]:
+            raise DomainError(
+                f"wavelengths {wavelength.min():.2f} to {wavelength.max():.2f} Å leave the emulator's "
+                f"{inside[0]:.2f} to {inside[1]:.2f} Å"
+            )
+        period = grid.size * grid.step_kms
+        self.modes = min(int(np.ceil(band_limit * period)) + 1, grid.size // 2 + 1)
+        self.size = fast_size(int(2 * self.modes / 0.6))
+        self.scale = self.size / grid.size
+        matrix = average_pixels(wavelength.size, average) @ sinc_weights(
+            grid.with_size(self.size).position(wavelength), self.size
+        )
+        matrix = matrix.tocsr()
+        weights = torch.sparse_csr_tensor(
+            torch.from_numpy(matrix.indptr.astype(np.int64)),
+            torch.from_numpy(matrix.indices.astype(np.int64)),
+            torch.from_numpy(matrix.data.astype(np.float32)),
+            size=matrix.shape,
+        )
+        self.register_buffer("weights", weights, persistent=False)
+
+    def forward(self, modes: Tensor) -> Tensor:
+        """Flux (..., p) of modes (..., m), m at least ``self.modes``."""
+        flux = torch.fft.irfft(modes[..., : self.modes] * self.scale, n=self.size)
+        flat = flux.reshape(-1, self.size)
+        return (self.weights @ flat.T).T.reshape(*modes.shape[:-1], -1)
