@@ -35,8 +35,9 @@ def instrument(frequency: Tensor, resolution: Tensor) -> Tensor:
     Raises:
         DomainError: a resolution is not positive and finite.
     """
-    if not bool(((resolution > 0) & torch.isfinite(resolution)).all()):
-        raise DomainError(f"resolution must be a positive number, got {resolution.min().item():g}")
+    bad = ~((resolution > 0) & torch.isfinite(resolution))
+    if bool(bad.any()):
+        raise DomainError(f"resolution must be positive and finite, got {resolution[bad][0].item():g}")
     return gaussian(frequency, instrument_sigma(resolution))
 
 
@@ -56,8 +57,9 @@ def rotation(frequency: Tensor, vsini_kms: Tensor, limb_darkening: float = 0.6) 
     """
     if not 0 <= limb_darkening <= 1:
         raise DomainError(f"limb_darkening must be within 0 to 1, got {limb_darkening:g}")
-    if not bool(((vsini_kms >= 0) & torch.isfinite(vsini_kms)).all()):
-        raise DomainError(f"vsini must not be negative, got {vsini_kms.min().item():g} km/s")
+    bad = ~((vsini_kms >= 0) & torch.isfinite(vsini_kms))
+    if bool(bad.any()):
+        raise DomainError(f"vsini must be finite and not negative, got {vsini_kms[bad][0].item():g} km/s")
     z = 2 * math.pi * vsini_kms[..., None] * frequency
     edge, disc = _edge_term(z), _disc_term(z)
     return ((1 - limb_darkening) * edge + limb_darkening * disc) / (1 - limb_darkening / 3)

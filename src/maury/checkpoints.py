@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from maury.errors import FormatError, SchemaError
+from maury.errors import FormatError, OutputError, SchemaError
 from maury.files import atomic_path
 
 SCHEMA = 1
@@ -37,15 +37,21 @@ class Checkpoint:
     header: dict[str, Any] = field(default_factory=dict)
 
 
-def save(path: str | os.PathLike[str], kind: str, tensors: Mapping[str, torch.Tensor], header: Mapping[str, Any]) -> None:
+def save(
+    path: str | os.PathLike[str], kind: str, tensors: Mapping[str, torch.Tensor], header: Mapping[str, Any]
+) -> None:
     """Write a model through a temporary name.
 
     Raises:
         OutputError: the file cannot be written.
     """
     text = json.dumps({**header, "schema": SCHEMA, "kind": kind}, sort_keys=True, allow_nan=False)
+    arrays = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic_path(path) as temporary:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary, {_KEY: text})
+        try:
+            save_file(arrays, temporary, {_KEY: text})
+        except SafetensorError as error:
+            raise OutputError(f"{path}: cannot be written: {error}") from error
 
 
 def read_header(path: str | os.PathLike[str], kind: str | None = None) -> dict[str, Any]:
@@ -57,7 +63,7 @@ def read_header(path: str | os.PathLike[str], kind: str | None = None) -> dict[s
     """
     path = Path(path)
     if not path.is_file():
-        raise FormatError(f"{path}: no such file")
+        raise FormatError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -66,9 +72,11 @@ def read_header(path: str | os.PathLike[str], kind: str | None = None) -> dict[s
     if _KEY not in metadata:
         raise FormatError(f"{path}: a safetensors file, but not one of maury's (no '{_KEY}' header)")
     try:
-        header: dict[str, Any] = json.loads(metadata[_KEY])
+        header = json.loads(metadata[_KEY])
     except json.JSONDecodeError as error:
         raise FormatError(f"{path}: its header is not JSON ({error})") from error
+    if not isinstance(header, dict):
+        raise FormatError(f"{path}: its header is not a JSON object but {type(header).__name__}")
     if header.get("schema") != SCHEMA:
         raise SchemaError(
             f"{path}: checkpoint schema {header.get('schema')!r}; this version of maury reads schema {SCHEMA}"

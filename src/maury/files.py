@@ -12,6 +12,27 @@ from maury.errors import OutputError
 
 
 @contextlib.contextmanager
+def _temporary(target: Path) -> Iterator[Path]:
+    """Yield an empty temporary file beside ``target``; it is gone afterwards, and errors name ``target``."""
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        if target.is_dir():
+            raise OutputError(f"{target}: cannot be written: it is a directory")
+        if target.exists() and not target.is_file():
+            raise OutputError(f"{target}: cannot be written: it is not a regular file")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch()
+        yield temporary
+    except OutputError:
+        raise
+    except OSError as error:
+        raise OutputError(f"{target}: cannot be written: {error.strerror or error}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+@contextlib.contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside ``path`` that is renamed to ``path`` on success and removed on failure.
 
@@ -19,36 +40,23 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         path: the file to write; its folder is made if it does not exist.
 
     Raises:
-        OutputError: the folder cannot be made or the file cannot be written (permissions, full disk).
+        OutputError: the folder cannot be made, the file cannot be written (permissions, full disk), or ``path`` is
+            something else than a file, such as a directory or a device.
     """
     target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        if target.is_dir():
-            raise OutputError(f"{target}: cannot be written: it is a directory")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary.touch()
+    with _temporary(target) as temporary:
         yield temporary
         os.replace(temporary, target)
-    except OutputError:
-        raise
-    except OSError as error:
-        raise OutputError(f"{target}: cannot be written: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True) if temporary.parent.is_dir() else None
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
     """Fail early, before a long computation, when ``path`` could not be written at its end.
 
     Raises:
-        OutputError: the folder cannot be made or is not writable, or ``path`` is a directory.
+        OutputError: the folder cannot be made or is not writable, or ``path`` is something else than a file.
     """
-    with atomic_path(Path(path).with_name(f".{Path(path).name}.probe")) as probe:
+    with _temporary(Path(path)) as probe:
         probe.write_bytes(b"maury")
-    Path(path).with_name(f".{Path(path).name}.probe").unlink(missing_ok=True)
-    if Path(path).is_dir():
-        raise OutputError(f"{path}: cannot be written: it is a directory")
 
 
 def sha256(path: str | os.PathLike[str]) -> str:

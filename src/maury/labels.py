@@ -35,7 +35,7 @@ _ALL = (
     Label("ti", "[Ti/M]", "dex", -0.3, 0.7, "titanium relative to the metallicity"),
     Label("cr", "[Cr/M]", "dex", -0.3, 0.3, "chromium relative to the metallicity"),
     Label("ni", "[Ni/M]", "dex", -0.3, 0.3, "nickel relative to the metallicity"),
-    Label("vsini", r"$v \sin i$", "km/s", 0.0, 200.0, "projected rotational velocity"),
+    Label("vsini", r"$v\,\sin i$", "km/s", 0.0, 200.0, "projected rotational velocity"),
 )
 LABELS: dict[str, Label] = {label.name: label for label in _ALL}
 """Every label by name, in the order in which they stand in tables."""
@@ -125,6 +125,10 @@ class LabelSpace:
             DomainError: names the first offending row, label, value and the allowed range.
         """
         table = np.atleast_2d(np.asarray(values, float))
+        if table.shape[-1] != len(self):
+            raise DomainError(
+                f"{what}: {table.shape[-1]} columns, but the labels are {', '.join(self.names)}"
+            )
         lower, upper = np.array(self.lower), np.array(self.upper)
         tolerance = 1e-6 * (upper - lower)
         bad = ~((table >= lower - tolerance) & (table <= upper + tolerance))
@@ -146,17 +150,26 @@ def as_table(table: Mapping[str, Any] | np.ndarray, names: Iterable[str], where:
         where: what to call the table in errors (usually the file's name).
 
     Raises:
-        FormatError: a column is missing, or holds something that is not a number.
+        FormatError: a column is missing, holds an empty cell or something that is not a number, or has another length.
     """
     names = list(names)
     have = list(table.dtype.names or ()) if isinstance(table, np.ndarray) else list(table)
     missing = [name for name in names if name not in have]
     if missing:
-        raise FormatError(f"{where}: missing column {', '.join(missing)}; columns found: {', '.join(have) or 'none'}")
+        raise FormatError(
+            f"{where}: missing column {', '.join(missing)}; columns found: {', '.join(have) or 'none'}"
+        )
     columns = []
     for name in names:
+        empty = np.flatnonzero(np.ma.getmaskarray(table[name]))
+        if empty.size:
+            raise FormatError(f"{where}: column {name} is empty in row {empty[0] + 1}")
         try:
             columns.append(np.asarray(table[name], dtype=float))
         except (TypeError, ValueError) as error:
             raise FormatError(f"{where}: column {name} is not a number in every row ({error})") from error
+        if columns[-1].shape != columns[0].shape:
+            raise FormatError(
+                f"{where}: column {name} {columns[-1].shape} and {names[0]} {columns[0].shape} differ in shape"
+            )
     return np.stack(columns, axis=-1)

@@ -109,7 +109,9 @@ def average_pixels(count: int, factor: int) -> sparse.csr_array:
     if factor < 1 or count % factor:
         raise DomainError(f"{count} pixels cannot be averaged by {factor}: not a multiple")
     rows = np.arange(count) // factor
-    return sparse.csr_array((np.full(count, 1 / factor), (rows, np.arange(count))), shape=(count // factor, count))
+    return sparse.csr_array(
+        (np.full(count, 1 / factor), (rows, np.arange(count))), shape=(count // factor, count)
+    )
 
 
 def fast_size(minimum: int) -> int:
@@ -123,3 +125,26 @@ def fast_size(minimum: int) -> int:
         if rest == 1:
             return size
         size += 2
+
+
+FOUNDING_START_AA, FOUNDING_END_AA, FOUNDING_PIXELS = 5050.0, 5350.0, 29_788
+"""The founding project's window: 29,788 linear pixels of 300/29787 Å, also used as 7,447 means of four."""
+
+
+def founding_wavelengths(pixels: int = FOUNDING_PIXELS) -> tuple[Floats, Floats, int]:
+    """Wavelengths of the founding window at full or reduced sampling.
+
+    Args:
+        pixels: 29,788 or a divisor of it (7,447, 14,894 ...).
+
+    Returns:
+        Wavelengths (pixels,) in Å air, the 29,788 wavelengths they are averaged from, and how many into one.
+
+    Raises:
+        DomainError: 29,788 is not a multiple of ``pixels``.
+    """
+    fine = np.linspace(FOUNDING_START_AA, FOUNDING_END_AA, FOUNDING_PIXELS)
+    if pixels < 1 or FOUNDING_PIXELS % pixels:
+        raise DomainError(f"pixels must divide {FOUNDING_PIXELS} (29788, 14894, 7447), got {pixels}")
+    average = FOUNDING_PIXELS // pixels
+    return fine.reshape(pixels, average).mean(1), fine, average

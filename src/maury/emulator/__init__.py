@@ -1,5 +1,22 @@
 """The emulator: labels -> intrinsic spectrum, differentiable, with its own error per pixel."""
 
+from maury.emulator.accuracy import measure_errors, rms_per_star
+from maury.emulator.errormap import ErrorMap
+from maury.emulator.model import MAX_RESOLUTION, PACKAGED, Emulator, LabelNetworks, features, load
 from maury.emulator.sampling import Sampler
+from maury.emulator.spectra import grid_for, to_modes
 
-__all__ = ["Sampler"]
+__all__ = [
+    "MAX_RESOLUTION",
+    "PACKAGED",
+    "Emulator",
+    "ErrorMap",
+    "LabelNetworks",
+    "Sampler",
+    "features",
+    "grid_for",
+    "load",
+    "measure_errors",
+    "rms_per_star",
+    "to_modes",
+]

@@ -35,13 +35,14 @@ class Sampler(nn.Module):
         super().__init__()
         wavelength = np.asarray(wavelength_aa, float)
         inside = grid.wavelength_aa[[0, -1]]
-        if wavelength.min() < inside[0] or wavelength.max() > inside[1]:
+        if not (wavelength.min() >= inside[0] and wavelength.max() <= inside[1]):
             raise DomainError(
                 f"wavelengths {wavelength.min():.2f} to {wavelength.max():.2f} Å leave the emulator's "
                 f"{inside[0]:.2f} to {inside[1]:.2f} Å"
             )
         period = grid.size * grid.step_kms
-        self.modes = min(int(np.ceil(band_limit * period)) + 1, grid.size // 2 + 1)
+        below_nyquist = (grid.size + 1) // 2
+        self.modes = min(int(np.ceil(band_limit * period)) + 1, below_nyquist)
         self.size = fast_size(int(2 * self.modes / 0.6))
         self.scale = self.size / grid.size
         matrix = average_pixels(wavelength.size, average) @ sinc_weights(

@@ -1,0 +1,197 @@
+"""`maury emulator`: fit it to libraries, test it, choose what to synthesise next, make spectra with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="The emulator: labels -> spectrum, in milliseconds.", no_args_is_help=True)
+
+EmulatorFile = Annotated[str, typer.Option("--emulator", help='An emulator file, or "packaged".')]
+Libraries = Annotated[list[str], typer.Argument(help="Library files (HDF5) or quoted glob patterns.")]
+
+
+@app.command()
+def fit(
+    config: Annotated[
+        Path, typer.Argument(help="Settings (TOML); see presets/emulator.toml in the package.")
+    ],
+    output: Annotated[Path, typer.Option("--out", "-o", help="The emulator to write (.safetensors).")],
+    library: Annotated[
+        list[str] | None,
+        typer.Option("--library", help="Library file or pattern; may be repeated; replaces the config's."),
+    ] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="Folder for checkpoints and logs [default: OUT.run].")
+    ] = None,
+) -> None:
+    """Fit an emulator to libraries of intrinsic spectra. A killed fit goes on where it was when run again.
+
+    Stars are split by a hash of their labels: the test part is never touched in fitting, also when the library grows.
+
+    Example: `maury emulator fit emulator.toml --library spc_library.h5 --library 'extension/*.h5' --out e.safetensors`
+    """
+    from maury.cli.console import out, progress
+    from maury.config import EmulatorConfig, load_config
+    from maury.errors import ConfigError
+    from maury.files import check_writable
+    from maury.library import expand, read_libraries
+    from maury.training.emulator import fit_and_measure
+
+    settings = load_config(config, EmulatorConfig)
+    sources = library or settings.libraries
+    if not sources:
+        raise ConfigError(f"{config}: libraries is empty; name files there or with --library")
+    check_writable(output)
+    with progress() as bar:
+        paths = expand(sources)
+        task = bar.add_task("reading", total=len(paths))
+        spectra = read_libraries(paths, lambda n: bar.advance(task, n))
+        emulator = fit_and_measure(spectra, settings, run or output.with_suffix(".run"), bar)
+    emulator.save(output)
+    figures = emulator.header["figures"]
+    out.print(
+        f"{output}: {output.stat().st_size / 1e6:.1f} MB, fitted to {emulator.header['training']['stars']} spectra"
+    )
+    for name, value in figures.items():
+        out.print(f"  validation, R = 42,000, {name}: {value:.4f}")
+
+
+@app.command()
+def info(emulator: EmulatorFile = "packaged") -> None:
+    """Say what an emulator is: labels and ranges, basis, training data, figures, size of its errors by region."""
+    import numpy as np
+    from rich.table import Table
+
+    from maury.cli.console import out
+    from maury.emulator import load
+    from maury.emulator.accuracy import window
+    from maury.emulator.errormap import MH_EDGES, TEFF_EDGES
+
+    model = load(emulator)
+    members, components = len(model.networks.biases[0]), len(model.basis)
+    wave = model.grid.wavelength_aa[[0, -1]]
+    out.print(
+        f"{components} components, ensemble of {members}, {wave[0]:.2f} to {wave[1]:.2f} Å (air), R up to 115,000"
+    )
+    for part in ("training", "figures"):
+        for name, value in model.header.get(part, {}).items():
+            out.print(f"{part}: {name} = {value}")
+    labels = Table("label", "unit", "lowest", "highest", title="Domain")
+    for row in zip(model.space.names, model.space.units, model.space.lower, model.space.upper, strict=True):
+        labels.add_row(row[0], row[1], f"{row[2]:g}", f"{row[3]:g}")
+    out.print(labels)
+    if model.errors is not None:
+        table = Table(
+            "Teff (K)", *[f"[M/H] {a:g} to {b:g}" for a, b in zip(MH_EDGES, MH_EDGES[1:], strict=False)]
+        )
+        table.title = (
+            f"Rms error of flux on validation stars (number of stars), R = {model.errors.resolution:,.0f}"
+        )
+        rms = model.errors.rms[..., window(model.errors.grid)].square().mean(-1).sqrt().numpy()
+        for i, (low, high) in enumerate(zip(TEFF_EDGES, TEFF_EDGES[1:], strict=False)):
+            cells = [
+                f"{value:.4f} ({int(n)})"
+                for value, n in zip(np.atleast_1d(rms[i]), model.errors.stars[i], strict=True)
+            ]
+            table.add_row(f"{low:g} to {high:g}", *cells)
+        out.print(table)
+
+
+@app.command()
+def test(
+    libraries: Libraries,
+    emulator: EmulatorFile = "packaged",
+    output: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for emulator.json and figures.")
+    ] = None,
+    resolution: Annotated[
+        float, typer.Option(help="R = lambda / FWHM at which spectra are compared.")
+    ] = 42_000.0,
+    recover: Annotated[
+        bool, typer.Option(help="Also fit the test spectra with the emulator and compare labels.")
+    ] = True,
+) -> None:
+    """Compare an emulator with the library stars that its fit never touched.
+
+    Prints the rms error of the flux by Teff and, with --recover, the labels that come back from noise-free fits of the
+    test spectra with all ten labels and the continuum free.
+    """
+    from maury.cli.console import out, progress
+    from maury.emulator import load
+    from maury.evaluation.emulator import report_tables, test_emulator
+    from maury.library import expand, read_libraries
+
+    model = load(emulator)
+    with progress() as bar:
+        paths = expand(libraries)
+        task = bar.add_task("reading", total=len(paths))
+        library = read_libraries(paths, lambda n: bar.advance(task, n))
+        result = test_emulator(model, library, resolution, recover, bar)
+    for table in report_tables(result):
+        out.print(table)
+    if output is not None:
+        from maury.evaluation.emulator import write_report
+
+        write_report(result, output)
+        out.print(f"{output}/emulator.json and figures written")
+
+
+@app.command()
+def choose(
+    output: Annotated[Path, typer.Option("--out", "-o", help="Table of labels to synthesise (CSV).")],
+    count: Annotated[int, typer.Option(min=1, help="How many spectra to ask for.")] = 512,
+    candidates: Annotated[int, typer.Option(min=1, help="How many candidates to choose from.")] = 8192,
+    teff: Annotated[tuple[float, float], typer.Option(help="Range of Teff (K) to choose from.")] = (
+        3500.0,
+        9750.0,
+    ),
+    emulator: EmulatorFile = "packaged",
+    seed: Annotated[int, typer.Option(help="Seed of the candidates.")] = 1,
+) -> None:
+    """Choose labels at which the members of the ensemble disagree most: the spectra most worth synthesising next."""
+    from maury.cli.console import out
+    from maury.emulator import load
+    from maury.emulator.design import choose_labels, write_label_table
+
+    chosen, disagreement = choose_labels(load(emulator), count, candidates, teff, seed)
+    write_label_table(chosen, output)
+    out.print(
+        f"{output}: {len(chosen)} rows; rms disagreement {disagreement.min():.4f} to {disagreement.max():.4f}"
+    )
+
+
+@app.command()
+def spectra(
+    labels: Annotated[
+        Path, typer.Argument(help="CSV with columns teff, logg, mh, vmic, c, mg, ca, ti, cr, ni, vsini.")
+    ],
+    resolution: Annotated[
+        float, typer.Option("--resolution", "-R", help="R = lambda / FWHM, 5,000 to 115,000.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--out", "-o", help="HDF5 file: wavelength (Å, air), flux, labels.")
+    ],
+    pixels: Annotated[
+        int, typer.Option(help="29788 pixels of 5050 to 5350 Å, or 7447: means of four.")
+    ] = 29788,
+    emulator: EmulatorFile = "packaged",
+) -> None:
+    """Write continuum-normalised spectra for a table of labels: rotation and instrument applied.
+
+    Units: teff K, logg dex (cgs), mh and abundances [X/M] dex, vmic and vsini km/s.
+    """
+    from maury.cli.console import out, progress
+    from maury.emulator import load
+    from maury.emulator.tables import read_labels, write_spectra
+    from maury.files import check_writable
+
+    model = load(emulator)
+    table = read_labels(labels, model)
+    check_writable(output)
+    with progress() as bar:
+        task = bar.add_task("spectra", total=len(table))
+        write_spectra(model, table, resolution, pixels, output, lambda n: bar.advance(task, n))
+    out.print(f"{output}: {len(table)} spectra of {pixels} pixels at R = {resolution:,.0f}")

@@ -1,0 +1,82 @@
+"""`maury library`: look at and join libraries of intrinsic spectra."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    help="Libraries of intrinsic synthetic spectra (no rotation, no instrument).", no_args_is_help=True
+)
+
+Files = Annotated[list[str], typer.Argument(help="Library files (HDF5) or quoted glob patterns.")]
+
+
+@app.command()
+def info(files: Files) -> None:
+    """Check libraries and describe them: spectra, wavelengths, range of each label, counts by Teff and [M/H].
+
+    Example: `maury library info spc_library.h5 'extension/*.h5'`
+    """
+    import numpy as np
+    from rich.table import Table
+
+    from maury.cli.console import out
+    from maury.labels import INTRINSIC, LABELS
+    from maury.library import NODE, read_libraries
+
+    library = read_libraries(files)
+    nodes = int((library.kind == NODE).sum())
+    wave = library.wavelength_aa
+    out.print(
+        f"[bold]{len(library)} spectra[/] from {len(library.sources)} file(s): {nodes} nodes, {len(library) - nodes} off-node"
+    )
+    out.print(
+        f"{wave[0]:.2f} to {wave[-1]:.2f} Å (air), {wave.size} pixels, step {np.median(np.diff(wave)):.6f} Å"
+    )
+    for key, value in library.attributes.items():
+        out.print(f"{key}: {str(value).splitlines()[0] if str(value) else ''}")
+    labels = Table("label", "unit", "lowest", "median", "highest", title="Labels")
+    for name, column in zip(INTRINSIC, library.labels.T, strict=True):
+        labels.add_row(
+            name, LABELS[name].unit, f"{column.min():.2f}", f"{np.median(column):.2f}", f"{column.max():.2f}"
+        )
+    out.print(labels)
+    t_edges, m_edges = (
+        [3500, 4000, 4500, 5000, 5500, 6000, 7000, 8000, 9750.1],
+        [-2.5, -2, -1.5, -1, -0.5, 0, 0.501],
+    )
+    counts = np.histogram2d(library.labels[:, 0], library.labels[:, 2], [t_edges, m_edges])[0].astype(int)
+    table = Table(
+        "Teff (K)",
+        *[f"{low:g} to {high:.1f}" for low, high in zip(m_edges[:-1], m_edges[1:], strict=True)],
+        "all",
+        title="Spectra by Teff and [M/H]",
+    )
+    for low, high, row in zip(t_edges[:-1], t_edges[1:], counts, strict=True):
+        table.add_row(f"{low:g} to {high:.0f}", *map(str, row), str(row.sum()))
+    out.print(table)
+
+
+@app.command()
+def merge(
+    files: Files,
+    output: Annotated[Path, typer.Option("--out", "-o", help="The merged library (HDF5).")],
+) -> None:
+    """Join several libraries on one wavelength grid into one file; spectra with identical labels are kept once.
+
+    Example: `maury library merge spc_library.h5 'extension/*.h5' --out all.h5`
+    """
+    from maury.cli.console import out, progress
+    from maury.files import check_writable
+    from maury.library import expand, read_libraries, write_library
+
+    paths = expand(files)
+    check_writable(output)
+    with progress() as bar:
+        task = bar.add_task("reading", total=len(paths))
+        library = read_libraries(paths, lambda n: bar.advance(task, n))
+    write_library(library, output)
+    out.print(f"{output}: {len(library)} spectra from {len(paths)} file(s)")

@@ -1,0 +1,236 @@
+"""`Emulator`: a small ensemble of networks from labels to the coefficients of a basis of spectra."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor, nn
+
+from maury import checkpoints
+from maury.broadening import cutoff, transfer
+from maury.emulator.errormap import ErrorMap
+from maury.emulator.sampling import Sampler
+from maury.errors import DomainError
+from maury.labels import INTRINSIC, LabelSpace
+from maury.wavelengths import LogGrid
+
+PACKAGED = Path(__file__).parent.parent / "models" / "emulator.safetensors"
+"""The emulator that ships with maury."""
+
+MAX_RESOLUTION = 115_000.0
+"""Highest R for which the basis holds all frequencies that the instrument passes."""
+
+
+def features(labels: Tensor) -> Tensor:
+    """What the networks see of the labels (..., 10): (..., 14), not yet standardised.
+
+    Temperature also as 5040 K / Teff (excitation and ionisation go with exp(-E 5040/Teff)), metallicity also as
+    10^[M/H] (weak lines grow with it), oxygen as the library ties it to Mg and C, and C minus O (molecules).
+    """
+    teff, logg, mh, vmic, carbon, magnesium = labels[..., :6].unbind(-1)
+    oxygen = torch.maximum(magnesium, carbon - 0.05)
+    extra = [teff / 1000, 5040 / teff, logg, mh, 10**mh, vmic]
+    return torch.cat(
+        [torch.stack(extra, -1), labels[..., 4:], torch.stack([oxygen, carbon - oxygen], -1)], -1
+    )
+
+
+class LabelNetworks(nn.Module):
+    """An ensemble of equal residual networks, evaluated together as batched matrix products.
+
+    One input layer, ``depth - 1`` residual layers ``x + silu(W x + b)`` of equal width, one linear output layer.
+    """
+
+    def __init__(
+        self, members: int, inputs: int, width: int, depth: int, outputs: int, seed: int = 0
+    ) -> None:
+        """Random weights, normal with variance 1 / fan-in; biases zero."""
+        super().__init__()
+        generator = torch.Generator().manual_seed(seed)
+        sizes = [inputs, *[width] * depth, outputs]
+        self.weights = nn.ParameterList(
+            torch.randn(members, a, b, generator=generator) / math.sqrt(a)
+            for a, b in zip(sizes[:-1], sizes[1:], strict=True)
+        )
+        self.biases = nn.ParameterList(torch.zeros(members, 1, b) for b in sizes[1:])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(members, b, inputs) -> (members, b, outputs)."""
+        x = nn.functional.silu(torch.baddbmm(self.biases[0], x, self.weights[0]))
+        for weight, bias in zip(self.weights[1:-1], self.biases[1:-1], strict=True):
+            x = x + nn.functional.silu(torch.baddbmm(bias, x, weight))
+        return torch.baddbmm(self.biases[-1], x, self.weights[-1])
+
+
+class Emulator(nn.Module):
+    """Labels -> intrinsic continuum-normalised spectrum, as Fourier modes on a ln-wavelength grid.
+
+    ``modes = mean + coefficients(labels) @ basis``, the coefficients averaged over the members of the ensemble.
+
+    Attributes:
+        space: the labels (`maury.labels.INTRINSIC`) and their ranges.
+        grid: the periodic grid; modes are the `rfft` of the flux on it.
+        header: what the checkpoint says of settings, training data and figures.
+        errors: error per pixel and region of label space, measured on stars not trained on.
+        frequency: frequencies (m,) of the modes, cycles per km/s.
+    """
+
+    mean: Tensor
+    basis: Tensor
+    frequency: Tensor
+    feature_mean: Tensor
+    feature_std: Tensor
+    coefficient_scale: Tensor
+
+    def __init__(
+        self,
+        networks: LabelNetworks,
+        grid: LogGrid,
+        mean: Tensor,
+        basis: Tensor,
+        feature_scale: tuple[Tensor, Tensor],
+        coefficient_scale: Tensor,
+        header: dict[str, Any] | None = None,
+        errors: ErrorMap | None = None,
+    ) -> None:
+        """Put the parts together.
+
+        Args:
+            networks: from standardised features to coefficients in units of ``coefficient_scale``.
+            grid: grid of the modes.
+            mean: modes (m,) complex of the mean spectrum.
+            basis: modes (k, m) complex of the components.
+            feature_scale: mean and standard deviation (14,) of the features.
+            coefficient_scale: (k,).
+            header: header of the checkpoint.
+            errors: measured error map.
+        """
+        super().__init__()
+        self.space = LabelSpace.of(INTRINSIC)
+        self.grid = grid
+        self.networks = networks
+        self.header = header or {}
+        self.errors = errors
+        self.register_buffer("mean", torch.view_as_real(mean).flatten())
+        self.register_buffer("basis", torch.view_as_real(basis).flatten(1))
+        self.register_buffer("feature_mean", feature_scale[0])
+        self.register_buffer("feature_std", feature_scale[1])
+        self.register_buffer("coefficient_scale", coefficient_scale)
+        self.register_buffer("frequency", torch.from_numpy(grid.frequency).float())
+
+    def member_coefficients(self, labels: Tensor) -> Tensor:
+        """Coefficients (members, b, k) of labels (b, 10) by each member."""
+        x = (features(labels) - self.feature_mean) / self.feature_std
+        return self.networks(x.expand(len(self.networks.biases[0]), -1, -1)) * self.coefficient_scale
+
+    def coefficients(self, labels: Tensor) -> Tensor:
+        """Coefficients (b, k) of labels (b, 10) in their units."""
+        return self.member_coefficients(labels).mean(0)
+
+    def modes(self, labels: Tensor, count: int | None = None) -> Tensor:
+        """Fourier modes (b, m) complex of the intrinsic flux for labels (b, 10); the first ``count`` of them."""
+        return self.expand(self.coefficients(labels), count)
+
+    def expand(self, coefficients: Tensor, count: int | None = None) -> Tensor:
+        """Fourier modes (b, m) complex of coefficients (b, k)."""
+        stop = None if count is None else 2 * count
+        flat = torch.addmm(self.mean[:stop], coefficients, self.basis[:, :stop])
+        return torch.view_as_complex(flat.reshape(len(flat), -1, 2))
+
+    def sampler(
+        self, wavelength_aa: ArrayLike, resolution: float = MAX_RESOLUTION, average: int = 1
+    ) -> Sampler:
+        """A `Sampler` at given wavelengths (Å) for resolutions up to ``resolution``."""
+        return Sampler(self.grid, wavelength_aa, cutoff(resolution), average)
+
+    def flux(
+        self,
+        labels: Tensor,
+        vsini_kms: Tensor,
+        resolution: Tensor,
+        sampler: Sampler,
+        zeta_kms: Tensor | None = None,
+    ) -> Tensor:
+        """Observed continuum-normalised flux (b, p): intrinsic spectrum, rotation, macroturbulence, instrument.
+
+        Args:
+            labels: (b, 10) in their units.
+            vsini_kms: projected rotational velocity (b,).
+            resolution: R = lambda / FWHM (b,), at most `MAX_RESOLUTION`.
+            sampler: where to sample.
+            zeta_kms: radial-tangential macroturbulence (b,).
+
+        Raises:
+            DomainError: a resolution above `MAX_RESOLUTION`.
+        """
+        if bool((resolution > MAX_RESOLUTION).any()):
+            raise DomainError(
+                f"resolution {resolution.max().item():g} is above the emulator's limit of {MAX_RESOLUTION:g}"
+            )
+        kernel = transfer(
+            self.frequency[: sampler.modes], vsini_kms=vsini_kms, resolution=resolution, zeta_kms=zeta_kms
+        )
+        return sampler(self.modes(labels, sampler.modes) * kernel)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a checkpoint: the basis in float16 (each component scaled), the networks in float32.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        scale = self.basis.abs().amax(1, keepdim=True) / 1e4
+        tensors = {
+            "mean": self.mean,
+            "basis": (self.basis / scale).half(),
+            "basis_scale": scale,
+            "feature_mean": self.feature_mean,
+            "feature_std": self.feature_std,
+            "coefficient_scale": self.coefficient_scale,
+            **{f"networks.{name}": value for name, value in self.networks.state_dict().items()},
+        }
+        header = {**self.header, "grid": asdict(self.grid), "labels": asdict(self.space)}
+        if self.errors is not None:
+            tensors |= {"error_rms": self.errors.rms.half(), "error_stars": self.errors.stars}
+            header["errors"] = {"grid": asdict(self.errors.grid), "resolution": self.errors.resolution}
+        checkpoints.save(path, "emulator", tensors, header)
+
+
+def load(path: str | os.PathLike[str] = "packaged") -> Emulator:
+    """Read an emulator; "packaged" is the one that ships with maury.
+
+    Raises:
+        FormatError: not a readable file of maury's.
+        SchemaError: another schema, or not an emulator.
+    """
+    checkpoint = checkpoints.load(PACKAGED if os.fspath(path) == "packaged" else path, "emulator")
+    tensors, header = checkpoint.tensors, checkpoint.header
+    state = {k.removeprefix("networks."): v for k, v in tensors.items() if k.startswith("networks.")}
+    shapes = [state[f"weights.{i}"].shape for i in range(len(state) // 2)]
+    members, inputs, width = shapes[0]
+    networks = LabelNetworks(members, inputs, width, len(shapes) - 1, shapes[-1][2])
+    networks.load_state_dict(state)
+    basis = tensors["basis"].float() * tensors["basis_scale"]
+    emulator = Emulator(
+        networks,
+        LogGrid(**header["grid"]),
+        torch.view_as_complex(tensors["mean"].reshape(-1, 2)),
+        torch.view_as_complex(basis.reshape(len(basis), -1, 2)),
+        (tensors["feature_mean"], tensors["feature_std"]),
+        tensors["coefficient_scale"],
+        header,
+        _error_map(tensors, header),
+    )
+    return emulator.eval().requires_grad_(False)
+
+
+def _error_map(tensors: dict[str, Tensor], header: dict[str, Any]) -> ErrorMap | None:
+    if "errors" not in header:
+        return None
+    grid, resolution = LogGrid(**header["errors"]["grid"]), header["errors"]["resolution"]
+    return ErrorMap(grid, resolution, tensors["error_rms"].float(), tensors["error_stars"])

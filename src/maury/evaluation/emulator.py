@@ -1,0 +1,163 @@
+"""Test an emulator on stars it has never seen: flux errors, and the labels that come back from fits."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.progress import Progress
+from rich.table import Table
+from torch import Tensor
+
+from maury.emulator import Emulator, rms_per_star
+from maury.emulator.fitting import recover_labels
+from maury.errors import FormatError
+from maury.files import atomic_path
+from maury.labels import INTRINSIC, LABELS
+from maury.library import OFF_NODE, Library
+from maury.training.emulator import TEST, split, to_modes_of
+
+TEFF_BINS = (3500.0, 4000.0, 4500.0, 5000.0, 5500.0, 6000.0, 7000.0, 8000.0, 9750.0)
+
+
+@dataclass(frozen=True)
+class EmulatorTest:
+    """What a test found.
+
+    Attributes:
+        labels: of the test stars (n, 10).
+        off_node: whether a star lies between the nodes of the SPC grid (n,).
+        rms: rms flux error of each star (n,).
+        resolution: R at which spectra were compared.
+        fitted: rows of ``labels`` that were fitted (m,), or None.
+        recovered: labels from the fits (m, 10), or None.
+    """
+
+    labels: NDArray[np.float64]
+    off_node: NDArray[np.bool_]
+    rms: NDArray[np.float64]
+    resolution: float
+    fitted: NDArray[np.int64] | None = None
+    recovered: NDArray[np.float64] | None = None
+
+
+def test_rows(emulator: Emulator, labels: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Rows that the fit of ``emulator`` never touched, by the hash of their labels."""
+    fractions = emulator.header["training"]
+    part = split(labels, fractions["validation_fraction"], fractions["test_fraction"])
+    return np.flatnonzero(part == TEST)
+
+
+def test_emulator(
+    emulator: Emulator, library: Library, resolution: float, recover: bool, bar: Progress
+) -> EmulatorTest:
+    """Compare spectra, and fit those of 4500 to 7000 K, log g above 1, [M/H] above -1 when ``recover``.
+
+    Raises:
+        FormatError: the library holds no test star.
+    """
+    rows = test_rows(emulator, library.labels)
+    if not rows.size:
+        raise FormatError(
+            f"{', '.join(library.sources[:3])}: no star of the emulator's test part among {len(library)}"
+        )
+    tested = library.subset(rows)
+    task = bar.add_task("comparing spectra", total=len(tested))
+    modes = torch.from_numpy(to_modes_of(tested, lambda n: bar.advance(task, n)))
+    labels = torch.from_numpy(tested.labels).float()
+    rms = rms_per_star(emulator, labels, modes, resolution)
+    result = EmulatorTest(tested.labels, tested.kind == OFF_NODE, rms, resolution)
+    if not recover:
+        return result
+    teff, logg, mh = tested.labels[:, :3].T
+    fitted = np.flatnonzero((teff >= 4500) & (teff <= 7000) & (logg > 1) & (mh > -1) & result.off_node)
+    task = bar.add_task("fitting spectra", total=len(fitted))
+    recovered = [
+        recover_labels(
+            emulator, modes[i : i + 1], labels[i : i + 1], resolution, lambda n: bar.advance(task, n)
+        )
+        for i in fitted
+    ]
+    return EmulatorTest(
+        tested.labels, result.off_node, rms, resolution, fitted, torch.cat(recovered).double().numpy()
+    )
+
+
+def summary(result: EmulatorTest) -> dict[str, Any]:
+    """Medians and 90th percentiles of the flux error by Teff, and of the absolute errors of recovered labels."""
+
+    def percentiles(values: NDArray[np.float64]) -> dict[str, float | int | None]:
+        if not values.size:
+            return {"stars": 0, "median": None, "p90": None}
+        return {
+            "stars": int(values.size),
+            "median": float(np.median(values)),
+            "p90": float(np.quantile(values, 0.9)),
+        }
+
+    teff = result.labels[:, 0]
+    ranges = [(4500.0, 9750.1), (3500.0, 4500.0), *zip(TEFF_BINS[:-1], TEFF_BINS[1:], strict=True)]
+    report: dict[str, Any] = {
+        "resolution": result.resolution,
+        "flux_rms": {
+            f"{low:.0f}-{high:.0f} K": percentiles(
+                result.rms[result.off_node & (teff >= low) & (teff < high)]
+            )
+            for low, high in ranges
+        },
+        "flux_rms_nodes": percentiles(result.rms[~result.off_node]),
+    }
+    if result.fitted is not None and result.recovered is not None and len(result.fitted):
+        error = result.recovered - result.labels[result.fitted]
+        report["recovered"] = {
+            name: {
+                "unit": LABELS[name].unit,
+                "stars": len(error),
+                "median_abs": float(np.median(np.abs(column))),
+                "bias": float(np.median(column)),
+                "p90_abs": float(np.quantile(np.abs(column), 0.9)),
+            }
+            for name, column in zip(INTRINSIC, error.T, strict=True)
+        }
+    return report
+
+
+def report_tables(result: EmulatorTest) -> list[Table]:
+    """The summary as tables for the screen."""
+    report = summary(result)
+    table = Table("Teff", "test stars", "median rms", "90th percentile")
+    table.title = f"Flux error on off-node stars never touched, R = {result.resolution:,.0f}"
+    for name, row in report["flux_rms"].items():
+        if row["stars"]:
+            table.add_row(name, str(row["stars"]), f"{row['median']:.4f}", f"{row['p90']:.4f}")
+    tables = [table]
+    if "recovered" in report:
+        fits = Table("label", "unit", "stars", "median |error|", "median error", "90th percentile of |error|")
+        fits.title = (
+            "Labels from noise-free fits, ten labels and continuum free (4500-7000 K, log g > 1, [M/H] > -1)"
+        )
+        for name, row in report["recovered"].items():
+            digits = 1 if name == "teff" else 3
+            values = [f"{row[key]:.{digits}f}" for key in ("median_abs", "bias", "p90_abs")]
+            fits.add_row(name, row["unit"], str(row["stars"]), *values)
+        tables.append(fits)
+    return tables
+
+
+def write_report(result: EmulatorTest, folder: str | os.PathLike[str]) -> None:
+    """Write ``emulator.json``.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    with atomic_path(Path(folder) / "emulator.json") as temporary:
+        temporary.write_text(json.dumps(summary(result), indent=1) + "\n")
+
+
+__all__ = ["EmulatorTest", "Tensor", "report_tables", "summary", "test_emulator", "write_report"]

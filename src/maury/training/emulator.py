@@ -1,0 +1,338 @@
+"""Fit an emulator: split the library by stars, find a basis, train the ensemble, measure its errors."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
+from numpy.typing import NDArray
+from rich.progress import Progress, TaskID
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
+
+from maury.broadening import instrument
+from maury.config import EmulatorConfig
+from maury.emulator import (
+    Emulator,
+    LabelNetworks,
+    features,
+    grid_for,
+    measure_errors,
+    rms_per_star,
+    to_modes,
+)
+from maury.errors import ConfigError, FormatError
+from maury.files import atomic_path
+from maury.library import Library
+
+TRAIN, VALIDATION, TEST = 0, 1, 2
+
+
+def split(labels: NDArray[np.float64], validation: float, test: float) -> NDArray[np.uint8]:
+    """Assign each star to training (0), validation (1) or test (2) by a hash of its labels.
+
+    A star keeps its part when the library grows, so that the test set of one fit is never in the training set of the
+    next.
+
+    Args:
+        labels: (n, 10).
+        validation: fraction of stars to validate with.
+        test: fraction of stars never touched in fitting.
+    """
+    rows = np.ascontiguousarray(np.round(labels, 6), "<f8") + 0.0  # -0.0 becomes 0.0
+    digests = [hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in rows]
+    u = np.array([int.from_bytes(digest, "little") for digest in digests]) / 2**64
+    return np.where(u < test, TEST, np.where(u < test + validation, VALIDATION, TRAIN)).astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class Basis:
+    """Principal components of spectra in a metric that weights frequencies as an instrument of high R passes them.
+
+    Attributes:
+        mean: modes (m,) complex of the mean training spectrum.
+        components: modes (k, m) complex, orthonormal in the metric.
+        coefficients: of every star (n, k).
+    """
+
+    mean: Tensor
+    components: Tensor
+    coefficients: Tensor
+
+
+def find_basis(modes: Tensor, training: Tensor, count: int, weight: Tensor, size: int) -> Basis:
+    """Principal components (Karhunen-Loeve) of the training modes by the eigenvectors of their Gram matrix.
+
+    Args:
+        modes: (n, m) complex, `rfft` of spectra of ``size`` pixels.
+        training: indices of the training stars.
+        count: number of components, at most the number of training stars minus one.
+        weight: amplitude (m,) that the metric's instrument passes at each frequency.
+        size: pixels of the grid.
+    """
+    mean = modes[training].mean(0)
+    weighted = torch.view_as_real((modes - mean) * weight).flatten(1)
+    weighted *= np.sqrt(
+        2 / size
+    )  # Parseval: the sum over pixels of the squared flux, both signs of frequency
+    part = weighted[training]
+    values, vectors = torch.linalg.eigh((part @ part.T).double())
+    vectors = vectors[:, -count:].flip(1) / values[-count:].flip(0).clamp_min(1e-30).sqrt()
+    components = vectors.T.to(torch.complex64) @ (modes[training] - mean)
+    projector = vectors.T.float() @ part
+    return Basis(mean, components, weighted @ projector.T)
+
+
+class _Steps(IterableDataset):
+    """Batches of row indices (members, batch), shuffled for each member; the epoch seeds the shuffle."""
+
+    def __init__(self, rows: Tensor, members: int, batch: int, seed: int) -> None:
+        self.rows, self.members, self.batch, self.seed, self.epoch = (
+            rows,
+            members,
+            min(batch, len(rows)),
+            seed,
+            0,
+        )
+
+    def __len__(self) -> int:
+        return len(self.rows) // self.batch
+
+    def __iter__(self) -> Iterator[Tensor]:
+        generator = torch.Generator().manual_seed(self.seed + 1_000_003 * self.epoch)
+        order = torch.stack(
+            [self.rows[torch.randperm(len(self.rows), generator=generator)] for _ in range(self.members)]
+        )
+        for first in range(0, len(self) * self.batch, self.batch):
+            yield order[:, first : first + self.batch]
+
+
+class _SetEpoch(Callback):
+    """Tell the shuffle which epoch it is, also after a resume."""
+
+    def __init__(self, steps: _Steps) -> None:
+        self.steps = steps
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self.steps.epoch = trainer.current_epoch
+
+
+class EmulatorTask(lightning.LightningModule):
+    """Train the ensemble on standardised features; the loss is the flux error per star in the basis' metric."""
+
+    inputs: Tensor
+    targets: Tensor
+
+    def __init__(
+        self,
+        networks: LabelNetworks,
+        inputs: Tensor,
+        targets: Tensor,
+        training: Tensor,
+        pixels: int,
+        config: EmulatorConfig,
+    ) -> None:
+        """Keep the data on the module's device.
+
+        Args:
+            networks: the ensemble.
+            inputs: standardised features (n, f).
+            targets: coefficients (n, k) in flux units.
+            training: rows to train on; the outputs are scaled by the spread of their targets.
+            pixels: number of pixels over which the flux error is averaged.
+            config: settings.
+        """
+        super().__init__()
+        self.networks, self.config, self.pixels = networks, config, pixels
+        self.register_buffer("inputs", inputs, persistent=False)
+        self.register_buffer("targets", targets, persistent=False)
+        self.register_buffer("scale", targets[training].std(0), persistent=False)
+
+    def training_step(self, rows: Tensor, _: int) -> Tensor:
+        """Mean over stars of the rms flux error, softened at ``loss_floor``."""
+        residual = self.networks(self.inputs[rows]) * self.scale - self.targets[rows]
+        mean_square = residual.square().sum(-1) / self.pixels
+        loss = (mean_square + self.config.loss_floor**2).sqrt().mean()
+        self.log(
+            "rms", mean_square.mean(1).sqrt().mean().detach(), on_step=False, on_epoch=True, prog_bar=True
+        )
+        return loss * len(rows)
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with a one-cycle learning rate."""
+        optimizer = torch.optim.AdamW(
+            self.parameters(), self.config.learning_rate, weight_decay=self.config.weight_decay
+        )
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer,
+            self.config.learning_rate,
+            total_steps=int(self.trainer.estimated_stepping_batches),
+            pct_start=0.1,
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+@dataclass(frozen=True)
+class FitData:
+    """Everything the training needs, computed from a library."""
+
+    part: Tensor
+    training: Tensor
+    labels: Tensor
+    modes: Tensor
+    basis: Basis
+    digest: str
+
+
+def prepare(
+    library: Library, config: EmulatorConfig, advance: Callable[[int], None] | None = None
+) -> FitData:
+    """Transform a library, split it by stars and find the basis on the training part alone."""
+    grid = grid_for(library.wavelength_aa)
+    modes = torch.from_numpy(to_modes_of(library, advance))
+    part = torch.from_numpy(split(library.labels, config.validation_fraction, config.test_fraction))
+    weight = instrument(torch.from_numpy(grid.frequency).float(), torch.tensor(config.metric_resolution))
+    training = torch.nonzero(part == TRAIN)[: config.training_limit, 0]
+    if len(training) < 2 or not (part == VALIDATION).any():
+        raise FormatError(f"{len(library)} spectra are too few to split into training and validation stars")
+    count = min(config.components, len(training) - 1)
+    basis = find_basis(modes, training, count, weight, grid.size)
+    digest = hashlib.sha256(library.labels.tobytes() + library.counts.tobytes()).hexdigest()
+    return FitData(part, training, torch.from_numpy(library.labels).float(), modes, basis, digest)
+
+
+def to_modes_of(library: Library, advance: Callable[[int], None] | None = None) -> NDArray[np.complex64]:
+    """Modes of a library, read in batches so that the float flux of the whole never exists at once."""
+    grid = grid_for(library.wavelength_aa)
+    modes = np.empty((len(library), grid.size // 2 + 1), np.complex64)
+    for first in range(0, len(library), 64):
+        rows = slice(first, min(first + 64, len(library)))
+        modes[rows] = to_modes(library.flux(rows), library.wavelength_aa, grid)
+        if advance is not None:
+            advance(rows.stop - rows.start)
+    return modes
+
+
+def fit_and_measure(
+    library: Library, config: EmulatorConfig, run: str | os.PathLike[str], bar: Progress | None = None
+) -> Emulator:
+    """Fit an emulator and measure its errors; a run that was killed goes on from its last checkpoint in ``run``.
+
+    Args:
+        library: intrinsic spectra.
+        config: settings.
+        run: folder for checkpoints and logs.
+        bar: where to show progress.
+
+    Returns:
+        The emulator with its error map and a header that tells settings, training data and validation figures.
+
+    Raises:
+        ConfigError: the folder holds a run with other settings or another library.
+        FormatError: too few spectra to split into training and validation.
+    """
+    task = bar.add_task("transforming spectra", total=len(library)) if bar else None
+    data = prepare(library, config, (lambda n: bar.advance(task, n)) if bar and task is not None else None)
+    check_run(Path(run), config, data.digest)
+    grid = grid_for(library.wavelength_aa)
+    x = features(data.labels)
+    scale = (x[data.training].mean(0), x[data.training].std(0).clamp_min(1e-6))
+    targets = data.basis.coefficients
+    networks = LabelNetworks(
+        config.members, x.shape[1], config.width, config.depth, targets.shape[1], config.seed
+    )
+    module = EmulatorTask(networks, (x - scale[0]) / scale[1], targets, data.training, grid.size, config)
+    train(module, data.training, config, Path(run), bar)
+    emulator = Emulator(networks, grid, data.basis.mean, data.basis.components, scale, module.scale)
+    emulator.eval().requires_grad_(False)
+    held_out = torch.nonzero(data.part == VALIDATION)[:, 0]
+    labels, modes = data.labels[held_out], data.modes[held_out]
+    emulator.errors = measure_errors(emulator, labels, modes)
+    emulator.header = {
+        "settings": config.model_dump(mode="json", exclude={"libraries"}),
+        "training": {
+            "stars": len(data.training),
+            "validation_stars": len(held_out),
+            "test_stars": int((data.part == TEST).sum()),
+            "validation_fraction": config.validation_fraction,
+            "test_fraction": config.test_fraction,
+            "library_sha256": data.digest,
+        },
+        "library": {k: v for k, v in library.attributes.items() if k != "sources"},
+        "figures": figures(rms_per_star(emulator, labels, modes), labels[:, 0].numpy()),
+    }
+    return emulator
+
+
+def figures(rms: NDArray[np.float64], teff: NDArray[np.float32]) -> dict[str, float]:
+    """Median and 90th percentile of the flux error of stars below and above 4500 K."""
+    report = {}
+    for name, chosen in (("below 4500 K", teff < 4500), ("above 4500 K", teff >= 4500)):
+        if chosen.any():
+            report[f"median rms {name}"] = float(np.median(rms[chosen]))
+            report[f"90th percentile {name}"] = float(np.quantile(rms[chosen], 0.9))
+    return report
+
+
+def check_run(run: Path, config: EmulatorConfig, digest: str) -> None:
+    """Remember settings and library in the run's folder, or refuse to go on with others.
+
+    Raises:
+        ConfigError: the folder holds a run with other settings or another library.
+    """
+    mine = {"settings": config.model_dump(mode="json", exclude={"libraries"}), "library_sha256": digest}
+    path = run / "run.json"
+    if path.exists() and json.loads(path.read_text()) != mine:
+        raise ConfigError(
+            f"{run}: holds a fit with other settings or another library; remove it or name another --run"
+        )
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(mine, indent=1))
+
+
+class _ShowEpochs(Callback):
+    """Advance a rich progress bar by epochs."""
+
+    def __init__(self, bar: Progress) -> None:
+        self.bar = bar
+        self.task = TaskID(0)
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self.task = self.bar.add_task("training", total=trainer.max_epochs, completed=trainer.current_epoch)
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        rms = trainer.callback_metrics["rms"].item()
+        self.bar.update(self.task, advance=1, description=f"training, rms {rms:.5f}")
+
+
+def train(
+    task: EmulatorTask, training: Tensor, config: EmulatorConfig, run: Path, bar: Progress | None
+) -> None:
+    """Run Lightning for ``config.epochs``, resuming from ``run/last.ckpt`` when it is there."""
+    steps = _Steps(training, config.members, config.batch_size, config.seed)
+    saver = ModelCheckpoint(
+        dirpath=run, filename="state", save_last=True, save_top_k=0, every_n_epochs=config.checkpoint_every
+    )
+    trainer = lightning.Trainer(
+        max_epochs=config.epochs,
+        accelerator=config.accelerator,
+        devices=1,
+        logger=CSVLogger(run, name="", version="logs"),
+        callbacks=[_SetEpoch(steps), saver, *([_ShowEpochs(bar)] if bar else [])],
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        log_every_n_steps=max(len(steps), 1),
+    )
+    last = run / "last.ckpt"
+    trainer.fit(task, DataLoader(steps, batch_size=None), ckpt_path=last if last.exists() else None)
+    task.cpu()
