@@ -1,5 +1,1 @@
 """The command line: thin verbs over the library. Heavy imports happen inside the verbs, so that --help is instant."""
-
-from maury.cli.app import main
-
-__all__ = ["main"]
