@@ -1,94 +1,168 @@
-"""Settings: one validated class per stage, read from TOML and saved inside every output."""
+"""Settings: one validated class per stage, read from TOML and written as TOML beside every output."""
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from maury.errors import ConfigError
+from maury.files import atomic_path
+from maury.labels import FOUNDING, LABELS
 
-Accelerator = Literal["auto", "cpu", "gpu"]
-Settings = TypeVar("Settings", bound="StageConfig")
+PRESETS = Path(__file__).parent / "presets"
+"""Folder of the settings that ship with maury."""
 
 
-class StageConfig(BaseModel):
-    """Base of all settings: immutable, and an unknown key is an error."""
+class Settings(BaseModel):
+    """Base of all settings: unknown keys are refused, values are checked, nothing changes after construction."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class EmulatorConfig(StageConfig):
-    """Settings of `maury emulator fit`.
+Positive = Annotated[int, Field(gt=0)]
+
+
+class NetworkConfig(Settings):
+    """The founding convolutional network (after StarNet, Fabbro et al. 2018).
 
     Attributes:
-        libraries: library files or glob patterns.
-        components: principal components of the basis.
-        metric_resolution: R of the instrument whose passband weights frequencies in basis and loss.
-        members: networks in the ensemble.
-        width: units of each hidden layer.
-        depth: hidden layers.
-        epochs: passes over the training stars.
-        batch_size: stars in a step, for each member.
-        learning_rate: peak of the one-cycle schedule.
-        weight_decay: of AdamW.
-        loss_floor: rms flux error below which a star no longer counts.
-        validation_fraction: of stars, for the error map.
-        test_fraction: of stars, never touched.
-        training_limit: use at most so many training stars (for the curve of error against library size).
-        checkpoint_every: epochs between checkpoints.
-        accelerator: where to train.
-        seed: of weights and shuffles.
+        pixels: pixels of the input spectrum.
+        labels: labels to predict, in the order of the outputs.
+        filters: filters of the two convolutions.
+        kernel: width of both convolutions in pixels.
+        pool: pixels that the max-pooling joins.
+        dense: units of the two hidden dense layers.
     """
 
-    libraries: list[str] = []
-    components: int = Field(320, ge=1, le=2000)
-    metric_resolution: float = Field(100_000.0, ge=5_000, le=115_000)
-    members: int = Field(4, ge=1, le=32)
-    width: int = Field(300, ge=8, le=4096)
-    depth: int = Field(4, ge=1, le=16)
-    epochs: int = Field(800, ge=1)
-    batch_size: int = Field(64, ge=1)
-    learning_rate: float = Field(1e-2, gt=0, le=1)
-    weight_decay: float = Field(1e-2, ge=0)
-    loss_floor: float = Field(1e-3, ge=0)
-    validation_fraction: float = Field(0.08, gt=0, lt=0.5)
-    test_fraction: float = Field(0.10, gt=0, lt=0.5)
-    training_limit: int | None = Field(None, ge=2)
-    checkpoint_every: int = Field(10, ge=1)
-    accelerator: Accelerator = "auto"
-    seed: int = 1
+    pixels: Positive = 7447
+    labels: tuple[str, ...] = Field(FOUNDING, min_length=1)
+    filters: tuple[Positive, Positive] = (4, 16)
+    kernel: Positive = 32
+    pool: Positive = 4
+    dense: tuple[Positive, Positive] = (256, 128)
+
+    @field_validator("labels")
+    @classmethod
+    def _known(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [name for name in labels if name not in LABELS]
+        if unknown or len(set(labels)) < len(labels):
+            raise ValueError(f"must be distinct names among {', '.join(LABELS)}")
+        return labels
 
 
-def load_config(path: str | os.PathLike[str], settings: type[Settings]) -> Settings:
-    """Read and validate a TOML file.
+class TrainConfig(Settings):
+    """How a network is trained; the defaults are the founding recipe.
+
+    Attributes:
+        preset: name of the preset it started from.
+        network: the network.
+        split: which of the grid's splits says what is held out for validation.
+        epochs: most epochs to train; early stopping usually ends the run before.
+        patience: epochs without a lower validation loss after which training stops.
+        batch_size: spectra per step, on each device.
+        learning_rate: of Adam.
+        precision: float32, or bfloat16 products with float32 weights.
+        accelerator: where to train.
+        devices: number of devices; more than one trains with distributed data parallel.
+        seed: of the first weights and of the order of the spectra.
+        max_time: minutes after which the run stops, None for no limit; the same command goes on from there.
+    """
+
+    preset: str = "starnet-spc"
+    network: NetworkConfig = NetworkConfig()
+    split: Literal["random", "block"] = "random"
+    epochs: Positive = 60
+    patience: Positive = 5
+    batch_size: Positive = 64
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.0007
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    devices: Positive = 1
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
+    max_time: Annotated[float, Field(gt=0)] | None = None
+
+
+Config = TypeVar("Config", bound=Settings)
+
+
+def load_config(path: str | os.PathLike[str], cls: type[Config]) -> Config:
+    """Read settings from a TOML file.
 
     Raises:
-        ConfigError: no such file, not TOML, an unknown key, or a value that is not allowed; names file and key.
+        ConfigError: the file is missing or is not TOML, or a setting is unknown or out of range; the message names
+            the file, the setting, its value and what is allowed.
     """
-    path = Path(path)
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path}: no such file") from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path}: not a readable TOML file ({error})") from error
+        values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from error
+    return make_config(values, cls, str(path))
+
+
+def make_config(values: Mapping[str, Any], cls: type[Config], where: str) -> Config:
+    """Check plain values and make settings of them.
+
+    Args:
+        values: settings by name; tables are mappings.
+        cls: class of the settings.
+        where: what to call the origin in errors (a file's name, "options").
+
+    Raises:
+        ConfigError: a setting is unknown or out of range.
+    """
     try:
-        return settings.model_validate(values)
+        return cls.model_validate(dict(values))
     except ValidationError as error:
-        raise ConfigError(f"{path}: {explain(error, settings)}") from error
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise ConfigError(f"{where}: unknown setting {key}; allowed: {', '.join(_keys(cls))}") from error
+        if first["type"] == "missing":
+            raise ConfigError(f"{where}: setting {key} is missing") from error
+        raise ConfigError(f"{where}: {key} = {first['input']!r}: {first['msg']}") from error
 
 
-def explain(error: ValidationError, settings: type[StageConfig]) -> str:
-    """One line for a validation error: each key, what is wrong, what was given."""
-    parts = []
-    for item in error.errors():
-        key = ".".join(map(str, item["loc"]))
-        if item["type"] == "extra_forbidden":
-            parts.append(f"unknown key {key}; allowed: {', '.join(settings.model_fields)}")
+def _keys(cls: type[BaseModel], prefix: str = "") -> list[str]:
+    """All settings of a class; those of a table with the table's name before a dot."""
+    keys: list[str] = []
+    for name, field in cls.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            keys += _keys(inner, f"{prefix}{name}.")
         else:
-            parts.append(f"{key}: {item['msg'].lower()}, got {item['input']!r}")
-    return "; ".join(parts)
+            keys.append(prefix + name)
+    return keys
+
+
+def save_config(path: str | os.PathLike[str], config: Settings) -> None:
+    """Write settings as TOML that `load_config` reads back.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    with atomic_path(path) as temporary:
+        temporary.write_text(to_toml(config.model_dump(mode="json")), encoding="utf-8")
+
+
+def to_toml(values: Mapping[str, Any], table: str = "") -> str:
+    """Plain values as TOML text; settings that are None are left out, mappings become tables."""
+    plain = {key: value for key, value in values.items() if value is not None and not isinstance(value, Mapping)}
+    lines = [f"{key} = {_toml_value(value)}\n" for key, value in plain.items()]
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            lines.append(f"\n[{table}{key}]\n{to_toml(value, f'{table}{key}.')}")
+    return "".join(lines)
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_toml_value(item) for item in value)}]"
+    return repr(value) if isinstance(value, float) else json.dumps(value, ensure_ascii=False)
