@@ -134,7 +134,7 @@ def _edge_term(z: Tensor) -> Tensor:
 
 def _disc_term(z: Tensor) -> Tensor:
     """2 (sin z - z cos z) / z^3: the fully darkened disc."""
-    small = z.abs() < 0.2
+    small = z.abs() < 0.7
     safe = torch.where(small, torch.ones_like(z), z)
-    series = 2 / 3 - z**2 / 15 + z**4 / 420 - z**6 / 22680
+    series = 2 / 3 - z**2 / 15 + z**4 / 420 - z**6 / 22680 + z**8 / 1995840
     return torch.where(small, series, 2 * (torch.sin(safe) - safe * torch.cos(safe)) / safe**3)

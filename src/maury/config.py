@@ -88,6 +88,48 @@ class TrainConfig(Settings):
     max_time: Annotated[float, Field(gt=0)] | None = None
 
 
+class EmulatorConfig(Settings):
+    """Settings of `maury emulator fit`.
+
+    Attributes:
+        libraries: library files or glob patterns.
+        components: principal components of the basis.
+        metric_resolution: R of the instrument whose passband weights frequencies in basis and loss.
+        members: networks in the ensemble.
+        width: units of each hidden layer.
+        depth: hidden layers.
+        epochs: passes over the training stars.
+        batch_size: stars in a step, for each member.
+        learning_rate: peak of the one-cycle schedule.
+        weight_decay: of AdamW.
+        loss_floor: rms flux error below which a star no longer counts.
+        validation_fraction: of stars, for the error map.
+        test_fraction: of stars, never touched.
+        training_limit: use at most so many training stars (for the curve of error against library size).
+        checkpoint_every: epochs between checkpoints.
+        accelerator: where to train.
+        seed: of weights and shuffles.
+    """
+
+    libraries: list[str] = []
+    components: int = Field(320, ge=1, le=2000)
+    metric_resolution: float = Field(100_000.0, ge=5_000, le=115_000)
+    members: int = Field(4, ge=1, le=32)
+    width: int = Field(300, ge=8, le=4096)
+    depth: int = Field(4, ge=1, le=16)
+    epochs: int = Field(800, ge=1)
+    batch_size: int = Field(64, ge=1)
+    learning_rate: float = Field(1e-2, gt=0, le=1)
+    weight_decay: float = Field(1e-2, ge=0)
+    loss_floor: float = Field(1e-3, ge=0)
+    validation_fraction: float = Field(0.08, gt=0, lt=0.5)
+    test_fraction: float = Field(0.10, gt=0, lt=0.5)
+    training_limit: int | None = Field(None, ge=2)
+    checkpoint_every: int = Field(10, ge=1)
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    seed: int = 1
+
+
 Config = TypeVar("Config", bound=Settings)
 
 
