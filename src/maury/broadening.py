@@ -1,8 +1,8 @@
 """Rotation, macroturbulence, instrument profile and Doppler shift as transfer functions in Fourier space.
 
-On a grid uniform in ln(wavelength) each of them multiplies the spectrum's Fourier transform. All functions are batched,
-differentiable torch; frequencies are in cycles per km/s, velocities in km/s. Shapes: the last axis is frequency, the
-axes before it broadcast.
+On a grid uniform in ln(wavelength) each of them multiplies the spectrum's Fourier transform. All functions are
+batched, differentiable torch; frequencies are in cycles per km/s, velocities in km/s. Shapes: the last axis is
+frequency, the axes before it broadcast.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def instrument_sigma(resolution: Tensor | float) -> Tensor:
 
 
 def gaussian(frequency: Tensor, sigma_kms: Tensor) -> Tensor:
-    """Transfer function of a Gaussian, exp(-2 pi^2 sigma^2 f^2); ``sigma_kms`` broadcasts against the batch axes."""
+    """Transfer function of a Gaussian, exp(-2 pi^2 sigma^2 f^2), for ``sigma_kms`` (...)."""
     return torch.exp(-2 * (math.pi * sigma_kms[..., None] * frequency) ** 2)
 
 
@@ -68,8 +68,8 @@ def rotation(frequency: Tensor, vsini_kms: Tensor, limb_darkening: float = 0.6) 
 def macroturbulence(frequency: Tensor, zeta_kms: Tensor) -> Tensor:
     """Transfer function of isotropic radial-tangential macroturbulence (Gray 2005, sect. 17).
 
-    Radial and tangential flows of equal area and equal dispersion ``zeta``, integrated over a disc without limb
-    darkening: (1 - exp(-a)) / a with a = (pi f zeta)^2.
+    Radial and tangential flows of equal area and equal dispersion ``zeta``, integrated over a disc without
+    limb darkening: (1 - exp(-a)) / a with a = (pi f zeta)^2.
     """
     a = (math.pi * zeta_kms[..., None] * frequency) ** 2
     small = a < 1e-3

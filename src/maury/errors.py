@@ -1,4 +1,4 @@
-"""The errors that maury raises for a user's mistake: one clear line, never a traceback on the command line."""
+"""The errors that maury raises for a user's mistake: one clear line on the command line, no traceback."""
 
 
 class MauryError(Exception):

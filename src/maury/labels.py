@@ -136,8 +136,8 @@ class LabelSpace:
             row, column = (int(i) for i in np.argwhere(bad)[0])
             raise DomainError(
                 f"{what}: row {row + 1}: {self.names[column]} = {table[row, column]:g} {self.units[column]} is outside "
-                f"the allowed range {lower[column]:g} to {upper[column]:g} ({int(bad.any(1).sum())} of {len(table)} rows "
-                "are outside)"
+                f"the allowed range {lower[column]:g} to {upper[column]:g} "
+                f"({int(bad.any(1).sum())} of {len(table)} rows are outside)"
             )
 
 

@@ -77,11 +77,11 @@ class LogGrid:
         return LogGrid(self.start_aa, self.step_kms * self.size / size, size)
 
 
-def sinc_weights(position: ArrayLike, size: int, taps: int = 12, beta: float = 8.0) -> sparse.csr_array:
+def sinc_weights(position: ArrayLike, size: int, taps: int = 16, beta: float = 10.0) -> sparse.csr_array:
     """Weights (len(position), size) that interpolate a periodic, band-limited signal at fractional pixels.
 
-    A Kaiser-windowed sinc, rows normalised to one. With ``taps`` = 12 a signal cut at 0.6 of the Nyquist frequency
-    is reproduced to about 1e-5 of its amplitude.
+    A Kaiser-windowed sinc, rows normalised to one. A wave below 0.6 of the Nyquist frequency is reproduced to 3e-5
+    of its amplitude with the defaults (12 taps and a shape of 8 reach 1e-3, 20 and 12 reach 1e-6).
 
     Args:
         position: fractional pixel indices (n,).
@@ -109,9 +109,7 @@ def average_pixels(count: int, factor: int) -> sparse.csr_array:
     if factor < 1 or count % factor:
         raise DomainError(f"{count} pixels cannot be averaged by {factor}: not a multiple")
     rows = np.arange(count) // factor
-    return sparse.csr_array(
-        (np.full(count, 1 / factor), (rows, np.arange(count))), shape=(count // factor, count)
-    )
+    return sparse.csr_array((np.full(count, 1 / factor), (rows, np.arange(count))), shape=(count // factor, count))
 
 
 def fast_size(minimum: int) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
@@ -14,8 +16,8 @@ from maury.wavelengths import LogGrid, average_pixels, fast_size, sinc_weights
 class Sampler(nn.Module):
     """Evaluate band-limited spectra at fixed wavelengths: one short inverse FFT and one sparse product.
 
-    The modes are cut at ``band_limit`` (where the instrument profile has killed the signal), transformed on a grid
-    that oversamples what is left, and interpolated with windowed-sinc weights. Differentiable.
+    The modes are cut at ``band_limit`` (where the instrument profile has killed the signal), transformed on a
+    grid that oversamples what is left, and interpolated with windowed-sinc weights. Differentiable.
     """
 
     weights: Tensor
@@ -49,12 +51,16 @@ class Sampler(nn.Module):
             grid.with_size(self.size).position(wavelength), self.size
         )
         matrix = matrix.tocsr()
-        weights = torch.sparse_csr_tensor(
-            torch.from_numpy(matrix.indptr.astype(np.int64)),
-            torch.from_numpy(matrix.indices.astype(np.int64)),
-            torch.from_numpy(matrix.data.astype(np.float32)),
-            size=matrix.shape,
-        )
+        matrix.sum_duplicates()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta", UserWarning)
+            weights = torch.sparse_csr_tensor(
+                torch.from_numpy(matrix.indptr.astype(np.int64)),
+                torch.from_numpy(matrix.indices.astype(np.int64)),
+                torch.from_numpy(matrix.data.astype(np.float32)),
+                size=matrix.shape,
+                check_invariants=True,
+            )
         self.register_buffer("weights", weights, persistent=False)
 
     def forward(self, modes: Tensor) -> Tensor:
