@@ -21,7 +21,7 @@ GRID = LogGrid(5150.0, 1.0, 2000)
 """The step of the emulator, and 34 Å."""
 
 LINES_KMS = np.random.default_rng(7).uniform(450, 1550, 60)
-"""Line centres in c ln(lambda / 5150 Å), far enough from both ends that the periodic grid joins continuum to continuum."""
+"""Line centres in c ln(lambda / 5150 Å), away from both ends, so that the period joins continuum to continuum."""
 
 
 def _intrinsic(x):
