@@ -1,0 +1,224 @@
+"""Build a grid with the emulator, in shards that survive a kill, to the same bytes however often it was interrupted."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import zipfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from maury import __version__
+from maury.broadening import cutoff, transfer
+from maury.emulator import Emulator, Sampler
+from maury.errors import FormatError, OutputError
+from maury.files import atomic_path, check_writable
+from maury.grids import spc
+from maury.grids.file import Advance, encode, quantise, write_grid
+from maury.grids.spc import GridConfig
+from maury.labels import INTRINSIC
+
+Notify = Callable[[str], None]
+
+
+def build_grid(
+    path: str | os.PathLike[str],
+    emulator: Emulator,
+    digest: str,
+    config: GridConfig | None = None,
+    advance: Advance | None = None,
+    notify: Notify | None = None,
+) -> None:
+    """Build a grid: emulate every node once, give it all rotations, sample, quantise, compress.
+
+    One shard per Teff row is kept in a hidden folder beside ``path`` until the grid is complete, so that the same call
+    goes on after a kill. Each node is computed by itself on one thread: the bytes of the grid depend on the settings
+    and the emulator alone, not on interruptions or the number of cores.
+
+    Args:
+        path: the HDF5 file to write.
+        emulator: on the CPU.
+        digest: SHA-256 of the emulator's file, stored as provenance.
+        config: which grid; None for the founding one.
+        advance: called with the number of spectra done.
+        notify: called with a message when shards are found.
+
+    Raises:
+        ConfigError: no node lies within the ranges.
+        DomainError: a node outside the emulator's labels, an implausible flux.
+        OutputError: the grid or a shard cannot be written.
+    """
+    config = config or GridConfig()
+    path = Path(path)
+    check_writable(path)
+    nodes = spc.nodes(config)
+    maker = NodeMaker(emulator, config)
+    rows = [nodes[nodes[:, 0] == teff] for teff in np.unique(nodes[:, 0])]
+    folder = path.with_name(f".{path.name}.shards")
+    with _output_errors(path), _kept_if_useful(folder), _one_thread(), ThreadPoolExecutor(os.cpu_count()) as pool:
+        shards = _prepare(folder, rows, config, digest, notify or (lambda message: None))
+        for row, shard in zip(rows, shards, strict=True):
+            if _read_shard(shard) is None:
+                _write_shard(shard, maker.chunks(row, pool, advance))
+            elif advance is not None:
+                advance(len(row) * len(maker.transfer))
+        _assemble(path, folder, shards, config, digest)
+        for shard in shards:
+            shard.unlink()
+
+
+class NodeMaker:
+    """Spectra of whole nodes, compressed; holds what all of them share.
+
+    Attributes:
+        sampler: from modes to flux at the grid's pixels.
+        transfer: rotations and instrument (k, m), one row for each of the k rotations.
+    """
+
+    def __init__(self, emulator: Emulator, config: GridConfig) -> None:
+        """Prepare the sampler and the transfer functions."""
+        average = spc.PIXELS // config.pixels
+        self.emulator = emulator
+        self.sampler = Sampler(emulator.grid, spc.wavelength(spc.PIXELS), cutoff(config.resolution), average=average)
+        vsini = torch.from_numpy(spc.rotations(config))
+        frequency = torch.from_numpy(emulator.grid.frequency[: self.sampler.modes])
+        self.transfer = transfer(
+            frequency,
+            vsini_kms=vsini,
+            resolution=torch.tensor(config.resolution, dtype=torch.float64),
+            limb_darkening=config.limb_darkening,
+        ).float()
+
+    @torch.no_grad()
+    def modes(self, nodes: NDArray[np.float64]) -> Tensor:
+        """Fourier modes (n, m) of the intrinsic spectra of nodes (n, 3).
+
+        Raises:
+            DomainError: a node outside the emulator's labels.
+        """
+        labels = np.zeros((len(nodes), len(INTRINSIC)))
+        labels[:, :3] = nodes
+        labels[:, INTRINSIC.index("vmic")] = spc.VMIC_KMS
+        self.emulator.space.require_inside(labels, "nodes")
+        return self.emulator.modes(torch.from_numpy(labels).float(), self.sampler.modes)
+
+    def chunks(self, nodes: NDArray[np.float64], pool: ThreadPoolExecutor, advance: Advance | None) -> list[bytes]:
+        """Compressed spectra of nodes (n, 3), all rotations of a node one after the other."""
+        done: list[bytes] = []
+        for part in pool.map(self._node, self.modes(nodes), nodes):
+            done += part
+            if advance is not None:
+                advance(len(part))
+        return done
+
+    @torch.no_grad()
+    def _node(self, modes: Tensor, node: NDArray[np.float64]) -> list[bytes]:
+        flux = self.sampler(modes * self.transfer)
+        what = f"node of {node[0]:g} K, log g {node[1]:g}, [M/H] {node[2]:g}"
+        return encode(quantise(flux.numpy(), what))
+
+
+def _prepare(
+    folder: Path, rows: list[NDArray[np.float64]], config: GridConfig, digest: str, notify: Notify
+) -> list[Path]:
+    """Names of the shards in a folder that holds only whole shards of these settings."""
+    key = json.dumps({"settings": config.model_dump(), "emulator": digest, "maury": __version__}, sort_keys=True)
+    mark = folder / "settings.json"
+    shards = [folder / f"{row[0, 0]:.0f}K.npz" for row in rows]
+    if folder.exists():
+        if mark.is_file() and mark.read_text() == key:
+            found = sum(shard.is_file() for shard in shards)
+            notify(f"going on with an interrupted build: {found} of {len(shards)} Teff rows are there")
+            for leftover in folder.glob(".*.tmp"):
+                leftover.unlink()
+            return shards
+        notify("an interrupted build with other settings or another emulator was found: starting anew")
+        shutil.rmtree(folder)
+    folder.mkdir()
+    with atomic_path(mark) as temporary:
+        temporary.write_text(key)
+    return shards
+
+
+def _write_shard(shard: Path, chunks: list[bytes]) -> None:
+    sizes = np.array([len(chunk) for chunk in chunks])
+    with atomic_path(shard) as temporary, open(temporary, "wb") as stream:
+        np.savez(stream, sizes=sizes, data=np.frombuffer(b"".join(chunks), np.uint8))
+
+
+def _read_shard(shard: Path) -> list[bytes] | None:
+    """Chunks of a shard, or None when it is missing or damaged (a crash of the machine, not of the program)."""
+    try:
+        with np.load(shard) as file:
+            data, ends = file["data"].tobytes(), np.cumsum(file["sizes"])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+    return [data[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+
+
+def _assemble(path: Path, folder: Path, shards: list[Path], config: GridConfig, digest: str) -> None:
+    """Join the shards into one file inside the folder, then move it to its place."""
+
+    def chunks() -> Iterator[bytes]:
+        for shard in shards:
+            part = _read_shard(shard)
+            if part is None:
+                raise FormatError(f"{shard}: disappeared or was damaged; run the same command again")
+            yield from part
+
+    labels = spc.labels(config)
+    splits = {
+        "random": spc.random_split(len(labels), config.seed),
+        "block": spc.block_split(labels, config.seed),
+    }
+    attributes = {
+        "preset": config.preset,
+        "resolution": config.resolution,
+        "limb_darkening": config.limb_darkening,
+        "emulator_digest": digest,
+        "settings": config.model_dump_json(),
+        "maury": __version__,
+    }
+    whole = folder / "grid.h5"
+    with atomic_path(whole) as temporary:
+        write_grid(temporary, spc.wavelength(config.pixels), labels, chunks(), splits, config.seed, attributes)
+    os.replace(whole, path)
+
+
+@contextlib.contextmanager
+def _output_errors(path: Path) -> Iterator[None]:
+    """Name the grid, not a shard, in what went wrong."""
+    try:
+        yield
+    except OSError as error:
+        reason = getattr(error.__cause__, "strerror", None) or error.strerror or error
+        raise OutputError(f"{path}: cannot be written: {reason}") from error
+
+
+@contextlib.contextmanager
+def _kept_if_useful(folder: Path) -> Iterator[None]:
+    """Leave the folder behind after an error only if it holds a shard to go on from."""
+    try:
+        yield
+    finally:
+        if not any(folder.glob("*.npz")):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep torch from splitting one operation over threads; the nodes are what runs in parallel."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

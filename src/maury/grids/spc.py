@@ -1,0 +1,133 @@
+"""The SPC grid: its nodes, its pixels, its settings and its two splits."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, ValidationInfo, field_validator
+
+from maury.config import Settings
+from maury.emulator import MAX_RESOLUTION
+from maury.errors import ConfigError
+from maury.labels import FOUNDING, LabelSpace, lowest_logg
+
+TEFF_K = tuple(float(t) for t in range(3500, 9751, 250))
+LOGG = tuple(g / 2 for g in range(11))
+MH = tuple(m / 2 for m in range(-5, 2))
+_SLOW = (0, 1, 2, 4, 6, 8, 10, 12, 16, 20, 25, 30, 35, 40, 45, 50, 55, 60, 65, 70)
+_FAST = (80, 90, 100, 110, 120, 140, 160, 180, 200)
+VSINI_KMS = tuple(float(v) for v in (*_SLOW, *_FAST))
+VMIC_KMS = 2.0
+"""Microturbulence of every node; all abundance ratios [X/M] are zero."""
+
+SPACE = LabelSpace.of(FOUNDING)
+"""The four labels with the ranges of the whole grid, which normalise them also for a part of it."""
+
+START_AA, END_AA, PIXELS = 5050.0, 5350.0, 29_788
+LOWEST_RESOLUTION = 5000.0
+"""At lower R the wings of 200 km/s and three sigma of the instrument leave the emulator's margins of 280 km/s."""
+
+_AXES = {"teff": TEFF_K, "logg": LOGG, "mh": MH, "vsini": VSINI_KMS}
+
+
+class GridConfig(Settings):
+    """What a grid is made of; the defaults are the founding project's grid.
+
+    Attributes:
+        preset: the nodes and wavelengths; "spc" is the only one.
+        pixels: 29,788, or 7,447 for the average of 4 neighbouring pixels.
+        resolution: R = lambda / FWHM of a Gaussian instrument profile; 44,000 is that of TRES.
+        limb_darkening: linear coefficient of the rotation profile.
+        teff: lowest and highest Teff kept of the nodes, K.
+        logg: lowest and highest log g kept.
+        mh: lowest and highest [M/H] kept.
+        vsini: lowest and highest v sin i kept, km/s.
+        seed: of the two splits.
+    """
+
+    preset: Literal["spc"] = "spc"
+    pixels: Literal[7447, 29788] = 7447
+    resolution: Annotated[float, Field(ge=LOWEST_RESOLUTION, le=MAX_RESOLUTION)] = 44_000.0
+    limb_darkening: Annotated[float, Field(ge=0, le=1)] = 0.6
+    teff: tuple[float, float] = (TEFF_K[0], TEFF_K[-1])
+    logg: tuple[float, float] = (LOGG[0], LOGG[-1])
+    mh: tuple[float, float] = (MH[0], MH[-1])
+    vsini: tuple[float, float] = (VSINI_KMS[0], VSINI_KMS[-1])
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    @field_validator(*_AXES)
+    @classmethod
+    def _holds_a_node(cls, limits: tuple[float, float], info: ValidationInfo) -> tuple[float, float]:
+        axis = _AXES[str(info.field_name)]
+        if not any(limits[0] <= value <= limits[1] for value in axis):
+            raise ValueError(f"no node within; nodes from {axis[0]:g} to {axis[-1]:g}")
+        return limits
+
+
+def rotations(config: GridConfig) -> NDArray[np.float64]:
+    """Projected rotational velocities (k,) of every node, km/s."""
+    low, high = config.vsini
+    return np.array([v for v in VSINI_KMS if low <= v <= high])
+
+
+def nodes(config: GridConfig) -> NDArray[np.float64]:
+    """Nodes (n, 3): Teff (K), log g, [M/H], the last varying fastest.
+
+    The lowest log g rises with Teff (`maury.labels.lowest_logg`): 1,771 nodes in all.
+
+    Raises:
+        ConfigError: the ranges of Teff and log g have no node in common.
+    """
+    (t0, t1), (g0, g1), (m0, m1) = config.teff, config.logg, config.mh
+    table = [
+        (teff, logg, mh)
+        for teff in TEFF_K
+        for logg in LOGG
+        for mh in MH
+        if t0 <= teff <= t1 and max(g0, float(lowest_logg(teff))) <= logg <= g1 and m0 <= mh <= m1
+    ]
+    if not table:
+        lowest = float(lowest_logg(max(t0, TEFF_K[0])))
+        raise ConfigError(
+            f"no node has teff {t0:g} to {t1:g} K and logg {g0:g} to {g1:g}; lowest logg there: {lowest:g}"
+        )
+    return np.array(table)
+
+
+def labels(config: GridConfig) -> NDArray[np.float64]:
+    """Labels (n, 4) of all spectra: Teff, log g, [M/H], v sin i, the rotations of a node one after the other."""
+    table, vsini = nodes(config), rotations(config)
+    return np.column_stack([np.repeat(table, len(vsini), axis=0), np.tile(vsini, len(table))])
+
+
+def wavelength(pixels: int) -> NDArray[np.float64]:
+    """Wavelengths (pixels,) in Å, air: linear from 5050 to 5350, or the means of 4 neighbours."""
+    full = np.linspace(START_AA, END_AA, PIXELS)
+    return full if pixels == PIXELS else full.reshape(pixels, -1).mean(axis=1)
+
+
+def random_split(count: int, seed: int) -> NDArray[np.bool_]:
+    """Mask (count,) of a quarter of the spectra, drawn at random, for validation: 12,840 of 51,359.
+
+    Puts near-twins on both sides (one node with two rotations): the founding project's split.
+    """
+    return _quarter(count, np.random.default_rng((seed, 0)))
+
+
+def block_split(table: NDArray[np.float64], seed: int) -> NDArray[np.bool_]:
+    """Mask (n,) of the spectra of a quarter of the (Teff, log g, [M/H]) nodes, with all their rotations.
+
+    Args:
+        table: labels (n, 4), or any whose first three columns are Teff, log g, [M/H].
+        seed: of the draw.
+    """
+    unique, block = np.unique(table[:, :3], axis=0, return_inverse=True)
+    return _quarter(len(unique), np.random.default_rng((seed, 1)))[block.ravel()]
+
+
+def _quarter(count: int, generator: np.random.Generator) -> NDArray[np.bool_]:
+    mask = np.zeros(count, bool)
+    mask[generator.permutation(count)[: round(count / 4)]] = True
+    return mask
