@@ -20,7 +20,9 @@ Range = tuple[float, float]
 @app.command()
 def build(
     output: Annotated[Path, typer.Option("--out", "-o", help="The grid to write (HDF5).")],
-    preset: Annotated[str, typer.Option(help="Nodes and wavelengths: spc, the founding project's 51,359 spectra.")] = "spc",
+    preset: Annotated[
+        str, typer.Option(help="Nodes and wavelengths: spc, the founding project's 51,359 spectra.")
+    ] = "spc",
     emulator: Annotated[str, typer.Option(help="'packaged' or the file of an emulator.")] = "packaged",
     pixels: Annotated[int, typer.Option(help="29788, or 7447 for the average of 4 neighbouring pixels.")] = 7447,
     resolution: Annotated[float, typer.Option(help="R = lambda / FWHM of the instrument profile.")] = 44_000.0,
@@ -39,20 +41,25 @@ def build(
     import time
 
     from maury.cli.console import err, out, progress
+    from maury.config import make_config
     from maury.emulator import PACKAGED, load
     from maury.files import sha256
-    from maury.grids import GridSettings, build_grid
+    from maury.grids import GridConfig, build_grid
     from maury.grids.spc import labels
 
-    settings = GridSettings(preset, pixels, resolution, teff=teff, logg=logg, mh=mh, vsini=vsini, seed=seed)
-    count, start = len(labels(settings)), time.monotonic()
+    ranges = {"teff": teff, "logg": logg, "mh": mh, "vsini": vsini}
+    options = {"preset": preset, "pixels": pixels, "resolution": resolution, "seed": seed, **ranges}
+    config = make_config(options, GridConfig, "options")
+    count, start = len(labels(config)), time.monotonic()
     model = load(emulator)
     digest = sha256(PACKAGED if emulator == "packaged" else emulator)
     with progress() as bar:
         task = bar.add_task("spectra", total=count)
-        build_grid(output, model, digest, settings, lambda n: bar.advance(task, n), err.print)
+        build_grid(output, model, digest, config, lambda n: bar.advance(task, n), err.print)
     seconds = time.monotonic() - start
-    out.print(f"{output}: {count:,} spectra of {pixels:,} pixels, {output.stat().st_size / 1e6:.0f} MB, {seconds:.0f} s")
+    out.print(
+        f"{output}: {count:,} spectra of {pixels:,} pixels, {output.stat().st_size / 1e6:.0f} MB, {seconds:.0f} s"
+    )
 
 
 @app.command()
@@ -72,12 +79,14 @@ def info(grid: Annotated[Path, typer.Argument(help="A grid (HDF5).")]) -> None:
     for name, unit, column in zip(opened.names, opened.space.units, opened.labels.T, strict=True):
         values = np.unique(column)
         out.print(f"{name}: {values[0]:g} to {values[-1]:g} {unit}, {len(values)} values")
-    out.print(f"wavelengths: {wave[0]:.4f} to {wave[-1]:.4f} Å (air), {wave.size:,} pixels, step {np.diff(wave).mean():.6f} Å")
+    out.print(
+        f"wavelengths: {wave[0]:.4f} to {wave[-1]:.4f} Å (air), {wave.size:,} pixels, step {np.diff(wave).mean():.6f} Å"
+    )
     out.print(f"resolution: {opened.resolution:g}, limb darkening {opened.attributes.get('limb_darkening')}")
     for name, mask in opened.splits.items():
         held = int(mask.sum())
         out.print(f"split {name}: {len(mask) - held:,} train, {held:,} validation, seed {opened.seeds[name]}")
-    for key in ("preset", "emulator", "settings", "maury"):
+    for key in ("preset", "emulator_digest", "settings", "maury"):
         out.print(f"{key}: {opened.attributes.get(key, 'not recorded')}", markup=False)
 
 
@@ -89,10 +98,12 @@ def _counts(grid: Grid) -> Table:
     (teff, row), (logg, column) = (np.unique(grid.labels[:, i], return_inverse=True) for i in (0, 1))
     counts = np.zeros((len(teff), len(logg)), int)
     np.add.at(counts, (row.ravel(), column.ravel()), 1)
-    table = Table(title=f"{len(grid):,} spectra by Teff and log g", show_footer=True)
-    table.add_column("Teff (K)", "all", justify="right")
+    table = Table(
+        title=f"{len(grid):,} spectra by Teff (K) and log g", box=None, padding=(0, 1, 0, 0), show_footer=True
+    )
+    table.add_column("Teff", "all", justify="right")
     for value, total in zip(logg, counts.sum(0), strict=True):
-        table.add_column(f"{value:.1f}", f"{total:,}", justify="right")
+        table.add_column(f"{value:.1f}", str(total), justify="right")
     table.add_column("all", f"{len(grid):,}", justify="right")
     for value, cells in zip(teff, counts, strict=True):
         table.add_row(f"{value:.0f}", *(str(n) if n else "" for n in cells), f"{cells.sum():,}")
