@@ -90,9 +90,7 @@ class LabelSpace:
         """The space of ``names`` with the packaged ranges."""
         names = tuple(names)
         known = [LABELS.get(name) for name in names]
-        return cls(
-            names, tuple(k.lower if k else 0.0 for k in known), tuple(k.upper if k else 1.0 for k in known)
-        )
+        return cls(names, tuple(k.lower if k else 0.0 for k in known), tuple(k.upper if k else 1.0 for k in known))
 
     def __len__(self) -> int:
         return len(self.names)
@@ -126,9 +124,7 @@ class LabelSpace:
         """
         table = np.atleast_2d(np.asarray(values, float))
         if table.shape[-1] != len(self):
-            raise DomainError(
-                f"{what}: {table.shape[-1]} columns, but the labels are {', '.join(self.names)}"
-            )
+            raise DomainError(f"{what}: {table.shape[-1]} columns, but the labels are {', '.join(self.names)}")
         lower, upper = np.array(self.lower), np.array(self.upper)
         tolerance = 1e-6 * (upper - lower)
         bad = ~((table >= lower - tolerance) & (table <= upper + tolerance))
@@ -156,9 +152,7 @@ def as_table(table: Mapping[str, Any] | np.ndarray, names: Iterable[str], where:
     have = list(table.dtype.names or ()) if isinstance(table, np.ndarray) else list(table)
     missing = [name for name in names if name not in have]
     if missing:
-        raise FormatError(
-            f"{where}: missing column {', '.join(missing)}; columns found: {', '.join(have) or 'none'}"
-        )
+        raise FormatError(f"{where}: missing column {', '.join(missing)}; columns found: {', '.join(have) or 'none'}")
     columns = []
     for name in names:
         empty = np.flatnonzero(np.ma.getmaskarray(table[name]))

@@ -222,9 +222,7 @@ def read_label_table(path: str | os.PathLike[str], names: Sequence[str]) -> NDAr
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise FormatError(f"{path}: not a readable CSV table ({error})") from error
     if not rows:
-        raise FormatError(
-            f"{path}: no rows; a header line with the columns {', '.join(names)} and rows are needed"
-        )
+        raise FormatError(f"{path}: no rows; a header line with the columns {', '.join(names)} and rows are needed")
     columns = {str(key).strip(): [row[key] for row in rows] for key in rows[0] if key is not None}
     table = as_table(columns, names, str(path))
     if not np.isfinite(table).all():

@@ -14,7 +14,7 @@ from maury.errors import MauryError
 
 app = typer.Typer(
     name="maury",
-    help="Neural stellar parameter classification: from a high-resolution optical spectrum to Teff, log g, [M/H], v sin i.",
+    help="Neural stellar parameter classification: from an optical spectrum to Teff, log g, [M/H], v sin i.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",

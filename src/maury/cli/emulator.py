@@ -15,17 +15,13 @@ Libraries = Annotated[list[str], typer.Argument(help="Library files (HDF5) or qu
 
 @app.command()
 def fit(
-    config: Annotated[
-        Path, typer.Argument(help="Settings (TOML); see presets/emulator.toml in the package.")
-    ],
+    config: Annotated[Path, typer.Argument(help="Settings (TOML); see presets/emulator.toml in the package.")],
     output: Annotated[Path, typer.Option("--out", "-o", help="The emulator to write (.safetensors).")],
     library: Annotated[
         list[str] | None,
         typer.Option("--library", help="Library file or pattern; may be repeated; replaces the config's."),
     ] = None,
-    run: Annotated[
-        Path | None, typer.Option(help="Folder for checkpoints and logs [default: OUT.run].")
-    ] = None,
+    run: Annotated[Path | None, typer.Option(help="Folder for checkpoints and logs [default: OUT.run].")] = None,
 ) -> None:
     """Fit an emulator to libraries of intrinsic spectra. A killed fit goes on where it was when run again.
 
@@ -62,6 +58,8 @@ def fit(
 @app.command()
 def info(emulator: EmulatorFile = "packaged") -> None:
     """Say what an emulator is: labels and ranges, basis, training data, figures, size of its errors by region."""
+    from itertools import pairwise
+
     import numpy as np
     from rich.table import Table
 
@@ -84,32 +82,23 @@ def info(emulator: EmulatorFile = "packaged") -> None:
         labels.add_row(row[0], row[1], f"{row[2]:g}", f"{row[3]:g}")
     out.print(labels)
     if model.errors is not None:
-        table = Table(
-            "Teff (K)", *[f"[M/H] {a:g} to {b:g}" for a, b in zip(MH_EDGES, MH_EDGES[1:], strict=False)]
-        )
-        table.title = (
-            f"Rms error of flux on validation stars (number of stars), R = {model.errors.resolution:,.0f}"
-        )
+        table = Table("Teff (K)", *[f"[M/H] {a:g} to {b:g}" for a, b in pairwise(MH_EDGES)])
+        table.title = f"Rms error of flux on validation stars (number of stars), R = {model.errors.resolution:,.0f}"
         rms = model.errors.rms[..., window(model.errors.grid)].square().mean(-1).sqrt().numpy()
-        for i, (low, high) in enumerate(zip(TEFF_EDGES, TEFF_EDGES[1:], strict=False)):
+        for i, (low, high) in enumerate(pairwise(TEFF_EDGES)):
             cells = [
-                f"{value:.4f} ({int(n)})"
-                for value, n in zip(np.atleast_1d(rms[i]), model.errors.stars[i], strict=True)
+                f"{value:.4f} ({int(n)})" for value, n in zip(np.atleast_1d(rms[i]), model.errors.stars[i], strict=True)
             ]
             table.add_row(f"{low:g} to {high:g}", *cells)
         out.print(table)
 
 
-@app.command()
-def test(
+@app.command("test")
+def compare(
     libraries: Libraries,
     emulator: EmulatorFile = "packaged",
-    output: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder for emulator.json and figures.")
-    ] = None,
-    resolution: Annotated[
-        float, typer.Option(help="R = lambda / FWHM at which spectra are compared.")
-    ] = 42_000.0,
+    output: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for emulator.json and figures.")] = None,
+    resolution: Annotated[float, typer.Option(help="R = lambda / FWHM at which spectra are compared.")] = 42_000.0,
     recover: Annotated[
         bool, typer.Option(help="Also fit the test spectra with the emulator and compare labels.")
     ] = True,
@@ -121,7 +110,7 @@ def test(
     """
     from maury.cli.console import out, progress
     from maury.emulator import load
-    from maury.evaluation.emulator import report_tables, test_emulator
+    from maury.evaluation.emulator import evaluate_emulator, report_tables
     from maury.library import expand, read_libraries
 
     model = load(emulator)
@@ -129,7 +118,7 @@ def test(
         paths = expand(libraries)
         task = bar.add_task("reading", total=len(paths))
         library = read_libraries(paths, lambda n: bar.advance(task, n))
-        result = test_emulator(model, library, resolution, recover, bar)
+        result = evaluate_emulator(model, library, resolution, recover, bar)
     for table in report_tables(result):
         out.print(table)
     if output is not None:
@@ -158,9 +147,7 @@ def choose(
 
     chosen, disagreement = choose_labels(load(emulator), count, candidates, teff, seed)
     write_label_table(chosen, output)
-    out.print(
-        f"{output}: {len(chosen)} rows; rms disagreement {disagreement.min():.4f} to {disagreement.max():.4f}"
-    )
+    out.print(f"{output}: {len(chosen)} rows; rms disagreement {disagreement.min():.4f} to {disagreement.max():.4f}")
 
 
 @app.command()
@@ -168,15 +155,9 @@ def spectra(
     labels: Annotated[
         Path, typer.Argument(help="CSV with columns teff, logg, mh, vmic, c, mg, ca, ti, cr, ni, vsini.")
     ],
-    resolution: Annotated[
-        float, typer.Option("--resolution", "-R", help="R = lambda / FWHM, 5,000 to 115,000.")
-    ],
-    output: Annotated[
-        Path, typer.Option("--out", "-o", help="HDF5 file: wavelength (Å, air), flux, labels.")
-    ],
-    pixels: Annotated[
-        int, typer.Option(help="29788 pixels of 5050 to 5350 Å, or 7447: means of four.")
-    ] = 29788,
+    resolution: Annotated[float, typer.Option("--resolution", "-R", help="R = lambda / FWHM, 5,000 to 115,000.")],
+    output: Annotated[Path, typer.Option("--out", "-o", help="HDF5 file: wavelength (Å, air), flux, labels.")],
+    pixels: Annotated[int, typer.Option(help="29788 pixels of 5050 to 5350 Å, or 7447: means of four.")] = 29788,
     emulator: EmulatorFile = "packaged",
 ) -> None:
     """Write continuum-normalised spectra for a table of labels: rotation and instrument applied.
@@ -195,3 +176,32 @@ def spectra(
         task = bar.add_task("spectra", total=len(table))
         write_spectra(model, table, resolution, pixels, output, lambda n: bar.advance(task, n))
     out.print(f"{output}: {len(table)} spectra of {pixels} pixels at R = {resolution:,.0f}")
+
+
+@app.command()
+def star(
+    output: Annotated[Path, typer.Option("--out", "-o", help="Spectrum to write (ECSV: wavelength, flux, sigma).")],
+    teff: Annotated[float, typer.Option(help="K")] = 5772.0,
+    logg: Annotated[float, typer.Option(help="dex, cgs")] = 4.44,
+    mh: Annotated[float, typer.Option(help="[M/H], dex")] = 0.0,
+    vmic: Annotated[float, typer.Option(help="microturbulence, km/s")] = 2.0,
+    alpha: Annotated[float, typer.Option(help="[Mg/M] = [Ca/M] = [Ti/M], dex")] = 0.0,
+    vsini: Annotated[float, typer.Option(help="km/s")] = 2.0,
+    resolution: Annotated[float, typer.Option("--resolution", "-R", help="R = lambda / FWHM")] = 44_000.0,
+    snr: Annotated[
+        float, typer.Option(help="Signal-to-noise ratio of the continuum per pixel of 0.01 Å.", min=1)
+    ] = 50.0,
+    seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 1,
+    emulator: EmulatorFile = "packaged",
+) -> None:
+    """Write a simulated star, normalised and at rest, with noise; its true labels stand in the file's header.
+
+    Example: `maury emulator star --teff 6100 --vsini 12 --snr 80 --out star.ecsv`, then `maury predict star.ecsv`
+    """
+    from maury.cli.console import out
+    from maury.emulator import load
+    from maury.emulator.tables import simulate_star
+
+    labels = [teff, logg, mh, vmic, 0.0, alpha, alpha, alpha, 0.0, 0.0, vsini]
+    simulate_star(load(emulator), labels, resolution, snr, seed, output)
+    out.print(f"{output}: Teff {teff:g} K, log g {logg:g}, [M/H] {mh:g}, v sin i {vsini:g} km/s, S/N {snr:g}")

@@ -7,9 +7,7 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(
-    help="Libraries of intrinsic synthetic spectra (no rotation, no instrument).", no_args_is_help=True
-)
+app = typer.Typer(help="Libraries of intrinsic synthetic spectra (no rotation, no instrument).", no_args_is_help=True)
 
 Files = Annotated[list[str], typer.Argument(help="Library files (HDF5) or quoted glob patterns.")]
 
@@ -20,6 +18,8 @@ def info(files: Files) -> None:
 
     Example: `maury library info spc_library.h5 'extension/*.h5'`
     """
+    from itertools import pairwise
+
     import numpy as np
     from rich.table import Table
 
@@ -30,12 +30,9 @@ def info(files: Files) -> None:
     library = read_libraries(files)
     nodes = int((library.kind == NODE).sum())
     wave = library.wavelength_aa
-    out.print(
-        f"[bold]{len(library)} spectra[/] from {len(library.sources)} file(s): {nodes} nodes, {len(library) - nodes} off-node"
-    )
-    out.print(
-        f"{wave[0]:.2f} to {wave[-1]:.2f} Å (air), {wave.size} pixels, step {np.median(np.diff(wave)):.6f} Å"
-    )
+    out.print(f"[bold]{len(library)} spectra[/] from {len(library.sources)} file(s)")
+    out.print(f"{nodes} nodes of the SPC grid, {len(library) - nodes} off-node")
+    out.print(f"{wave[0]:.2f} to {wave[-1]:.2f} Å (air), {wave.size} pixels, step {np.median(np.diff(wave)):.6f} Å")
     for key, value in library.attributes.items():
         out.print(f"{key}: {str(value).splitlines()[0] if str(value) else ''}")
     labels = Table("label", "unit", "lowest", "median", "highest", title="Labels")
@@ -51,7 +48,7 @@ def info(files: Files) -> None:
     counts = np.histogram2d(library.labels[:, 0], library.labels[:, 2], [t_edges, m_edges])[0].astype(int)
     table = Table(
         "Teff (K)",
-        *[f"{low:g} to {high:.1f}" for low, high in zip(m_edges[:-1], m_edges[1:], strict=True)],
+        *[f"{low:g} to {high:.1f}" for low, high in pairwise(m_edges)],
         "all",
         title="Spectra by Teff and [M/H]",
     )

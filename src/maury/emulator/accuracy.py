@@ -44,9 +44,7 @@ def rms_per_star(
     return difference[:, torch.from_numpy(window(grid))].square().mean(1).sqrt().double().numpy()
 
 
-def measure_errors(
-    emulator: Emulator, labels: Tensor, modes: Tensor, resolution: float = 42_000.0
-) -> ErrorMap:
+def measure_errors(emulator: Emulator, labels: Tensor, modes: Tensor, resolution: float = 42_000.0) -> ErrorMap:
     """Measure the error map on stars that were not trained on.
 
     A region without stars takes the largest error of its Teff row; it is NaN only when the whole row is empty.

@@ -66,9 +66,7 @@ def choose_labels(
     """
     pool = sobol_labels(max(candidates, count), seed, teff_range)
     spread = disagreement(emulator, pool)
-    chosen = np.random.default_rng(seed).choice(
-        len(pool), count, replace=False, p=spread**2 / (spread**2).sum()
-    )
+    chosen = np.random.default_rng(seed).choice(len(pool), count, replace=False, p=spread**2 / (spread**2).sum())
     return pool[chosen], spread[chosen]
 
 

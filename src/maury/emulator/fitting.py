@@ -8,102 +8,103 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from maury.broadening import instrument
 from maury.emulator.accuracy import window
 from maury.emulator.model import Emulator
-from maury.emulator.sampling import Sampler
 
-_LEGENDRE_DEGREE = 8
+CONTINUUM_DEGREE = 8
+"""Degree of the Legendre series that multiplies the model."""
+
+_PIXELS = 9000
+
+
+class LeastSquares:
+    """Levenberg-Marquardt fits of noise-free intrinsic spectra: ten labels free, the continuum projected out.
+
+    The continuum is a Legendre series of degree `CONTINUUM_DEGREE` over the window that multiplies the model.
+    """
+
+    def __init__(self, emulator: Emulator, resolution: float) -> None:
+        """Prepare wavelengths, profile and continuum series for spectra at one resolution."""
+        grid = emulator.grid.with_size(_PIXELS)
+        wavelength = grid.wavelength_aa[window(grid)]
+        self.emulator = emulator
+        self.sampler = emulator.sampler(wavelength, resolution)
+        self.profile = instrument(emulator.frequency[: self.sampler.modes], torch.tensor(resolution))
+        x = np.linspace(-1, 1, len(wavelength))
+        self.series = torch.from_numpy(np.polynomial.legendre.legvander(x, CONTINUUM_DEGREE))
+        self.lower = torch.tensor(emulator.space.lower)
+        self.width = torch.tensor(emulator.space.upper) - self.lower
+
+    def observe(self, modes: Tensor) -> Tensor:
+        """Flux (n, p) of intrinsic modes (n, m) as the instrument shows it."""
+        return self.sampler(modes[:, : self.sampler.modes] * self.profile).double()
+
+    def model(self, unit: Tensor) -> Tensor:
+        """Flux (p,) for labels (10,) in units of their ranges."""
+        return self.observe(self.emulator.modes(self._labels(unit), self.sampler.modes))[0]
+
+    def derivatives(self, unit: Tensor) -> Tensor:
+        """Derivatives (p, 10) of the flux: those of the coefficients through the basis, which is linear."""
+        slopes = torch.func.jacfwd(lambda u: self.emulator.coefficients(self._labels(u))[0])(unit)
+        no_mean = self.emulator.expand(slopes.T, self.sampler.modes) - self.emulator.expand(
+            torch.zeros_like(slopes.T[:1]), self.sampler.modes
+        )
+        return self.observe(no_mean).T
+
+    def fit(self, observed: Tensor, start: Tensor, iterations: int = 25) -> Tensor:
+        """Labels (10,) in their units that fit ``observed`` (p,), from ``start`` (10,); kept within their ranges."""
+        unit, damping = (start - self.lower) / self.width, 1e-3
+        flux = self.model(unit)
+        best = self._project(flux, observed).square().sum()
+        for _ in range(iterations):
+            slope = self._project(flux, self.derivatives(unit))
+            normal, gradient = slope.T @ slope, slope.T @ self._project(flux, observed)
+            previous = best
+            while damping < 1e6:
+                step = torch.linalg.solve(normal + damping * torch.diag(normal.diagonal() + 1e-12), gradient)
+                trial = (unit + step.float()).clamp(0, 1)
+                trial_flux = self.model(trial)
+                cost = self._project(trial_flux, observed).square().sum()
+                if cost < best:
+                    unit, flux, best, damping = trial, trial_flux, cost, max(damping / 10, 1e-9)
+                    break
+                damping *= 10
+            if previous - best < 1e-4 * previous:
+                break
+        return self.lower + self.width * unit
+
+    def _labels(self, unit: Tensor) -> Tensor:
+        return (self.lower + self.width * unit)[None]
+
+    def _project(self, flux: Tensor, columns: Tensor) -> Tensor:
+        """What of ``columns`` a continuum times ``flux`` cannot take up."""
+        basis, _ = torch.linalg.qr(self.series * flux[:, None])
+        return columns - basis @ (basis.T @ columns)
 
 
 def recover_labels(
-    emulator: Emulator,
-    modes: Tensor,
-    start: Tensor,
-    resolution: float,
-    advance: Callable[[int], None] | None = None,
-    iterations: int = 12,
+    emulator: Emulator, modes: Tensor, truth: Tensor, resolution: float, advance: Callable[[int], None] | None = None
 ) -> Tensor:
-    """Fit noise-free intrinsic spectra, all ten labels and the continuum free, by Levenberg-Marquardt.
-
-    The continuum is a Legendre series of degree 8 that multiplies the model; it is projected out of residuals and
-    derivatives at every step. Fits start from a displaced point (150 K, 0.2 and 0.1 dex away), not from the truth.
+    """Fit noise-free spectra; each fit starts 150 K, 0.2 and 0.1 dex and more away from the truth.
 
     Args:
         emulator: the model to fit with.
-        modes: Fourier modes (n, m) of the spectra.
-        start: true labels (n, 10), used only to make the displaced start.
+        modes: Fourier modes (n, m) of intrinsic spectra.
+        truth: their labels (n, 10), from which the displaced starts are made.
         resolution: R at which spectra and model are compared.
-        advance: called with the number of spectra done.
-        iterations: steps at most.
+        advance: called with 1 after each fit.
 
     Returns:
         Labels (n, 10).
     """
-    grid = emulator.grid.with_size(6000)
-    wavelength = grid.wavelength_aa[window(grid)]
-    sampler = emulator.sampler(wavelength, resolution)
-    r = torch.full((1,), resolution)
-    observed = sampler(modes[:, : sampler.modes] * _profile(emulator, sampler, r))
-    x = torch.linspace(-1, 1, len(wavelength))
-    series = torch.from_numpy(np.polynomial.legendre.legvander(x.numpy(), _LEGENDRE_DEGREE)).float()
-    lower, upper = (torch.tensor(v) for v in (emulator.space.lower, emulator.space.upper))
-    width = upper - lower
-    offset = torch.tensor([150.0, 0.2, 0.1, 0.2, *[0.05] * 6]) / width
+    problem = LeastSquares(emulator, resolution)
+    upper = torch.tensor(emulator.space.upper)
+    offset = torch.tensor([150.0, 0.2, 0.1, 0.2, *[0.05] * 6])
+    starts = torch.where(truth + offset < upper, truth + offset, truth - offset)
     fitted = []
-    for row in range(len(modes)):
-
-        def model(unit: Tensor) -> Tensor:
-            labels = (lower + unit * width)[None]
-            return sampler(emulator.modes(labels, sampler.modes) * _profile(emulator, sampler, r))[0]
-
-        first = (start[row] - lower) / width
-        first = torch.where(first + offset < 1, first + offset, first - offset)
-        fitted.append(lower + width * _levenberg_marquardt(model, observed[row], series, first, iterations))
+    for observed, start in zip(problem.observe(modes), starts, strict=True):
+        fitted.append(problem.fit(observed, start))
         if advance is not None:
             advance(1)
     return torch.stack(fitted)
-
-
-def _profile(emulator: Emulator, sampler: Sampler, resolution: Tensor) -> Tensor:
-    from maury.broadening import instrument
-
-    return instrument(emulator.frequency[: sampler.modes], resolution)
-
-
-def _levenberg_marquardt(
-    model: Callable[[Tensor], Tensor], observed: Tensor, series: Tensor, unit: Tensor, iterations: int
-) -> Tensor:
-    """Minimise the squared residual, the continuum projected out; labels in units of their range, kept within it."""
-    damping = 1e-4
-
-    def project(flux: Tensor, columns: Tensor) -> Tensor:
-        basis, _ = torch.linalg.qr((series * flux[:, None]).double())
-        return columns.double() - basis @ (basis.T @ columns.double())
-
-    def cost(flux: Tensor) -> Tensor:
-        return project(flux, observed[:, None]).square().sum()
-
-    flux = model(unit)
-    best = cost(flux)
-    for _ in range(iterations):
-        jacobian = torch.func.jacfwd(model)(unit)
-        derivative = project(flux, jacobian)
-        residual = project(flux, observed[:, None])
-        normal = derivative.T @ derivative
-        gradient = derivative.T @ residual[:, 0]
-        for _ in range(8):
-            step = torch.linalg.solve(normal + damping * torch.diag(normal.diagonal() + 1e-12), gradient)
-            trial = (unit + step.float()).clamp(0, 1)
-            trial_flux = model(trial)
-            trial_cost = cost(trial_flux)
-            if trial_cost < best:
-                damping = max(damping / 10, 1e-9)
-                break
-            damping *= 10
-        else:
-            return unit
-        improved = (best - trial_cost) / best
-        unit, flux, best = trial, trial_flux, trial_cost
-        if improved < 1e-5 and float(step.abs().max()) < 1e-4:
-            break
-    return unit

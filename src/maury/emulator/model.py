@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +37,7 @@ def features(labels: Tensor) -> Tensor:
     teff, logg, mh, vmic, carbon, magnesium = labels[..., :6].unbind(-1)
     oxygen = torch.maximum(magnesium, carbon - 0.05)
     extra = [teff / 1000, 5040 / teff, logg, mh, 10**mh, vmic]
-    return torch.cat(
-        [torch.stack(extra, -1), labels[..., 4:], torch.stack([oxygen, carbon - oxygen], -1)], -1
-    )
+    return torch.cat([torch.stack(extra, -1), labels[..., 4:], torch.stack([oxygen, carbon - oxygen], -1)], -1)
 
 
 class LabelNetworks(nn.Module):
@@ -47,16 +46,13 @@ class LabelNetworks(nn.Module):
     One input layer, ``depth - 1`` residual layers ``x + silu(W x + b)`` of equal width, one linear output layer.
     """
 
-    def __init__(
-        self, members: int, inputs: int, width: int, depth: int, outputs: int, seed: int = 0
-    ) -> None:
+    def __init__(self, members: int, inputs: int, width: int, depth: int, outputs: int, seed: int = 0) -> None:
         """Random weights, normal with variance 1 / fan-in; biases zero."""
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
         sizes = [inputs, *[width] * depth, outputs]
         self.weights = nn.ParameterList(
-            torch.randn(members, a, b, generator=generator) / math.sqrt(a)
-            for a, b in zip(sizes[:-1], sizes[1:], strict=True)
+            torch.randn(members, a, b, generator=generator) / math.sqrt(a) for a, b in pairwise(sizes)
         )
         self.biases = nn.ParameterList(torch.zeros(members, 1, b) for b in sizes[1:])
 
@@ -143,9 +139,7 @@ class Emulator(nn.Module):
         flat = torch.addmm(self.mean[:stop], coefficients, self.basis[:, :stop])
         return torch.view_as_complex(flat.reshape(len(flat), -1, 2))
 
-    def sampler(
-        self, wavelength_aa: ArrayLike, resolution: float = MAX_RESOLUTION, average: int = 1
-    ) -> Sampler:
+    def sampler(self, wavelength_aa: ArrayLike, resolution: float = MAX_RESOLUTION, average: int = 1) -> Sampler:
         """A `Sampler` at given wavelengths (Å) for resolutions up to ``resolution``."""
         return Sampler(self.grid, wavelength_aa, cutoff(resolution), average)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import h5py
 import numpy as np
 import torch
+from astropy.table import Table
 from numpy.typing import NDArray
 
 from maury.emulator.model import MAX_RESOLUTION, Emulator
@@ -31,20 +32,39 @@ def read_labels(path: str | os.PathLike[str], emulator: Emulator) -> NDArray[np.
         DomainError: a value outside the emulator's domain.
     """
     table = read_label_table(path, COLUMNS)
+    check_labels(table, emulator, str(path))
+    return table
+
+
+def check_labels(table: NDArray[np.float64], emulator: Emulator, where: str) -> None:
+    """Check labels (n, 11) against the emulator's domain, the lowest log g of the atmospheres included.
+
+    Raises:
+        DomainError: names the row, the label, its value and what is allowed.
+    """
     rotation = LabelSpace.of(["vsini"])
-    space = LabelSpace(
-        COLUMNS, (*emulator.space.lower, *rotation.lower), (*emulator.space.upper, *rotation.upper)
-    )
-    space.require_inside(table, str(path))
+    space = LabelSpace(COLUMNS, (*emulator.space.lower, *rotation.lower), (*emulator.space.upper, *rotation.upper))
+    space.require_inside(table, where)
     low = lowest_logg(table[:, 0])
     below = np.flatnonzero(table[:, 1] < low - 1e-6)
     if below.size:
         i = below[0]
         raise DomainError(
-            f"{path}: row {i + 1}: logg = {table[i, 1]:g} is below {low[i]:.2f}, the lowest of the model atmospheres at "
-            f"teff = {table[i, 0]:g} K ({below.size} of {len(table)} rows are below)"
+            f"{where}: row {i + 1}: logg = {table[i, 1]:g} is below {low[i]:.2f}, the lowest of the model atmospheres "
+            f"at teff = {table[i, 0]:g} K ({below.size} of {len(table)} rows are below)"
         )
-    return table
+
+
+def check_resolution(resolution: float) -> None:
+    """Check R = lambda / FWHM.
+
+    Raises:
+        DomainError: outside 5,000 to 115,000.
+    """
+    if not MIN_RESOLUTION <= resolution <= MAX_RESOLUTION:
+        raise DomainError(
+            f"resolution = {resolution:g} is outside the allowed range {MIN_RESOLUTION:g} to {MAX_RESOLUTION:g}"
+        )
 
 
 def write_spectra(
@@ -71,10 +91,7 @@ def write_spectra(
         DomainError: a resolution or number of pixels that is not allowed.
         OutputError: the file cannot be written.
     """
-    if not MIN_RESOLUTION <= resolution <= MAX_RESOLUTION:
-        raise DomainError(
-            f"resolution = {resolution:g} is outside the allowed range {MIN_RESOLUTION:g} to {MAX_RESOLUTION:g}"
-        )
+    check_resolution(resolution)
     wavelength, fine, average = founding_wavelengths(pixels)
     sampler = emulator.sampler(fine, resolution, average)
     rows = torch.from_numpy(table).float()
@@ -92,3 +109,43 @@ def write_spectra(
                 flux[first : first + len(part)] = emulator.flux(part[:, :-1], part[:, -1], r, sampler).numpy()
             if advance is not None:
                 advance(len(part))
+
+
+def simulate_star(
+    emulator: Emulator, labels: Sequence[float], resolution: float, snr: float, seed: int, path: str | os.PathLike[str]
+) -> None:
+    """Write one noisy, normalised rest-frame spectrum as ECSV with its true labels in the header.
+
+    Args:
+        emulator: the emulator.
+        labels: the 11 of `COLUMNS` in their units.
+        resolution: R = lambda / FWHM.
+        snr: of the continuum per pixel of 0.01 Å; the noise is Gaussian and of one size.
+        seed: of the noise.
+        path: output file.
+
+    Raises:
+        DomainError: labels or resolution outside the domain.
+        OutputError: the file cannot be written.
+    """
+    row = np.array([labels], float)
+    check_labels(row, emulator, "star")
+    check_resolution(resolution)
+    wavelength, fine, average = founding_wavelengths()
+    with torch.no_grad():
+        x = torch.from_numpy(row).float()
+        sampler = emulator.sampler(fine, resolution, average)
+        flux = emulator.flux(x[:, :-1], x[:, -1], torch.tensor([resolution]), sampler)[0].double().numpy()
+    sigma = np.full(flux.shape, 1 / snr)
+    noisy = flux + sigma * np.random.default_rng(seed).standard_normal(flux.shape)
+    table = Table({"wavelength": wavelength, "flux": noisy.round(5), "sigma": sigma})
+    table["wavelength"].unit = "Angstrom"
+    table.meta.update(
+        medium="air",
+        frame="rest",
+        normalised=True,
+        resolution=float(resolution),
+        truth=dict(zip(COLUMNS, map(float, labels), strict=True)),
+    )
+    with atomic_path(path) as temporary:
+        table.write(temporary, format="ascii.ecsv", overwrite=True)

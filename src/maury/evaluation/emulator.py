@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ import torch
 from numpy.typing import NDArray
 from rich.progress import Progress
 from rich.table import Table
-from torch import Tensor
 
 from maury.emulator import Emulator, rms_per_star
 from maury.emulator.fitting import recover_labels
@@ -27,7 +27,7 @@ TEFF_BINS = (3500.0, 4000.0, 4500.0, 5000.0, 5500.0, 6000.0, 7000.0, 8000.0, 975
 
 
 @dataclass(frozen=True)
-class EmulatorTest:
+class EmulatorReport:
     """What a test found.
 
     Attributes:
@@ -47,49 +47,45 @@ class EmulatorTest:
     recovered: NDArray[np.float64] | None = None
 
 
-def test_rows(emulator: Emulator, labels: NDArray[np.float64]) -> NDArray[np.int64]:
+def unseen_rows(emulator: Emulator, labels: NDArray[np.float64]) -> NDArray[np.int64]:
     """Rows that the fit of ``emulator`` never touched, by the hash of their labels."""
     fractions = emulator.header["training"]
     part = split(labels, fractions["validation_fraction"], fractions["test_fraction"])
     return np.flatnonzero(part == TEST)
 
 
-def test_emulator(
+def evaluate_emulator(
     emulator: Emulator, library: Library, resolution: float, recover: bool, bar: Progress
-) -> EmulatorTest:
+) -> EmulatorReport:
     """Compare spectra, and fit those of 4500 to 7000 K, log g above 1, [M/H] above -1 when ``recover``.
 
     Raises:
         FormatError: the library holds no test star.
     """
-    rows = test_rows(emulator, library.labels)
+    rows = unseen_rows(emulator, library.labels)
     if not rows.size:
-        raise FormatError(
-            f"{', '.join(library.sources[:3])}: no star of the emulator's test part among {len(library)}"
-        )
+        raise FormatError(f"{', '.join(library.sources[:3])}: no star of the emulator's test part among {len(library)}")
     tested = library.subset(rows)
     task = bar.add_task("comparing spectra", total=len(tested))
     modes = torch.from_numpy(to_modes_of(tested, lambda n: bar.advance(task, n)))
     labels = torch.from_numpy(tested.labels).float()
     rms = rms_per_star(emulator, labels, modes, resolution)
-    result = EmulatorTest(tested.labels, tested.kind == OFF_NODE, rms, resolution)
+    result = EmulatorReport(tested.labels, tested.kind == OFF_NODE, rms, resolution)
     if not recover:
         return result
     teff, logg, mh = tested.labels[:, :3].T
     fitted = np.flatnonzero((teff >= 4500) & (teff <= 7000) & (logg > 1) & (mh > -1) & result.off_node)
     task = bar.add_task("fitting spectra", total=len(fitted))
     recovered = [
-        recover_labels(
-            emulator, modes[i : i + 1], labels[i : i + 1], resolution, lambda n: bar.advance(task, n)
-        )
+        recover_labels(emulator, modes[i : i + 1], labels[i : i + 1], resolution, lambda n: bar.advance(task, n))
         for i in fitted
     ]
-    return EmulatorTest(
+    return EmulatorReport(
         tested.labels, result.off_node, rms, resolution, fitted, torch.cat(recovered).double().numpy()
     )
 
 
-def summary(result: EmulatorTest) -> dict[str, Any]:
+def summary(result: EmulatorReport) -> dict[str, Any]:
     """Medians and 90th percentiles of the flux error by Teff, and of the absolute errors of recovered labels."""
 
     def percentiles(values: NDArray[np.float64]) -> dict[str, float | int | None]:
@@ -102,13 +98,11 @@ def summary(result: EmulatorTest) -> dict[str, Any]:
         }
 
     teff = result.labels[:, 0]
-    ranges = [(4500.0, 9750.1), (3500.0, 4500.0), *zip(TEFF_BINS[:-1], TEFF_BINS[1:], strict=True)]
+    ranges = [(4500.0, 9750.1), (3500.0, 4500.0), *pairwise(TEFF_BINS)]
     report: dict[str, Any] = {
         "resolution": result.resolution,
         "flux_rms": {
-            f"{low:.0f}-{high:.0f} K": percentiles(
-                result.rms[result.off_node & (teff >= low) & (teff < high)]
-            )
+            f"{low:.0f}-{high:.0f} K": percentiles(result.rms[result.off_node & (teff >= low) & (teff < high)])
             for low, high in ranges
         },
         "flux_rms_nodes": percentiles(result.rms[~result.off_node]),
@@ -128,7 +122,7 @@ def summary(result: EmulatorTest) -> dict[str, Any]:
     return report
 
 
-def report_tables(result: EmulatorTest) -> list[Table]:
+def report_tables(result: EmulatorReport) -> list[Table]:
     """The summary as tables for the screen."""
     report = summary(result)
     table = Table("Teff", "test stars", "median rms", "90th percentile")
@@ -139,9 +133,7 @@ def report_tables(result: EmulatorTest) -> list[Table]:
     tables = [table]
     if "recovered" in report:
         fits = Table("label", "unit", "stars", "median |error|", "median error", "90th percentile of |error|")
-        fits.title = (
-            "Labels from noise-free fits, ten labels and continuum free (4500-7000 K, log g > 1, [M/H] > -1)"
-        )
+        fits.title = "Labels from noise-free fits, ten labels and continuum free (4500-7000 K, log g > 1, [M/H] > -1)"
         for name, row in report["recovered"].items():
             digits = 1 if name == "teff" else 3
             values = [f"{row[key]:.{digits}f}" for key in ("median_abs", "bias", "p90_abs")]
@@ -150,7 +142,7 @@ def report_tables(result: EmulatorTest) -> list[Table]:
     return tables
 
 
-def write_report(result: EmulatorTest, folder: str | os.PathLike[str]) -> None:
+def write_report(result: EmulatorReport, folder: str | os.PathLike[str]) -> None:
     """Write ``emulator.json``.
 
     Raises:
@@ -158,6 +150,3 @@ def write_report(result: EmulatorTest, folder: str | os.PathLike[str]) -> None:
     """
     with atomic_path(Path(folder) / "emulator.json") as temporary:
         temporary.write_text(json.dumps(summary(result), indent=1) + "\n")
-
-
-__all__ = ["EmulatorTest", "Tensor", "report_tables", "summary", "test_emulator", "write_report"]

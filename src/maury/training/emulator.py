@@ -34,6 +34,7 @@ from maury.emulator import (
 from maury.errors import ConfigError, FormatError
 from maury.files import atomic_path
 from maury.library import Library
+from maury.training.lightning_tools import AtomicCheckpoints, quiet_lightning
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
 
@@ -82,9 +83,7 @@ def find_basis(modes: Tensor, training: Tensor, count: int, weight: Tensor, size
     """
     mean = modes[training].mean(0)
     weighted = torch.view_as_real((modes - mean) * weight).flatten(1)
-    weighted *= np.sqrt(
-        2 / size
-    )  # Parseval: the sum over pixels of the squared flux, both signs of frequency
+    weighted *= np.sqrt(2 / size)  # Parseval: the sum over pixels of the squared flux, both signs of frequency
     part = weighted[training]
     values, vectors = torch.linalg.eigh((part @ part.T).double())
     vectors = vectors[:, -count:].flip(1) / values[-count:].flip(0).clamp_min(1e-30).sqrt()
@@ -132,6 +131,7 @@ class EmulatorTask(lightning.LightningModule):
 
     inputs: Tensor
     targets: Tensor
+    scale: Tensor
 
     def __init__(
         self,
@@ -163,9 +163,7 @@ class EmulatorTask(lightning.LightningModule):
         residual = self.networks(self.inputs[rows]) * self.scale - self.targets[rows]
         mean_square = residual.square().sum(-1) / self.pixels
         loss = (mean_square + self.config.loss_floor**2).sqrt().mean()
-        self.log(
-            "rms", mean_square.mean(1).sqrt().mean().detach(), on_step=False, on_epoch=True, prog_bar=True
-        )
+        self.log("rms", mean_square.mean(1).sqrt().mean().detach(), on_step=False, on_epoch=True, prog_bar=True)
         return loss * len(rows)
 
     def configure_optimizers(self) -> Any:
@@ -194,9 +192,7 @@ class FitData:
     digest: str
 
 
-def prepare(
-    library: Library, config: EmulatorConfig, advance: Callable[[int], None] | None = None
-) -> FitData:
+def prepare(library: Library, config: EmulatorConfig, advance: Callable[[int], None] | None = None) -> FitData:
     """Transform a library, split it by stars and find the basis on the training part alone."""
     grid = grid_for(library.wavelength_aa)
     modes = torch.from_numpy(to_modes_of(library, advance))
@@ -248,9 +244,7 @@ def fit_and_measure(
     x = features(data.labels)
     scale = (x[data.training].mean(0), x[data.training].std(0).clamp_min(1e-6))
     targets = data.basis.coefficients
-    networks = LabelNetworks(
-        config.members, x.shape[1], config.width, config.depth, targets.shape[1], config.seed
-    )
+    networks = LabelNetworks(config.members, x.shape[1], config.width, config.depth, targets.shape[1], config.seed)
     module = EmulatorTask(networks, (x - scale[0]) / scale[1], targets, data.training, grid.size, config)
     train(module, data.training, config, Path(run), bar)
     emulator = Emulator(networks, grid, data.basis.mean, data.basis.components, scale, module.scale)
@@ -293,9 +287,7 @@ def check_run(run: Path, config: EmulatorConfig, digest: str) -> None:
     mine = {"settings": config.model_dump(mode="json", exclude={"libraries"}), "library_sha256": digest}
     path = run / "run.json"
     if path.exists() and json.loads(path.read_text()) != mine:
-        raise ConfigError(
-            f"{run}: holds a fit with other settings or another library; remove it or name another --run"
-        )
+        raise ConfigError(f"{run}: holds a fit with other settings or another library; remove it or name another --run")
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(mine, indent=1))
 
@@ -315,24 +307,24 @@ class _ShowEpochs(Callback):
         self.bar.update(self.task, advance=1, description=f"training, rms {rms:.5f}")
 
 
-def train(
-    task: EmulatorTask, training: Tensor, config: EmulatorConfig, run: Path, bar: Progress | None
-) -> None:
+def train(task: EmulatorTask, training: Tensor, config: EmulatorConfig, run: Path, bar: Progress | None) -> None:
     """Run Lightning for ``config.epochs``, resuming from ``run/last.ckpt`` when it is there."""
     steps = _Steps(training, config.members, config.batch_size, config.seed)
     saver = ModelCheckpoint(
-        dirpath=run, filename="state", save_last=True, save_top_k=0, every_n_epochs=config.checkpoint_every
-    )
-    trainer = lightning.Trainer(
-        max_epochs=config.epochs,
-        accelerator=config.accelerator,
-        devices=1,
-        logger=CSVLogger(run, name="", version="logs"),
-        callbacks=[_SetEpoch(steps), saver, *([_ShowEpochs(bar)] if bar else [])],
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        log_every_n_steps=max(len(steps), 1),
+        dirpath=run, filename="last", every_n_epochs=config.checkpoint_every, enable_version_counter=False
     )
     last = run / "last.ckpt"
-    trainer.fit(task, DataLoader(steps, batch_size=None), ckpt_path=last if last.exists() else None)
+    with quiet_lightning():
+        trainer = lightning.Trainer(
+            max_epochs=config.epochs,
+            accelerator=config.accelerator,
+            devices=1,
+            logger=CSVLogger(run, name="", version="logs"),
+            plugins=[AtomicCheckpoints()],
+            callbacks=[_SetEpoch(steps), saver, *([_ShowEpochs(bar)] if bar else [])],
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            log_every_n_steps=max(len(steps), 1),
+        )
+        trainer.fit(task, DataLoader(steps, batch_size=None), ckpt_path=last if last.exists() else None)
     task.cpu()

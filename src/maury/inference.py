@@ -1,0 +1,105 @@
+"""From a spectrum to its stellar parameters: `predict` and its `Result`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import astropy.units as u
+import numpy as np
+from astropy.table import QTable
+
+from maury.labels import LABELS, LabelSpace
+from maury.networks import load, predict_labels
+from maury.preparation import Prepared, to_pixels
+from maury.spectra import Spectrum
+
+DEFAULT_MODEL = "starnet-spc"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a network says of one star.
+
+    Attributes:
+        file: where the spectrum came from.
+        model: name or path of the network.
+        values: labels in their units.
+        typical_errors: mean absolute error of each label on the network's own validation spectra: noise-free synthetic
+            spectra, so a lower limit and no error of this star.
+        flags: what limits the trust in the values, by name; empty when nothing does.
+        prepared: the spectrum as the network saw it.
+    """
+
+    file: str
+    model: str
+    values: dict[str, float]
+    typical_errors: dict[str, float]
+    flags: tuple[str, ...]
+    prepared: Prepared = field(repr=False)
+
+    @property
+    def summary(self) -> dict[str, u.Quantity]:
+        """Labels as astropy quantities."""
+        return {name: value * _unit(name) for name, value in self.values.items()}
+
+    def record(self) -> dict[str, Any]:
+        """Plain values for JSON: file, status, labels, flags, model."""
+        status = "flagged" if self.flags else "ok"
+        values = {name: round(value, 5) for name, value in self.values.items()}
+        return {"file": self.file, "status": status, **values, "flags": list(self.flags), "model": self.model}
+
+
+def to_table(results: Sequence[Result]) -> QTable:
+    """One row per star, with units and column descriptions.
+
+    Args:
+        results: of one model.
+    """
+    names = list(results[0].values)
+    table = QTable({"file": [r.file for r in results], "status": [r.record()["status"] for r in results]})
+    for name in names:
+        table[name] = [r.values[name] for r in results] * _unit(name)
+        table[name].info.description = LABELS[name].description
+    table["flags"] = [",".join(r.flags) for r in results]
+    table["model"] = [r.model for r in results]
+    table.meta["maury"] = "point estimates of a network trained on noise-free synthetic spectra; no errors per star"
+    return table
+
+
+def predict(spectrum: Spectrum, model: str = DEFAULT_MODEL) -> Result:
+    """Stellar parameters of a continuum-normalised spectrum at rest.
+
+    Args:
+        spectrum: normalised, at rest, with a known ``resolution``.
+        model: a packaged network, a run's folder or a network file.
+
+    Raises:
+        DomainError: the spectrum does not suit the network (coverage, normalisation, resolution unknown).
+        FormatError: the network cannot be read.
+    """
+    network, header = _cached(model)
+    wavelength = np.linspace(*header["wavelength"], header["network"]["pixels"])
+    prepared = to_pixels(spectrum, wavelength, header["resolution"])
+    values = predict_labels(network, header, prepared.flux[None])[0]
+    names = tuple(header["labels"]["names"])
+    space = LabelSpace(names, tuple(header["labels"]["lower"]), tuple(header["labels"]["upper"]))
+    unit = space.normalise(values)
+    flags = list(prepared.flags)
+    outside = [name for name, x in zip(names, unit, strict=True) if not 0 <= x <= 1]
+    flags += [f"outside_{name}" for name in outside]
+    typical = {k: float(v) for k, v in header.get("typical_errors", {}).items()}
+    file = str(spectrum.provenance.get("file", "spectrum"))
+    return Result(file, model, dict(zip(names, map(float, values), strict=True)), typical, tuple(flags), prepared)
+
+
+@lru_cache(maxsize=4)
+def _cached(model: str) -> tuple[Any, dict[str, Any]]:
+    return load(model)
+
+
+def _unit(name: str) -> u.UnitBase:
+    text = LABELS[name].unit
+    return u.dex(u.cm / u.s**2) if text == "dex(cgs)" else u.Unit(text)

@@ -1,0 +1,1 @@
+"""Fitting the emulator and training the networks."""
