@@ -1,0 +1,57 @@
+# Everything that this project does with one command. `make help` lists it.
+
+PYTHON ?= python3
+VENV ?= .venv
+DEMO ?= demo
+
+BIN := $(VENV)/bin
+MAURY := $(BIN)/maury
+INSTALLED := $(VENV)/.installed
+DEVELOP := $(VENV)/.develop
+
+.DEFAULT_GOAL := help
+.PHONY: help env demo test lint format docs lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/pyvenv.cfg:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo "maury needs Python 3.11 to 3.13; name one with: make PYTHON=python3.12 ..." >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(INSTALLED): $(VENV)/pyvenv.cfg pyproject.toml requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements-dev.lock -e .
+	@touch $@
+
+$(DEVELOP): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements-dev.lock -e '.[dev]'
+	@touch $@
+
+env: $(DEVELOP) ## make the environment .venv with everything for development
+
+test: $(DEVELOP) ## run the tests
+	$(BIN)/python -m pytest -q
+
+lint: $(DEVELOP) ## check style, types and the layers of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(DEVELOP) ## format the code and fix what can be fixed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: $(DEVELOP) ## build the documentation into docs/_build/html
+	$(BIN)/python -m sphinx -W -q -b html docs docs/_build/html
+
+lock: $(DEVELOP) ## renew requirements-dev.lock
+	$(BIN)/python -m pip install --quiet pip-tools
+	$(BIN)/pip-compile --quiet --upgrade --extra dev --strip-extras --no-header --no-annotate \
+	  --no-emit-index-url --no-emit-find-links --output-file $(VENV)/lock.txt pyproject.toml
+	{ sed -n '/^#/p' requirements-dev.lock; sed '/^maury/d; s/^\(.*==[^+]*\)+.*/\1/' $(VENV)/lock.txt; } > $(VENV)/new.lock
+	mv $(VENV)/new.lock requirements-dev.lock
+
+clean: ## remove everything that can be made again
+	rm -rf $(VENV) $(DEMO) docs/_build build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
