@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import astropy.units as u
 import numpy as np
+import torch
 from astropy.table import QTable
+from numpy.typing import NDArray
 
-from maury.labels import LABELS, LabelSpace
-from maury.networks import load, predict_labels
+from maury.emulator import load as load_emulator
+from maury.errors import OutputError
+from maury.files import atomic_path
+from maury.labels import FOUNDING, LABELS, LabelSpace
+from maury.networks import load
+from maury.networks import predict as predict_labels
 from maury.preparation import Prepared, to_pixels
 from maury.spectra import Spectrum
 
 DEFAULT_MODEL = "starnet-spc"
+
+_FORMATS = {".ecsv": "ascii.ecsv", ".csv": "ascii.csv", ".fits": "fits", ".vot": "votable", ".xml": "votable"}
 
 
 @dataclass(frozen=True)
@@ -30,6 +40,7 @@ class Result:
         typical_errors: mean absolute error of each label on the network's own validation spectra: noise-free synthetic
             spectra, so a lower limit and no error of this star.
         flags: what limits the trust in the values, by name; empty when nothing does.
+        resolution: R of the spectra that the network knows, to which the spectrum was brought.
         prepared: the spectrum as the network saw it.
     """
 
@@ -38,6 +49,7 @@ class Result:
     values: dict[str, float]
     typical_errors: dict[str, float]
     flags: tuple[str, ...]
+    resolution: float
     prepared: Prepared = field(repr=False)
 
     @property
@@ -92,7 +104,8 @@ def predict(spectrum: Spectrum, model: str = DEFAULT_MODEL) -> Result:
     flags += [f"outside_{name}" for name in outside]
     typical = {k: float(v) for k, v in header.get("typical_errors", {}).items()}
     file = str(spectrum.provenance.get("file", "spectrum"))
-    return Result(file, model, dict(zip(names, map(float, values), strict=True)), typical, tuple(flags), prepared)
+    labels = dict(zip(names, map(float, values), strict=True))
+    return Result(file, model, labels, typical, tuple(flags), header["resolution"], prepared)
 
 
 @lru_cache(maxsize=4)
@@ -103,3 +116,31 @@ def _cached(model: str) -> tuple[Any, dict[str, Any]]:
 def _unit(name: str) -> u.UnitBase:
     text = LABELS[name].unit
     return u.dex(u.cm / u.s**2) if text == "dex(cgs)" else u.Unit(text)
+
+
+def write_table(results: Sequence[Result], path: str | os.PathLike[str]) -> None:
+    """Write one row per star; the format goes by the file's name.
+
+    Raises:
+        OutputError: an unknown ending, or the file cannot be written.
+    """
+    path = Path(path)
+    if path.suffix not in _FORMATS:
+        raise OutputError(f"{path}: unknown ending {path.suffix or 'none'}; allowed: {', '.join(_FORMATS)}")
+    with atomic_path(path) as temporary:
+        to_table(results).write(temporary, format=_FORMATS[path.suffix], overwrite=True)
+
+
+def model_flux(result: Result) -> NDArray[np.float64] | None:
+    """The packaged emulator's spectrum for a result's labels on the network's pixels, or None outside its domain.
+
+    Microturbulence 2 km/s and solar-scaled abundances, as in the grid that the founding network was trained on.
+    """
+    if any(name not in result.values for name in FOUNDING) or any(f.startswith("outside") for f in result.flags):
+        return None
+    emulator = load_emulator()
+    teff, logg, mh, vsini = (result.values[name] for name in FOUNDING)
+    labels = torch.tensor([[teff, logg, mh, 2.0, *[0.0] * 6]])
+    sampler = emulator.sampler(result.prepared.wavelength_aa, result.resolution)
+    flux = emulator.flux(labels, torch.tensor([vsini]), torch.tensor([result.resolution]), sampler)
+    return flux[0].double().numpy()

@@ -21,6 +21,7 @@ from maury.errors import FormatError
 from maury.files import atomic_path
 from maury.labels import INTRINSIC, LABELS
 from maury.library import OFF_NODE, Library
+from maury.plots import plot_emulator_error, plot_residuals, save_figure
 from maury.training.emulator import TEST, split, to_modes_of
 
 TEFF_BINS = (3500.0, 4000.0, 4500.0, 5000.0, 5500.0, 6000.0, 7000.0, 8000.0, 9750.0)
@@ -143,10 +144,18 @@ def report_tables(result: EmulatorReport) -> list[Table]:
 
 
 def write_report(result: EmulatorReport, folder: str | os.PathLike[str]) -> None:
-    """Write ``emulator.json``.
+    """Write ``emulator.json`` and figures of the flux error against the labels and of recovered labels.
 
     Raises:
         OutputError: the folder cannot be written.
     """
     with atomic_path(Path(folder) / "emulator.json") as temporary:
         temporary.write_text(json.dumps(summary(result), indent=1) + "\n")
+    figure = plot_emulator_error(result.labels, result.rms, INTRINSIC[:6], title="Stars never touched by the fit")
+    save_figure(figure, Path(folder) / "emulator-error")
+    if result.fitted is not None and result.recovered is not None and len(result.fitted):
+        names = INTRINSIC[:4]
+        figure = plot_residuals(
+            result.labels[result.fitted, :4], result.recovered[:, :4], names, title="Labels from noise-free fits"
+        )
+        save_figure(figure, Path(folder) / "emulator-recovery")

@@ -1,0 +1,110 @@
+"""`maury predict`: spectra in, stellar parameters out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from maury.inference import Result
+
+
+def predict(
+    files: Annotated[list[Path], typer.Argument(help="Spectra, continuum-normalised and at rest: ASCII, ECSV, FITS.")],
+    resolution: Annotated[
+        float | None, typer.Option("--resolution", "-R", help="R = lambda / FWHM, where the file does not tell it.")
+    ] = None,
+    model: Annotated[str, typer.Option(help="A packaged network, a run's folder or a network file.")] = "starnet-spc",
+    output: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Table to write; .ecsv, .fits, .csv or .vot by its name.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list instead of a table.")] = False,
+    plot: Annotated[Path | None, typer.Option(help="Folder for a figure of each fit (PNG).")] = None,
+) -> None:
+    """Stellar parameters of spectra, by a network trained on synthetic spectra.
+
+    The flux must be divided by the continuum and the wavelengths be at rest. The founding network gives points without
+    errors; what limits the trust in them is listed as flags. A file that fails does not stop the others: it is named at
+    the end and the exit code is 2.
+
+    Example: `maury predict sun.txt --resolution 78000 --plot figures`
+    """
+    import json
+
+    from maury.cli.console import fail, out
+    from maury.errors import MauryError
+    from maury.files import check_writable
+    from maury.inference import predict as predict_star
+    from maury.inference import write_table
+    from maury.readers import read
+
+    if output is not None:
+        check_writable(output)
+    results, records, failed = [], [], []
+    for file in files:
+        try:
+            observation = read(file, resolution=resolution)
+            result = predict_star(observation.single(), model)
+        except MauryError as error:
+            failed.append(str(error))
+            records.append({"file": str(file), "status": "failed", "error": str(error), "model": model})
+            continue
+        results.append(result)
+        records.append(result.record())
+        if not as_json:
+            out.print(_table(result, observation.provenance.get("truth")))
+        if plot is not None:
+            _draw(result, plot)
+    if as_json:
+        out.print(json.dumps(records, indent=1), markup=False, soft_wrap=True)
+    if output is not None and results:
+        write_table(results, output)
+        if not as_json:
+            out.print(f"{output}: {len(results)} rows")
+    for message in failed:
+        fail(message)
+    if failed:
+        raise typer.Exit(2)
+
+
+def _table(result: Result, truth: dict[str, float] | None) -> Table:
+    from rich.table import Table
+
+    from maury.labels import LABELS
+
+    table = Table(title=f"{result.file}  (model {result.model})", title_justify="left")
+    columns = ["label", "value", *(["truth"] if truth else []), "unit", "typical error on synthetic spectra"]
+    for name in columns:
+        table.add_column(name, justify="right" if name in ("value", "truth") else "left")
+    for name, value in result.values.items():
+        digits = {"teff": 0, "vsini": 1}.get(name, 2)
+        row = [LABELS[name].description, f"{value:.{digits}f}"]
+        if truth:
+            row.append(f"{truth[name]:.{digits}f}" if name in truth else "")
+        typical = result.typical_errors.get(name)
+        table.add_row(*row, LABELS[name].unit, "" if typical is None else f"{typical:.{max(digits, 1)}f}")
+    table.caption = f"flags: {', '.join(result.flags) or 'none'}"
+    table.caption_justify = "left"
+    return table
+
+
+def _draw(result: Result, folder: Path) -> None:
+    """Draw the spectrum over the emulator's spectrum of the predicted labels."""
+    from maury.cli.console import err
+    from maury.inference import model_flux
+    from maury.plots import plot_spectrum_fit, save_figure
+
+    prepared, model = result.prepared, model_flux(result)
+    if model is None:
+        err.print(f"{result.file}: no figure: the labels lie outside the emulator's domain", markup=False)
+        return
+    title = ", ".join(f"{name} {value:.5g}" for name, value in result.values.items())
+    stem = Path(result.file).stem
+    figure = plot_spectrum_fit(
+        prepared.wavelength_aa, prepared.flux, model, mask=~prepared.covered, title=f"{stem}: {title}"
+    )
+    save_figure(figure, folder / stem)
