@@ -41,7 +41,7 @@ class NetworkConfig(Settings):
     """
 
     pixels: Positive = 7447
-    labels: tuple[str, ...] = Field(FOUNDING, min_length=1)
+    labels: Annotated[tuple[str, ...], Field(min_length=1)] = FOUNDING
     filters: tuple[Positive, Positive] = (4, 16)
     kernel: Positive = 32
     pool: Positive = 4
@@ -71,7 +71,9 @@ class TrainConfig(Settings):
         accelerator: where to train.
         devices: number of devices; more than one trains with distributed data parallel.
         seed: of the first weights and of the order of the spectra.
-        max_time: minutes after which the run stops, None for no limit; the same command goes on from there.
+        max_time: minutes of training after which the run stops, None for no limit.
+        grid: file of the grid.
+        grid_digest: its SHA-256, which maury fills in.
     """
 
     preset: str = "starnet-spc"
@@ -86,6 +88,8 @@ class TrainConfig(Settings):
     devices: Positive = 1
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
     max_time: Annotated[float, Field(gt=0)] | None = None
+    grid: str = ""
+    grid_digest: str = ""
 
 
 class EmulatorConfig(Settings):

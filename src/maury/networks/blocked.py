@@ -1,0 +1,135 @@
+"""Narrow convolutions as matrix products over blocks of pixels.
+
+A convolution of a few channels keeps a processor's matrix units idle. Cut into blocks of T pixels, channels last, and
+with enough neighbouring blocks joined to hold every pixel that T outputs need, it is one large matrix product with a
+banded (Toeplitz) matrix of the kernel. T pixels cost k T products instead of the kernel's width, k = ceil((T + width -
+1) / T): 48 instead of 32 for T = 16, but they run at the speed of a plain product, in bfloat16 too. Pooling takes the
+product's columns, sorted so that the pixels to compare stand T / pool columns apart. The figures that decided this are
+in `benchmarks/founding_training.py`.
+
+Symbols: B spectra, P pixels, C channels in, O channels out, W width of the kernel, T pixels a block, k blocks joined.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+_threshold = torch.ops.aten.threshold_backward  # (gradient, x, 0): the gradient where x > 0, else 0, in one pass
+
+
+def joined_blocks(block: int, width: int) -> int:
+    """Number k of neighbouring blocks that hold every pixel needed for ``block`` outputs."""
+    return -(-(block + width - 1) // block)
+
+
+def toeplitz(weight: Tensor, block: int, pool: int = 1) -> Tensor:
+    """The banded matrix (T O, k T C) that turns k joined blocks into T outputs.
+
+    Args:
+        weight: kernel (O, C, W) as `torch.nn.Conv1d` holds it.
+        block: T, a multiple of ``pool``.
+        pool: rows are sorted by (t mod pool, t // pool, o) for output pixel t and channel o.
+    """
+    outputs, channels, width = weight.shape
+    span = joined_blocks(block, width) * block
+    # A row of span + 1 numbers, repeated T times and read as rows of span, moves right by one with each row.
+    rows = (
+        functional.pad(weight, (0, span + 1 - width))[:, :, None]
+        .expand(-1, -1, block, -1)
+        .flatten(2)[..., : block * span]
+    )
+    rows = rows.reshape(outputs, channels, block // pool, pool, span)
+    return rows.permute(3, 2, 0, 4, 1).reshape(block * outputs, span * channels)
+
+
+def join(blocks: Tensor, count: int) -> Tensor:
+    """Join each block with its neighbours to the right: (B, n, m) -> (B, n - count + 1, count m)."""
+    kept = blocks.shape[1] - count + 1
+    return torch.cat([blocks[:, i : i + kept] for i in range(count)], -1)
+
+
+class _JoinedReLU(torch.autograd.Function):
+    """ReLU, zero outside the spectrum, join: what lies between the two convolutions, without copies for padding."""
+
+    @staticmethod
+    def forward(ctx: Any, blocks: Tensor, first: int, last: int, count: int) -> Tensor:
+        active = blocks.relu()
+        flat = active.flatten(1)
+        flat[:, :first] = 0
+        flat[:, last:] = 0
+        ctx.save_for_backward(active)
+        ctx.count = count
+        return join(active, count)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        (active,) = ctx.saved_tensors
+        parts = gradients[0].chunk(ctx.count, -1)
+        total = functional.pad(parts[0], (0, 0, 0, ctx.count - 1))
+        for i, part in enumerate(parts[1:], start=1):
+            total[:, i : i + part.shape[1]] += part
+        return _threshold(total, active, 0), None, None, None
+
+
+class _PooledReLU(torch.autograd.Function):
+    """ReLU(max over the pool + bias); of equal values the first takes the gradient, as in `torch.nn.MaxPool1d`.
+
+    The running differences tell the winner again in the backward pass, with no comparison turned into numbers.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, bias: Tensor, pool: int) -> Tensor:
+        highest, *others = values.chunk(pool, -1)
+        gains = []
+        for value in others:
+            gains.append(value - highest)
+            highest = torch.maximum(highest, value)
+        result = (highest + bias).relu_()
+        ctx.save_for_backward(result, *gains)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
+        result, *gains = ctx.saved_tensors
+        rest = _threshold(gradients[0], result, 0)
+        bias = rest.sum((0, 1))
+        out = rest.new_empty(*rest.shape[:-1], rest.shape[-1] * (len(gains) + 1))
+        first, *others = out.chunk(len(gains) + 1, -1)
+        for gain, part in zip(reversed(gains), reversed(others), strict=True):
+            _threshold.grad_input(rest, gain, 0, grad_input=part)
+            rest = rest - part
+        first.copy_(rest)
+        return out, bias, None
+
+
+def convolve_and_pool(
+    flux: Tensor, weight1: Tensor, bias1: Tensor, weight2: Tensor, bias2: Tensor, pool: int, block: int
+) -> Tensor:
+    """ReLU(conv) -> ReLU(conv) -> max-pool, 'same' padding: (B, P) -> (B, P // pool, O), channels last.
+
+    Equal to `torch.nn.Conv1d` on spectra padded by (W - 1) // 2 pixels on the left and W // 2 on the right (as Keras
+    pads), `relu`, the same again, and `torch.nn.MaxPool1d(pool)`, up to rounding.
+
+    Args:
+        flux: spectra (B, P), of the type in which to multiply.
+        weight1: kernel of the first convolution (C, 1, W).
+        bias1: its bias (C,).
+        weight2: kernel of the second convolution (O, C, W).
+        bias2: its bias (O,).
+        pool: pixels that the max-pooling joins.
+        block: T, a multiple of ``pool``.
+    """
+    pixels, width, channels = flux.shape[1], weight1.shape[-1], len(bias1)
+    left, count, blocks = (width - 1) // 2, joined_blocks(block, width), -(-pixels // block)
+    # Block i of the first convolution starts `left` before pixel i T, where block i of the second one needs it.
+    total = (blocks + 2 * count - 2) * block
+    spectra = functional.pad(flux, (2 * left, total - 2 * left - pixels)).unflatten(1, (-1, block))
+    first = functional.linear(join(spectra, count), toeplitz(weight1, block), bias1.repeat(block))
+    hidden = _JoinedReLU.apply(first, left * channels, (left + pixels) * channels, count)
+    second = functional.linear(hidden, toeplitz(weight2, block, pool))
+    pooled = _PooledReLU.apply(second, bias2.to(second.dtype).repeat(block // pool), pool)
+    return pooled.reshape(len(flux), -1, len(bias2))[:, : pixels // pool]

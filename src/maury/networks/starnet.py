@@ -1,0 +1,79 @@
+"""The founding convolutional network, after StarNet (Fabbro et al. 2018, MNRAS 475, 2978)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+
+from maury.config import NetworkConfig
+from maury.networks.blocked import convolve_and_pool
+
+
+class StarNet(nn.Module):
+    """Two convolutions, a max-pooling, two hidden dense layers, one linear output per label.
+
+    conv -> ReLU -> conv -> ReLU -> max-pool -> flatten (pixel, filter) -> dense -> ReLU -> dense -> ReLU -> dense, with
+    'same' padding. Weights start as in Keras: Glorot uniform, biases zero.
+    """
+
+    def __init__(self, config: NetworkConfig, seed: int = 0) -> None:
+        """Draw the first weights with ``seed``; the global random state is not touched."""
+        super().__init__()
+        self.config = config
+        first, second = config.filters
+        self.conv1 = nn.Conv1d(1, first, config.kernel)
+        self.conv2 = nn.Conv1d(first, second, config.kernel)
+        self.dense1 = nn.Linear(config.pixels // config.pool * second, config.dense[0])
+        self.dense2 = nn.Linear(*config.dense)
+        self.output = nn.Linear(config.dense[1], len(config.labels))
+        generator = torch.Generator().manual_seed(seed)
+        for name, parameter in self.named_parameters():
+            if name.endswith("weight"):
+                nn.init.xavier_uniform_(parameter, generator=generator)
+            else:
+                nn.init.zeros_(parameter)
+
+    def forward(self, flux: Tensor) -> Tensor:
+        """Normalised labels (B, labels) of normalised spectra (B, pixels)."""
+        if torch.is_autocast_enabled(flux.device.type):
+            flux = flux.to(torch.get_autocast_dtype(flux.device.type))
+        pool = self.config.pool
+        block = pool * max(1, 16 // pool)  # 16 pixels were fastest, in float32 and in bfloat16
+        bias1, bias2 = cast(Tensor, self.conv1.bias), cast(Tensor, self.conv2.bias)
+        maps = convolve_and_pool(flux, self.conv1.weight, bias1, self.conv2.weight, bias2, pool, block)
+        hidden = self.dense1(maps.flatten(1)).relu()
+        return self.output(self.dense2(hidden).relu())
+
+
+class Layer(NamedTuple):
+    """A line of the layer table: name, shape of what it hands on (without the batch), number of weights."""
+
+    name: str
+    shape: tuple[int, ...]
+    weights: int
+
+
+def layer_table(config: NetworkConfig) -> list[Layer]:
+    """The layers of a network, counted from its own weights."""
+    with torch.device("meta"):
+        network = StarNet(config)
+
+    def count(layer: nn.Module) -> int:
+        return sum(parameter.numel() for parameter in layer.parameters())
+
+    pixels, pooled = config.pixels, config.pixels // config.pool
+    first, second = config.filters
+    kernel, pool = config.kernel, config.pool
+    return [
+        Layer("input", (pixels,), 0),
+        Layer("reshape", (pixels, 1), 0),
+        Layer(f"convolution, {first} filters of {kernel}, ReLU", (pixels, first), count(network.conv1)),
+        Layer(f"convolution, {second} filters of {kernel}, ReLU", (pixels, second), count(network.conv2)),
+        Layer(f"max-pooling by {pool}", (pooled, second), 0),
+        Layer("flatten", (pooled * second,), 0),
+        Layer("dense, ReLU", (config.dense[0],), count(network.dense1)),
+        Layer("dense, ReLU", (config.dense[1],), count(network.dense2)),
+        Layer("dense, linear", (len(config.labels),), count(network.output)),
+    ]

@@ -1,0 +1,140 @@
+"""Networks by name: presets, files of trained weights, packaged models; predictions with them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from maury import checkpoints
+from maury.config import PRESETS, NetworkConfig, TrainConfig, load_config, make_config
+from maury.errors import ConfigError, DomainError, FormatError
+from maury.labels import LabelSpace
+from maury.networks.starnet import StarNet
+
+MODELS = Path(__file__).parent.parent / "models"
+"""Folder of the trained models that ship with maury."""
+
+_BATCH = 256
+
+
+def preset_names() -> list[str]:
+    """Names of the networks that ship as settings, trained or not."""
+    return sorted(path.stem for path in (PRESETS / "networks").glob("*.toml"))
+
+
+def read_preset(name: str) -> TrainConfig:
+    """Settings of a preset: the network and how it is trained.
+
+    Raises:
+        ConfigError: no preset of that name.
+    """
+    if name not in preset_names():
+        raise ConfigError(f"preset {name!r} is unknown; allowed: {', '.join(preset_names())}")
+    return load_config(PRESETS / "networks" / f"{name}.toml", TrainConfig)
+
+
+def packaged_networks() -> dict[str, dict[str, Any]]:
+    """Headers of the trained networks that ship with maury, by name."""
+    headers = {path.stem: checkpoints.read_header(path) for path in sorted(MODELS.glob("*.safetensors"))}
+    return {name: header for name, header in headers.items() if header["kind"] == "network"}
+
+
+def save(
+    path: str | os.PathLike[str], network: StarNet, header: Mapping[str, Any], dtype: torch.dtype = torch.float32
+) -> None:
+    """Write a network with what is needed to use it; ``dtype`` float16 halves the file.
+
+    Args:
+        path: the file to write.
+        network: the network.
+        header: ``labels`` (names, lower, upper), ``flux`` (mean, std), ``wavelength`` (first, last; Å, air),
+            ``resolution``, and what is known of the training. The network's own settings are added as ``network``.
+        dtype: of the stored weights.
+
+    Raises:
+        DomainError: a weight is not finite in ``dtype``.
+        OutputError: the file cannot be written.
+    """
+    tensors = {name: tensor.detach().to(dtype) for name, tensor in network.state_dict().items()}
+    for name, tensor in tensors.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise DomainError(f"{path}: weights of {name} are not finite as {str(dtype).removeprefix('torch.')}")
+    settings = network.config.model_dump(mode="json")
+    checkpoints.save(path, "network", tensors, {**header, "network": settings})
+
+
+def load(name: str | os.PathLike[str]) -> tuple[StarNet, dict[str, Any]]:
+    """Read a trained network, in float32 and ready to predict.
+
+    Args:
+        name: the name of a packaged network, the folder of a finished training run, or a file.
+
+    Returns:
+        The network and its header.
+
+    Raises:
+        FormatError: no such network, or not a readable file of maury's.
+        SchemaError: another schema, or not a network.
+    """
+    path = _find(name)
+    checkpoint = checkpoints.load(path, "network")
+    header = checkpoint.header
+    missing = [key for key in ("network", "labels", "flux", "wavelength", "resolution") if key not in header]
+    if missing:
+        raise FormatError(f"{path}: its header lacks {', '.join(missing)}")
+    network = StarNet(make_config(header["network"], NetworkConfig, str(path)))
+    try:
+        network.load_state_dict({key: tensor.float() for key, tensor in checkpoint.tensors.items()})
+    except RuntimeError as error:
+        raise FormatError(f"{path}: its weights do not fit its settings ({str(error).splitlines()[-1]})") from error
+    return network.eval().requires_grad_(False), header
+
+
+def _find(name: str | os.PathLike[str]) -> Path:
+    path = Path(name)
+    if path.is_dir():
+        return path / "model.safetensors"
+    packaged = MODELS / f"{os.fspath(name)}.safetensors"
+    if path.exists() or not packaged.is_file():
+        if not path.exists() and path.suffix != ".safetensors":
+            known = ", ".join(packaged_networks()) or "none"
+            raise FormatError(f"{name}: neither a packaged network ({known}) nor a run's folder nor a file")
+        return path
+    return packaged
+
+
+def predict(network: StarNet, header: Mapping[str, Any], flux: NDArray[Any]) -> NDArray[np.float64]:
+    """Labels of spectra, in their units.
+
+    Args:
+        network: as `load` returns it.
+        header: its header.
+        flux: continuum-normalised spectra (n, pixels) on the network's pixels.
+
+    Returns:
+        Labels (n, labels) in the order of ``header["labels"]["names"]``; never clamped to the ranges.
+
+    Raises:
+        DomainError: another number of pixels, or a flux that is not finite.
+    """
+    if flux.ndim != 2 or flux.shape[1] != network.config.pixels:
+        raise DomainError(f"spectra of shape {flux.shape}; the network takes (n, {network.config.pixels})")
+    bad = ~np.isfinite(flux).all(axis=1)
+    if bad.any():
+        raise DomainError(f"the flux of spectrum {int(np.argmax(bad)) + 1} is not finite in every pixel")
+    mean, std = header["flux"]["mean"], header["flux"]["std"]
+    device = network.output.weight.device
+    parts = []
+    with torch.inference_mode():
+        for first in range(0, len(flux), _BATCH):
+            batch = (np.asarray(flux[first : first + _BATCH], np.float32) - np.float32(mean)) / np.float32(std)
+            parts.append(network(torch.from_numpy(batch).to(device)).double().cpu())
+    unit = torch.cat(parts).numpy() if parts else np.empty((0, len(network.config.labels)))
+    names, lower, upper = (tuple(header["labels"][key]) for key in ("names", "lower", "upper"))
+    return np.asarray(LabelSpace(names, lower, upper).denormalise(unit))

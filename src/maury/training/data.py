@@ -1,0 +1,121 @@
+"""A grid in memory, and the order in which its spectra are trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from maury.config import TrainConfig
+from maury.errors import ConfigError
+from maury.grids import Grid
+from maury.labels import LabelSpace
+
+
+class Spectra(Dataset[tuple[Tensor, Tensor]]):
+    """All spectra of a grid as counts (16 bits a pixel) with normalised labels; an item is a whole batch.
+
+    Attributes:
+        counts: uint16 seen as int16 (n, pixels), which torch can index.
+        targets: normalised labels (n, labels), float32.
+        space: the labels and the ranges that normalise them.
+        training: row numbers of the training part.
+        validation: row numbers of the validation part.
+        mean: mean flux over the training part.
+        std: standard deviation of the flux over the training part.
+        scale: flux per count.
+    """
+
+    def __init__(self, grid: Grid, config: TrainConfig, advance: Callable[[int], None] | None = None) -> None:
+        """Read a grid.
+
+        Args:
+            grid: the grid.
+            config: says which split and labels.
+            advance: called with the number of spectra read.
+
+        Raises:
+            ConfigError: the grid lacks a label or the split, or a part of the split is empty.
+            FormatError: a spectrum is damaged.
+        """
+        columns = [_column(grid, name) for name in config.network.labels]
+        ends = [(grid.space.lower[i], grid.space.upper[i]) for i in columns]
+        lower, upper = zip(*ends, strict=True)
+        self.space = LabelSpace(config.network.labels, lower, upper)
+        held_out = torch.from_numpy(grid.split(config.split))
+        self.training, self.validation = (torch.nonzero(part)[:, 0] for part in (~held_out, held_out))
+        if not len(self.training) or not len(self.validation):
+            raise ConfigError(f"{grid.path}: the {config.split} split has no row to train on or none to validate with")
+        counts = grid.read_flux(progress=advance)
+        self.counts = torch.from_numpy(counts.view(np.int16))
+        self.targets = torch.from_numpy(self.space.normalise(grid.labels[:, columns])).float()
+        self.scale = grid.scale
+        mean, std = _moments(counts, self.training.numpy())
+        self.mean, self.std = mean * grid.scale, std * grid.scale
+
+    def __getitem__(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        return self.counts[rows], self.targets[rows]
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def normalise(self, counts: Tensor) -> Tensor:
+        """Counts as they lie in `counts` -> (flux - mean) / std, float32, on the counts' device."""
+        return (counts.view(torch.uint16).float() * (self.scale / self.std)).sub_(self.mean / self.std)
+
+
+def _column(grid: Grid, name: str) -> int:
+    if name not in grid.names:
+        raise ConfigError(f"{grid.path}: no label {name}; the grid has {', '.join(grid.names)}")
+    return grid.names.index(name)
+
+
+def _moments(counts: np.ndarray, rows: np.ndarray) -> tuple[float, float]:
+    """Mean and standard deviation of counts over rows, in blocks so that no float copy of the whole exists."""
+    total = square = 0.0
+    for first in range(0, len(rows), 256):
+        block = counts[rows[first : first + 256]].astype(np.float32)
+        total += float(block.sum(dtype=np.float64))
+        square += float(np.square(block, dtype=np.float64).sum())
+    size = len(rows) * counts.shape[1]
+    mean = total / size
+    return mean, float(np.sqrt(max(square / size - mean**2, 1e-12)))
+
+
+class Batches(Sampler[Tensor]):
+    """Batches of row numbers.
+
+    Shuffled, their order depends on the seed and the epoch alone, so that a resumed run takes the spectra as the
+    uninterrupted one does. Of n devices each takes every n-th row of the same order; left-over rows of a shuffled
+    epoch are dropped, so that all devices make as many steps, and come again in another epoch.
+    """
+
+    def __init__(self, rows: Tensor, size: int, seed: int | None = None, rank: int = 0, devices: int = 1) -> None:
+        """Store what to draw from; without ``seed`` rows come in their order."""
+        self.rows, self.size, self.seed, self.rank, self.devices, self.epoch = rows, size, seed, rank, devices, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Lightning says which epoch comes next."""
+        self.epoch = epoch
+
+    def _own(self) -> Tensor:
+        if self.seed is None:
+            return self.rows[self.rank :: self.devices]
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        order = self.rows[torch.randperm(len(self.rows), generator=generator)]
+        return order[: len(order) // self.devices * self.devices][self.rank :: self.devices]
+
+    def __len__(self) -> int:
+        own = len(range(self.rank, len(self.rows), self.devices))
+        return -(-(own if self.seed is None else len(self.rows) // self.devices) // self.size)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter(self._own().split(self.size))
+
+
+def loader(spectra: Spectra, batches: Batches, pin: bool) -> DataLoader[tuple[Tensor, Tensor]]:
+    """Hand out whole batches, gathered by one indexing; ``pin`` their memory for a copy to a GPU."""
+    return DataLoader(spectra, batch_size=None, sampler=batches, pin_memory=pin)
