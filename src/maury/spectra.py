@@ -1,4 +1,4 @@
-"""`Spectrum`: what every reader returns and every later step takes."""
+"""`Spectrum`, one arc of wavelengths, and `Observation`, all the orders that one file holds."""
 
 from __future__ import annotations
 
@@ -68,3 +68,67 @@ class Spectrum:
     def with_(self, **changes: Any) -> Spectrum:
         """A copy with some attributes replaced."""
         return replace(self, **changes)
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What one file holds: one spectrum, or the overlapping orders of an echelle spectrum, in one frame and medium.
+
+    Attributes:
+        orders: the spectra, by increasing first wavelength; orders may overlap.
+        barycentric_kms: velocity to add to one measured in these wavelengths to refer it to the barycentre, when the
+            wavelengths are topocentric and the header tells it; else None.
+        provenance: ``file``, ``reader``, ``medium`` (of the file; the orders are always in air), ``sigma`` (where it
+            came from), ``rules`` applied, ``warnings``, and ``object``, ``instrument``, ``date`` where known.
+    """
+
+    orders: tuple[Spectrum, ...]
+    barycentric_kms: float | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        where = self.provenance.get("file", "observation")
+        if not self.orders:
+            raise FormatError(f"{where}: an observation needs at least one order")
+        if len({(order.frame, order.normalised, order.resolution) for order in self.orders}) > 1:
+            raise FormatError(f"{where}: orders differ in frame, normalisation or resolution")
+
+    @property
+    def frame(self) -> Frame:
+        """Rest frame of the wavelengths."""
+        return self.orders[0].frame
+
+    @property
+    def normalised(self) -> bool:
+        """Whether the continuum has been divided out."""
+        return self.orders[0].normalised
+
+    @property
+    def resolution(self) -> float | None:
+        """R = lambda / FWHM, or None when unknown."""
+        return self.orders[0].resolution
+
+    @property
+    def span_aa(self) -> tuple[float, float]:
+        """First and last wavelength of all orders, Å air."""
+        return (
+            min(float(order.wavelength_aa[0]) for order in self.orders),
+            max(float(order.wavelength_aa[-1]) for order in self.orders),
+        )
+
+    def overlapping(self, low_aa: float, high_aa: float) -> tuple[Spectrum, ...]:
+        """The orders with at least one pixel between ``low_aa`` and ``high_aa`` (Å air)."""
+        return tuple(
+            order for order in self.orders if ((order.wavelength_aa >= low_aa) & (order.wavelength_aa <= high_aa)).any()
+        )
+
+    def single(self) -> Spectrum:
+        """The only order.
+
+        Raises:
+            FormatError: there are several orders, which have to be merged first.
+        """
+        if len(self.orders) > 1:
+            where = self.provenance.get("file", "observation")
+            raise FormatError(f"{where}: holds {len(self.orders)} orders, which have to be merged first")
+        return self.orders[0]

@@ -1,0 +1,134 @@
+"""Which family a file belongs to: told from its content, never from its name."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+
+from maury.readers.companions import apply_sigma_file
+from maury.readers.fitsfile import Part, open_fits
+from maury.readers.hdf import read_hdf5
+from maury.readers.interop import read_survey
+from maury.readers.linear import read_linear
+from maury.readers.multispec import read_multispec
+from maury.readers.orders import read_orders
+from maury.readers.rows import read_rows
+from maury.readers.source import Job, Raw
+from maury.readers.tables import read_tables
+from maury.readers.text import read_text
+
+FITS_FAMILIES: tuple[Callable[[list[Part], Job], Raw | None], ...] = (
+    read_survey,
+    read_multispec,
+    read_orders,
+    read_rows,
+    read_tables,
+    read_linear,
+)
+"""Tried in this order; each returns None when the file is not one of its own."""
+
+_FOREIGN = {
+    b"\x89PNG": "a PNG picture",
+    b"\xff\xd8\xff": "a JPEG picture",
+    b"GIF8": "a GIF picture",
+    b"%PDF": "a PDF document",
+    b"PK\x03\x04": "a ZIP archive",
+    b"BZh": "a bzip2 file; unpack it",
+    b"\xfd7zXZ": "an xz file; unpack it",
+    b"\x93NUMPY": "a NumPy array, which has no wavelengths",
+    b"\x80\x04": "a pickle, which is not read",
+    b"<!DOC": "an HTML page",
+    b"<html": "an HTML page",
+    b"<?xml": "an XML document",
+    b"{\\rtf": "an RTF document",
+}
+
+
+def magic(path: Path, job: Job) -> bytes:
+    """The first bytes of a file, of its content when it is gzip-compressed.
+
+    Raises:
+        FormatError: it is no readable file, or empty.
+    """
+    if path.is_dir():
+        raise job.fail("is a directory, not a file")
+    if not path.exists():
+        raise job.fail("does not exist")
+    try:
+        with open(path, "rb") as stream:
+            first = stream.read(512)
+        if first.startswith(b"\x1f\x8b"):
+            with gzip.open(path, "rb") as packed:
+                first = packed.read(512)
+    except (OSError, EOFError) as error:
+        raise job.fail(f"cannot be opened: {error}") from error
+    if not first.strip():
+        raise job.fail("empty file")
+    return first
+
+
+def describe_parts(parts: list[Part]) -> str:
+    """What a FITS file holds, in a few words, for the error that says it is no spectrum."""
+    words = []
+    for part in parts[:4]:
+        if part.shape:
+            words.append(f"image {' x '.join(map(str, reversed(part.shape)))}")
+        elif part.is_table:
+            words.append(f"table with columns {', '.join(part.hdu.columns.names[:6])}")
+    return "; ".join(words) or "no data"
+
+
+def is_picture(parts: list[Part]) -> bool:
+    """Whether the file is an image of the sky: its first image has celestial axes."""
+    first = next((part for part in parts if part.shape), None)
+    ctype = str(first.header.get("CTYPE1", "")).upper() if first is not None else ""
+    return ctype.startswith(("RA--", "DEC-", "GLON", "GLAT"))
+
+
+def read_fits(path: Path, job: Job) -> Raw:
+    """Read a FITS file with the first family that knows it.
+
+    Raises:
+        FormatError: none does.
+    """
+    with open_fits(path, job) as parts:
+        if is_picture(parts):
+            raise job.fail(f"an image of the sky, not a spectrum ({describe_parts(parts)})")
+        for family in FITS_FAMILIES:
+            raw = family(parts, job)
+            if raw is not None:
+                return raw
+        held = describe_parts(parts)
+        if any(len(p.shape) == 2 for p in parts):
+            raise job.fail(
+                f"2-D image without wavelengths ({held}): no spectrum; if its rows are orders, give the wavelength file"
+            )
+        if any(p.shape for p in parts):
+            raise job.fail(f"no wavelengths in header or extensions ({held})")
+        raise job.fail(f"no spectrum ({held})")
+
+
+def read_raw(path: Path, job: Job) -> Raw:
+    """Read a file of any family.
+
+    Raises:
+        FormatError: it is of no family known, or damaged.
+    """
+    raw = _family(path, magic(path, job), job)
+    apply_sigma_file(raw, job)
+    return raw
+
+
+def _family(path: Path, first: bytes, job: Job) -> Raw:
+    for start, what in _FOREIGN.items():
+        if first.lower().startswith(start.lower()):
+            raise job.fail(f"{what}, not a spectrum")
+    if first.startswith(b"\x89HDF\r\n\x1a\n"):
+        with open(path, "rb") as stream:
+            if stream.read(2) == b"\x1f\x8b":
+                raise job.fail("a gzip-compressed HDF5 file; unpack it")
+        return read_hdf5(path, job)
+    if first.startswith(b"SIMPLE"):
+        return read_fits(path, job)
+    return read_text(path, job)

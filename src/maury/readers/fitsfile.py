@@ -1,0 +1,119 @@
+"""Open a FITS file with its sizes checked before any data is touched: truncated and absurd files end in one line."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import io
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+from astropy.utils.exceptions import AstropyWarning
+
+from maury.readers.source import MAX_PIXELS, Floats, Job, as_floats
+
+MAX_PARTS = 5000
+"""Largest number of header-data units looked at."""
+
+_MAX_UNPACKED = 1_000_000_000
+
+
+@dataclass
+class Part:
+    """One header-data unit.
+
+    Attributes:
+        index: its number, 0 for the primary.
+        header: its header.
+        hdu: the unit.
+        shape: shape of an image without axes of length 1, slowest axis first; () for tables and empty units.
+    """
+
+    index: int
+    header: fits.Header
+    hdu: Any
+    shape: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        """EXTNAME, or ''."""
+        return str(self.header.get("EXTNAME", "")).strip()
+
+    @property
+    def title(self) -> str:
+        """How notes call it."""
+        return f"extension {self.index}" + (f" ({self.name})" if self.name else "")
+
+    @property
+    def is_table(self) -> bool:
+        """Whether it is a binary or ASCII table with rows."""
+        return isinstance(self.hdu, fits.BinTableHDU | fits.TableHDU) and int(self.header.get("NAXIS2", 0)) > 0
+
+    def image(self) -> Floats:
+        """The image as floats, without axes of length 1; a new copy."""
+        return np.squeeze(as_floats(self.hdu.data))
+
+
+def unpacked(path: Path, job: Job) -> bytes:
+    """The content of a gzip file, at most 1 GB of it.
+
+    Raises:
+        FormatError: the file is damaged, or larger than that.
+    """
+    try:
+        with gzip.open(path, "rb") as stream:
+            content = stream.read(_MAX_UNPACKED + 1)
+    except (OSError, EOFError, gzip.zlib.error) as error:  # type: ignore[attr-defined]
+        raise job.fail(f"truncated or damaged gzip file ({error})") from error
+    if len(content) > _MAX_UNPACKED:
+        raise job.fail(f"unpacks to more than {_MAX_UNPACKED / 1e9:g} GB")
+    return content
+
+
+def _shape(header: fits.Header) -> tuple[int, ...]:
+    axes = [int(header[f"NAXIS{i}"]) for i in range(int(header["NAXIS"]), 0, -1)]
+    return tuple(n for n in axes if n != 1) or (tuple(axes) and (1,))
+
+
+def _part(index: int, hdu: Any, size: int, job: Job) -> Part:
+    header = hdu.header
+    info = hdu.fileinfo()
+    start, span = int(info["datLoc"]), int(info["datSpan"])
+    axes = [int(header.get(f"NAXIS{i + 1}", 0)) for i in range(int(header.get("NAXIS", 0)))]
+    count = int(np.prod(axes, dtype=float)) if axes else 0
+    needed = abs(int(header.get("BITPIX", 8))) // 8 * count
+    if count > 8 * MAX_PIXELS * 8 or (hdu.is_image and count > MAX_PIXELS):
+        raise job.fail(f"extension {index} claims {count:.3g} values: no spectrum")
+    if start + min(needed, span or needed) > size or (needed and not span):
+        raise job.fail(f"truncated: extension {index} ends at byte {start + needed}, the file at byte {size}")
+    return Part(index, header, hdu, _shape(header) if hdu.is_image and count else ())
+
+
+@contextlib.contextmanager
+def open_fits(path: Path, job: Job) -> Iterator[list[Part]]:
+    """Yield the parts of a FITS file, plain or gzip-compressed, sizes checked.
+
+    Raises:
+        FormatError: the file is truncated, claims absurd sizes or has no parts.
+    """
+    with open(path, "rb") as stream:
+        packed = stream.read(2) == b"\x1f\x8b"
+    content = io.BytesIO(unpacked(path, job)) if packed else None
+    size = content.getbuffer().nbytes if content is not None else path.stat().st_size
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AstropyWarning)
+        with fits.open(content if content is not None else path, memmap=False, lazy_load_hdus=True) as hdus:
+            parts = []
+            for index, hdu in enumerate(hdus):
+                if index >= MAX_PARTS:
+                    job.warn(f"only the first {MAX_PARTS} extensions were looked at")
+                    break
+                parts.append(_part(index, hdu, size, job))
+            if not parts:
+                raise job.fail("no header-data units")
+            yield parts

@@ -1,0 +1,160 @@
+"""1-D FITS images: wavelengths from the header (linear, log10, ln) or from a second image; orders one per extension.
+
+Sources: FITS standard 4.0 section 8 (CRVALi, CRPIXi, CDELTi, CDi_i; CTYPEi AWAV, WAVE, -LOG); IRAF `onedspec` (DC-FLAG,
+LTV1, WAT1 units, band identifiers); SDSS and LAMOST (COEFF0, COEFF1).
+"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+from astropy.io import fits
+
+from maury.readers.arrays import build, sigma_of, unlabelled_sigma
+from maury.readers.fitsfile import Part
+from maury.readers.headers import as_number, describe
+from maury.readers.roles import NOISE_KINDS, named
+from maury.readers.source import Arc, Floats, Job, Raw
+from maury.readers.units import is_wavelength, parse_unit, to_angstrom
+
+
+def _unit(header: fits.Header) -> str | None:
+    """Unit of the wavelength axis: CUNIT1, units of WAT1, or a CTYPE1 that is a unit."""
+    if str(header.get("CUNIT1", "")).strip():
+        return str(header["CUNIT1"])
+    units = re.search(r"units?\s*=\s*([^\s]+)", str(header.get("WAT1_001", "")))
+    if units:
+        return units.group(1)
+    label = re.search(r"label\s*=\s*([^\s]+)", str(header.get("WAT1_001", "")))
+    for text in (header.get("CTYPE1"), label.group(1) if label else None):
+        if parse_unit(text) is not None:
+            return str(text)
+    return None
+
+
+def has_axis(header: fits.Header) -> bool:
+    """Whether the header gives a wavelength axis along the first axis of the image."""
+    if as_number(header.get("COEFF0")) is not None and as_number(header.get("COEFF1")) is not None:
+        return True
+    step = as_number(header.get("CDELT1")) or as_number(header.get("CD1_1"))
+    return as_number(header.get("CRVAL1")) is not None and bool(step)
+
+
+def axis(header: fits.Header, size: int, job: Job) -> Floats:
+    """Wavelengths (size,) in Å of a header's first axis.
+
+    value(p) = CRVAL1 + (p - CRPIX1 - LTV1) step, p = 1 ... size; the step is CD1_1 where there is one (FITS standard),
+    else CDELT1. With DC-FLAG = 1, a CTYPE1 of logarithms or COEFF0/COEFF1 the values are log10 of Å; with CTYPE1 -LOG,
+    lambda = CRVAL1 exp((value - CRVAL1) / CRVAL1) (FITS paper III, eq. 5).
+
+    Raises:
+        FormatError: the axis is no wavelength or its unit cannot be told.
+    """
+    pixel = np.arange(1, size + 1, dtype=float)
+    if as_number(header.get("COEFF0")) is not None and as_number(header.get("COEFF1")) is not None:
+        job.rule("wavelength = 10^(COEFF0 + COEFF1 i), i = 0, 1, ... (SDSS)")
+        return to_angstrom(float(header["COEFF0"]) + float(header["COEFF1"]) * (pixel - 1), "log10", job)
+    start, delta, matrix = (as_number(header.get(key)) for key in ("CRVAL1", "CDELT1", "CD1_1"))
+    if start is None:
+        raise job.fail(f"CRVAL1 = {header.get('CRVAL1')} is not a number")
+    step = matrix or delta
+    if not step:
+        raise job.fail(f"wavelength step CDELT1 = {header.get('CDELT1')}, CD1_1 = {header.get('CD1_1')} is not usable")
+    if matrix and delta and abs(matrix - delta) > 1e-6 * abs(matrix):
+        job.rule(f"CD1_1 = {matrix:g} used, not CDELT1 = {delta:g} (FITS standard)")
+    reference = as_number(header.get("CRPIX1"))
+    if reference is None:
+        reference = 1.0
+        job.rule("no CRPIX1: first pixel (FITS default of most writers) taken as reference")
+    value = start + (pixel - reference - (as_number(header.get("LTV1")) or 0.0)) * step
+    ctype = str(header.get("CTYPE1", "")).strip().upper()
+    unit = _unit(header)
+    if ctype.endswith("-LOG"):
+        job.rule(f"logarithmic axis: CTYPE1 = {ctype}")
+        value = start * np.exp((value - start) / start)
+    elif as_number(header.get("DC-FLAG")) == 1 or re.search(r"LOG10|LOG\(|LOGLAM|LOG-?LIN", ctype):
+        job.rule("logarithmic axis (log10): DC-FLAG or CTYPE1")
+        unit = "log10"
+    elif re.match(r"(VELO|VRAD|VOPT|FREQ|WAVN|ENER)", ctype):
+        raise job.fail(f"the first axis is {ctype}, not wavelengths")
+    return to_angstrom(value, unit, job, "wavelengths (header)")
+
+
+def _same_axis(one: fits.Header, other: fits.Header) -> bool:
+    return all(one.get(key) == other.get(key) for key in ("CRVAL1", "CDELT1", "CD1_1", "CRPIX1", "COEFF0"))
+
+
+def _noise(flux: Floats, main: Part, others: list[Part], job: Job) -> tuple[Floats | None, str]:
+    """Noise among the images beside the flux: by extension name, else by size."""
+    arrays = [(part, named(part.name, part.image(), part.header.get("BUNIT"))) for part in others]
+    unit = main.header.get("BUNIT")
+    for part, array in arrays:
+        if array.role in NOISE_KINDS:
+            array.name = part.title
+            return sigma_of(array, flux, unit, job)
+    blank = [(part, array) for part, array in arrays if not part.name and array.values.shape == flux.shape]
+    if len(blank) > 1:
+        job.warn(f"{len(blank)} extensions without a name beside the flux: the first was looked at for the noise")
+    for part, array in blank[:1]:
+        return unlabelled_sigma(array.values, flux, job, part.title)
+    return None, "none"
+
+
+def _is_order(part: Part, main: Part) -> bool:
+    """Whether an image with another wavelength axis is a further order, by its name: the same, none, or numbered."""
+    stem = re.sub(r"[\W_]*\d+$", "", part.name.lower())
+    return part.name == main.name or not stem or stem in ("order", "ord", "sci", "ap", "aperture", "spec", "flux")
+
+
+def _pick_flux(images: list[Part]) -> Part:
+    """The image that holds the flux: named so, else the first one."""
+    for part in images:
+        if part.name and named(part.name, np.empty(0)).role == "flux" and not named(part.name, np.empty(0)).tags:
+            return part
+    return images[0]
+
+
+def read_linear(parts: list[Part], job: Job) -> Raw | None:
+    """Read 1-D images: one spectrum with its companions, or one order per extension (SALT HRS, MIDAS)."""
+    images = [part for part in parts if len(part.shape) == 1 and part.shape[0] > 10]
+    if not images:
+        return None
+    axes = [part for part in images if has_axis(part.header)]
+    main = _pick_flux(axes or images)
+    companions = [p for p in images if p is not main and p.shape == main.shape]
+    if axes:
+        others = [
+            p for p in axes if p is not main and not (p.shape == main.shape and _same_axis(p.header, main.header))
+        ]
+        orders = [p for p in others if _is_order(p, main)]
+        if orders:
+            return _extensions([main, *orders], parts, job)
+        wave = axis(main.header, main.shape[0], job)
+        reader = "1-D FITS image"
+    else:
+        found = [p for p in companions if is_wavelength(p.image())]
+        if not found:
+            return None
+        wave = _unnamed_wavelength(found[0], job)
+        companions = [p for p in companions if p is not found[0]]
+        reader = "1-D FITS image with wavelengths in another"
+    flux = main.image()
+    sigma, source = _noise(flux, main, companions, job)
+    raw = build(reader, wave, flux, sigma, None, [""], source)
+    return describe([main.header, parts[0].header], raw, job)
+
+
+def _unnamed_wavelength(part: Part, job: Job) -> Floats:
+    if part.name:
+        job.rule(f"wavelengths: {part.title}")
+    else:
+        job.rule(f"wavelengths: {part.title}, which has no name but only ascends through optical wavelengths")
+    return to_angstrom(part.image(), part.header.get("BUNIT"), job, f"wavelengths ({part.title})")
+
+
+def _extensions(images: list[Part], parts: list[Part], job: Job) -> Raw:
+    """One order per extension, each with its own wavelength axis."""
+    job.rule("each 1-D extension with a wavelength axis of its own is an order")
+    arcs = [Arc(axis(p.header, p.shape[0], job), p.image(), name=str(i + 1)) for i, p in enumerate(images)]
+    return describe([images[0].header, parts[0].header], Raw("one order per extension", arcs), job)

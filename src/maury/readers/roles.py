@@ -1,0 +1,178 @@
+"""What arrays are, by their names: wavelength, flux, noise, quality; in columns, extensions and datasets alike."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from maury.readers.noise import NoiseKind
+from maury.readers.source import Floats, Medium
+from maury.readers.units import parse_unit
+
+Role = Literal[
+    "wavelength",
+    "flux",
+    "sigma",
+    "variance",
+    "inverse variance",
+    "relative error",
+    "signal-to-noise",
+    "quality",
+    "order",
+]
+
+_WORDS: dict[Role, str] = {
+    "wavelength": "wave waves wavelength wavelengths wav wvl wvls wl wls ws lambda lambdas lam lams w arg waveobs "
+    "wavelengthobs dispersion disp wavedata sciwave awav loglam loglambda logwave logwavelength lnlam lnwave spectral "
+    "spectralaxis wavelengthcoord angstrom angstroms barywavelength barywave wavel llambda wavelen",
+    "flux": "flux fluxes fls fl f s sp spec spectrum spectra intensity int i fun counts count sci data scidata sciflux "
+    "normflux fluxnorm normalizedflux normalisedflux spectrumflux signal y spc intens",
+    "sigma": "err errs error errors sigma sigmas sig sigs serr uncertainty uncertainties uncert unc std stdev stddev "
+    "eflux fluxerr errflux fluxerror errorflux fluxsigma sigmaflux efl noise errdata spectrumsigma fluxunc ferr "
+    "normerr normsigma normuncertainty uncertaintyflux fluxuncertainty e",
+    "variance": "var vars variance variances scivar fluxvar varflux fluxvariance",
+    "inverse variance": "ivar ivars invvar inversevariance invvariance inversevar fluxivar ivarflux",
+    "relative error": "relerr relativeerror fractionalerror fracerr relerror",
+    "signal-to-noise": "snr sn s2n ston signaltonoise",
+    "quality": "quality qual qualdata dq flag flags badpix bpm andmask",
+    "order": "order orders ord echelleorder specorder orderno",
+}
+_ROLE_OF = {word: role for role, words in _WORDS.items() for word in words.split()}
+_OTHER_THINGS = """
+sky sky1 bg bgflux background cal thar lamp flat blaze tell telluric model template fit best continuum cont contin
+median rms residual res raw no nosky ccf mask dll weight weights
+"""
+_IGNORED = frozenset(_OTHER_THINGS.split())
+"""Words that make a name that of something else than the spectrum itself."""
+
+_UNIT_WORDS = frozenset(("aa", "ang", "angstrom", "angstroms", "nm", "um", "micron", "microns"))
+NOISE_KINDS: tuple[NoiseKind, ...] = ("sigma", "variance", "inverse variance", "relative error", "signal-to-noise")
+
+_PRECEDENCE: tuple[Role, ...] = ("order", "quality", *NOISE_KINDS, "wavelength", "flux")
+"""Which role a name with words for several has: ``flux_err`` is a sigma."""
+
+
+@dataclass
+class Named:
+    """An array with what its name tells.
+
+    Attributes:
+        name: the name in the file.
+        values: the array.
+        unit: unit stated beside it, or in its name.
+        ucd: IVOA content descriptor, if stated.
+        role: what it is.
+        tags: the other words of its name, which pair a flux with its error: ``reduced`` in ERR_REDUCED.
+    """
+
+    name: str
+    values: Floats
+    unit: str | None = None
+    ucd: str = ""
+    role: Role | None = None
+    tags: tuple[str, ...] = ()
+
+
+def classify(name: str) -> tuple[Role | None, tuple[str, ...], str | None]:
+    """Role, other words and unit of an array by its name.
+
+    ``ERR_REDUCED`` is a sigma with the word ``reduced``; ``wavelength_nm`` and ``lambda [nm]`` are wavelengths in nm.
+    A name with a word for a sky, background, model or the like has no role.
+    """
+    bracket = re.search(r"[\[(]([^\])]*)[\])]", name)
+    unit = bracket.group(1) if bracket and parse_unit(bracket.group(1)) else None
+    text = name if unit is None else name.replace(bracket.group(0), " ") if bracket else name
+    whole = re.sub(r"[^a-z0-9]", "", text.lower())
+    if whole in _ROLE_OF:
+        return _ROLE_OF[whole], (), unit
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", text)
+    words = [word for word in re.split(r"[^a-z0-9]+", spaced.lower()) if word]
+    if not words or _IGNORED.intersection(words):
+        return None, (), unit
+    if len(words) > 1 and words[-1] in _UNIT_WORDS | {"a", "m"} and any(_ROLE_OF.get(w) == "wavelength" for w in words):
+        unit, words = unit or words[-1], words[:-1]
+        if "".join(words) in _ROLE_OF:
+            return _ROLE_OF["".join(words)], (), unit
+    found = {_ROLE_OF[word]: word for word in words if word in _ROLE_OF}
+    for role in _PRECEDENCE:
+        if role in found:
+            rest = tuple(
+                sorted(w for w in words if w != found[role] and (role == "wavelength" or _ROLE_OF.get(w) != "flux"))
+            )
+            return role, rest, unit
+    return None, (), unit
+
+
+def named(name: str, values: Floats, unit: str | None = None, ucd: str = "") -> Named:
+    """A `Named` array, classified."""
+    role, tags, unit_in_name = classify(name)
+    logarithm = re.match(r"(log|ln)", name.lower()) if role == "wavelength" else None
+    if logarithm and (not unit or parse_unit(unit) == "angstrom"):
+        unit = "log10" if logarithm.group(1) == "log" else "ln"
+    return Named(name, values, unit or unit_in_name, ucd, role, tags)
+
+
+def medium_of(array: Named) -> Medium | None:
+    """Air or vacuum by the name or the content descriptor of a wavelength array.
+
+    IVOA and ESO: ``em.wl`` is a vacuum, ``em.wl;obs.atmos`` an air wavelength (ESO Science Data Products Standard).
+    """
+    words = re.split(r"[^a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", array.name).lower())
+    if {"air", "awav", "airwave", "waveair"} & set(words):
+        return "air"
+    if {"vac", "vacuum", "vacwave", "wavevac"} & set(words):
+        return "vacuum"
+    if array.ucd.startswith("em.wl"):
+        return "air" if "obs.atmos" in array.ucd else "vacuum"
+    return None
+
+
+@dataclass
+class Selection:
+    """The arrays chosen out of those that a file holds."""
+
+    wavelength: Named | None
+    flux: Named | None
+    noise: Named | None
+    quality: Named | None
+    order: Named | None
+
+
+def _flux_rank(array: Named) -> tuple[int, int, int]:
+    main = 0 if "meta.main" in array.ucd else 1
+    preferred = 0 if not array.tags else 1 if {"sci", "input", "data"} & set(array.tags) else 2
+    return (main, preferred, len(array.name))
+
+
+def _wavelength_rank(array: Named) -> tuple[int, int, int]:
+    air = 0 if medium_of(array) == "air" else 1
+    bary = 0 if {"bary", "barycentric", "helio"} & set(array.tags) or "bary" in array.name.lower() else 1
+    return (air, bary, len(array.name))
+
+
+def select(arrays: list[Named]) -> Selection:
+    """Choose wavelength, flux, its own noise and quality among named arrays.
+
+    Of several fluxes, the one marked ``meta.main``, else the one with the plainest name; of several wavelengths, air
+    before vacuum and barycentric before topocentric. Noise belongs to a flux if the other words of their names agree.
+    """
+    by_role: dict[str, list[Named]] = {}
+    for array in arrays:
+        if array.role is not None and array.values.size:
+            by_role.setdefault(array.role, []).append(array)
+    flux = min(by_role.get("flux", []), key=_flux_rank, default=None)
+    wavelength = min(by_role.get("wavelength", []), key=_wavelength_rank, default=None)
+    noise = None
+    if flux is not None:
+        for kind in NOISE_KINDS:
+            same = [n for n in by_role.get(kind, []) if n.tags == flux.tags]
+            if same:
+                noise = same[0]
+                break
+        else:
+            every = [n for kind in NOISE_KINDS for n in by_role.get(kind, [])]
+            if len(every) == 1 and len(by_role["flux"]) == 1:
+                noise = every[0]
+    first = {role: by_role.get(role, [None])[0] for role in ("quality", "order")}
+    return Selection(wavelength, flux, noise, first["quality"], first["order"])

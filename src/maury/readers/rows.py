@@ -1,0 +1,98 @@
+"""Images whose rows or planes are wavelength, flux and noise themselves, told by header or by a check of the first.
+
+Sources: ESPaDOnS and NARVAL Libre-ESpRIT FITS (i.fits, p.fits: CFHT, "FITS format of reduced spectra"); SDSS spSpec
+(rows: spectrum, continuum-subtracted, noise, mask) and LAMOST (flux, inverse variance, wavelength, masks); CERES cubes
+(Brahm et al. 2017); CHIRON cubes (orders, pixels, wavelength and flux).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from maury.readers.arrays import build, unlabelled_sigma
+from maury.readers.fitsfile import Part
+from maury.readers.headers import as_number, describe
+from maury.readers.linear import axis
+from maury.readers.noise import named_noise
+from maury.readers.source import Floats, Job, Raw
+from maury.readers.units import is_wavelength, to_angstrom
+
+
+def _libre_esprit(image: Floats, job: Job) -> Raw:
+    """Groups of 3 rows (i.fits: wavelength in nm, intensity, error) or 6 (p.fits: with polarisation and two nulls).
+
+    The first group is the normalised spectrum whose wavelengths are corrected with telluric lines.
+    """
+    width = 6 if image.shape[0] in (6, 24) else 3
+    wave = to_angstrom(image[0], "nm", job)
+    job.rule(f"Libre-ESpRIT: rows 1, 2 and {width} are wavelength (nm), normalised intensity and its error")
+    sigma, source = named_noise(image[width - 1], "sigma", image[1], job, f"row {width} (error)")
+    raw = build("Libre-ESpRIT FITS", wave, image[1], sigma, None, [""], source)
+    raw.medium, raw.frame, raw.normalised = "air", "barycentric", True
+    job.rule("air, heliocentric, continuum divided out: Libre-ESpRIT, first group of rows")
+    return raw
+
+
+def _survey(part: Part, image: Floats, job: Job) -> Raw | None:
+    """SDSS spSpec and LAMOST: rows on one logarithmic axis, named by ARRAYn or fixed by the survey."""
+    header = part.header
+    if as_number(header.get("COEFF0")) is None:
+        return None
+    wave = axis(header, image.shape[1], job)
+    names = [str(header.get(f"ARRAY{n + 1}", header.get(f"ROW{n + 1}", ""))).lower() for n in range(image.shape[0])]
+    lamost = "LAMOST" in str(header.get("TELESCOP", "")).upper() or any("inverse" in name for name in names)
+    if lamost:
+        job.rule("LAMOST: rows 1 and 2 are flux and inverse variance")
+        sigma, source = named_noise(image[1], "inverse variance", image[0], job, "row 2 (inverse variance)")
+        return build("LAMOST image", wave, image[0], sigma, None, [""], source)
+    job.rule("SDSS spSpec: rows 1 and 3 are flux and its noise")
+    sigma, source = named_noise(image[2], "sigma", image[0], job, "row 3 (noise)")
+    return build("SDSS spSpec", wave, image[0], sigma, None, [""], source)
+
+
+def _ceres(cube: Floats, job: Job) -> Raw:
+    """CERES: planes 0 wavelength, 1 flux, 3 flux without blaze, 8 signal-to-noise; vacuum, barycentric."""
+    wave = to_angstrom(cube[0], "angstrom", job)
+    job.rule("CERES: planes 1, 4 and 9 are wavelength, flux without blaze and signal-to-noise")
+    sigma, source = named_noise(cube[8], "signal-to-noise", cube[3], job, "plane 9 (signal-to-noise)")
+    raw = build("CERES cube", wave, cube[3], sigma, None, None, source)
+    raw.medium, raw.frame = "vacuum", "barycentric"
+    job.rule("vacuum, barycentric: CERES")
+    return raw
+
+
+def _stack(planes: Floats, job: Job, what: str) -> Raw:
+    """A stack of 2 to 4 arrays, the first wavelengths by the check, the second flux, the third perhaps noise."""
+    wave = to_angstrom(planes[0], None, job)
+    job.rule(f"{what} 1 runs through optical wavelengths: wavelength, {what} 2 the flux")
+    sigma, source = (None, "none") if len(planes) < 3 else unlabelled_sigma(planes[2], planes[1], job, f"{what} 3")
+    return build(f"stack of {what}s", wave, planes[1], sigma, None, None, source)
+
+
+def read_rows(parts: list[Part], job: Job) -> Raw | None:
+    """Read an image whose rows, planes or pairs along the fastest axis are wavelength, flux and noise."""
+    part = next((p for p in parts if len(p.shape) in (2, 3)), None)
+    if part is None:
+        return None
+    shape = part.shape
+    raw: Raw | None = None
+    instrument = str(part.header.get("INSTRUME", "")).upper()
+    if len(shape) == 2 and shape[1] > 50 and shape[0] <= 30:
+        image = part.image()
+        raw = _survey(part, image, job) if 3 <= shape[0] <= 6 else None
+        if raw is None and is_wavelength(image[0]):
+            if shape[0] in (12, 24) or any(name in instrument for name in ("ESPADONS", "NARVAL")):
+                raw = _libre_esprit(image, job)
+            elif 2 <= shape[0] <= 4:
+                raw = _stack(image, job, "row")
+    elif len(shape) == 2 and shape[0] > 50 and 2 <= shape[1] <= 4:
+        image = part.image().T
+        raw = _stack(image, job, "column") if is_wavelength(image[0]) else None
+    elif len(shape) == 3 and shape[2] > 50 and shape[0] in (10, 11):
+        cube = part.image()
+        raw = _ceres(cube, job) if is_wavelength(cube[0]) else None
+    elif len(shape) == 3 and 2 <= min(shape[0], shape[2]) <= 4:
+        cube = part.image()
+        cube = cube if shape[0] <= 4 else np.moveaxis(cube, 2, 0)
+        raw = _stack(cube, job, "plane") if is_wavelength(cube[0]) else None
+    return None if raw is None else describe([part.header, parts[0].header], raw, job)

@@ -1,0 +1,107 @@
+"""FITS tables: one row per pixel, or vector cells with one row per spectrum or order.
+
+Sources: ESO Science Data Products Standard (WAVE, FLUX, ERR in vector cells, TUCD, TUTYP); ESPRESSO and HARPS DRS 3
+(S1D: wavelength, wavelength_air, flux, error, quality); PEPSI (Arg, Fun, Var); SDSS and LAMOST (COADD: flux, ivar,
+loglam); iSpec; PyReduce and PySME ``.ech``; specmatch (s, w, serr); KOA and any table with names like these.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+
+from maury.readers.arrays import by_order, from_selection
+from maury.readers.fitsfile import Part
+from maury.readers.headers import describe
+from maury.readers.roles import Named, Selection, named, select
+from maury.readers.source import MAX_PIXELS, Job, Raw, as_floats
+
+_MAX_COLUMNS = 999
+
+
+def _column(data: Any, column: Any, header: fits.Header, number: int) -> Named | None:
+    """A numeric column as an array (rows,) or (rows, n), or None for text and the like."""
+    try:
+        values = data[column.name]
+    except (KeyError, ValueError, TypeError, IndexError):
+        return None
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "iufb":
+        return None
+    if values.size > MAX_PIXELS:
+        return None
+    unit = str(column.unit).strip() if column.unit else None
+    return named(
+        str(column.name).strip(), as_floats(values), unit, str(header.get(f"TUCD{number}", "")).strip().lower()
+    )
+
+
+def _columns(part: Part) -> list[Named]:
+    arrays = []
+    data = part.hdu.data
+    for number, column in enumerate(list(part.hdu.columns)[:_MAX_COLUMNS], start=1):
+        array = _column(data, column, part.header, number)
+        if array is not None:
+            arrays.append(array)
+    return arrays
+
+
+def _shape_up(chosen: Selection) -> None:
+    """Bring vector cells of one row, (1, n), to (n,), and scalar rows to the same."""
+    for array in (chosen.wavelength, chosen.flux, chosen.noise, chosen.quality, chosen.order):
+        if array is not None and array.values.ndim > 1:
+            array.values = array.values.reshape(-1, array.values.shape[-1])
+            if array.values.shape[0] == 1:
+                array.values = array.values[0]
+
+
+def read_table(part: Part, job: Job) -> Raw | None:
+    """Read one table, or None if no column is named as a wavelength or none as a flux."""
+    arrays = _columns(part)
+    chosen = select(arrays)
+    if chosen.wavelength is None or chosen.flux is None:
+        return None
+    skipped = [array.name for array in arrays if array.name.lower() in ("mask", "masks")]
+    if skipped:
+        job.warn(f"column {skipped[0]} not used: whether its 1 is good or bad is not stated")
+    _shape_up(chosen)
+    reader = "FITS table" if chosen.flux.values.ndim == 1 else "FITS table, a row per order"
+    names = None
+    if (
+        chosen.order is not None
+        and chosen.flux.values.ndim == 2
+        and chosen.order.values.size == len(chosen.flux.values)
+    ):
+        names = [f"{n:g}" for n in chosen.order.values.ravel()]
+    raw = from_selection(reader, chosen, job, names)
+    if chosen.order is not None and len(raw.arcs) == 1:
+        by_order(raw, chosen.order.values, job)
+    return raw
+
+
+def read_tables(parts: list[Part], job: Job) -> Raw | None:
+    """Read all tables that hold a spectrum; of co-added and single exposures the co-added ones."""
+    tables = [part for part in parts if part.is_table]
+    coadded = [part for part in tables if part.name.upper().startswith("COADD")]
+    if coadded:
+        job.rule("co-added spectra read, single exposures left out")
+    found: Raw | None = None
+    headers: list[fits.Header] = []
+    for part in coadded or tables:
+        raw = read_table(part, job)
+        if raw is None:
+            continue
+        headers.append(part.header)
+        if found is None:
+            found = raw
+            continue
+        if raw.medium != found.medium or raw.frame != found.frame:
+            job.warn(f"{part.title} has another medium or frame than the table before: left out")
+            continue
+        for arc in raw.arcs:
+            arc.name = f"{part.index}.{arc.name}".rstrip(".")
+        found.arcs += raw.arcs
+    if found is None:
+        return None
+    return describe([parts[0].header, *headers], found, job)

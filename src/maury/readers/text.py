@@ -1,0 +1,252 @@
+"""Text files: columns with or without names, comments or headers; ECSV and CSV; Libre-ESpRIT ``.s`` files.
+
+Sources: iSpec (waveobs, flux, err in nm); Libre-ESpRIT and PolarBase (two header lines; nm, I, [V, N1, N2,] sigma);
+the ECSV standard (astropy APE 6) with units and metadata.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from astropy.table import Table
+
+from maury.readers.arrays import build, by_order, from_selection, unlabelled_sigma
+from maury.readers.fitsfile import unpacked
+from maury.readers.headers import as_number
+from maury.readers.noise import named_noise
+from maury.readers.roles import Named, named, select
+from maury.readers.source import Floats, Job, Raw, as_floats
+from maury.readers.units import is_wavelength, parse_unit, to_angstrom
+
+_MAX_BYTES = 400_000_000
+_MAX_HEADER = 2000
+_COMMENTS = ("#", "%", "!", ";", "*", "//", '"', "\\", "|")
+
+
+@dataclass
+class _Text:
+    """A text file taken apart: header lines, names of columns if it has them, numbers (rows, columns)."""
+
+    header: list[str]
+    names: list[str] | None
+    table: Floats
+
+
+def _decode(path: Path, job: Job) -> str:
+    if path.stat().st_size > _MAX_BYTES:
+        raise job.fail(f"text file of more than {_MAX_BYTES / 1e6:g} MB")
+    content = path.read_bytes()
+    if content.startswith(b"\x1f\x8b"):
+        content = unpacked(path, job)
+    if b"\x00" in content[:65536]:
+        raise job.fail("binary file of a kind not known here")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
+
+
+def _tokens(line: str) -> list[str]:
+    if "," in line:
+        return [word.strip() for word in line.strip().rstrip(",").split(",")]
+    return re.split(r"[;\s]+", line.strip().strip(";"))
+
+
+def _numeric(tokens: list[str]) -> bool:
+    try:
+        [float(word.replace("D", "E").replace("d", "e")) for word in tokens]
+    except ValueError:
+        return False
+    return True
+
+
+def _names(header: list[str], count: int) -> list[str] | None:
+    """Names of the columns: the last header line with as many words as there are columns, none of them a number."""
+    for line in reversed(header):
+        text = line.strip().lstrip('#%!;*/\\|" ').strip()
+        # "wavelength (nm)" is one name, not two
+        text = re.sub(r"\s+([\[(][^\])]*[\])])", r"\1", text)
+        words = [word.strip("\"'|") for word in _tokens(text)]
+        if len(words) == count and not any(_numeric([word]) for word in words):
+            return words
+    return None
+
+
+def _split(text: str, job: Job) -> _Text:
+    """Take a text apart into header and numbers.
+
+    Raises:
+        FormatError: no line holds two numbers or more, or the lines differ in their number of columns.
+    """
+    lines = text.splitlines()
+    header: list[str] = []
+    start = None
+    for number, line in enumerate(lines[:_MAX_HEADER]):
+        tokens = _tokens(line)
+        libre = bool(header) and header[0].startswith("***") and number == 1
+        if len(tokens) >= 2 and _numeric(tokens) and not line.lstrip().startswith(_COMMENTS) and not libre:
+            start = number
+            break
+        header.append(line)
+    if start is None:
+        raise job.fail("text without a line of two numbers or more")
+    count = len(_tokens(lines[start]))
+    return _Text(header, _names(header, count), _numbers(lines, start, count, job))
+
+
+def _numbers(lines: list[str], start: int, count: int, job: Job) -> Floats:
+    body = [line for line in lines[start:] if line.strip() and not line.lstrip().startswith(_COMMENTS)]
+    delimiter = "," if "," in body[0] else None
+    plain = "\n".join(body) if delimiter is None else "\n".join(line.rstrip(", ") for line in body)
+    plain = plain.replace(";", " ")
+    if re.search(r"\d[dD][+-]?\d", plain[:2000]):
+        plain = re.sub(r"(\d)[dD]([+-]?\d)", r"\1E\2", plain)
+    try:
+        return np.loadtxt(io.StringIO(plain), delimiter=delimiter, comments=None, ndmin=2)
+    except ValueError:
+        for number, line in enumerate(lines[start:], start=start + 1):
+            if not line.strip() or line.lstrip().startswith(_COMMENTS):
+                continue
+            tokens = _tokens(line)
+            if len(tokens) != count:
+                raise job.fail(f"line {number} has {len(tokens)} columns, the lines before {count}") from None
+            if not _numeric(tokens):
+                raise job.fail(f"line {number}: {line.strip()[:60]!r} is not all numbers") from None
+        raise job.fail("columns cannot be read as numbers") from None
+
+
+def read_numbers(path: Path, job: Job) -> Floats:
+    """The numbers (rows, columns) of a text file, header and comments left out.
+
+    Raises:
+        FormatError: as for a spectrum in text.
+    """
+    return _split(_decode(path, job), job).table
+
+
+def _libre_esprit(text: _Text, job: Job) -> Raw:
+    """Libre-ESpRIT ``.s``: wavelength in nm, intensity, [polarisation, two nulls,] sigma as the last column."""
+    table = text.table
+    wave = to_angstrom(table[:, 0], "nm", job)
+    job.rule("Libre-ESpRIT .s file: columns are wavelength (nm), intensity, ..., sigma")
+    sigma, source = None, "none"
+    if table.shape[1] > 2:
+        sigma, source = named_noise(table[:, -1], "sigma", table[:, 1], job, f"column {table.shape[1]} (sigma)")
+    raw = build("Libre-ESpRIT text", wave, table[:, 1], sigma, None, [""], source)
+    raw.medium, raw.frame = "air", "barycentric"
+    job.rule("air, heliocentric wavelengths: Libre-ESpRIT")
+    found = re.search(r"['\"]([^'\"]+)['\"]", text.header[0])
+    raw.info = {"object": found.group(1).strip()} if found else {}
+    return raw
+
+
+def _unit_in(header: list[str]) -> str | None:
+    """Unit of the wavelengths out of a sentence in the header, as in ``# wavelength in nm``."""
+    for line in header:
+        found = re.search(r"wave\w*\W+(?:\w+\W+){0,2}?(nm|nanomet\w+|angstroe?ms?|micron\w*|å)\b", line.lower())
+        if found:
+            word = found.group(1)
+            return "nm" if word.startswith("nano") else "um" if word.startswith("micron") else word
+    return None
+
+
+def _medium_in(raw: Raw, header: list[str], job: Job) -> None:
+    text = "\n".join(header).lower()
+    if raw.medium is None and len(set(re.findall(r"\b(vacuum|air)\b", text))) == 1:
+        raw.medium = "vacuum" if "vacuum" in text else "air"
+        job.rule(f"{raw.medium} wavelengths: word in the header of the text")
+
+
+def _by_position(text: _Text, job: Job) -> Raw:
+    """Columns without names: the first that runs through optical wavelengths, then flux, then perhaps noise.
+
+    Raises:
+        FormatError: no column is a wavelength, or nothing stands after it.
+    """
+    table = text.table
+    count = table.shape[1]
+    unit = _unit_in(text.header)
+    column = next((i for i in range(min(count - 1, 3)) if is_wavelength(table[:, i])), None)
+    if column is None and (unit or job.wavelength_unit):
+        column = 0
+    if column is None:
+        raise job.fail(f"none of {count} columns runs through optical wavelengths, or nothing follows it")
+    wave = to_angstrom(table[:, column], unit, job, f"wavelengths (column {column + 1})")
+    flux = table[:, column + 1]
+    job.rule(f"columns without names: {column + 1} is the wavelength, {column + 2} the flux")
+    sigma, source = None, "none"
+    if count > column + 2:
+        sigma, source = unlabelled_sigma(table[:, column + 2], flux, job, f"column {column + 3}")
+    if count > column + 3:
+        job.warn(f"columns {column + 4} to {count} have no names: not used")
+    return build("text columns", wave, flux, sigma, None, [""], source)
+
+
+def _ecsv(content: str, job: Job) -> Raw:
+    """ECSV, with units and, as maury writes them, medium, frame, resolution and normalisation in its metadata."""
+    try:
+        table = Table.read(content, format="ascii.ecsv")
+    except Exception as error:
+        raise job.fail(f"ECSV cannot be parsed: {' '.join(str(error).split())[:200]}") from error
+    numeric = [table[name] for name in table.colnames if table[name].dtype.kind in "iufb"]
+    arrays = [named(c.name, as_floats(np.ma.asarray(c)), str(c.unit or "") or None) for c in numeric]
+    raw = from_selection("ECSV", select(arrays), job)
+    meta = {str(key).lower(): value for key, value in table.meta.items()}
+    if meta.get("medium") in ("air", "vacuum"):
+        raw.medium = meta["medium"]
+    if meta.get("frame") in ("rest", "barycentric", "topocentric"):
+        raw.frame = meta["frame"]
+    if isinstance(meta.get("normalised"), bool):
+        raw.normalised = meta["normalised"]
+    raw.resolution = as_number(meta.get("resolution"))
+    raw.barycentric_kms = as_number(meta.get("barycentric_kms"))
+    stated = [
+        key for key in ("medium", "frame", "normalised", "resolution", "barycentric_kms") if meta.get(key) is not None
+    ]
+    if stated:
+        job.rule(f"{', '.join(stated)}: metadata of the ECSV")
+    _cut(raw, arrays, job)
+    return raw
+
+
+def _cut(raw: Raw, arrays: list[Named], job: Job) -> None:
+    """Sort the rows into orders by an order column, where there is one."""
+    order = next((a for a in arrays if a.role == "order"), None)
+    if order is not None:
+        by_order(raw, order.values, job)
+
+
+def read_text(path: Path, job: Job) -> Raw:
+    """Read a text file of columns.
+
+    Raises:
+        FormatError: it holds no columns of numbers, none is a wavelength, or it is binary.
+    """
+    content = _decode(path, job)
+    if not content.strip():
+        raise job.fail("empty file")
+    if re.match(r"#\s*%ECSV", content):
+        return _ecsv(content, job)
+    text = _split(content, job)
+    if text.header and text.header[0].startswith("***"):
+        return _libre_esprit(text, job)
+    if text.names:
+        axes = [name for name in text.names if parse_unit(name) in ("velocity", "frequency", "wavenumber")]
+        if axes:
+            raise job.fail(f"column {axes[0]} is a {parse_unit(axes[0])}, not wavelengths")
+        arrays = [named(name, text.table[:, i].copy()) for i, name in enumerate(text.names)]
+        chosen = select(arrays)
+        if chosen.wavelength is not None and chosen.flux is not None:
+            chosen.wavelength.unit = chosen.wavelength.unit or _unit_in(text.header)
+            raw = from_selection("text columns", chosen, job, [""])
+            _cut(raw, arrays, job)
+            _medium_in(raw, text.header, job)
+            return raw
+        job.rule(f"column names {', '.join(text.names)[:80]} not known: taken by position")
+    raw = _by_position(text, job)
+    _medium_in(raw, text.header, job)
+    return raw
