@@ -46,6 +46,11 @@ def test_the_same_model_is_the_same_bytes(model, tmp_path):
     assert (tmp_path / "again").read_bytes() == model.read_bytes()
 
 
+def test_a_model_has_the_permissions_of_any_new_file(model, tmp_path):
+    (tmp_path / "any").touch()
+    assert model.stat().st_mode == (tmp_path / "any").stat().st_mode
+
+
 def test_another_kind_is_refused(model):
     with pytest.raises(SchemaError, match=r"model\.safetensors: holds a 'network', not a 'emulator'"):
         checkpoints.load(model, "emulator")

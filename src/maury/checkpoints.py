@@ -48,10 +48,14 @@ def save(
     text = json.dumps({**header, "schema": SCHEMA, "kind": kind}, sort_keys=True, allow_nan=False)
     arrays = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic_path(path) as temporary:
+        mode = (
+            temporary.stat().st_mode
+        )  # as the umask wants it; safetensors replaces the file by one for its owner alone
         try:
             save_file(arrays, temporary, {_KEY: text})
         except SafetensorError as error:
             raise OutputError(f"{path}: cannot be written: {error}") from error
+        temporary.chmod(mode)
 
 
 def read_header(path: str | os.PathLike[str], kind: str | None = None) -> dict[str, Any]:
