@@ -37,8 +37,8 @@ class Result:
         file: where the spectrum came from.
         model: name or path of the network.
         values: labels in their units.
-        typical_errors: mean absolute error of each label on the network's own validation spectra: noise-free synthetic
-            spectra, so a lower limit and no error of this star.
+        typical_errors: within which 68 % of the network's own validation spectra fall: noise-free synthetic spectra, so
+            a lower limit and no error of this star.
         flags: what limits the trust in the values, by name; empty when nothing does.
         resolution: R of the spectra that the network knows, to which the spectrum was brought.
         prepared: the spectrum as the network saw it.

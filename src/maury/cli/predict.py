@@ -77,7 +77,7 @@ def _table(result: Result, truth: dict[str, float] | None) -> Table:
     from maury.labels import LABELS
 
     table = Table(title=f"{result.file}  (model {result.model})", title_justify="left")
-    columns = ["label", "value", *(["truth"] if truth else []), "unit", "typical error on synthetic spectra"]
+    columns = ["label", "value", *(["truth"] if truth else []), "unit", "68 % of synthetic spectra within"]
     for name in columns:
         table.add_column(name, justify="right" if name in ("value", "truth") else "left")
     for name, value in result.values.items():
