@@ -204,6 +204,8 @@ def _ecsv(content: str, job: Job) -> Raw:
         raw.normalised = meta["normalised"]
     raw.resolution = as_number(meta.get("resolution"))
     raw.barycentric_kms = as_number(meta.get("barycentric_kms"))
+    if isinstance(meta.get("truth"), dict):
+        raw.info["truth"] = dict(meta["truth"])  # labels of a simulated star
     stated = [
         key for key in ("medium", "frame", "normalised", "resolution", "barycentric_kms") if meta.get(key) is not None
     ]
