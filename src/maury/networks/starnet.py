@@ -23,11 +23,12 @@ class StarNet(nn.Module):
         super().__init__()
         self.config = config
         first, second = config.filters
-        self.conv1 = nn.Conv1d(1, first, config.kernel)
-        self.conv2 = nn.Conv1d(first, second, config.kernel)
-        self.dense1 = nn.Linear(config.pixels // config.pool * second, config.dense[0])
-        self.dense2 = nn.Linear(*config.dense)
-        self.output = nn.Linear(config.dense[1], len(config.labels))
+        with torch.random.fork_rng(devices=[]):  # torch draws weights of its own, which are replaced
+            self.conv1 = nn.Conv1d(1, first, config.kernel)
+            self.conv2 = nn.Conv1d(first, second, config.kernel)
+            self.dense1 = nn.Linear(config.pixels // config.pool * second, config.dense[0])
+            self.dense2 = nn.Linear(*config.dense)
+            self.output = nn.Linear(config.dense[1], len(config.labels))
         generator = torch.Generator().manual_seed(seed)
         for name, parameter in self.named_parameters():
             if name.endswith("weight"):

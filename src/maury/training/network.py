@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import datetime
 import os
+import pickle
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +18,7 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, Timer
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from numpy.typing import NDArray
 
 from maury import __version__
@@ -198,7 +200,7 @@ def _trainer(run: Run, callbacks: Sequence[Callback]) -> lightning.Trainer:
             enable_model_summary=False,
             use_distributed_sampler=False,
         )
-    except (RuntimeError, ValueError) as error:  # Lightning's MisconfigurationException: no such device
+    except (RuntimeError, ValueError, MisconfigurationException) as error:
         raise ConfigError(f"accelerator = {config.accelerator!r}, devices = {config.devices}: {error}") from error
 
 
@@ -209,12 +211,16 @@ def _fit(trainer: lightning.Trainer, task: NetworkTask, spectra: Spectra, run: R
     ordered = Batches(spectra.validation, 256, None, rank, devices)
     pin = trainer.strategy.root_device.type == "cuda"
     last = run.last if run.last.is_file() else None
+    if last is not None:
+        shuffled.set_epoch(_epochs_done(last))  # Lightning tells it only from the second epoch after a resume on
+    trainer.fit(task, loader(spectra, shuffled, pin), loader(spectra, ordered, pin), ckpt_path=last)
+
+
+def _epochs_done(checkpoint: Path) -> int:
     try:
-        trainer.fit(task, loader(spectra, shuffled, pin), loader(spectra, ordered, pin), ckpt_path=last)
-    except (RuntimeError, KeyError, EOFError) as error:
-        if last is None or "PytorchStreamReader" not in str(error):
-            raise
-        raise FormatError(f"{last}: damaged ({error}); start anew with --fresh") from error
+        return int(torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["epoch"]) + 1
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        raise FormatError(f"{checkpoint}: damaged ({error}); start anew with --fresh") from error
 
 
 def _write_best(
