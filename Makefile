@@ -30,6 +30,30 @@ $(DEVELOP): $(INSTALLED)
 
 env: $(DEVELOP) ## make the environment .venv with everything for development
 
+demo: $(INSTALLED) ## the whole road in about five minutes: grid, network, report, a star
+	@printf '\n== 1. A grid of 51,359 synthetic spectra, made by the packaged emulator\n\n'
+	$(MAURY) grid build --preset spc --out $(DEMO)/spc.h5
+	$(MAURY) grid info $(DEMO)/spc.h5
+	@printf '\n== 2. The founding network, trained on it for two minutes\n\n'
+	$(MAURY) networks show starnet-spc
+	$(MAURY) train --preset starnet-spc --grid $(DEMO)/spc.h5 --out $(DEMO)/run --epochs 2 --max-time 2
+	@printf '\n== 3. A report: how far its labels are from the truth\n\n'
+	$(MAURY) evaluate $(DEMO)/run --out $(DEMO)/report
+	@printf '\n== 4. A star: simulated with noise, its true labels beside those of the network\n\n'
+	$(MAURY) emulator star --teff 6100 --logg 4.2 --mh -0.3 --vsini 12 --snr 80 --out $(DEMO)/star.ecsv
+	$(MAURY) predict $(DEMO)/star.ecsv --model $(DEMO)/run --plot $(DEMO)/figures
+	@printf '\nThe same star by the packaged network, trained to the end:\n\n'
+	$(MAURY) predict $(DEMO)/star.ecsv
+	@printf '%s\n' '' 'Made:' \
+	  '  $(DEMO)/spc.h5                 the grid' \
+	  '  $(DEMO)/run/                   the network after two minutes: settings, logs, model.safetensors' \
+	  '  $(DEMO)/report/report.html     its figures and errors: open it in a browser' \
+	  '  $(DEMO)/star.ecsv, figures/    the simulated star, and the fit drawn over it' \
+	  '' 'Next:' \
+	  '  $(MAURY) predict YOUR_SPECTRUM --resolution R    a normalised spectrum at rest, of resolution R' \
+	  '  $(MAURY) train --preset starnet-spc --grid $(DEMO)/spc.h5 --out runs/founding    to the end' \
+	  '  $(MAURY) --help'
+
 test: $(DEVELOP) ## run the tests
 	$(BIN)/python -m pytest -q
 
