@@ -1,0 +1,24 @@
+"""Every figure: drawn from plain arrays, returned as a matplotlib figure, with no global state."""
+
+from maury.plots.emulators import plot_emulator_error, plot_emulator_pixels, plot_library_size
+from maury.plots.errors import plot_bias, plot_errors
+from maury.plots.grids import plot_grid_coverage
+from maury.plots.predictions import plot_predicted, plot_residuals
+from maury.plots.spectra import plot_spectrum_fit
+from maury.plots.style import figure_svg, save_figure
+from maury.plots.training import plot_learning_curve
+
+__all__ = [
+    "figure_svg",
+    "plot_bias",
+    "plot_emulator_error",
+    "plot_emulator_pixels",
+    "plot_errors",
+    "plot_grid_coverage",
+    "plot_learning_curve",
+    "plot_library_size",
+    "plot_predicted",
+    "plot_residuals",
+    "plot_spectrum_fit",
+    "save_figure",
+]

@@ -1,0 +1,71 @@
+"""A spectrum with the model that was fitted to it."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from maury.plots.style import COLOURS, DOUBLE, INK, strip_limit, styled
+
+
+@styled
+def plot_spectrum_fit(
+    wavelength_aa: ArrayLike,
+    flux: ArrayLike,
+    model: ArrayLike,
+    *,
+    sigma: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+    lines: dict[str, float] | None = None,
+    rows: int = 3,
+    title: str = "",
+) -> Figure:
+    """Observed and model flux, in rows of equal wavelength range, each with a strip of observed minus model.
+
+    Args:
+        wavelength_aa: wavelengths (n,) in Å, air, strictly increasing.
+        flux: observed continuum-normalised flux (n,); may be NaN.
+        model: model flux (n,).
+        sigma: standard deviation (n,) of the noise; its range is shaded in the strip.
+        mask: True for pixels that were not used (n,), which are greyed.
+        lines: names and wavelengths (Å) to mark above the spectrum.
+        rows: number of rows.
+        title: title of the figure.
+    """
+    wavelength, flux, model = (np.asarray(v, float) for v in (wavelength_aa, flux, model))
+    bad = ~np.isfinite(flux) | (np.zeros(flux.shape, bool) if mask is None else np.asarray(mask, bool))
+    data, residual = np.where(bad, np.nan, flux), np.where(bad, np.nan, flux - model)
+    used = residual[np.isfinite(residual)]
+    figure = Figure(figsize=(DOUBLE, 2.25 * rows + 0.5))
+    grid = figure.add_gridspec(rows, 1)
+    edges = np.linspace(wavelength[0], wavelength[-1], rows + 1)
+    limit = strip_limit(used, 0.999)
+    shown = np.r_[data[np.isfinite(data)], model[np.isfinite(model)]]
+    low, high = float(shown.min()), float(np.quantile(shown, 0.9999))
+    for row in range(rows):
+        pair = grid[row].subgridspec(2, 1, height_ratios=[2.6, 1], hspace=0.02)
+        main, strip = figure.add_subplot(pair[0]), figure.add_subplot(pair[1])
+        main.plot(wavelength, data, color=INK, lw=1.5, alpha=0.5, label="observed")
+        main.plot(wavelength, np.where(bad, flux, np.nan), color=COLOURS[5], lw=1, alpha=0.4)
+        main.plot(wavelength, model, color=COLOURS[1], lw=0.7, label="model")
+        for name, position in (lines or {}).items():
+            if edges[row] <= position <= edges[row + 1]:
+                main.plot([position, position], [high + 0.03, high + 0.08], color=INK, lw=0.7)
+                main.text(position, high + 0.1, name, ha="center", va="bottom", fontsize=8)
+        strip.axhline(0, color=INK, lw=0.6)
+        if sigma is not None:
+            noise = np.where(bad, np.nan, np.asarray(sigma, float))
+            strip.fill_between(wavelength, -noise, noise, color=COLOURS[0], alpha=0.25, lw=0, rasterized=True)
+        strip.plot(wavelength, residual, color=COLOURS[0], lw=0.5)
+        main.set(ylabel="flux", ylim=(low - 0.05, high + (0.22 if lines else 0.06)))
+        strip.set(ylabel="difference", ylim=(-limit, limit))
+        for axes in (main, strip):
+            axes.set_xlim(edges[row], edges[row + 1])
+        main.tick_params(labelbottom=False)
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
+    strip.set_xlabel("wavelength in air (Å)")
+    figure.align_ylabels()
+    if title:
+        figure.suptitle(title)
+    return figure

@@ -1,0 +1,167 @@
+"""The look of every figure: type, sizes, colours for all kinds of colour vision; how figures are saved."""
+
+from __future__ import annotations
+
+import functools
+import io
+import os
+import re
+from collections.abc import Callable
+from html import escape
+from pathlib import Path
+from typing import Any, ParamSpec
+
+import numpy as np
+from matplotlib import colormaps, rc_context
+from matplotlib.axes import Axes
+from matplotlib.colors import Colormap, LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from maury.files import atomic_path
+from maury.labels import LABELS
+
+INK = "#1c2126"
+"""Colour of text, axes and reference lines. `figure_svg` replaces it by the page's own text colour."""
+
+COLOURS = ("#2f74b8", "#e0703a", "#2c9a63", "#a04a8a", "#c2a71f", "#9299a0")
+"""Blue, orange, green, purple, ochre, grey: told apart by colour-blind readers, on white and on black."""
+
+MARKERS = ("o", "s", "^", "D", "v", "P")
+"""One marker per colour, so that nothing rests on colour alone."""
+
+SINGLE, DOUBLE = 3.5, 7.1
+"""Widths of one and two journal columns, inches."""
+
+_STYLE: Any = {
+    "font.family": "STIXGeneral",
+    "mathtext.fontset": "stix",
+    "font.size": 10.5,
+    "axes.titlesize": 10.5,
+    "axes.labelsize": 10.5,
+    "xtick.labelsize": 9.5,
+    "ytick.labelsize": 9.5,
+    "legend.fontsize": 9.5,
+    "legend.frameon": False,
+    "legend.handlelength": 1.6,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.linewidth": 0.7,
+    "axes.axisbelow": True,
+    "grid.color": INK,
+    "grid.alpha": 0.1,
+    "grid.linewidth": 0.5,
+    "xtick.direction": "in",
+    "ytick.direction": "in",
+    "xtick.top": True,
+    "ytick.right": True,
+    "xtick.minor.visible": True,
+    "ytick.minor.visible": True,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 4.0,
+    "figure.dpi": 150,
+    "savefig.dpi": 300,
+    "pdf.fonttype": 42,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "maury",
+    "axes.unicode_minus": True,
+    "figure.constrained_layout.use": True,
+}
+
+_KMS = r"km s$^{-1}$"
+
+P = ParamSpec("P")
+
+
+def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Draw a figure with maury's style, leaving matplotlib's own settings as they are.
+
+    The layout is solved once: saving to several formats would otherwise repeat it.
+    """
+
+    @functools.wraps(draw)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with rc_context(_STYLE):
+            figure = draw(*args, **kwargs)
+            figure.draw_without_rendering()
+            figure.set_layout_engine("none")
+            return figure
+
+    return wrapper
+
+
+def speed_colours() -> Colormap:
+    """Viridis without its ends: a sequential map that stands out on white and on black."""
+    return LinearSegmentedColormap.from_list("maury", colormaps["viridis"](np.linspace(0.14, 0.93, 128)))
+
+
+def axis_label(name: str) -> str:
+    """Symbol and unit of a label, such as "log g (cgs)"."""
+    unit = "cgs" if name == "logg" else LABELS[name].unit.replace("km/s", _KMS)
+    return f"{LABELS[name].symbol} ({unit})"
+
+
+def error_label(name: str, what: str = r"$\Delta$") -> str:
+    """Symbol and unit of an error in a label; errors in log g are in dex."""
+    unit = "dex" if name == "logg" else LABELS[name].unit.replace("km/s", _KMS)
+    return f"{what}{LABELS[name].symbol} ({unit})"
+
+
+def strip_limit(residual: np.ndarray, share: float = 0.995) -> float:
+    """Half-width of a residual axis that shows ``share`` of the points."""
+    limit = float(np.quantile(np.abs(residual), share)) if len(residual) else 0.0
+    return 1.1 * limit if limit > 0 else 1.0
+
+
+def note_outside(axes: Axes, residual: np.ndarray) -> None:
+    """Say above the panel how many points lie beyond its vertical limits; silent when there are none."""
+    low, high = axes.get_ylim()
+    count = int(((residual < low) | (residual > high)).sum())
+    if count:
+        axes.set_title(f"{count} beyond the axis", loc="right", fontsize=8, pad=2)
+
+
+def log_ticks(axes: Axes) -> None:
+    """A logarithmic vertical axis with plain numbers at 1, 2 and 5."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def save_figure(figure: Figure, stem: str | os.PathLike[str]) -> list[Path]:
+    """Write ``stem``.png (300 dpi) and ``stem``.pdf on white, each through a temporary name.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
+    paths = []
+    for kind, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None})):
+        path = Path(f"{os.fspath(stem)}.{kind}")
+        with rc_context(_STYLE), atomic_path(path) as temporary:
+            figure.savefig(temporary, format=kind, metadata=metadata)
+        paths.append(path)
+    return paths
+
+
+def figure_svg(figure: Figure, name: str, title: str) -> str:
+    """The figure as an SVG element to be put into a page: transparent, its ink the page's text colour.
+
+    Args:
+        figure: what to draw.
+        name: prefix of all identifiers, so that several figures fit into one page.
+        title: what a screen reader says.
+    """
+    stream = io.StringIO()
+    with rc_context(_STYLE):
+        figure.savefig(stream, format="svg", transparent=True, dpi=170, metadata={"Date": None, "Creator": None})
+    svg = stream.getvalue()
+    svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg)
+    width = figure.get_figwidth()
+    opening = f'<svg role="img" aria-label="{escape(title)}" style="max-width:{width * 96:.0f}px" '
+    return re.sub(r'width="[^"]*" height="[^"]*"|height="[^"]*" width="[^"]*"', "", opening + svg[4:], count=1)
