@@ -44,7 +44,7 @@ def plot_grid_coverage(
         bar = figure.colorbar(points, ax=axes, aspect=35, pad=0.02)
         bar.set_label("spectra held out (%)")
     if between is not None:
-        axes.plot(*between, "x", ms=2, mew=0.5, color=COLOURS[1], alpha=0.6, label="between nodes", rasterized=True)
+        axes.plot(*between, "x", ms=2, mew=0.4, color=COLOURS[1], alpha=0.5, zorder=0, label="between nodes")
         figure.legend(loc="outside upper left")
     axes.set(xlabel=axis_label("teff"), ylabel=axis_label("logg"), title=title)
     axes.invert_xaxis()

@@ -64,11 +64,12 @@ def plot_predicted(
         row, column = divmod(index, columns)
         main = figure.add_subplot(grid[2 * row, column])
         strip = figure.add_subplot(grid[2 * row + 1, column], sharex=main)
-        look: dict[str, Any] = {"s": 3, "lw": 0, "alpha": 0.6, "cmap": speed_colours(), "norm": norm}
+        look: dict[str, Any] = {"s": _size(true), "lw": 0, "alpha": 0.6, "cmap": speed_colours(), "norm": norm}
         x = _spread(true[:, index])[order]
         for axes, y in ((main, predicted), (strip, predicted - true)):
             axes.scatter(x, y[order, index], c=speed[order], rasterized=True, **look)
         _finish_pair(main, strip, name, true[:, index], predicted[:, index], notes[index] if notes else "")
+        main.set_xlim(*_padded(x))
     colours = ScalarMappable(norm, speed_colours())
     bar = figure.colorbar(colours, ax=figure.axes, label=axis_label("vsini"), aspect=50, pad=0.015)
     bar.ax.minorticks_off()
@@ -103,7 +104,7 @@ def plot_residuals(
         axes.scatter(
             _spread(true[:, index]),
             residual,
-            s=2.2,
+            s=_size(true),
             lw=0,
             alpha=0.3,
             color=COLOURS[5],
@@ -146,6 +147,18 @@ def _spread(true: NDArray[np.float64]) -> NDArray[np.float64]:
     return true + room * np.random.default_rng(_SEED).uniform(-1 / 3, 1 / 3, len(true))
 
 
+def _size(true: NDArray[np.float64]) -> float:
+    """Area of a point in square points: larger where there are few."""
+    return float(np.clip(300 / np.sqrt(max(len(true), 1)), 2.5, 12))
+
+
+def _padded(x: NDArray[np.float64]) -> tuple[float, float]:
+    """Limits of an axis that shows all of ``x``."""
+    low, high = float(x.min()), float(x.max())
+    room = 0.04 * (high - low) or 1.0
+    return low - room, high + room
+
+
 def _finish_pair(
     main: Axes, strip: Axes, name: str, true: NDArray[np.float64], predicted: NDArray[np.float64], note: str
 ) -> None:
@@ -153,7 +166,7 @@ def _finish_pair(
     low, high = float(true.min()), float(true.max())
     margin = 0.07 * (high - low) or 1.0
     bottom, top = np.quantile(predicted, [0.001, 0.999])
-    main.set(xlim=(low - margin, high + margin), ylim=(min(low, bottom) - margin, max(high, top) + margin))
+    main.set(ylim=(min(low, bottom) - margin, max(high, top) + margin))
     main.plot([low, high], [low, high], color=INK, lw=0.8)
     main.set_ylabel("predicted " + axis_label(name))
     main.tick_params(labelbottom=False)

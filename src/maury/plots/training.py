@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from maury.plots.style import COLOURS, DOUBLE, INK, log_ticks, styled
+from maury.plots.style import COLOURS, DOUBLE, INK, log_ticks, note_outside, styled
 
 _PANELS = (("loss", "mean squared error"), ("mae", "mean absolute error"))
 
@@ -55,12 +56,23 @@ def plot_learning_curve(
             axes.axhline(reference[key], color=INK, ls=":", lw=1, label=f"{reference['label']}: {reference[key]:g}")
         axes.set(xlabel="epoch", ylabel=f"{name}, normalised labels")
         log_ticks(axes)
+        _limit(axes, curve, key)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(True)
         axes.legend(loc="upper right")
     if title:
         figure.suptitle(title)
     return figure
+
+
+def _limit(axes: Axes, curve: Mapping[str, Any], key: str) -> None:
+    """Keep the first steps, in which the loss may jump by orders of magnitude, from squeezing the rest."""
+    steps = np.asarray(curve.get(f"step_{key}", ()), float)
+    if steps.size:
+        epochs = np.r_[curve[f"train_{key}"], curve[f"val_{key}"]].astype(float)
+        low, high = np.quantile(steps, [0.001, 0.98])
+        axes.set_ylim(min(low, np.nanmin(epochs)) / 1.3, max(high, np.nanmax(epochs)) * 1.5)
+        note_outside(axes, steps)
 
 
 def _best(loss: np.ndarray) -> int | None:
