@@ -93,7 +93,8 @@ def predict(spectrum: Spectrum, model: str = DEFAULT_MODEL) -> Result:
         FormatError: the network cannot be read.
     """
     network, header = _cached(model)
-    wavelength = np.linspace(*header["wavelength"], header["network"]["pixels"])
+    first, last = map(float, header["wavelength"])
+    wavelength = np.linspace(first, last, int(header["network"]["pixels"]))
     prepared = to_pixels(spectrum, wavelength, header["resolution"])
     values = predict_labels(network, header, prepared.flux[None])[0]
     names = tuple(header["labels"]["names"])

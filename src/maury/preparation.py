@@ -58,7 +58,8 @@ def to_pixels(spectrum: Spectrum, wavelength_aa: NDArray[np.float64], resolution
     if spectrum.resolution is None:
         raise DomainError(f"{name}: its resolution is not in the file; give R = lambda / FWHM with --resolution")
     low, high = wavelength_aa[[0, -1]]
-    good = ~spectrum.mask & (spectrum.wavelength_aa >= low - 5) & (spectrum.wavelength_aa <= high + 5)
+    near = (spectrum.wavelength_aa >= low - 5) & (spectrum.wavelength_aa <= high + 5)
+    good = near & np.logical_not(np.asarray(spectrum.mask, bool))
     covered = _covered(spectrum.wavelength_aa[good], wavelength_aa)
     step = float(wavelength_aa[1] - wavelength_aa[0])
     overlap = covered.sum() * step

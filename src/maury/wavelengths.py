@@ -66,7 +66,7 @@ class LogGrid:
     @property
     def frequency(self) -> Floats:
         """Frequencies of `numpy.fft.rfft` (size // 2 + 1,), cycles per km/s."""
-        return np.fft.rfftfreq(self.size, self.step_kms)
+        return np.asarray(np.fft.rfftfreq(self.size, self.step_kms), np.float64)
 
     def position(self, wavelength_aa: ArrayLike) -> Floats:
         """Fractional pixel index of wavelengths (Å)."""
