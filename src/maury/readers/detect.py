@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,7 +62,7 @@ def magic(path: Path, job: Job) -> bytes:
         if first.startswith(b"\x1f\x8b"):
             with gzip.open(path, "rb") as packed:
                 first = packed.read(512)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise job.fail(f"cannot be opened: {error}") from error
     if not first.strip():
         raise job.fail("empty file")
@@ -99,7 +100,7 @@ def read_fits(path: Path, job: Job) -> Raw:
             raw = family(parts, job)
             if raw is not None:
                 return raw
-        held = describe_parts(parts)
+        held = "; ".join([describe_parts(parts), *(text for text in job.warnings if "header card" in text)][:4])
         if any(len(p.shape) == 2 for p in parts):
             raise job.fail(
                 f"2-D image without wavelengths ({held}): no spectrum; if its rows are orders, give the wavelength file"

@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import io
 import warnings
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +69,7 @@ def unpacked(path: Path, job: Job) -> bytes:
     try:
         with gzip.open(path, "rb") as stream:
             content = stream.read(_MAX_UNPACKED + 1)
-    except (OSError, EOFError, gzip.zlib.error) as error:  # type: ignore[attr-defined]
+    except (OSError, EOFError, zlib.error) as error:
         raise job.fail(f"truncated or damaged gzip file ({error})") from error
     if len(content) > _MAX_UNPACKED:
         raise job.fail(f"unpacks to more than {_MAX_UNPACKED / 1e9:g} GB")
@@ -80,8 +81,20 @@ def _shape(header: fits.Header) -> tuple[int, ...]:
     return tuple(n for n in axes if n != 1) or (tuple(axes) and (1,))
 
 
+def _drop_broken_cards(header: fits.Header, job: Job) -> None:
+    """Delete the cards that break the FITS standard beyond repair, with a warning, so that the others can be used."""
+    for index in range(len(header.cards) - 1, -1, -1):
+        card = header.cards[index]
+        try:
+            _ = card.value, card.comment
+        except fits.VerifyError:
+            job.warn(f"header card {card.keyword} is not understood: left out")
+            del header[index]
+
+
 def _part(index: int, hdu: Any, size: int, job: Job) -> Part:
     header = hdu.header
+    _drop_broken_cards(header, job)
     info = hdu.fileinfo()
     start, span = int(info["datLoc"]), int(info["datSpan"])
     axes = [int(header.get(f"NAXIS{i + 1}", 0)) for i in range(int(header.get("NAXIS", 0)))]
