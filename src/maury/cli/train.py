@@ -50,7 +50,7 @@ def train(
     }
     import torch
 
-    from maury.cli.console import out, progress
+    from maury.cli.console import fail, out, progress
     from maury.training.network import open_run
     from maury.training.network import train as train_network
 
@@ -68,9 +68,13 @@ def train(
         with progress() as bar:
             bar.disable = not first
             task = bar.add_task("reading the grid", total=len(opened))
-            callback = _bar_callback(bar, settings.epochs)
+            callbacks = [_bar_callback(bar, settings.epochs)] if first else []
             dtype = torch.float16 if half else torch.float32
-            header = train_network(run, opened, [callback], lambda n: bar.advance(task, n), dtype)
+            try:
+                header = train_network(run, opened, callbacks, lambda n: bar.advance(task, n), dtype)
+            except KeyboardInterrupt:
+                fail("interrupted; the same command goes on from the last finished epoch")
+                raise typer.Exit(130) from None
     if first:
         _summarise(header, run.model)
 

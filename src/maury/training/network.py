@@ -165,9 +165,10 @@ def train(
     task = NetworkTask(StarNet(config.network, config.seed), spectra, config)
     with quiet_lightning():
         trainer = _trainer(run, callbacks)
-        _fit(trainer, task, spectra, run)
-    if trainer.received_sigterm or trainer.interrupted:
-        raise KeyboardInterrupt
+        try:
+            _fit(trainer, task, spectra, run)
+        except SystemExit as error:  # what Lightning makes of an interrupt or a request to terminate
+            raise KeyboardInterrupt from error
     if trainer.is_global_zero:
         _write_best(run, grid, spectra, task.network.cpu(), trainer, dtype)
     trainer.strategy.barrier()

@@ -1,0 +1,290 @@
+"""Speed of training the founding network, beside the same network in Keras on TensorFlow, on the CPU.
+
+    python benchmarks/founding_training.py [--json] [--keras-python PATH/TO/python]
+
+Keras needs an environment with `tensorflow-cpu` (measured with tensorflow-cpu==2.21.0); when it is not this one, name
+its interpreter with --keras-python:
+
+    python -m venv tf-env && tf-env/bin/pip install tensorflow-cpu==2.21.0
+
+Each contestant runs in a process of its own, with as many threads as there are cores, and trains on the same kind of
+data in memory: batches of 64 spectra of 7,447 pixels, Adam, mean squared error and mean absolute error at every step.
+maury trains as `maury train` does (Lightning, its loader, 16-bit counts turned into normalised flux, losses logged);
+Keras as `fit` does on a prefetched tf.data pipeline of float32 batches, compiled. They take turns, a few steps each;
+the others wait meanwhile. Times are medians over the rounds, `ratio` is that of the throughputs in float32.
+
+The fraction of the peak is the multiplications and additions that the layers need (forward, gradients of weights, of
+inputs where they are needed), over those that the machine does in the same time in its fastest square matrix product.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+BATCH, PIXELS, LABELS = 64, 7447, 4
+EPOCH = 38_519
+SPECTRA = 1024
+LAYERS = ((PIXELS * 32 * 4, 2), (PIXELS * 128 * 16, 3), (29_776 * 256, 3), (256 * 128, 3), (128 * 4, 3))
+FLOPS = sum(2 * products * passes for products, passes in LAYERS)
+"""Of a training step, per spectrum: products of each layer, times forward and backward passes over it."""
+
+CONTESTANTS = {"maury": "32-true", "maury_bf16": "bf16-mixed", "keras": "float32", "keras_bf16": "mixed_bfloat16"}
+
+
+class Pace:
+    """Run so many steps for every line read from the parent, and answer with the seconds they took."""
+
+    def __init__(self) -> None:
+        self.left, self.start = 0, 0.0
+        print("ready", flush=True)
+        self.wait()
+
+    def wait(self) -> None:
+        """Read how many steps come next; leave when there are no more."""
+        line = sys.stdin.readline()
+        if not line:
+            os._exit(0)
+        self.left, self.start = int(line), time.perf_counter()
+
+    def step(self) -> None:
+        """Count a step that is done."""
+        self.left -= 1
+        if self.left == 0:
+            print(time.perf_counter() - self.start, flush=True)
+            self.wait()
+
+
+def run_maury(precision: str, threads: int) -> None:
+    """Train with maury for ever, at the parent's pace."""
+    import lightning
+    import torch
+    from lightning.pytorch.callbacks import Callback
+
+    from maury.config import TrainConfig
+    from maury.grids.spc import SPACE
+    from maury.networks import StarNet
+    from maury.training.data import Batches, Spectra, loader
+    from maury.training.lightning_tools import quiet_lightning
+    from maury.training.network import keep_freed_memory
+    from maury.training.task import CurveLogger, NetworkTask
+
+    torch.set_num_threads(threads)
+    keep_freed_memory()
+    generator = np.random.default_rng(1)
+    grid: Any = SimpleNamespace(
+        path="random",
+        names=SPACE.names,
+        space=SPACE,
+        scale=1 / 20_000,
+        labels=SPACE.denormalise(generator.random((SPECTRA, LABELS))),
+        split=lambda name: np.arange(SPECTRA) >= SPECTRA - BATCH,
+        read_flux=lambda progress: generator.integers(2_000, 20_000, (SPECTRA, PIXELS), dtype=np.uint16),
+    )
+    config = TrainConfig()
+    spectra = Spectra(grid, config)
+    batches = loader(spectra, Batches(spectra.training, BATCH, seed=1), pin=False)
+
+    class Paced(Callback):
+        """Wait for the parent after the steps it asked for."""
+
+        def on_train_start(self, *_: Any) -> None:
+            self.pace = Pace()
+
+        def on_train_batch_end(self, *_: Any, **__: Any) -> None:
+            self.pace.step()
+
+    with quiet_lightning():
+        trainer = lightning.Trainer(
+            accelerator="cpu",
+            max_epochs=-1,
+            precision=precision,
+            logger=[CurveLogger(Path(os.devnull))],
+            callbacks=[Paced()],
+            log_every_n_steps=1,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            enable_checkpointing=False,
+        )
+        trainer.fit(NetworkTask(StarNet(config.network), spectra, config), batches)
+
+
+def run_keras(policy: str, threads: int) -> None:
+    """Train with Keras for ever, at the parent's pace."""
+    os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+    import keras
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    keras.mixed_precision.set_global_policy(policy)
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            layers.Input((PIXELS,)),
+            layers.Reshape((PIXELS, 1)),
+            layers.Conv1D(4, 32, padding="same", activation="relu"),
+            layers.Conv1D(16, 32, padding="same", activation="relu"),
+            layers.MaxPooling1D(4),
+            layers.Flatten(),
+            layers.Dense(256, activation="relu"),
+            layers.Dense(128, activation="relu"),
+            layers.Dense(LABELS, dtype="float32"),
+        ]
+    )
+    if model.count_params() != 7_658_520:
+        raise SystemExit(f"Keras counts {model.count_params()} weights")
+    model.compile(keras.optimizers.Adam(0.0007), loss="mse", metrics=["mae"])
+    generator = np.random.default_rng(1)
+    flux = generator.standard_normal((SPECTRA, PIXELS)).astype(np.float32)
+    labels = generator.random((SPECTRA, LABELS)).astype(np.float32)
+    data = tf.data.Dataset.from_tensor_slices((flux, labels)).shuffle(SPECTRA).repeat().batch(BATCH).prefetch(2)
+
+    class Paced(keras.callbacks.Callback):
+        """Wait for the parent after the steps it asked for."""
+
+        def on_train_begin(self, logs: Any = None) -> None:
+            self.pace = Pace()
+
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            self.pace.step()
+
+    model.fit(data, steps_per_epoch=10**9, verbose=0, callbacks=[Paced()])
+
+
+def matrix_peak(threads: int) -> dict[str, float]:
+    """Highest rate (GFLOP/s) of square matrix products, in float32 and bfloat16."""
+    import torch
+
+    torch.set_num_threads(threads)
+    peak = {}
+    for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
+        rates = []
+        for size in (1024, 2048, 4096):
+            a, b = (torch.randn(size, size).to(dtype) for _ in range(2))
+            for _ in range(6):
+                start = time.perf_counter()
+                torch.mm(a, b)
+                rates.append(2 * size**3 / (time.perf_counter() - start) / 1e9)
+        peak[name] = max(rates)
+    return peak
+
+
+class Contestant:
+    """A training process that makes steps when asked."""
+
+    def __init__(self, python: str, name: str, threads: int) -> None:
+        command = [python, __file__, "--worker", name, "--threads", str(threads)]
+        environment = os.environ | {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        self.name = name
+        self._answer()
+
+    def _answer(self) -> str:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit(f"{self.name} ended:\n{self.process.communicate()[1]}")
+        return line
+
+    def seconds(self, steps: int) -> float:
+        """Seconds per step."""
+        assert self.process.stdin is not None
+        print(steps, file=self.process.stdin, flush=True)
+        return float(self._answer()) / steps
+
+    def end(self) -> None:
+        """Let it go."""
+        self.process.communicate()
+
+
+def measure(python: str, threads: int, rounds: int, steps: int) -> dict[str, Any]:
+    """Let the contestants take turns; seconds per step of each round, and the machine's peak before and after."""
+    before = matrix_peak(threads)
+    contestants = [
+        Contestant(sys.executable if name.startswith("maury") else python, name, threads) for name in CONTESTANTS
+    ]
+    for contestant in contestants:
+        contestant.seconds(3)  # the first steps build graphs and buffers
+    times: dict[str, list[float]] = {name: [] for name in CONTESTANTS}
+    for _, contestant in itertools.product(range(rounds), contestants):
+        times[contestant.name].append(contestant.seconds(steps))
+    for contestant in contestants:
+        contestant.end()
+    after = matrix_peak(threads)
+    return {"times": times, "peak": {key: max(before[key], after[key]) for key in before}}
+
+
+def summarise(measured: dict[str, Any], threads: int) -> dict[str, Any]:
+    """Medians, throughputs, ratios and fractions of the peak."""
+    result: dict[str, Any] = {"threads": threads, "peak_gflops": measured["peak"]}
+    for name, seconds in measured["times"].items():
+        step = statistics.median(seconds)
+        peak = measured["peak"]["bfloat16" if name.endswith("bf16") else "float32"]
+        result[name] = {
+            "milliseconds_per_step": 1e3 * step,
+            "range": [1e3 * min(seconds), 1e3 * max(seconds)],
+            "spectra_per_second": BATCH / step,
+            "seconds_per_epoch": EPOCH / BATCH * step,
+            "fraction_of_peak": FLOPS * BATCH / step / 1e9 / peak,
+        }
+    rate = {name: result[name]["spectra_per_second"] for name in CONTESTANTS}
+    result["ratio"] = rate["maury"] / rate["keras"]
+    result["ratio_bf16"] = rate["maury_bf16"] / rate["keras_bf16"]
+    result["ratio_best"] = rate["maury_bf16"] / rate["keras"]
+    return result
+
+
+def show(result: dict[str, Any]) -> None:
+    """Print the summary as a table."""
+    peak = result["peak_gflops"]
+    print(f"{result['threads']} threads; matrix products reach {peak['float32']:.0f} GFLOP/s in float32, ", end="")
+    print(f"{peak['bfloat16']:.0f} in bfloat16")
+    print(f"{'':12}{'ms/step':>9}{'(range)':>16}{'spectra/s':>11}{'s/epoch':>9}{'of peak':>9}")
+    for name in CONTESTANTS:
+        row = result[name]
+        low, high = row["range"]
+        print(f"{name:12}{row['milliseconds_per_step']:9.1f}{f'({low:.0f}-{high:.0f})':>16}", end="")
+        print(f"{row['spectra_per_second']:11.0f}{row['seconds_per_epoch']:9.1f}{row['fraction_of_peak']:9.1%}")
+    print(f"maury / keras: {result['ratio']:.2f} in float32, {result['ratio_bf16']:.2f} in bfloat16, ", end="")
+    print(f"{result['ratio_best']:.2f} maury in bfloat16 over keras in float32")
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--keras-python", default=sys.executable, help="interpreter that has tensorflow")
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--steps", type=int, default=6, help="steps of a contestant in a round")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    parser.add_argument("--worker", choices=CONTESTANTS, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        runner: Callable[[str, int], None] = run_maury if options.worker.startswith("maury") else run_keras
+        return runner(CONTESTANTS[options.worker], options.threads)
+    result = summarise(measure(options.keras_python, options.threads, options.rounds, options.steps), options.threads)
+    print(json.dumps(result, indent=2)) if options.json else show(result)
+
+
+if __name__ == "__main__":
+    main()
