@@ -3,9 +3,8 @@
 A convolution of a few channels keeps a processor's matrix units idle. Cut into blocks of T pixels, channels last, and
 with enough neighbouring blocks joined to hold every pixel that T outputs need, it is one large matrix product with a
 banded (Toeplitz) matrix of the kernel. T pixels cost k T products instead of the kernel's width, k = ceil((T + width -
-1) / T): 48 instead of 32 for T = 16, but they run at the speed of a plain product, in bfloat16 too. Pooling takes the
-product's columns, sorted so that the pixels to compare stand T / pool columns apart. The figures that decided this are
-in `benchmarks/founding_training.py`.
+1) / T): 48 instead of 32 for T = 16, but they run at the speed of a plain product, in bfloat16 too. The result lies
+channels last, as torch's pooling is fastest. `benchmarks/founding_training.py` measures what it is worth.
 
 Symbols: B spectra, P pixels, C channels in, O channels out, W width of the kernel, T pixels a block, k blocks joined.
 """
@@ -26,24 +25,20 @@ def joined_blocks(block: int, width: int) -> int:
     return -(-(block + width - 1) // block)
 
 
-def toeplitz(weight: Tensor, block: int, pool: int = 1) -> Tensor:
+def toeplitz(weight: Tensor, block: int) -> Tensor:
     """The banded matrix (T O, k T C) that turns k joined blocks into T outputs.
 
     Args:
         weight: kernel (O, C, W) as `torch.nn.Conv1d` holds it.
-        block: T, a multiple of ``pool``.
-        pool: rows are sorted by (t mod pool, t // pool, o) for output pixel t and channel o.
+        block: T.
     """
     outputs, channels, width = weight.shape
     span = joined_blocks(block, width) * block
     # A row of span + 1 numbers, repeated T times and read as rows of span, moves right by one with each row.
-    rows = (
-        functional.pad(weight, (0, span + 1 - width))[:, :, None]
-        .expand(-1, -1, block, -1)
-        .flatten(2)[..., : block * span]
-    )
-    rows = rows.reshape(outputs, channels, block // pool, pool, span)
-    return rows.permute(3, 2, 0, 4, 1).reshape(block * outputs, span * channels)
+    padded = functional.pad(weight, (0, span + 1 - width))[:, :, None]
+    rows = padded.expand(-1, -1, block, -1).flatten(2)[..., : block * span]
+    rows = rows.reshape(outputs, channels, block, span)
+    return rows.permute(2, 0, 3, 1).reshape(block * outputs, span * channels)
 
 
 def join(blocks: Tensor, count: int) -> Tensor:
@@ -75,37 +70,6 @@ class _JoinedReLU(torch.autograd.Function):
         return _threshold(total, active, 0), None, None, None
 
 
-class _PooledReLU(torch.autograd.Function):
-    """ReLU(max over the pool + bias); of equal values the first takes the gradient, as in `torch.nn.MaxPool1d`.
-
-    The running differences tell the winner again in the backward pass, with no comparison turned into numbers.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, values: Tensor, bias: Tensor, pool: int) -> Tensor:
-        highest, *others = values.chunk(pool, -1)
-        gains = []
-        for value in others:
-            gains.append(value - highest)
-            highest = torch.maximum(highest, value)
-        result = (highest + bias).relu_()
-        ctx.save_for_backward(result, *gains)
-        return result
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
-        result, *gains = ctx.saved_tensors
-        rest = _threshold(gradients[0], result, 0)
-        bias = rest.sum((0, 1))
-        out = rest.new_empty(*rest.shape[:-1], rest.shape[-1] * (len(gains) + 1))
-        first, *others = out.chunk(len(gains) + 1, -1)
-        for gain, part in zip(reversed(gains), reversed(others), strict=True):
-            _threshold.grad_input(rest, gain, 0, grad_input=part)
-            rest = rest - part
-        first.copy_(rest)
-        return out, bias, None
-
-
 def convolve_and_pool(
     flux: Tensor, weight1: Tensor, bias1: Tensor, weight2: Tensor, bias2: Tensor, pool: int, block: int
 ) -> Tensor:
@@ -130,6 +94,6 @@ def convolve_and_pool(
     spectra = functional.pad(flux, (2 * left, total - 2 * left - pixels)).unflatten(1, (-1, block))
     first = functional.linear(join(spectra, count), toeplitz(weight1, block), bias1.repeat(block))
     hidden = _JoinedReLU.apply(first, left * channels, (left + pixels) * channels, count)
-    second = functional.linear(hidden, toeplitz(weight2, block, pool))
-    pooled = _PooledReLU.apply(second, bias2.to(second.dtype).repeat(block // pool), pool)
-    return pooled.reshape(len(flux), -1, len(bias2))[:, : pixels // pool]
+    second = functional.linear(hidden, toeplitz(weight2, block)).reshape(len(flux), 1, -1, len(bias2))
+    pooled = functional.max_pool2d(second.permute(0, 3, 1, 2), (1, pool)).permute(0, 2, 3, 1)[:, 0, : pixels // pool]
+    return (pooled + bias2.to(pooled.dtype)).relu()
