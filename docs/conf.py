@@ -34,3 +34,16 @@ napoleon_use_ivar = True
 
 html_theme = "furo"
 html_title = f"maury {release}"
+
+
+def escape_bars(app, what, name, obj, options, lines):
+    """Let absolute values stand in docstrings as |x|, which reStructuredText would take for a substitution."""
+    for i, line in enumerate(lines):
+        parts = line.split("``")
+        parts[::2] = [part.replace("|", r"\|") for part in parts[::2]]
+        lines[i] = "``".join(parts)
+
+
+def setup(app):
+    """Register what the settings above cannot say."""
+    app.connect("autodoc-process-docstring", escape_bars)

@@ -35,7 +35,11 @@ def chapter(name, command):
 def option(parameter):
     """A definition-list entry of an argument or option."""
     is_argument = parameter.param_type_name == "argument"
-    names = parameter.human_readable_name if is_argument else ", ".join(parameter.opts + parameter.secondary_opts)
+    names = (
+        (parameter.metavar or parameter.name.upper())
+        if is_argument
+        else ", ".join(parameter.opts + parameter.secondary_opts)
+    )
     about = [(parameter.help or "").strip()]
     if parameter.required:
         about.append("Required.")

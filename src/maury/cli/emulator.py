@@ -57,7 +57,10 @@ def fit(
 
 @app.command()
 def info(emulator: EmulatorFile = "packaged") -> None:
-    """Say what an emulator is: labels and ranges, basis, training data, figures, size of its errors by region."""
+    """Say what an emulator is: labels and ranges, basis, training data, figures, size of its errors by region.
+
+    Example: `maury emulator info --emulator mine.safetensors`
+    """
     from itertools import pairwise
 
     import numpy as np
@@ -107,6 +110,8 @@ def compare(
 
     Prints the rms error of the flux by Teff and, with --recover, the labels that come back from noise-free fits of the
     test spectra with all ten labels and the continuum free.
+
+    Example: `maury emulator test spc_library.h5 'extension/*.h5' --out report`
     """
     from maury.cli.console import out, progress
     from maury.emulator import load
@@ -140,7 +145,10 @@ def choose(
     emulator: EmulatorFile = "packaged",
     seed: Annotated[int, typer.Option(help="Seed of the candidates.")] = 1,
 ) -> None:
-    """Choose labels at which the members of the ensemble disagree most: the spectra most worth synthesising next."""
+    """Choose labels at which the members of the ensemble disagree most: the spectra most worth synthesising next.
+
+    Example: `maury emulator choose --count 512 --teff 3500 4500 --out wanted.csv`
+    """
     from maury.cli.console import out
     from maury.emulator import load
     from maury.emulator.design import choose_labels, write_label_table
@@ -163,6 +171,8 @@ def spectra(
     """Write continuum-normalised spectra for a table of labels: rotation and instrument applied.
 
     Units: teff K, logg dex (cgs), mh and abundances [X/M] dex, vmic and vsini km/s.
+
+    Example: `maury emulator spectra labels.csv --resolution 42000 --out spectra.h5`
     """
     from maury.cli.console import out, progress
     from maury.emulator import load
