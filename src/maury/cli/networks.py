@@ -11,7 +11,10 @@ app = typer.Typer(help="The networks: spectrum -> stellar parameters.", no_args_
 
 @app.command("list")
 def list_networks() -> None:
-    """List presets, which can be trained, and packaged models, which can predict."""
+    """List presets, which can be trained, and packaged models, which can predict.
+
+    Example: `maury networks list`
+    """
     from rich.table import Table
 
     from maury.cli.console import out

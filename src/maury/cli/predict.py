@@ -82,7 +82,7 @@ def _table(result: Result, truth: dict[str, float] | None) -> Table:
         table.add_column(name, justify="right" if name in ("value", "truth") else "left")
     for name, value in result.values.items():
         digits = {"teff": 0, "vsini": 1}.get(name, 2)
-        row = [LABELS[name].description, f"{value:.{digits}f}"]
+        row = [name, f"{value:.{digits}f}"]
         if truth:
             row.append(f"{truth[name]:.{digits}f}" if name in truth else "")
         typical = result.typical_errors.get(name)

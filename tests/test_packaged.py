@@ -1,0 +1,96 @@
+"""What ships: the packaged emulator and network, on real library spectra and a real star when they are at hand."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from maury.cli.app import main
+from maury.emulator import PACKAGED, load, rms_per_star
+from maury.evaluation.emulator import unseen_rows
+from maury.library import OFF_NODE, read_library
+from maury.networks import load as load_network
+from maury.networks import packaged_networks
+from maury.training.emulator import to_modes_of
+
+
+def run(*arguments):
+    with pytest.raises(SystemExit) as stop:
+        main([str(argument) for argument in arguments])
+    return stop.value.code
+
+
+def test_packaged_emulator_says_what_it_is():
+    emulator = load()
+    assert PACKAGED.stat().st_size < 20e6
+    assert emulator.header["training"]["stars"] >= 2000
+    assert emulator.errors is not None
+    assert torch.isfinite(emulator.errors.rms).all()
+
+
+@pytest.mark.shared
+def test_packaged_emulator_on_library_stars_it_never_saw(shared):
+    emulator = load()
+    library = read_library(shared / "data" / "library" / "spc_library.h5")
+    library = library.subset(unseen_rows(emulator, library.labels))
+    library = library.subset(library.kind == OFF_NODE)
+    rms = rms_per_star(emulator, torch.from_numpy(library.labels).float(), torch.from_numpy(to_modes_of(library)))
+    cool = library.labels[:, 0] < 4500
+    assert cool.sum() >= 10
+    assert (~cool).sum() >= 30
+    assert np.median(rms[~cool]) < 0.0020
+    assert np.median(rms[cool]) < 0.0045
+    assert np.quantile(rms[~cool], 0.9) < 0.005
+    assert np.quantile(rms[cool], 0.9) < 0.010
+
+
+def test_packaged_founding_network_keeps_its_promise():
+    header = packaged_networks()["starnet-spc"]
+    assert header["validation"]["mse"] <= 0.0014
+    assert header["validation"]["mae"] <= 0.0245
+    network, _ = load_network("starnet-spc")
+    assert sum(p.numel() for p in network.parameters()) == 7_658_520
+
+
+def test_simulated_star_comes_back(tmp_path, capsys):
+    star = tmp_path / "star.ecsv"
+    assert run("emulator", "star", "--teff", 6100, "--logg", 4.2, "--vsini", 12, "--snr", 80, "-o", star) == 0
+    capsys.readouterr()
+    assert run("predict", star, "--json", "--out", tmp_path / "table.ecsv", "--plot", tmp_path) == 0
+    (record,) = json.loads(capsys.readouterr().out)
+    assert record["status"] == "ok"
+    assert record["teff"] == pytest.approx(6100, abs=400)
+    assert record["vsini"] == pytest.approx(12, abs=8)
+    assert (tmp_path / "star.png").exists()
+    assert (tmp_path / "table.ecsv").exists()
+
+
+@pytest.mark.shared
+def test_the_sun(shared, capsys):
+    sun = shared / "data" / "observed" / "UVES_Sun-1_cleaned_norm.txt"
+    assert run("predict", sun, "--resolution", 78_000, "--json") == 0
+    (record,) = json.loads(capsys.readouterr().out)
+    assert record["teff"] == pytest.approx(5772, abs=500)
+    assert record["logg"] == pytest.approx(4.44, abs=1.0)
+    assert record["mh"] == pytest.approx(0.0, abs=0.5)
+
+
+def test_a_batch_goes_on_and_names_what_failed(tmp_path, capsys):
+    star, wrong = tmp_path / "star.ecsv", tmp_path / "wrong.txt"
+    assert run("emulator", "star", "-o", star) == 0
+    wrong.write_text("no spectrum\n")
+    capsys.readouterr()
+    assert run("predict", wrong, star, "--json") == 2
+    printed = capsys.readouterr()
+    assert [record["status"] for record in json.loads(printed.out)] == ["failed", "ok"]
+    assert "wrong.txt" in printed.err
+    assert "Traceback" not in printed.err
+
+
+def test_user_errors_are_one_line_and_exit_code_2(tmp_path, capsys):
+    table = tmp_path / "l.csv"
+    table.write_text("teff,logg\n5772,4.4\n")
+    assert run("emulator", "spectra", table, "-R", 42_000, "-o", tmp_path / "s.h5") == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not (tmp_path / "s.h5").exists()
