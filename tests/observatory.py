@@ -149,6 +149,52 @@ def fits_log_axis(folder: Path) -> Expected:
     return Expected(_write(folder / "a.fits", fits.PrimaryHDU(flux, header)), medium="vacuum")
 
 
+def hermes_ln(folder: Path) -> Expected:
+    """HERMES (Mercator): natural logarithms, CTYPE1 tells only that they are logarithms."""
+    start, step = np.log(5042.0), 3.1e-6
+    flux, _ = observe(np.exp(start + step * np.arange(19000)), 60.0)
+    header = _header(CRVAL1=start, CDELT1=step, CRPIX1=1.0, CTYPE1="log(wavelength)")
+    return Expected(_write(folder / "a.fits", fits.PrimaryHDU(flux, header)), 60.0)
+
+
+def cut_with_imcopy(folder: Path) -> Expected:
+    """A section of an IRAF image: CRPIX1 moved, LTV1 left as a note on the physical pixels."""
+    flux, _ = observe(linear()[100:])
+    header = _header(CRVAL1=5040.0, CD1_1=0.02, CRPIX1=-99.0, LTV1=-100.0, CTYPE1="LINEAR", CUNIT1="Angstrom")
+    return Expected(_write(folder / "a.fits", fits.PrimaryHDU(flux, header)))
+
+
+def uves_popler(folder: Path) -> Expected:
+    """Rows named by ARRAYn on one log10 axis, vacuum, heliocentric."""
+    vacuum = 10 ** (3.703 + 1.1e-6 * np.arange(22000))
+    flux, sigma = observe(vacuum_to_air(vacuum))
+    header = _header(CRVAL1=3.703, CD1_1=1.1e-6, CRPIX1=1.0, VACUUM=True, SPECSYS="HELIOCENT")
+    header["DC-FLAG"] = 1
+    names = ("Normalized flux spectrum", "Normalized error spectrum", "Normalized expected fluctuation", "Status")
+    for n, name in enumerate(names):
+        header[f"ARRAY{n + 1}"] = name
+    rows = np.stack([flux, sigma, sigma * 1.1, np.ones(22000)])
+    path = _write(folder / "a.fits", fits.PrimaryHDU(rows, header))
+    return Expected(path, sigma=True, medium="vacuum", frame="barycentric")
+
+
+def two_rows(folder: Path) -> Expected:
+    """Flux and its noise as two rows without names on one axis."""
+    flux, sigma = observe(linear(), 9e4)
+    header = _header(CRVAL1=5040.0, CDELT1=0.02, CRPIX1=1.0, CUNIT1="Angstrom")
+    path = _write(folder / "a.fits", fits.PrimaryHDU(np.stack([flux, sigma]), header))
+    return Expected(path, 9e4, sigma=True)
+
+
+def wavelength_extension(folder: Path) -> Expected:
+    """An extension named WAVE goes before an axis that only counts pixels."""
+    wave = linear() + 0.3 * np.sin(np.arange(16000) / 5000)
+    flux, sigma = observe(wave, 70.0)
+    hdus = [fits.ImageHDU(wave, name="WAVE"), fits.ImageHDU(sigma, name="ERROR")]
+    primary = fits.PrimaryHDU(flux, _header(CRVAL1=1.0, CDELT1=1.0, CRPIX1=1.0))
+    return Expected(_write(folder / "a.fits", primary, *hdus), 70.0, sigma=True)
+
+
 def sdss_coeff(folder: Path) -> Expected:
     vacuum = 10 ** (3.703 + 1e-6 * np.arange(25000))
     flux, _ = observe(vacuum_to_air(vacuum))
@@ -171,10 +217,10 @@ def ivar_extension(folder: Path) -> Expected:
 
 
 def unnamed_variance(folder: Path) -> Expected:
-    flux, sigma = observe(linear(), 5000.0)
+    flux, sigma = observe(linear(), 5e5)
     header = _header(CRVAL1=5040.0, CDELT1=0.02, CRPIX1=1, CUNIT1="Angstrom")
     path = _write(folder / "a.fits", fits.PrimaryHDU(flux, header), fits.ImageHDU(sigma**2))
-    return Expected(path, 5000.0, sigma=True)
+    return Expected(path, 5e5, sigma=True)
 
 
 def apf_ndrs(folder: Path) -> Expected:
@@ -486,6 +532,16 @@ def espadons_fits(folder: Path) -> Expected:
     return Expected(path, 1.0, 6, True, frame="barycentric")
 
 
+def espadons_polarised(folder: Path) -> Expected:
+    """CFHT p.fits: 24 rows in groups of six, the error the last of each."""
+    wave = orders().ravel()
+    flux, sigma = observe(wave)
+    null = 1e-4 * np.random.default_rng(2).standard_normal((3, wave.size))
+    group = np.stack([wave / 10, flux, *null, sigma])
+    path = _write(folder / "a.fits", fits.PrimaryHDU(np.tile(group, (4, 1)), _header(INSTRUME="ESPaDOnS")))
+    return Expected(path, 1.0, 6, True, frame="barycentric")
+
+
 def polarbase_text(folder: Path) -> Expected:
     """Libre-ESpRIT .s with polarisation: six columns, sigma the last, two header lines, the second of numbers."""
     wave = orders().ravel()
@@ -566,6 +622,11 @@ FILES: tuple[Callable[[Path], Expected], ...] = (
     decreasing,
     vacuum_log10,
     fits_log_axis,
+    hermes_ln,
+    cut_with_imcopy,
+    uves_popler,
+    two_rows,
+    wavelength_extension,
     sdss_coeff,
     ispec_fits,
     ivar_extension,
@@ -598,6 +659,7 @@ FILES: tuple[Callable[[Path], Expected], ...] = (
     multispec_log,
     carpy,
     espadons_fits,
+    espadons_polarised,
     polarbase_text,
     ceres,
     chiron,

@@ -199,6 +199,24 @@ def several_apertures(folder):
     return image(folder / "bad", np.ones((1, 5, 3000)) + np.zeros((3, 5, 3000)), **header)
 
 
+def rows_on_one_axis(folder):
+    rng = np.random.default_rng(1)
+    return image(folder / "bad", 1e4 + 100 * rng.standard_normal((3, 16000)), **AXIS)
+
+
+def several_stars(folder):
+    table = Table({"wave": np.tile(WAVE, (5, 1)), "flux": np.ones((5, WAVE.size))}, units={"wave": "Angstrom"})
+    fits.BinTableHDU(table).writeto(folder / "bad")
+    return folder / "bad"
+
+
+def library(folder):
+    with h5py.File(folder / "bad", "w") as file:
+        file["wavelength"] = WAVE
+        file["flux"] = np.ones((4, WAVE.size))
+    return folder / "bad"
+
+
 def huge(folder):
     """A header that claims 8 TB."""
     header = fits.Header([("SIMPLE", True), ("BITPIX", -64), ("NAXIS", 2), ("NAXIS1", 10**6), ("NAXIS2", 10**6)])
@@ -249,6 +267,9 @@ BAD = [
     (uncalibrated_multispec, "spec1: no wavelength calibration"),
     (incomplete_polynomials, "COEFF LL17 missing, 24 coefficients needed"),
     (several_apertures, "several spectra, not one"),
+    (rows_on_one_axis, "3 rows on one wavelength axis: several spectra"),
+    (several_stars, "5 rows of flux on the same wavelengths"),
+    (library, "4 rows of flux on the same wavelengths"),
     (huge, "no spectrum"),
     (directory, "is a directory"),
     (missing, "does not exist"),

@@ -49,7 +49,7 @@ def test_noise_ratio_is_one_for_white_noise_and_scales():
 
 
 @pytest.mark.parametrize("kind", ["sigma", "variance", "inverse variance", "relative error"])
-@pytest.mark.parametrize("scale", [3e4, 1e-13])
+@pytest.mark.parametrize("scale", [3e6, 1e-13])
 def test_an_array_without_a_name_is_read_only_as_what_agrees(kind, scale, job):
     flux, sigma = star(scale)
     read, source = unnamed_noise(FORMS[kind](flux, sigma), flux, job, "extension 1")
@@ -65,6 +65,13 @@ def test_an_array_without_a_name_that_two_readings_fit_is_not_used(scale, job):
     assert read is None
     assert source.startswith("none")
     assert "not used" in job.warnings[0]
+
+
+def test_counts_of_another_spectrum_are_no_variance(job):
+    flux, _ = star(1e4)  # photon noise: sigma is the root of the counts
+    read, _ = unnamed_noise(flux[::-1].copy(), flux, job, "extension 1")
+    assert read is None
+    assert "counts of something else" in job.warnings[0]
 
 
 def test_an_array_without_a_name_that_no_reading_fits_is_not_used(job):

@@ -78,6 +78,8 @@ def from_selection(reader: str, chosen: Selection, job: Job, names: list[str] | 
     wave = to_angstrom(chosen.wavelength.values, chosen.wavelength.unit, job, f"wavelengths ({chosen.wavelength.name})")
     if wave.shape != flux.shape and wave.shape != flux.shape[-1:]:
         raise job.fail(f"wavelengths {wave.shape} and flux {flux.shape} differ in shape")
+    if flux.ndim > 1 and len(flux) > 1 and (wave.ndim == 1 or np.array_equal(wave[0], wave[-1], equal_nan=True)):
+        raise job.fail(f"{len(flux)} rows of flux on the same wavelengths: several spectra, not one")
     sigma, source = sigma_of(chosen.noise, flux, chosen.flux.unit, job)
     quality = None
     if chosen.quality is not None and chosen.quality.values.shape == flux.shape:

@@ -15,6 +15,10 @@ from maury.spectra import Frame
 Header: TypeAlias = fits.Header
 
 
+DRS_PREFIXES = ("ESO", "TNG", "OHP")
+"""First words of the keywords of the Geneva DRS: HARPS and ESPRESSO, HARPS-N, SOPHIE."""
+
+
 @dataclass(frozen=True)
 class Pipeline:
     """A pipeline whose documentation states the medium and frame of its wavelengths.
@@ -46,11 +50,14 @@ def _instrument(*names: str) -> Callable[[Header], bool]:
     return lambda header: any(name in _text(header, "INSTRUME") for name in names)
 
 
+def _product(kind: str) -> Callable[[Header], bool]:
+    keys = [f"{prefix} PRO CATG" for prefix in DRS_PREFIXES]
+    return lambda header: any(str(header.get(key, "")).startswith(kind) for key in keys)
+
+
 def _drs_orders(header: Header) -> bool:
     return any(f"{prefix} DRS CAL TH COEFF LL0" in header for prefix in DRS_PREFIXES) and header.get("NAXIS") == 2
 
-
-DRS_PREFIXES = ("ESO", "TNG", "OHP", "HIERARCH ESO", "HIERARCH TNG", "HIERARCH OHP")
 
 PIPELINES = (
     Pipeline("Geneva DRS, orders (e2ds): air, observer's frame (HARPS DRS manual)", _drs_orders, "air", "topocentric"),
@@ -65,6 +72,9 @@ PIPELINES = (
     Pipeline("SDSS: vacuum, heliocentric", lambda h: "SDSS" in _text(h, "TELESCOP"), "vacuum", "barycentric"),
     Pipeline("CARMENES (caracal): vacuum, observer's frame", _instrument("CARMENES"), "vacuum", "topocentric"),
     Pipeline("NEID: vacuum, observer's frame", _instrument("NEID"), "vacuum", "topocentric"),
+    Pipeline("EXPRES: vacuum", _instrument("EXPRES"), "vacuum", "unknown"),
+    Pipeline("ESPRESSO DRS, S1D: barycentric", _product("S1D"), None, "barycentric"),
+    Pipeline("ESO pipeline: air", _instrument("XSHOOTER", "GIRAFFE"), "air", "unknown"),
     Pipeline("Libre-ESpRIT: air, heliocentric", _instrument("ESPADONS", "NARVAL"), "air", "barycentric"),
     Pipeline("FIEStool: observer's frame", _instrument("FIES"), None, "topocentric", raw_only=False),
     Pipeline("HERMES (GALAH): air, barycentric", lambda h: "HERMES-2DF" in _text(h, "INSTRUME"), "air", "barycentric"),
@@ -145,8 +155,9 @@ def _medium(headers: list[Header], raw: Raw, pipeline: Pipeline | None, job: Job
             stated, source = "vacuum", "comment of the wavelength axis"
         elif re.search(r"\bair\b", comments):
             stated, source = "air", "comment of the wavelength axis"
-        elif re.fullmatch(r"WAVE(-\w+)?", ctype) and pipeline is None and "XSHOOTER" not in _text(header, "INSTRUME"):
+        elif re.fullmatch(r"WAVE(-\w+)?", ctype) and pipeline is None:
             stated, source = "vacuum", f"CTYPE1 = {ctype} (FITS standard)"
+            job.warn(f"CTYPE1 = {ctype} means vacuum, but some programs write it for air; give the medium if it is air")
         if stated is not None:
             raw.medium = stated
             job.rule(f"{stated} wavelengths: {source}")
@@ -170,7 +181,7 @@ def _frame(headers: list[Header], raw: Raw, pipeline: Pipeline | None, job: Job)
         job.rule(f"frame unknown: shifted with IRAF dopcor ({moved[0]} = {main[moved[0]]})")
     elif pipeline is not None and pipeline.raw_only and changed:
         job.rule(f"frame unknown: {pipeline.name.split(':')[0]}, but written again by {changed}, perhaps shifted")
-    elif pipeline is not None:
+    elif pipeline is not None and pipeline.frame != "unknown":
         raw.frame = pipeline.frame
         job.rule(f"frame {raw.frame}: {pipeline.name}")
     elif "SSBVEL" in main:

@@ -1,7 +1,7 @@
 """1-D FITS images: wavelengths from the header (linear, log10, ln) or from a second image; orders one per extension.
 
 Sources: FITS standard 4.0 section 8 (CRVALi, CRPIXi, CDELTi, CDi_i; CTYPEi AWAV, WAVE, -LOG); IRAF `onedspec` (DC-FLAG,
-LTV1, WAT1 units, band identifiers); SDSS and LAMOST (COEFF0, COEFF1).
+WAT1 units, band identifiers); SDSS and LAMOST (COEFF0, COEFF1).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def has_axis(header: fits.Header) -> bool:
 def axis(header: fits.Header, size: int, job: Job) -> Floats:
     """Wavelengths (size,) in Å of a header's first axis.
 
-    value(p) = CRVAL1 + (p - CRPIX1 - LTV1) step, p = 1 ... size; the step is CD1_1 where there is one (FITS standard),
+    value(p) = CRVAL1 + (p - CRPIX1) step, p = 1 ... size; the step is CD1_1 where there is one (FITS standard),
     else CDELT1. With DC-FLAG = 1, a CTYPE1 of logarithms or COEFF0/COEFF1 the values are log10 of Å; with CTYPE1 -LOG,
     lambda = CRVAL1 exp((value - CRVAL1) / CRVAL1) (FITS paper III, eq. 5).
 
@@ -67,7 +67,7 @@ def axis(header: fits.Header, size: int, job: Job) -> Floats:
     if reference is None:
         reference = 1.0
         job.rule("no CRPIX1: first pixel (FITS default of most writers) taken as reference")
-    value = start + (pixel - reference - (as_number(header.get("LTV1")) or 0.0)) * step
+    value = start + (pixel - reference) * step
     ctype = str(header.get("CTYPE1", "")).strip().upper()
     unit = _unit(header)
     if ctype.endswith("-LOG"):
@@ -81,8 +81,10 @@ def axis(header: fits.Header, size: int, job: Job) -> Floats:
     return to_angstrom(value, unit, job, "wavelengths (header)")
 
 
-def _same_axis(one: fits.Header, other: fits.Header) -> bool:
-    return all(one.get(key) == other.get(key) for key in ("CRVAL1", "CDELT1", "CD1_1", "CRPIX1", "COEFF0"))
+def _beside(part: Part, main: Part) -> bool:
+    """Whether an image has the wavelengths of another: the same shape and axis."""
+    keys = ("CRVAL1", "CDELT1", "CD1_1", "CRPIX1", "COEFF0")
+    return part.shape == main.shape and all(part.header.get(key) == main.header.get(key) for key in keys)
 
 
 def _noise(flux: Floats, main: Part, others: list[Part], job: Job) -> tuple[Floats | None, str]:
@@ -115,41 +117,41 @@ def _pick_flux(images: list[Part]) -> Part:
     return images[0]
 
 
+def _wavelength_image(images: list[Part], axes: list[Part]) -> Part | None:
+    """The image that holds the wavelengths of the others: named so, or, without any axis, running through them."""
+    for part in images:
+        if part.name and named(part.name, np.empty(0)).role == "wavelength":
+            return part
+    return None if axes else next((part for part in images if is_wavelength(part.image())), None)
+
+
 def read_linear(parts: list[Part], job: Job) -> Raw | None:
     """Read 1-D images: one spectrum with its companions, or one order per extension (SALT HRS, MIDAS)."""
     images = [part for part in parts if len(part.shape) == 1 and part.shape[0] > 10]
-    if not images:
-        return None
     axes = [part for part in images if has_axis(part.header)]
-    main = _pick_flux(axes or images)
-    companions = [p for p in images if p is not main and p.shape == main.shape]
-    if axes:
-        others = [
-            p for p in axes if p is not main and not (p.shape == main.shape and _same_axis(p.header, main.header))
-        ]
-        orders = [p for p in others if _is_order(p, main)]
+    waves = _wavelength_image(images, axes)
+    candidates = [part for part in images if part is not waves and (waves is None or part.shape == waves.shape)]
+    if not candidates or not (axes or waves):
+        return None
+    with_axis = [part for part in candidates if part in axes]
+    main = _pick_flux(with_axis if with_axis and waves is None else candidates)
+    companions = [part for part in candidates if part is not main and part.shape == main.shape]
+    if waves is None:
+        orders = [p for p in axes if p is not main and not _beside(p, main) and _is_order(p, main)]
         if orders:
             return _extensions([main, *orders], parts, job)
-        wave = axis(main.header, main.shape[0], job)
-        reader = "1-D FITS image"
-    else:
-        found = [p for p in companions if is_wavelength(p.image())]
-        if not found:
-            return None
-        wave = _unnamed_wavelength(found[0], job)
-        companions = [p for p in companions if p is not found[0]]
-        reader = "1-D FITS image with wavelengths in another"
+    wave = axis(main.header, main.shape[0], job) if waves is None else _from_image(waves, job)
     flux = main.image()
     sigma, source = _noise(flux, main, companions, job)
-    raw = build(reader, wave, flux, sigma, None, [""], source)
-    return describe([main.header, parts[0].header], raw, job)
+    reader = "1-D FITS image" if waves is None else "1-D FITS image with wavelengths in another"
+    return describe([main.header, parts[0].header], build(reader, wave, flux, sigma, None, [""], source), job)
 
 
-def _unnamed_wavelength(part: Part, job: Job) -> Floats:
+def _from_image(part: Part, job: Job) -> Floats:
     if part.name:
         job.rule(f"wavelengths: {part.title}")
     else:
-        job.rule(f"wavelengths: {part.title}, which has no name but only ascends through optical wavelengths")
+        job.rule(f"wavelengths: {part.title}, which has no name but runs through optical wavelengths")
     return to_angstrom(part.image(), part.header.get("BUNIT"), job, f"wavelengths ({part.title})")
 
 

@@ -131,7 +131,8 @@ def unnamed_noise(values: Floats, flux: Floats, job: Job, what: str) -> tuple[Fl
 
     The readings are sigma, variance, inverse variance and relative error; one agrees if the noise measured is 0.1 to
     5 times the noise it claims (`noise_ratio`). Where the flux is about 1, sigma and relative error are the same
-    within the depth of the lines, and sigma is taken.
+    within the depth of the lines, and sigma is taken. A variance of the size of the flux is not believed: the counts
+    of another spectrum, with the noise of photons, look the same.
 
     Returns:
         Sigma, or None, and where it came from.
@@ -140,6 +141,11 @@ def unnamed_noise(values: Floats, flux: Floats, job: Job, what: str) -> tuple[Fl
     ratios = {kind: noise_ratio(flux, to_sigma(values, kind, flux)) for kind in kinds}
     fitting = [kind for kind in kinds if _agrees(ratios[kind])]
     normal = abs(float(np.nanmedian(flux)) - 1) < 0.3
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = float(np.nanmedian(np.abs(values / flux)))
+    if fitting == ["variance"] and 0.1 < share < 10:
+        job.warn(f"{what} has no name and the size of the flux: a variance, or counts of something else: not used")
+        return None, f"none ({what} could not be told)"
     if fitting == ["sigma", "relative error"] and normal:
         fitting = ["sigma"]
     shown = ", ".join(f"{kind} {ratio:.3g}" for kind, ratio in ratios.items())

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from maury.readers.noise import NoiseKind
 from maury.readers.source import Floats, Medium
 from maury.readers.units import parse_unit
@@ -154,14 +156,17 @@ def _wavelength_rank(array: Named) -> tuple[int, int, int]:
 def select(arrays: list[Named]) -> Selection:
     """Choose wavelength, flux, its own noise and quality among named arrays.
 
-    Of several fluxes, the one marked ``meta.main``, else the one with the plainest name; of several wavelengths, air
-    before vacuum and barycentric before topocentric. Noise belongs to a flux if the other words of their names agree.
+    Of several fluxes, the one marked ``meta.main``, else the one with the plainest name, and one that is all zero or
+    NaN only if there is no other; of several wavelengths, air before vacuum and barycentric before topocentric. Noise
+    belongs to a flux if the other words of their names agree.
     """
     by_role: dict[str, list[Named]] = {}
     for array in arrays:
         if array.role is not None and array.values.size:
             by_role.setdefault(array.role, []).append(array)
-    flux = min(by_role.get("flux", []), key=_flux_rank, default=None)
+    fluxes = by_role.get("flux", [])
+    fluxes = [array for array in fluxes if np.any(np.nan_to_num(array.values))] or fluxes
+    flux = min(fluxes, key=_flux_rank, default=None)
     wavelength = min(by_role.get("wavelength", []), key=_wavelength_rank, default=None)
     noise = None
     if flux is not None:

@@ -1,7 +1,8 @@
 """Images whose rows or planes are wavelength, flux and noise themselves, told by header or by a check of the first.
 
 Sources: ESPaDOnS and NARVAL Libre-ESpRIT FITS (i.fits, p.fits: CFHT, "FITS format of reduced spectra"); SDSS spSpec
-(rows: spectrum, continuum-subtracted, noise, mask) and LAMOST (flux, inverse variance, wavelength, masks); CERES cubes
+(rows: spectrum, continuum-subtracted, noise, mask) and LAMOST (flux, inverse variance, wavelength, masks); UVES_popler
+(ARRAYn); CERES cubes
 (Brahm et al. 2017); CHIRON cubes (orders, pixels, wavelength and flux).
 """
 
@@ -9,11 +10,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from maury.readers.arrays import build, unlabelled_sigma
+from maury.readers.arrays import build, sigma_of, unlabelled_sigma
 from maury.readers.fitsfile import Part
 from maury.readers.headers import as_number, describe
-from maury.readers.linear import axis
+from maury.readers.linear import axis, has_axis
 from maury.readers.noise import named_noise
+from maury.readers.roles import NOISE_KINDS, named, select
 from maury.readers.source import Floats, Job, Raw
 from maury.readers.units import is_wavelength, to_angstrom
 
@@ -21,9 +23,10 @@ from maury.readers.units import is_wavelength, to_angstrom
 def _libre_esprit(image: Floats, job: Job) -> Raw:
     """Groups of 3 rows (i.fits: wavelength in nm, intensity, error) or 6 (p.fits: with polarisation and two nulls).
 
-    The first group is the normalised spectrum whose wavelengths are corrected with telluric lines.
+    The first group is the normalised spectrum whose wavelengths are corrected with telluric lines; the next row of
+    wavelengths tells where it ends.
     """
-    width = 6 if image.shape[0] in (6, 24) else 3
+    width = next((n for n in range(2, image.shape[0]) if is_wavelength(image[n])), image.shape[0])
     wave = to_angstrom(image[0], "nm", job)
     job.rule(f"Libre-ESpRIT: rows 1, 2 and {width} are wavelength (nm), normalised intensity and its error")
     sigma, source = named_noise(image[width - 1], "sigma", image[1], job, f"row {width} (error)")
@@ -34,20 +37,45 @@ def _libre_esprit(image: Floats, job: Job) -> Raw:
 
 
 def _survey(part: Part, image: Floats, job: Job) -> Raw | None:
-    """SDSS spSpec and LAMOST: rows on one logarithmic axis, named by ARRAYn or fixed by the survey."""
+    """SDSS spSpec and LAMOST: rows on one logarithmic axis, fixed by the survey."""
     header = part.header
     if as_number(header.get("COEFF0")) is None:
         return None
     wave = axis(header, image.shape[1], job)
-    names = [str(header.get(f"ARRAY{n + 1}", header.get(f"ROW{n + 1}", ""))).lower() for n in range(image.shape[0])]
-    lamost = "LAMOST" in str(header.get("TELESCOP", "")).upper() or any("inverse" in name for name in names)
-    if lamost:
+    if "LAMOST" in str(header.get("TELESCOP", "")).upper() or "inverse" in str(header.get("ARRAY2", "")).lower():
         job.rule("LAMOST: rows 1 and 2 are flux and inverse variance")
         sigma, source = named_noise(image[1], "inverse variance", image[0], job, "row 2 (inverse variance)")
         return build("LAMOST image", wave, image[0], sigma, None, [""], source)
     job.rule("SDSS spSpec: rows 1 and 3 are flux and its noise")
     sigma, source = named_noise(image[2], "sigma", image[0], job, "row 3 (noise)")
     return build("SDSS spSpec", wave, image[0], sigma, None, [""], source)
+
+
+def _on_one_axis(part: Part, image: Floats, job: Job) -> Raw | None:
+    """Rows on the linear or logarithmic axis of the header: named by ARRAYn (UVES_popler), or flux and its noise.
+
+    Without names the first row is the flux only if another row can be nothing but its noise; several spectra on one
+    axis look the same otherwise.
+
+    Raises:
+        FormatError: the rows could be several spectra.
+    """
+    header = part.header
+    if not has_axis(header):
+        return None
+    rows = [named(str(header.get(f"ARRAY{n + 1}", "")), row) for n, row in enumerate(image)]
+    chosen = select([row for row in rows if row.role in ("flux", *NOISE_KINDS)])
+    wave = axis(header, image.shape[1], job)
+    if chosen.flux is not None:
+        job.rule(f"flux: row named {chosen.flux.name!r} in the header")
+        sigma, source = sigma_of(chosen.noise, chosen.flux.values, None, job)
+        return build("rows on one axis", wave, chosen.flux.values, sigma, None, [""], source)
+    for number in range(1, len(image)):
+        sigma, source = unlabelled_sigma(image[number], image[0], job, f"row {number + 1}")
+        if sigma is not None:
+            job.rule("first row taken as flux")
+            return build("rows on one axis", wave, image[0], sigma, None, [""], source)
+    raise job.fail(f"{len(image)} rows on one wavelength axis: several spectra, or flux and something that has no name")
 
 
 def _ceres(cube: Floats, job: Job) -> Raw:
@@ -85,6 +113,8 @@ def read_rows(parts: list[Part], job: Job) -> Raw | None:
                 raw = _libre_esprit(image, job)
             elif 2 <= shape[0] <= 4:
                 raw = _stack(image, job, "row")
+        if raw is None and shape[0] <= 10:
+            raw = _on_one_axis(part, image, job)
     elif len(shape) == 2 and shape[0] > 50 and 2 <= shape[1] <= 4:
         image = part.image().T
         raw = _stack(image, job, "column") if is_wavelength(image[0]) else None

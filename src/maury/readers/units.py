@@ -111,6 +111,11 @@ def to_angstrom(values: Floats, unit_text: object, job: Job, what: str = "wavele
             raise job.fail(f"{what} {shown}, {stated}: they fit no unit beyond doubt; give the unit of the wavelengths")
         low, high = OPTICAL[unit]
         job.rule(f"{stated}: {what} lie between {low:.5g} and {high:.5g}, as optical light does in {unit} alone")
+    if unit == "log10" and guess_unit(values) == "ln":
+        unit = "ln"
+        job.rule(
+            f"{what} are logarithms between {OPTICAL['ln'][0]:.4g} and {OPTICAL['ln'][1]:.4g}: natural ones, not log10"
+        )
     result = convert(values, unit)
     finite = result[np.isfinite(values) & (values > 0)]
     if finite.min() < _SANE_AA[0] or finite.max() > _SANE_AA[1]:
