@@ -21,6 +21,7 @@ extensions = [
 ]
 exclude_patterns = ["_build", "decisions/template.md"]
 default_role = "code"
+smartquotes = False
 
 myst_enable_extensions = ["deflist", "dollarmath", "fieldlist"]
 myst_heading_anchors = 3
