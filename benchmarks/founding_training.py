@@ -69,6 +69,7 @@ class Pace:
 
 def run_maury(precision: str, threads: int) -> None:
     """Train with maury for ever, at the parent's pace."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the command does
     import lightning
     import torch
     from lightning.pytorch.callbacks import Callback

@@ -48,6 +48,9 @@ def train(
         for name, value in locals().items()
         if value is not None and name not in ("grid", "output", "preset", "config", "half", "fresh")
     }
+    # Before torch is loaded: a thread that waits for another sleeps. On a machine with other work to do, threads that
+    # spin instead make a step take twice as long.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     import torch
 
     from maury.cli.console import fail, out, progress
