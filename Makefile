@@ -42,7 +42,7 @@ demo: $(INSTALLED) ## the whole road in about five minutes: grid, network, repor
 	@printf '\n== 4. A star: simulated with noise, its true labels beside those of the network\n\n'
 	$(MAURY) emulator star --teff 6100 --logg 4.2 --mh -0.3 --vsini 12 --snr 80 --out $(DEMO)/star.ecsv
 	$(MAURY) predict $(DEMO)/star.ecsv --model $(DEMO)/run --plot $(DEMO)/figures
-	@printf '\nThe same star by the packaged network, trained to the end:\n\n'
+	@printf '\nThe same star by the packaged network, which was trained for longer:\n\n'
 	$(MAURY) predict $(DEMO)/star.ecsv
 	@printf '%s\n' '' 'Made:' \
 	  '  $(DEMO)/spc.h5                 the grid' \
