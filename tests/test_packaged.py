@@ -94,3 +94,16 @@ def test_user_errors_are_one_line_and_exit_code_2(tmp_path, capsys):
     assert run("emulator", "spectra", table, "-R", 42_000, "-o", tmp_path / "s.h5") == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert not (tmp_path / "s.h5").exists()
+
+
+def test_python_road(tmp_path):
+    import astropy.units as u
+
+    import maury
+
+    star = tmp_path / "star.ecsv"
+    assert run("emulator", "star", "--teff", 5200, "--vsini", 15, "--snr", 100, "-o", star) == 0
+    result = maury.predict(maury.read(star), resolution=44_000)
+    assert result.summary["teff"].to_value(u.K) == pytest.approx(5200, abs=400)
+    assert result.flags == ()
+    assert result.prepared.covered.all()

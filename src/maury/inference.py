@@ -22,7 +22,7 @@ from maury.labels import FOUNDING, LABELS, LabelSpace
 from maury.networks import load
 from maury.networks import predict as predict_labels
 from maury.preparation import Prepared, to_pixels
-from maury.spectra import Spectrum
+from maury.spectra import Observation, Spectrum
 
 DEFAULT_MODEL = "starnet-spc"
 
@@ -81,17 +81,21 @@ def to_table(results: Sequence[Result]) -> QTable:
     return table
 
 
-def predict(spectrum: Spectrum, model: str = DEFAULT_MODEL) -> Result:
+def predict(star: Spectrum | Observation, model: str = DEFAULT_MODEL, *, resolution: float | None = None) -> Result:
     """Stellar parameters of a continuum-normalised spectrum at rest.
 
     Args:
-        spectrum: normalised, at rest, with a known ``resolution``.
+        star: normalised and at rest; an observation of several orders has to be merged first.
         model: a packaged network, a run's folder or a network file.
+        resolution: R = lambda / FWHM, where the file does not tell it.
 
     Raises:
         DomainError: the spectrum does not suit the network (coverage, normalisation, resolution unknown).
         FormatError: the network cannot be read.
     """
+    spectrum = star.single() if isinstance(star, Observation) else star
+    if resolution is not None:
+        spectrum = spectrum.with_(resolution=resolution)
     network, header = _cached(model)
     first, last = map(float, header["wavelength"])
     wavelength = np.linspace(first, last, int(header["network"]["pixels"]))
@@ -115,8 +119,7 @@ def _cached(model: str) -> tuple[Any, dict[str, Any]]:
 
 
 def _unit(name: str) -> u.UnitBase:
-    text = LABELS[name].unit
-    return u.dex(u.cm / u.s**2) if text == "dex(cgs)" else u.Unit(text)
+    return u.Unit(LABELS[name].unit)
 
 
 def write_table(results: Sequence[Result], path: str | os.PathLike[str]) -> None:

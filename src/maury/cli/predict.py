@@ -48,7 +48,7 @@ def predict(
     for file in files:
         try:
             observation = read(file, resolution=resolution)
-            result = predict_star(observation.single(), model)
+            result = predict_star(observation, model)
         except MauryError as error:
             failed.append(str(error))
             records.append({"file": str(file), "status": "failed", "error": str(error), "model": model})
