@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
     from maury.inference import Result
 
+_DIGITS = {"teff": 0, "vsini": 1}
+_UNITS = {"teff": "K", "vsini": "km/s"}
+
 
 def predict(
     files: Annotated[list[Path], typer.Argument(help="Spectra, continuum-normalised and at rest: ASCII, ECSV, FITS.")],
@@ -81,7 +84,7 @@ def _table(result: Result, truth: dict[str, float] | None) -> Table:
     for name in columns:
         table.add_column(name, justify="right" if name in ("value", "truth") else "left")
     for name, value in result.values.items():
-        digits = {"teff": 0, "vsini": 1}.get(name, 2)
+        digits = _DIGITS.get(name, 2)
         row = [name, f"{value:.{digits}f}"]
         if truth:
             row.append(f"{truth[name]:.{digits}f}" if name in truth else "")
@@ -96,15 +99,19 @@ def _draw(result: Result, folder: Path) -> None:
     """Draw the spectrum over the emulator's spectrum of the predicted labels."""
     from maury.cli.console import err
     from maury.inference import model_flux
+    from maury.labels import LABELS
     from maury.plots import plot_spectrum_fit, save_figure
 
     prepared, model = result.prepared, model_flux(result)
     if model is None:
         err.print(f"{result.file}: no figure: the labels lie outside the emulator's domain", markup=False)
         return
-    title = ", ".join(f"{name} {value:.5g}" for name, value in result.values.items())
+    title = ", ".join(
+        f"{LABELS[name].symbol} = {value:.{_DIGITS.get(name, 2)}f} {_UNITS.get(name, '')}".strip()
+        for name, value in result.values.items()
+    )
     stem = Path(result.file).stem
     figure = plot_spectrum_fit(
-        prepared.wavelength_aa, prepared.flux, model, mask=~prepared.covered, title=f"{stem}: {title}"
+        prepared.wavelength_aa, prepared.flux, model, mask=~prepared.covered, title=f"{stem}\n{title}"
     )
     save_figure(figure, folder / stem)

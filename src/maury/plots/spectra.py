@@ -63,7 +63,7 @@ def plot_spectrum_fit(
         for axes in (main, strip):
             axes.set_xlim(edges[row], edges[row + 1])
         main.tick_params(labelbottom=False)
-    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower right", ncols=2)
     strip.set_xlabel("wavelength in air (Å)")
     figure.align_ylabels()
     if title:
