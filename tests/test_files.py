@@ -91,3 +91,10 @@ def test_the_hash_is_sha256(tmp_path):
     path = tmp_path / "abc"
     path.write_bytes(b"abc")
     assert sha256(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_checking_leaves_no_folder_behind(tmp_path):
+    (tmp_path / "kept").mkdir()
+    check_writable(tmp_path / "kept" / "new" / "newer" / "out.h5")
+    assert (tmp_path / "kept").is_dir()
+    assert not (tmp_path / "kept" / "new").exists()

@@ -50,13 +50,19 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
-    """Fail early, before a long computation, when ``path`` could not be written at its end.
+    """Fail early, before a long computation, when ``path`` could not be written at its end; leaves nothing behind.
 
     Raises:
         OutputError: the folder cannot be made or is not writable, or ``path`` is something else than a file.
     """
-    with _temporary(Path(path)) as probe:
-        probe.write_bytes(b"maury")
+    made = [folder for folder in Path(path).absolute().parents if not folder.exists()]
+    try:
+        with _temporary(Path(path)) as probe:
+            probe.write_bytes(b"maury")
+    finally:
+        for folder in made:  # the innermost comes first
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
 
 def sha256(path: str | os.PathLike[str]) -> str:
