@@ -35,7 +35,7 @@ def emulator() -> Emulator:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory, emulator: Emulator) -> bytes:
     """Bytes of an uninterrupted build of `SMALL`: three shards of 18 spectra."""
-    path = tmp_path_factory.mktemp("whole") / "grid.h5"
+    path = tmp_path_factory.mktemp("whole") / "new" / "folder" / "grid.h5"
     build_grid(path, emulator, DIGEST, SMALL)
     assert os.listdir(path.parent) == ["grid.h5"]
     return path.read_bytes()

@@ -142,7 +142,7 @@ def _prepare(
             return shards
         notify("an interrupted build with other settings or another emulator was found: starting anew")
         shutil.rmtree(folder)
-    folder.mkdir()
+    folder.mkdir(parents=True)
     with atomic_path(mark) as temporary:
         temporary.write_text(key)
     return shards
