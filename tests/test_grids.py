@@ -14,6 +14,7 @@ from maury.errors import ConfigError, DomainError, FormatError, MauryError, Sche
 from maury.grids import Grid, GridConfig, encode, open_grid, quantise, spc, write_grid
 from maury.grids.file import SCALE, decode
 from maury.labels import LABELS
+from maury.wavelengths import founding_wavelengths
 
 PIXELS = 50
 
@@ -70,7 +71,7 @@ class TestNodes:
         assert np.unique(labels[:, 0]).tolist() == [5000, 5250]
 
     def test_wavelengths(self) -> None:
-        full, short = spc.wavelength(29_788), spc.wavelength(7447)
+        full, short = founding_wavelengths(29_788)[0], founding_wavelengths(7447)[0]
         assert (full[0], full[-1], full.size) == (5050, 5350, 29_788)
         np.testing.assert_allclose(np.diff(full), 300 / 29_787, rtol=1e-6)
         np.testing.assert_allclose(short[[0, -1]], [full[:4].mean(), full[-4:].mean()], rtol=1e-12)

@@ -209,3 +209,17 @@ def test_help_and_version_work():
         )
         assert done.returncode == 0, done.stderr
         assert text in done.stdout
+
+
+def test_an_interrupt_says_how_to_go_on(monkeypatch, capsys):
+    """Ctrl-C in any verb: one line, exit code 130."""
+    from maury.cli import app as module
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("maury.networks.packaged_networks", interrupted)
+    with pytest.raises(SystemExit) as stop:
+        module.main(["networks", "list"])
+    assert stop.value.code == 130
+    assert "interrupted; run the same command again to go on" in capsys.readouterr().err

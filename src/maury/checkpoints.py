@@ -19,6 +19,9 @@ from maury.files import atomic_path
 SCHEMA = 1
 """Version of the layout of headers. A file of another version is refused, not guessed at."""
 
+MODELS = Path(__file__).parent / "models"
+"""Folder of the trained models that ship with maury."""
+
 _KEY = "maury"
 
 

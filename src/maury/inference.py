@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from maury.emulator import load as load_emulator
 from maury.errors import OutputError
 from maury.files import atomic_path
+from maury.grids.spc import intrinsic_labels
 from maury.labels import FOUNDING, LABELS, LabelSpace
 from maury.networks import load
 from maury.networks import predict as predict_labels
@@ -101,15 +102,13 @@ def predict(star: Spectrum | Observation, model: str = DEFAULT_MODEL, *, resolut
     wavelength = np.linspace(first, last, int(header["network"]["pixels"]))
     prepared = to_pixels(spectrum, wavelength, header["resolution"])
     values = predict_labels(network, header, prepared.flux[None])[0]
-    names = tuple(header["labels"]["names"])
-    space = LabelSpace(names, tuple(header["labels"]["lower"]), tuple(header["labels"]["upper"]))
+    space = LabelSpace.from_header(header)
     unit = space.normalise(values)
     flags = list(prepared.flags)
-    outside = [name for name, x in zip(names, unit, strict=True) if not 0 <= x <= 1]
-    flags += [f"outside_{name}" for name in outside]
+    flags += [f"outside_{name}" for name, x in zip(space.names, unit, strict=True) if not 0 <= x <= 1]
     typical = {k: float(v) for k, v in header.get("typical_errors", {}).items()}
     file = str(spectrum.provenance.get("file", "spectrum"))
-    labels = dict(zip(names, map(float, values), strict=True))
+    labels = dict(zip(space.names, map(float, values), strict=True))
     return Result(file, model, labels, typical, tuple(flags), header["resolution"], prepared)
 
 
@@ -144,7 +143,7 @@ def model_flux(result: Result) -> NDArray[np.float64] | None:
         return None
     emulator = load_emulator()
     teff, logg, mh, vsini = (result.values[name] for name in FOUNDING)
-    labels = torch.tensor([[teff, logg, mh, 2.0, *[0.0] * 6]])
+    labels = torch.from_numpy(intrinsic_labels([[teff, logg, mh]])).float()
     sampler = emulator.sampler(result.prepared.wavelength_aa, result.resolution)
     flux = emulator.flux(labels, torch.tensor([vsini]), torch.tensor([result.resolution]), sampler)
     return flux[0].double().numpy()

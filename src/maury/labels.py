@@ -92,6 +92,12 @@ class LabelSpace:
         known = [LABELS.get(name) for name in names]
         return cls(names, tuple(k.lower if k else 0.0 for k in known), tuple(k.upper if k else 1.0 for k in known))
 
+    @classmethod
+    def from_header(cls, header: Mapping[str, Any]) -> LabelSpace:
+        """The space that a checkpoint's header holds under ``labels``."""
+        names, lower, upper = (tuple(header["labels"][key]) for key in ("names", "lower", "upper"))
+        return cls(names, lower, upper)
+
     def __len__(self) -> int:
         return len(self.names)
 

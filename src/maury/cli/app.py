@@ -12,6 +12,8 @@ from maury.cli import emulator, evaluate, grid, inspect, library, networks, pred
 from maury.cli.console import fail
 from maury.errors import MauryError
 
+_INTERRUPTED = 130
+
 app = typer.Typer(
     name="maury",
     help="Neural stellar parameter classification: from an optical spectrum to Teff, log g, [M/H], v sin i.",
@@ -46,12 +48,13 @@ def _root(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line; exits with 0, or 2 after one clear line for a user's mistake."""
+    """Run the command line; exits with 0, 2 after one clear line for a user's mistake, 130 after an interrupt."""
     try:
         app(arguments)
     except MauryError as error:
         fail(str(error))
         sys.exit(2)
-    except KeyboardInterrupt:
-        fail("interrupted; run the same command again to go on")
-        sys.exit(130)
+    except SystemExit as error:
+        if error.code == _INTERRUPTED:  # what typer makes of a KeyboardInterrupt
+            fail("interrupted; run the same command again to go on")
+        raise

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from maury.cli.library import read_shown
+
 app = typer.Typer(help="The emulator: labels -> spectrum, in milliseconds.", no_args_is_help=True)
 
 EmulatorFile = Annotated[str, typer.Option("--emulator", help='An emulator file, or "packaged".')]
@@ -33,7 +35,6 @@ def fit(
     from maury.config import EmulatorConfig, load_config
     from maury.errors import ConfigError
     from maury.files import check_writable
-    from maury.library import expand, read_libraries
     from maury.training.emulator import fit_and_measure
 
     settings = load_config(config, EmulatorConfig)
@@ -42,9 +43,7 @@ def fit(
         raise ConfigError(f"{config}: libraries is empty; name files there or with --library")
     check_writable(output)
     with progress() as bar:
-        paths = expand(sources)
-        task = bar.add_task("reading", total=len(paths))
-        spectra = read_libraries(paths, lambda n: bar.advance(task, n))
+        spectra = read_shown(sources, bar)
         emulator = fit_and_measure(spectra, settings, run or output.with_suffix(".run"), bar)
     emulator.save(output)
     figures = emulator.header["figures"]
@@ -116,13 +115,10 @@ def compare(
     from maury.cli.console import out, progress
     from maury.emulator import load
     from maury.evaluation.emulator import evaluate_emulator, report_tables
-    from maury.library import expand, read_libraries
 
     model = load(emulator)
     with progress() as bar:
-        paths = expand(libraries)
-        task = bar.add_task("reading", total=len(paths))
-        library = read_libraries(paths, lambda n: bar.advance(task, n))
+        library = read_shown(libraries, bar)
         result = evaluate_emulator(model, library, resolution, recover, bar)
     for table in report_tables(result):
         out.print(table)

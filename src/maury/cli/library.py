@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from maury.library import Library
 
 app = typer.Typer(help="Libraries of intrinsic synthetic spectra (no rotation, no instrument).", no_args_is_help=True)
 
@@ -68,12 +74,19 @@ def merge(
     """
     from maury.cli.console import out, progress
     from maury.files import check_writable
-    from maury.library import expand, read_libraries, write_library
+    from maury.library import write_library
 
-    paths = expand(files)
     check_writable(output)
     with progress() as bar:
-        task = bar.add_task("reading", total=len(paths))
-        library = read_libraries(paths, lambda n: bar.advance(task, n))
+        library = read_shown(files, bar)
     write_library(library, output)
-    out.print(f"{output}: {len(library)} spectra from {len(paths)} file(s)")
+    out.print(f"{output}: {len(library)} spectra from {len(library.sources)} file(s)")
+
+
+def read_shown(patterns: Sequence[str], bar: Progress) -> Library:
+    """Read libraries into one, counting their files on a progress bar."""
+    from maury.library import expand, read_libraries
+
+    paths = expand(patterns)
+    task = bar.add_task("reading", total=len(paths))
+    return read_libraries(paths, lambda n: bar.advance(task, n))

@@ -53,7 +53,7 @@ def train(
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     import torch
 
-    from maury.cli.console import fail, out, progress
+    from maury.cli.console import out, progress
     from maury.training.network import open_run
     from maury.training.network import train as train_network
 
@@ -73,11 +73,7 @@ def train(
             task = bar.add_task("reading the grid", total=len(opened))
             callbacks = [_bar_callback(bar, settings.epochs)] if first else []
             dtype = torch.float16 if half else torch.float32
-            try:
-                header = train_network(run, opened, callbacks, lambda n: bar.advance(task, n), dtype)
-            except KeyboardInterrupt:
-                fail("interrupted; the same command goes on from the last finished epoch")
-                raise typer.Exit(130) from None
+            header = train_network(run, opened, callbacks, lambda n: bar.advance(task, n), dtype)
     if first:
         _summarise(header, run.model)
 

@@ -6,7 +6,6 @@ import math
 import os
 from dataclasses import asdict
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,7 +20,7 @@ from maury.errors import DomainError
 from maury.labels import INTRINSIC, LabelSpace
 from maury.wavelengths import LogGrid
 
-PACKAGED = Path(__file__).parent.parent / "models" / "emulator.safetensors"
+PACKAGED = checkpoints.MODELS / "emulator.safetensors"
 """The emulator that ships with maury."""
 
 MAX_RESOLUTION = 115_000.0

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import make_interp_spline
@@ -25,20 +23,17 @@ def to_modes(
     flux: NDArray[np.float32],
     wavelength_aa: NDArray[np.float64],
     grid: LogGrid,
-    batch: int = 64,
-    advance: Callable[[int], None] | None = None,
 ) -> NDArray[np.complex64]:
     """Fourier modes (n, grid.size // 2 + 1) of spectra given on a finer wavelength grid.
 
     A cubic spline puts the flux on a grid four times finer than ``grid``; the transform is cut at the Nyquist frequency
     of ``grid``, so that nothing is aliased. The gap between the two ends of the periodic grid is bridged by a cosine.
+    Several arrays of that finer grid are held for each spectrum: hand over some dozens at a time.
 
     Args:
         flux: continuum-normalised flux (n, p).
         wavelength_aa: wavelengths (p,) in Å.
         grid: a grid that starts inside ``wavelength_aa`` and ends beyond it.
-        batch: spectra at a time.
-        advance: called with the number of spectra done.
 
     Raises:
         DomainError: the grid starts before the first wavelength.
@@ -50,13 +45,8 @@ def to_modes(
     inside = x <= wavelength_aa[-1]
     gap = int((~inside).sum())
     rise = (1 - np.cos(np.pi * np.arange(1, gap + 1) / (gap + 1))) / 2
-    modes = np.empty((len(flux), grid.size // 2 + 1), np.complex64)
-    for first in range(0, len(flux), batch):
-        rows = slice(first, min(first + batch, len(flux)))
-        values = make_interp_spline(wavelength_aa, flux[rows].astype(float), k=3, axis=1)(x[inside])
-        bridge = values[:, -1:] * (1 - rise) + values[:, :1] * rise
-        full = np.concatenate([values, bridge], axis=1)
-        modes[rows] = np.fft.rfft(full, axis=1)[:, : modes.shape[1]] / _OVERSAMPLING
-        if advance is not None:
-            advance(rows.stop - rows.start)
-    return modes
+    values = make_interp_spline(wavelength_aa, flux.astype(float), k=3, axis=1)(x[inside])
+    bridge = values[:, -1:] * (1 - rise) + values[:, :1] * rise
+    full = np.concatenate([values, bridge], axis=1)
+    modes = np.fft.rfft(full, axis=1)[:, : grid.size // 2 + 1] / _OVERSAMPLING
+    return modes.astype(np.complex64)

@@ -53,8 +53,7 @@ class Model:
     @property
     def space(self) -> LabelSpace:
         """The labels it predicts, with the ranges that normalise them."""
-        labels = self.header["labels"]
-        return LabelSpace(tuple(labels["names"]), tuple(labels["lower"]), tuple(labels["upper"]))
+        return LabelSpace.from_header(self.header)
 
     @property
     def split(self) -> str:

@@ -15,7 +15,7 @@ from maury.broadening import cutoff, transfer
 from maury.emulator import MAX_RESOLUTION, Emulator, Sampler, grid_for, to_modes
 from maury.errors import DomainError, FormatError
 from maury.grids import Grid
-from maury.labels import INTRINSIC
+from maury.grids.spc import intrinsic_labels
 from maury.library import OFF_NODE, Library
 from maury.networks import predict
 from maury.wavelengths import LogGrid, founding_wavelengths
@@ -25,6 +25,7 @@ Advance = Callable[[int], None]
 
 SPLITS = ("random", "block")
 _BATCH = 512
+_TRANSFORMED = 64  # library spectra at a time: their transform needs much memory
 
 
 @dataclass(frozen=True)
@@ -169,8 +170,7 @@ def emulated_flux(
     Raises:
         DomainError: labels outside the emulator's ranges, or a grid that is not on the founding pixels.
     """
-    intrinsic = np.zeros((len(labels), len(INTRINSIC)))
-    intrinsic[:, :3], intrinsic[:, INTRINSIC.index("vmic")] = labels[:, :3], 2.0
+    intrinsic = intrinsic_labels(labels[:, :3])
     emulator.space.require_inside(intrinsic, "spectra between nodes")
     observer = _Observer(emulator.grid, grid)
     parts = []
@@ -214,8 +214,8 @@ def library_flux(
     log_grid = grid_for(library.wavelength_aa)
     observer = _Observer(log_grid, grid)
     parts = []
-    for first in range(0, len(library), _BATCH):
-        rows = slice(first, first + _BATCH)
+    for first in range(0, len(library), _TRANSFORMED):
+        rows = slice(first, first + _TRANSFORMED)
         modes = to_modes(library.flux(rows), library.wavelength_aa, log_grid)[:, : observer.sampler.modes]
         parts.append(observer(torch.from_numpy(modes), vsini[rows]))
         if advance is not None:

@@ -24,7 +24,7 @@ from maury.files import atomic_path, check_writable
 from maury.grids import spc
 from maury.grids.file import Advance, encode, quantise, write_grid
 from maury.grids.spc import GridConfig
-from maury.labels import INTRINSIC
+from maury.wavelengths import founding_wavelengths
 
 Notify = Callable[[str], None]
 
@@ -85,9 +85,9 @@ class NodeMaker:
 
     def __init__(self, emulator: Emulator, config: GridConfig) -> None:
         """Prepare the sampler and the transfer functions."""
-        average = spc.PIXELS // config.pixels
+        _, fine, average = founding_wavelengths(config.pixels)
         self.emulator = emulator
-        self.sampler = Sampler(emulator.grid, spc.wavelength(spc.PIXELS), cutoff(config.resolution), average=average)
+        self.sampler = Sampler(emulator.grid, fine, cutoff(config.resolution), average=average)
         vsini = torch.from_numpy(spc.rotations(config))
         frequency = torch.from_numpy(emulator.grid.frequency[: self.sampler.modes])
         self.transfer = transfer(
@@ -104,9 +104,7 @@ class NodeMaker:
         Raises:
             DomainError: a node outside the emulator's labels.
         """
-        labels = np.zeros((len(nodes), len(INTRINSIC)))
-        labels[:, :3] = nodes
-        labels[:, INTRINSIC.index("vmic")] = spc.VMIC_KMS
+        labels = spc.intrinsic_labels(nodes)
         self.emulator.space.require_inside(labels, "nodes")
         return self.emulator.modes(torch.from_numpy(labels).float(), self.sampler.modes)
 
@@ -189,7 +187,7 @@ def _assemble(path: Path, folder: Path, shards: list[Path], config: GridConfig, 
     }
     whole = folder / "grid.h5"
     with atomic_path(whole) as temporary:
-        write_grid(temporary, spc.wavelength(config.pixels), labels, chunks(), splits, config.seed, attributes)
+        write_grid(temporary, founding_wavelengths(config.pixels)[0], labels, chunks(), splits, config.seed, attributes)
     os.replace(whole, path)
 
 

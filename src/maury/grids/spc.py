@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, ValidationInfo, field_validator
 
 from maury.config import Settings
 from maury.emulator import MAX_RESOLUTION
 from maury.errors import ConfigError
-from maury.labels import FOUNDING, LabelSpace, lowest_logg
+from maury.labels import FOUNDING, INTRINSIC, LabelSpace, lowest_logg
 
 TEFF_K = tuple(float(t) for t in range(3500, 9751, 250))
 LOGG = tuple(g / 2 for g in range(11))
@@ -25,7 +25,6 @@ VMIC_KMS = 2.0
 SPACE = LabelSpace.of(FOUNDING)
 """The four labels with the ranges of the whole grid, which normalise them also for a part of it."""
 
-START_AA, END_AA, PIXELS = 5050.0, 5350.0, 29_788
 LOWEST_RESOLUTION = 5000.0
 """At lower R the wings of 200 km/s and three sigma of the instrument leave the emulator's margins of 280 km/s."""
 
@@ -102,10 +101,12 @@ def labels(config: GridConfig) -> NDArray[np.float64]:
     return np.column_stack([np.repeat(table, len(vsini), axis=0), np.tile(vsini, len(table))])
 
 
-def wavelength(pixels: int) -> NDArray[np.float64]:
-    """Wavelengths (pixels,) in Å, air: linear from 5050 to 5350, or the means of 4 neighbours."""
-    full = np.linspace(START_AA, END_AA, PIXELS)
-    return full if pixels == PIXELS else full.reshape(pixels, -1).mean(axis=1)
+def intrinsic_labels(table: ArrayLike) -> NDArray[np.float64]:
+    """Labels (n, 10) for the emulator of any Teff, log g, [M/H] (n, 3): microturbulence and abundances of the nodes."""
+    table = np.asarray(table, float)
+    full = np.zeros((len(table), len(INTRINSIC)))
+    full[:, :3], full[:, INTRINSIC.index("vmic")] = table, VMIC_KMS
+    return full
 
 
 def random_split(count: int, seed: int) -> NDArray[np.bool_]:

@@ -17,9 +17,6 @@ from maury.errors import ConfigError, DomainError, FormatError
 from maury.labels import LabelSpace
 from maury.networks.starnet import StarNet
 
-MODELS = Path(__file__).parent.parent / "models"
-"""Folder of the trained models that ship with maury."""
-
 _BATCH = 256
 
 
@@ -41,7 +38,7 @@ def read_preset(name: str) -> TrainConfig:
 
 def packaged_networks() -> dict[str, dict[str, Any]]:
     """Headers of the trained networks that ship with maury, by name."""
-    headers = {path.stem: checkpoints.read_header(path) for path in sorted(MODELS.glob("*.safetensors"))}
+    headers = {path.stem: checkpoints.read_header(path) for path in sorted(checkpoints.MODELS.glob("*.safetensors"))}
     return {name: header for name, header in headers.items() if header["kind"] == "network"}
 
 
@@ -100,7 +97,7 @@ def _find(name: str | os.PathLike[str]) -> Path:
     path = Path(name)
     if path.is_dir():
         return path / "model.safetensors"
-    packaged = MODELS / f"{os.fspath(name)}.safetensors"
+    packaged = checkpoints.MODELS / f"{os.fspath(name)}.safetensors"
     if path.exists() or not packaged.is_file():
         if not path.exists() and path.suffix != ".safetensors":
             known = ", ".join(packaged_networks()) or "none"
@@ -136,5 +133,4 @@ def predict(network: StarNet, header: Mapping[str, Any], flux: NDArray[Any]) -> 
             batch = (np.asarray(flux[first : first + _BATCH], np.float32) - np.float32(mean)) / np.float32(std)
             parts.append(network(torch.from_numpy(batch).to(device)).double().cpu())
     unit = torch.cat(parts).numpy() if parts else np.empty((0, len(network.config.labels)))
-    names, lower, upper = (tuple(header["labels"][key]) for key in ("names", "lower", "upper"))
-    return np.asarray(LabelSpace(names, lower, upper).denormalise(unit))
+    return np.asarray(LabelSpace.from_header(header).denormalise(unit))
