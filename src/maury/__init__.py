@@ -1,6 +1,7 @@
 """maury: open, neural stellar parameter classification from high-resolution optical spectra.
 
-`maury.read` reads a spectrum of any supported format, `maury.predict` gives its stellar parameters.
+`maury.read` reads a spectrum of any supported format, `maury.prepare` makes a normalised spectrum at rest of it,
+`maury.predict` gives its stellar parameters.
 """
 
 from importlib import import_module
@@ -8,7 +9,12 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_LAZY = {"read": "maury.readers", "predict": "maury.inference", "Result": "maury.inference"}
+_LAZY = {
+    "read": "maury.readers",
+    "prepare": "maury.preparation",
+    "predict": "maury.inference",
+    "Result": "maury.inference",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Wavelengths: air and vacuum, Doppler shifts, grids uniform in ln(wavelength), band-limited resampling."""
+"""Wavelengths: air and vacuum, Doppler shifts, grids uniform in ln(wavelength), resampling."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
+from scipy.interpolate import make_interp_spline
 
 from maury.errors import DomainError
 
@@ -110,6 +111,35 @@ def average_pixels(count: int, factor: int) -> sparse.csr_array:
         raise DomainError(f"{count} pixels cannot be averaged by {factor}: not a multiple")
     rows = np.arange(count) // factor
     return sparse.csr_array((np.full(count, 1 / factor), (rows, np.arange(count))), shape=(count // factor, count))
+
+
+def pixel_edges(centre: ArrayLike) -> Floats:
+    """Edges (n + 1,) of adjoining pixels about their centres (n,): halfway between neighbours."""
+    x = np.asarray(centre, float)
+    inner = (x[1:] + x[:-1]) / 2
+    return np.r_[x[0] - (inner[0] - x[0]), inner, x[-1] + (x[-1] - inner[-1])]
+
+
+def rebin(edges: ArrayLike, values: ArrayLike, onto: ArrayLike, smooth: bool = True) -> Floats:
+    """Mean of a spectrum over new pixels, its integral conserved (m,).
+
+    The integral up to each old edge is interpolated at the new edges: by a cubic spline, so that structure at the
+    limit of the sampling is kept and pixels may be made smaller; or linearly: the overlap of old and new pixels.
+
+    Args:
+        edges: edges of the old pixels (n + 1,), increasing.
+        values: mean of the spectrum in each old pixel (n,), finite.
+        onto: edges of the new pixels (m + 1,), increasing; beyond the old ones the spectrum is its last value.
+        smooth: cubic instead of linear.
+    """
+    old, new, mean = (np.asarray(x, float) for x in (edges, onto, values))
+    level = mean.mean()
+    total = np.r_[0.0, np.cumsum((mean - level) * np.diff(old))]
+    inside = np.clip(new, old[0], old[-1])
+    at = make_interp_spline(old, total, k=3)(inside) if smooth else np.interp(inside, old, total)
+    at = at + np.where(new < old[0], (new - old[0]) * (mean[0] - level), 0)
+    at = at + np.where(new > old[-1], (new - old[-1]) * (mean[-1] - level), 0)
+    return np.asarray(np.diff(at) / np.diff(new) + level, np.float64)
 
 
 def fast_size(minimum: int) -> int:

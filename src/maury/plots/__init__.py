@@ -4,6 +4,7 @@ from maury.plots.emulators import plot_emulator_error, plot_emulator_pixels, plo
 from maury.plots.errors import plot_bias, plot_errors
 from maury.plots.grids import plot_grid_coverage
 from maury.plots.predictions import plot_predicted, plot_residuals
+from maury.plots.preparations import plot_preparation
 from maury.plots.spectra import plot_spectrum_fit
 from maury.plots.style import figure_svg, save_figure
 from maury.plots.training import plot_learning_curve
@@ -18,6 +19,7 @@ __all__ = [
     "plot_learning_curve",
     "plot_library_size",
     "plot_predicted",
+    "plot_preparation",
     "plot_residuals",
     "plot_spectrum_fit",
     "save_figure",

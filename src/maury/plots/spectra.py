@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.gridspec import GridSpecBase
 from numpy.typing import ArrayLike
 
 from maury.plots.style import COLOURS, DOUBLE, INK, strip_limit, styled
@@ -33,17 +34,32 @@ def plot_spectrum_fit(
         rows: number of rows.
         title: title of the figure.
     """
+    figure = Figure(figsize=(DOUBLE, 2.25 * rows + 0.5))
+    draw_fit(figure, figure.add_gridspec(rows, 1), wavelength_aa, flux, model, sigma, mask, lines)
+    if title:
+        figure.suptitle(title)
+    return figure
+
+
+def draw_fit(
+    figure: Figure,
+    grid: GridSpecBase,
+    wavelength_aa: ArrayLike,
+    flux: ArrayLike,
+    model: ArrayLike,
+    sigma: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+    lines: dict[str, float] | None = None,
+) -> None:
+    """Fill each row of a grid with a piece of the spectrum; arguments as for `plot_spectrum_fit`."""
     wavelength, flux, model = (np.asarray(v, float) for v in (wavelength_aa, flux, model))
     bad = ~np.isfinite(flux) | (np.zeros(flux.shape, bool) if mask is None else np.asarray(mask, bool))
     data, residual = np.where(bad, np.nan, flux), np.where(bad, np.nan, flux - model)
-    used = residual[np.isfinite(residual)]
-    figure = Figure(figsize=(DOUBLE, 2.25 * rows + 0.5))
-    grid = figure.add_gridspec(rows, 1)
-    edges = np.linspace(wavelength[0], wavelength[-1], rows + 1)
-    limit = strip_limit(used, 0.999)
+    edges = np.linspace(wavelength[0], wavelength[-1], grid.nrows + 1)
+    limit = strip_limit(residual[np.isfinite(residual)], 0.999)
     shown = np.r_[data[np.isfinite(data)], model[np.isfinite(model)]]
     low, high = float(shown.min()), float(np.quantile(shown, 0.9999))
-    for row in range(rows):
+    for row in range(grid.nrows):
         pair = grid[row].subgridspec(2, 1, height_ratios=[2.6, 1], hspace=0.02)
         main, strip = figure.add_subplot(pair[0]), figure.add_subplot(pair[1])
         main.plot(wavelength, data, color=INK, lw=1.5, alpha=0.5, label="observed")
@@ -63,9 +79,6 @@ def plot_spectrum_fit(
         for axes in (main, strip):
             axes.set_xlim(edges[row], edges[row + 1])
         main.tick_params(labelbottom=False)
-    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower right", ncols=2)
+    figure.legend(*main.get_legend_handles_labels(), loc="outside lower right", ncols=2)
     strip.set_xlabel("wavelength in air (Å)")
     figure.align_ylabels()
-    if title:
-        figure.suptitle(title)
-    return figure

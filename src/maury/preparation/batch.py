@@ -1,0 +1,89 @@
+"""Many files prepared, by several processes if wanted; a file that fails is a result too."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from maury.errors import MauryError
+from maury.preparation.prepare import Preparation, prepare
+from maury.readers import read, write
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is the same for all files.
+
+    Attributes:
+        hints: keyword arguments of `maury.read`.
+        settings: keyword arguments of `prepare`.
+        folder: where prepared spectra go, or None.
+        form: "ecsv" or "fits".
+        keep: whether results hold the `Preparation`, for figures.
+    """
+
+    hints: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    folder: Path | None = None
+    form: str = "ecsv"
+    keep: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one file.
+
+    Attributes:
+        file: the file.
+        record: `Preparation.record`, empty after an error.
+        written: the prepared spectrum's file.
+        error: why it failed, in one line, or None.
+        preparation: the whole result, when it was to be kept.
+    """
+
+    file: Path
+    record: dict[str, Any] = field(default_factory=dict)
+    written: Path | None = None
+    error: str | None = None
+    preparation: Preparation | None = field(default=None, repr=False)
+
+
+def prepare_files(files: Sequence[str | os.PathLike[str]], options: Options, workers: int = 1) -> Iterator[Outcome]:
+    """Prepare files one after the other, in their order.
+
+    Args:
+        files: spectra of any supported format.
+        options: the same for all.
+        workers: processes; with more than one, each computes on one thread.
+    """
+    paths = [Path(file) for file in files]
+    work = partial(_one, options=options)
+    if workers == 1 or len(paths) == 1:
+        yield from map(work, paths)
+        return
+    count = min(workers, len(paths))
+    with ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_single_thread) as pool:
+        yield from pool.map(work, paths, chunksize=max(1, min(16, len(paths) // (4 * count))))
+
+
+def _single_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def _one(file: Path, options: Options) -> Outcome:
+    try:
+        result = prepare(read(file, **options.hints), **options.settings)
+        target = None if options.folder is None else options.folder / f"{file.stem}.{options.form}"
+        if target is not None:
+            write(result.spectrum, target)
+    except MauryError as error:
+        return Outcome(file, error=" ".join(str(error).split()))
+    return Outcome(file, result.record(), target, None, result if options.keep else None)

@@ -1,0 +1,96 @@
+"""What must not be used, and how noisy the rest is, told from the residuals of the fitted model."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maury.preparation.noise import correlation_factor, measured
+from maury.preparation.strips import Strip
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+_SPIKE = 6.0
+_ABOVE = 5.0
+_DEAD = 8.0
+_UNDERSTATED = 1.25
+_QUIET = 0.95
+_SMOOTHED = 2.5
+
+
+def first_sigma(strip: Strip, fwhm_pixels: float) -> Floats:
+    """Noise to start from (n,): of the file, else measured in the flux itself."""
+    if strip.sigma is not None:
+        return strip.sigma
+    return measured(strip.flux, strip.good, photon_shape(strip.flux), fwhm_pixels)
+
+
+def photon_shape(flux: Floats) -> Floats:
+    """Relative noise (n,) of photons: the root of the flux, 0.2 at the least for the detector's part."""
+    return np.sqrt(np.clip(flux, 0.04, None))
+
+
+def spikes(flux: Floats, model: Floats, sigma: Floats, good: Bools) -> Bools:
+    """Pixels (n,) hit by cosmic rays and hot or dead pixels.
+
+    Above the continuum by 5 and above the model by 6 standard deviations, with the two pixels beside it; or a single
+    pixel or two far below the model between neighbours that agree with it. The standard deviation is that of the noise
+    or the scatter of all residuals, whichever is larger.
+
+    Args:
+        flux: over continuum (n,).
+        model: normalised (n,).
+        sigma: noise over continuum (n,).
+        good: pixels not masked before (n,).
+    """
+    if not good.any():
+        return good.copy()
+    difference = flux - model
+    total = np.maximum(np.where(good, sigma, np.inf), 1.4826 * np.median(np.abs(difference[good])))
+    residual = np.where(good, difference / total, 0.0)
+    high = good & (residual > _SPIKE) & (flux > 1 + _ABOVE * total)
+    low = good & (residual < -_DEAD)
+    wide = low.copy()
+    wide[2:] &= low[:-2] | low[1:-1]
+    wide[:-2] &= low[2:] | low[1:-1]
+    neighbours = np.zeros(low.shape, bool)
+    neighbours[3:-3] = (np.abs(residual[:-6]) < 3) & (np.abs(residual[6:]) < 3)
+    hit = high | (low & ~wide & neighbours)
+    grown = hit.copy()
+    grown[1:] |= hit[:-1]
+    grown[:-1] |= hit[1:]
+    return grown & good
+
+
+def final_sigma(
+    strip: Strip, model: Floats, continuum: Floats, good: Bools, fwhm_pixels: float, sparse: bool
+) -> tuple[Floats, str]:
+    """Noise of a strip (n,) in its unit, as if its pixels were independent, and where it came from.
+
+    Args:
+        strip: the order.
+        model: normalised model (n,).
+        continuum: in the unit of the strip, positive (n,).
+        good: pixels to use (n,).
+        fwhm_pixels: width of the instrument profile, pixels.
+        sparse: the star is hot enough for pixels without lines.
+    """
+    if not good.any():
+        return np.full(good.shape, np.nan), "none: no good pixel"
+    shape = photon_shape(continuum * model)
+    residual = strip.flux - continuum * model
+    factor = correlation_factor(residual / shape, good, fwhm_pixels)
+    noise = measured(residual, good, shape, fwhm_pixels) * factor
+    source = "measured" + (f", raised {factor:.1f} times for correlated neighbours" if factor > 1.1 else "")
+    quiet = good & (model > _QUIET)
+    if sparse and quiet.sum() > 0.2 * good.sum():
+        scatter = 1.4826 * float(np.median(np.abs((residual / shape)[quiet])))
+        if scatter > max(_SMOOTHED * float(np.median((noise / shape)[quiet])), 0.02):
+            noise, source = scatter * shape, "from the scatter between lines: the spectrum was smoothed"
+    if strip.sigma is None:
+        return noise, source
+    ratio = float(np.median((noise / np.where(good, strip.sigma, np.inf))[good]))
+    if ratio > _UNDERSTATED:
+        return strip.sigma * ratio, "of the file, raised: less than what is measured"
+    return strip.sigma, "of the file"

@@ -1,0 +1,36 @@
+"""The continuum of an order as a cubic B-spline, stiff enough not to follow lines."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.interpolate import BSpline
+
+KNOT_AA = 20.0
+"""Distance of the knots: waves down to some 40 Å are followed, single lines and line wings are not."""
+
+CURVATURE = 0.3
+"""Prior standard deviation of the second difference of neighbouring coefficients, per unit of the continuum; it only
+matters where nothing was observed."""
+
+Floats = NDArray[np.float64]
+
+
+def spline_basis(wavelength_aa: Floats, first_aa: float, last_aa: float, knot_aa: float = KNOT_AA) -> Floats:
+    """Cubic B-splines (n, k) with equidistant knots about ``knot_aa`` apart between two wavelengths (Å).
+
+    The basis is a partition of unity: coefficients of 1 are a continuum of 1.
+    """
+    pieces = max(1, round((last_aa - first_aa) / knot_aa))
+    inner = np.linspace(first_aa, last_aa, pieces + 1)
+    knots = np.r_[[first_aa] * 3, inner, [last_aa] * 3]
+    inside = np.clip(wavelength_aa, first_aa, last_aa)
+    return np.asarray(BSpline.design_matrix(inside, knots, 3).toarray(), float)
+
+
+def curvature_penalty(count: int, level: float = 1.0) -> Floats:
+    """Inverse covariance (count, count) of the prior on second differences of coefficients about ``level``."""
+    if count < 3:
+        return np.zeros((count, count))
+    difference = np.diff(np.eye(count), n=2, axis=0) / (CURVATURE * level)
+    return difference.T @ difference

@@ -1,0 +1,286 @@
+"""The template that fits a spectrum, together with its velocity and its continuum: one robust least-squares problem.
+
+The data are the observed pixels themselves, never resampled: flux = continuum(order) x model(labels, v sin i, v).
+Labels, rotation and velocity enter through the emulator, the continua are splines, linear in their coefficients. Each
+iteration solves for all of them at once (Gauss-Newton with damping), so that line blanketing and continuum are told
+apart by the model instead of by an envelope.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.linalg import block_diag, cho_factor, cho_solve
+
+from maury.broadening import shift, transfer
+from maury.emulator import MAX_RESOLUTION, Emulator
+from maury.labels import INTRINSIC, lowest_logg
+from maury.preparation.continuum import curvature_penalty, spline_basis
+from maury.preparation.strips import Strip, fwhm_pixels
+from maury.preparation.templates import usable_aa, usual_vmic
+from maury.wavelengths import C_KMS
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+_STEPS = np.array([20.0, 0.05, 0.05, 0.1, *[0.05] * 6, 0.5, 0.2])
+"""Differences by which derivatives are taken: the ten intrinsic labels, rotation, velocity."""
+_PRIOR = np.array([3000.0, 2.0, 1.5, 0.4, 0.2, 0.2, 0.2, 0.2, 0.1, 0.1, 1e3, 1e3])
+"""Standard deviations of the prior: what a template may have; wide for the first three."""
+_SOFT_KMS = 3.0
+"""Rotation enters as sqrt(v^2 + 3^2): the flux is quadratic in a small v, which would leave no slope to follow."""
+_HUBER = 3.0
+_GROWTH = 10.0
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The best template on the observed pixels of all strips, one after the other.
+
+    Attributes:
+        labels: intrinsic labels of the template (10,).
+        vsini_kms: its rotation, which also takes up macroturbulence.
+        velocity_kms: radial velocity in the frame of the wavelengths.
+        velocity_error_kms: its standard deviation; residuals larger than the noise are counted in.
+        model: normalised model flux (n,).
+        continuum: in the unit of each strip (n,).
+        continuum_error: standard deviation of the continuum over the continuum (n,), labels marginalised.
+        inside: pixels that the emulator covers at that velocity (n,).
+        model_error: rms of the residuals beyond the noise, per unit of the continuum.
+        chi2: reduced chi-square against the noise alone.
+    """
+
+    labels: Floats
+    vsini_kms: float
+    velocity_kms: float
+    velocity_error_kms: float
+    model: Floats = field(repr=False)
+    continuum: Floats = field(repr=False)
+    continuum_error: Floats = field(repr=False)
+    inside: Bools = field(repr=False)
+    model_error: float
+    chi2: float
+
+
+class Problem:
+    """Observed pixels, noise and bases of one spectrum about a first guess of its velocity."""
+
+    def __init__(self, emulator: Emulator, strips: list[Strip], sigma: list[Floats], resolution: float, start: Floats):
+        """Prepare sampler, bases and prior.
+
+        Args:
+            emulator: the model.
+            strips: the orders.
+            sigma: noise of each strip in its unit.
+            resolution: R of the instrument.
+            start: labels (10,), v sin i and velocity (km/s) to start from (12,).
+        """
+        self.emulator = emulator
+        self.resolution = torch.tensor([min(resolution, MAX_RESOLUTION)])
+        self.guess_kms = float(start[11])
+        rest = np.concatenate([s.wavelength_aa for s in strips]) / (1 + self.guess_kms / C_KMS)
+        low, high = usable_aa(emulator)
+        self.inside = (rest > low + 0.3) & (rest < high - 0.3)
+        self.sampler = emulator.sampler(np.clip(rest, low, high), float(self.resolution))
+        self.flux = np.concatenate([s.flux for s in strips])
+        self.sigma = np.concatenate(sigma)
+        self.good = np.concatenate([s.good for s in strips]) & self.inside & np.isfinite(self.sigma) & (self.sigma > 0)
+        self.basis, self.penalty = _bases(strips, self.inside)
+        self.spacing = float(np.median([fwhm_pixels(s, float(self.resolution)) for s in strips]))
+        self.lower = np.r_[emulator.space.lower, _SOFT_KMS, -30.0]
+        self.upper = np.r_[emulator.space.upper, np.hypot(200.0, _SOFT_KMS), 30.0]
+        self.start = self.bounded(np.r_[start[:10], np.hypot(start[10], _SOFT_KMS), 0.0])
+        self.centre = self.start.copy()
+        self.centre[3:10] = [usual_vmic(start[1]), *[0.0] * 6]
+
+    def bounded(self, x: Floats) -> Floats:
+        """Parameters (12,) moved into the emulator's domain."""
+        x = np.clip(x, self.lower, self.upper)
+        x[1] = max(x[1], float(lowest_logg(x[0])))
+        return x
+
+    def model(self, rows: Floats) -> Floats:
+        """Normalised flux (b, n) of parameters (b, 12): labels, softened rotation, velocity beyond the guess."""
+        x = torch.from_numpy(rows).float()
+        count = self.sampler.modes
+        frequency = self.emulator.frequency[:count]
+        vsini = (x[:, 10].square() - _SOFT_KMS**2).clamp_min(0).sqrt()
+        kernel = transfer(frequency, vsini_kms=vsini, resolution=self.resolution.expand(len(x)))
+        modes = self.emulator.modes(x[:, : len(INTRINSIC)], count) * kernel * shift(frequency, x[:, 11])
+        return self.sampler(modes).double().numpy()
+
+    def with_slopes(self, x: Floats) -> tuple[Floats, Floats]:
+        """Model (n,) and its derivatives (n, 12)."""
+        sign = np.where(x + _STEPS > self.upper, -1.0, 1.0)
+        rows = np.vstack([x, x + np.diag(sign * _STEPS)])
+        flux = self.model(rows)
+        return flux[0], ((flux[1:] - flux[0]).T / (sign * _STEPS))
+
+
+def _bases(strips: list[Strip], inside: Bools) -> tuple[Floats, Floats]:
+    """Block-diagonal spline basis (n, k) over all strips, and its curvature penalty (k, k)."""
+    blocks, penalties, at = [], [], 0
+    for strip in strips:
+        wave = strip.wavelength_aa
+        used = wave[inside[at : at + wave.size] & strip.good]
+        at += wave.size
+        if used.size < 2:
+            blocks.append(np.ones((wave.size, 1)))
+            penalties.append(np.eye(1))
+            continue
+        block = spline_basis(wave, float(used[0]), float(used[-1]))
+        blocks.append(block)
+        penalties.append(curvature_penalty(block.shape[1]))
+    return block_diag(*blocks), block_diag(*penalties)
+
+
+@dataclass
+class _State:
+    x: Floats
+    coefficients: Floats
+    flux: Floats
+    cost: float
+
+
+def _scatter(residual: Floats, good: Bools) -> float:
+    return float(1.4826 * np.median(np.abs(residual[good])))
+
+
+def solve(problem: Problem, iterations: int = 12, tolerance: float = 2e-3) -> Fit:
+    """Fit template, velocity and continua.
+
+    Residuals beyond three standard deviations count linearly (Huber 1964); the standard deviation is the noise and a
+    model error in quadrature, the latter found from the residuals of the iteration before.
+    """
+    x = problem.start.copy()
+    flux, slopes = problem.with_slopes(x)
+    coefficients = _first_continuum(problem, flux)
+    damping, precision, error = 1e-2, None, 0.0
+    for _ in range(iterations):
+        continuum = problem.basis @ coefficients
+        error = _model_error(problem, flux, continuum)
+        state = _step(problem, x, coefficients, flux, slopes, error, damping)
+        if state is None:
+            damping *= _GROWTH
+            if damping > 1e4:
+                break
+            continue
+        damping = max(damping / _GROWTH, 1e-6)
+        moved = np.abs(state.x - x) / _STEPS
+        x, coefficients = state.x, state.coefficients
+        flux, slopes = problem.with_slopes(x)
+        if moved.max() < tolerance * 10:
+            break
+    continuum = problem.basis @ coefficients
+    error = _model_error(problem, flux, continuum)
+    precision = _normal(problem, x, coefficients, flux, slopes, error)[0]
+    return _finish(problem, x, coefficients, flux, precision, error)
+
+
+def _weights(problem: Problem, flux: Floats, continuum: Floats, error: float) -> tuple[Floats, Floats]:
+    """Residual in standard deviations (n,), and one over the standard deviation, Huber's weight included (n,)."""
+    total = np.sqrt(problem.sigma**2 + (error * continuum) ** 2)
+    residual = (problem.flux - continuum * flux) / np.where(problem.good, total, 1.0)
+    size = np.abs(residual)
+    huber = np.sqrt(np.where(size > _HUBER, _HUBER / np.maximum(size, _HUBER), 1.0))
+    return residual, np.where(problem.good, huber / np.where(problem.good, total, 1.0), 0.0)
+
+
+def _model_error(problem: Problem, flux: Floats, continuum: Floats) -> float:
+    safe = np.where(continuum > 0.02, continuum, np.inf)
+    residual = (problem.flux - continuum * flux) / safe
+    noise = float(np.median((problem.sigma / safe)[problem.good]))
+    return float(np.sqrt(max(_scatter(residual, problem.good) ** 2 - noise**2, 0.0)))
+
+
+def _first_continuum(problem: Problem, flux: Floats) -> Floats:
+    """Spline coefficients for a given model, pixels far off left out in three rounds."""
+    keep = problem.good.copy()
+    coefficients = np.zeros(problem.basis.shape[1])
+    for _ in range(4):
+        weight = np.where(keep, 1 / np.where(problem.good, problem.sigma, 1.0), 0.0)
+        columns = problem.basis * (flux * weight)[:, None]
+        normal = columns.T @ columns + problem.penalty + 1e-9 * np.eye(len(coefficients))
+        coefficients = np.linalg.solve(normal, columns.T @ (problem.flux * weight))
+        residual = problem.flux - (problem.basis @ coefficients) * flux
+        spread = max(_scatter(residual, keep), 1e-6)
+        keep = problem.good & (residual > -3 * spread) & (residual < 4 * spread)
+    return coefficients
+
+
+def _normal(
+    problem: Problem, x: Floats, coefficients: Floats, flux: Floats, slopes: Floats, error: float
+) -> tuple[Floats, Floats, float]:
+    """Normal matrix, its right-hand side and the cost at a point; priors included."""
+    continuum = problem.basis @ coefficients
+    residual, weight = _weights(problem, flux, continuum, error)
+    columns = np.hstack([slopes * (continuum * weight)[:, None], problem.basis * (flux * weight)[:, None]])
+    target = (problem.flux - continuum * flux) * weight
+    normal = columns.T @ columns
+    right = columns.T @ target
+    prior = 1 / _PRIOR**2
+    n = len(x)
+    normal[:n, :n] += np.diag(prior)
+    right[:n] += prior * (problem.centre - x)
+    normal[n:, n:] += problem.penalty + 1e-9 * np.eye(len(coefficients))
+    right[n:] -= problem.penalty @ coefficients
+    return normal, right, _cost(problem, x, coefficients, residual)
+
+
+def _cost(problem: Problem, x: Floats, coefficients: Floats, residual: Floats) -> float:
+    size = np.abs(residual[problem.good])
+    data = np.where(size > _HUBER, 2 * _HUBER * size - _HUBER**2, size**2).sum()
+    prior = (((x - problem.centre) / _PRIOR) ** 2).sum() + coefficients @ problem.penalty @ coefficients
+    return float(data + prior)
+
+
+def _step(
+    problem: Problem,
+    x: Floats,
+    coefficients: Floats,
+    flux: Floats,
+    slopes: Floats,
+    error: float,
+    damping: float,
+) -> _State | None:
+    """A damped step, or None when it does not lower the cost."""
+    normal, right, cost = _normal(problem, x, coefficients, flux, slopes, error)
+    n = len(x)
+    at_edge = ((x <= problem.lower) & (right[:n] < 0)) | ((x >= problem.upper) & (right[:n] > 0))
+    damped = normal.copy()
+    damped[np.arange(n), np.arange(n)] *= 1 + damping
+    damped[np.arange(n)[at_edge], np.arange(n)[at_edge]] += 1e12
+    change = cho_solve(cho_factor(damped), right)
+    trial = problem.bounded(x + change[:n])
+    new = coefficients + change[n:]
+    trial_flux = problem.model(trial[None])[0]
+    residual, _ = _weights(problem, trial_flux, problem.basis @ new, error)
+    trial_cost = _cost(problem, trial, new, residual)
+    return _State(trial, new, trial_flux, trial_cost) if trial_cost < cost else None
+
+
+def _finish(problem: Problem, x: Floats, coefficients: Floats, flux: Floats, precision: Floats, error: float) -> Fit:
+    n = len(x)
+    covariance = cho_solve(cho_factor(precision), np.eye(len(precision)))
+    continuum = problem.basis @ coefficients
+    safe = np.where(continuum > 0.02, continuum, np.inf)
+    noise = float(np.median((problem.sigma / safe)[problem.good]))
+    growth = np.sqrt((noise**2 + problem.spacing * error**2) / (noise**2 + error**2))
+    spread = np.sqrt(np.einsum("ij,jk,ik->i", problem.basis, covariance[n:, n:], problem.basis))
+    residual = ((problem.flux - continuum * flux) / np.where(problem.good, problem.sigma, 1.0))[problem.good]
+    velocity = C_KMS * ((1 + problem.guess_kms / C_KMS) * (1 + x[11] / C_KMS) - 1)
+    return Fit(
+        x[:10].copy(),
+        float(np.sqrt(max(x[10] ** 2 - _SOFT_KMS**2, 0.0))),
+        float(velocity),
+        float(growth * np.sqrt(covariance[11, 11])),
+        flux,
+        continuum,
+        growth * spread / np.where(continuum > 0.02, continuum, np.inf),
+        problem.inside,
+        error,
+        float(np.median(residual**2) / 0.4549),
+    )

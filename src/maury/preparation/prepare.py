@@ -1,0 +1,326 @@
+"""`prepare`: an observation as the file has it becomes one normalised spectrum at rest, every step on record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maury.emulator import MAX_RESOLUTION, Emulator
+from maury.emulator import load as load_emulator
+from maury.errors import ConfigError, DomainError
+from maury.labels import INTRINSIC
+from maury.preparation.clean import final_sigma, first_sigma, spikes
+from maury.preparation.fit import Fit, Problem, solve
+from maury.preparation.merge import Merged, OrderRecord, log_pixels, merge, step_of
+from maury.preparation.pixels import MIN_OVERLAP_AA
+from maury.preparation.strips import Strip, cut, fwhm_pixels
+from maury.preparation.templates import Bank, bank
+from maury.preparation.velocity import Correlation, correlate, second_star
+from maury.readers import WINDOW_AA
+from maury.spectra import Frame, Observation, Spectrum
+from maury.wavelengths import C_KMS
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+_TWIN = 0.06
+_FAST_KMS = 50.0
+_COOL_K = 3900.0
+_POOR = 0.05
+_DIM = 0.03
+_SPARSE_K = 4500.0
+
+FLAGS = {
+    "velocity_uncertain": "the peak of the cross-correlation is not believable, or the error is above 5 km/s",
+    "double_lined": "the residuals hold the lines of a second star at another velocity",
+    "cool_star": "the best template is below 3900 K: TiO is not in the model, and the continuum is a guess",
+    "fast_rotator": "v sin i of the template is above 50 km/s: lines are blended, velocity and continuum less certain",
+    "poor_template": "residuals of more than 5 % of the continuum: no template is like this spectrum",
+    "short_coverage": "less than 98 % of the window was observed",
+    "resolution_unknown": "the resolution is not known: the template's rotation takes up the instrument's profile",
+    "medium_assumed": "the file does not say whether its wavelengths are in air or vacuum: air is assumed",
+    "frame_unknown": "the file does not say in which frame its wavelengths are: the velocity refers to it",
+    "low_snr": "signal-to-noise below 10 per pixel",
+}
+"""What limits the trust in a prepared spectrum, by name."""
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """A prepared spectrum with the steps that led to it.
+
+    Attributes:
+        spectrum: normalised, at rest, on pixels uniform in ln(wavelength), with noise; NaN and masked where nothing
+            good was observed. Its provenance continues that of the observation.
+        velocity_kms: radial velocity in the frame of the file's wavelengths.
+        velocity_error_kms: its standard deviation, from noise and misfit; no zero point of the wavelengths is in it.
+        barycentric_velocity_kms: the velocity referred to the barycentre, or None where the frame does not allow it.
+        frame: frame of the file's wavelengths.
+        template: labels of the template that fits, with ``vsini``: a by-product, without errors, blind to what the
+            packaged physics lacks.
+        continuum_error: standard deviation of the continuum over the continuum in each pixel of ``spectrum`` (n,).
+        model: flux of the template in each pixel of ``spectrum`` (n,), NaN where nothing was observed.
+        model_error: rms of data minus template beyond the noise, per unit of the continuum.
+        snr: median signal-to-noise per pixel of ``spectrum``.
+        coverage_aa: part of the window that was observed, Å.
+        window_aa: the window.
+        second_star: velocity (km/s) and strength of other lines in the residuals; strength 0 when there are none.
+        flags: names from `FLAGS`.
+        notes: what was done, in sentences.
+        correlation: the cross-correlation; only near a velocity that was given.
+        orders: the orders with their continua.
+    """
+
+    spectrum: Spectrum
+    velocity_kms: float
+    velocity_error_kms: float
+    barycentric_velocity_kms: float | None
+    frame: Frame
+    template: dict[str, float]
+    continuum_error: Floats = field(repr=False)
+    model: Floats = field(repr=False)
+    model_error: float
+    snr: float
+    coverage_aa: float
+    window_aa: tuple[float, float]
+    second_star: tuple[float, float]
+    flags: tuple[str, ...]
+    notes: tuple[str, ...]
+    correlation: Correlation = field(repr=False)
+    orders: tuple[OrderRecord, ...] = field(repr=False)
+
+    @property
+    def step_kms(self) -> float:
+        """Pixel of ``spectrum``, km/s."""
+        first, second = self.spectrum.wavelength_aa[:2]
+        return float(np.log(second / first) * C_KMS)
+
+    def record(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        strength = self.second_star[1]
+        return {
+            "file": self.spectrum.provenance.get("file"),
+            "velocity_kms": round(self.velocity_kms, 4),
+            "velocity_error_kms": round(self.velocity_error_kms, 4),
+            "barycentric_velocity_kms": _rounded(self.barycentric_velocity_kms),
+            "frame": self.frame,
+            "snr": round(self.snr, 1),
+            "step_kms": round(self.step_kms, 2),
+            "coverage_aa": round(self.coverage_aa, 1),
+            "orders": len(self.orders),
+            "template": {name: round(value, 3) for name, value in self.template.items()},
+            "model_error": round(self.model_error, 4),
+            "second_star_kms": _rounded(self.second_star[0]) if strength else None,
+            "flags": list(self.flags),
+            "notes": list(self.notes),
+        }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
+
+
+@lru_cache(maxsize=1)
+def _packaged() -> Emulator:
+    return load_emulator()
+
+
+def prepare(
+    star: Observation | Spectrum,
+    *,
+    resolution: float | None = None,
+    velocity_kms: float | None = None,
+    window_aa: tuple[float, float] = WINDOW_AA,
+    step_kms: float | None = None,
+    emulator: Emulator | None = None,
+) -> Preparation:
+    """Radial velocity, continuum, masks and noise of an observation; its orders merged at rest.
+
+    The velocity is looked for by cross-correlation with emulator spectra over -500 to +500 km/s. Then template,
+    velocity and the continuum of each order are fitted together to the observed pixels, with residuals beyond the noise
+    weighing less. Pixels without light, cosmic rays and order edges are masked, the noise is measured where the file
+    has none and raised where neighbours are correlated. Last the orders are divided by their continua, brought to rest
+    and averaged.
+
+    Args:
+        star: what `maury.read` returns.
+        resolution: R = lambda / FWHM, where the file does not tell it.
+        velocity_kms: radial velocity in the frame of the wavelengths, when it is known: it is then refined by at most
+            30 km/s, not looked for.
+        window_aa: wavelengths at rest (Å, air) that are wanted.
+        step_kms: pixel of the result; by default about that of the file.
+        emulator: templates of another window or physics than the packaged ones.
+
+    Raises:
+        DomainError: less than 60 Å of the window were observed, or no light in it.
+        ConfigError: a setting is out of its range.
+    """
+    observation = star if isinstance(star, Observation) else Observation((star,), None, dict(star.provenance))
+    _check(velocity_kms, step_kms)
+    emulator = _packaged() if emulator is None else emulator
+    resolution = observation.resolution if resolution is None else resolution
+    strips = cut(observation, window_aa)
+    correlation = correlate(strips, bank(emulator), velocity_kms)
+    guess = correlation.peak_kms if velocity_kms is None else velocity_kms
+    start = np.r_[correlation.labels, correlation.vsini_kms, guess]
+    fit, records, notes = _fit_orders(emulator, strips, resolution, start)
+    pixels = log_pixels(window_aa, step_kms or step_of(strips))
+    merged = merge(records, fit.velocity_kms, pixels)
+    coverage = _coverage(observation, merged, window_aa)
+    twin = _second(records, bank(emulator), fit)
+    return _assemble(observation, resolution, window_aa, fit, correlation, records, merged, coverage, twin, notes)
+
+
+def _check(velocity_kms: float | None, step_kms: float | None) -> None:
+    if velocity_kms is not None and not abs(velocity_kms) <= 500:
+        raise ConfigError(f"velocity {velocity_kms:g} km/s: must be between -500 and 500")
+    if step_kms is not None and not 0.2 <= step_kms <= 20:
+        raise ConfigError(f"pixel of {step_kms:g} km/s: must be between 0.2 and 20")
+
+
+def _fit_orders(
+    emulator: Emulator, strips: list[Strip], resolution: float | None, start: Floats
+) -> tuple[Fit, tuple[OrderRecord, ...], list[str]]:
+    """Fit, mask what the residuals show to be bad, measure the noise, and fit again from there."""
+    used = MAX_RESOLUTION if resolution is None else resolution
+    fwhm = [fwhm_pixels(s, used) for s in strips]
+    first = [first_sigma(s, w) for s, w in zip(strips, fwhm, strict=True)]
+    fit = solve(Problem(emulator, strips, first, used, start))
+    cleaned, sigmas, sources, hit = [], [], [], 0
+    sparse = fit.labels[0] > _SPARSE_K
+    for strip, width, part in zip(strips, fwhm, _parts(strips), strict=True):
+        continuum, model = np.maximum(fit.continuum[part], _DIM), fit.model[part]
+        good = strip.good & fit.inside[part] & (fit.continuum[part] > _DIM)
+        sigma, _ = final_sigma(strip, model, continuum, good, width, sparse)
+        bad = spikes(strip.flux / continuum, model, sigma / continuum, good)
+        good &= ~bad
+        sigma, source = final_sigma(strip, model, continuum, good, width, sparse)
+        cleaned.append(replace(strip, good=good & np.isfinite(sigma) & (sigma > 0)))
+        sigmas.append(sigma)
+        sources += [source] * bool(good.any())
+        hit += int(bad.sum())
+    again = np.r_[fit.labels, fit.vsini_kms, fit.velocity_kms]
+    fit = solve(Problem(emulator, cleaned, sigmas, used, again), iterations=6)
+    records = tuple(
+        OrderRecord(s, fit.continuum[part], fit.continuum_error[part], fit.model[part], sigma)
+        for s, sigma, part in zip(cleaned, sigmas, _parts(strips), strict=True)
+    )
+    return fit, records, _sentences(strips, sources, hit)
+
+
+def _parts(strips: list[Strip]) -> list[slice]:
+    ends = np.cumsum([s.flux.size for s in strips])
+    return [slice(end - s.flux.size, end) for s, end in zip(strips, ends, strict=True)]
+
+
+def _sentences(strips: list[Strip], sources: list[str], hit: int) -> list[str]:
+    """What was done to the pixels, for people."""
+    counts: dict[str, int] = {}
+    for strip in strips:
+        for rule, count in strip.masked.items():
+            counts[rule] = counts.get(rule, 0) + count
+    names = {
+        "file": "by the file or not finite",
+        "zero": "exactly zero",
+        "constant": "in runs of one value (gaps, saturation)",
+        "edge": "at order edges",
+    }
+    sentences = [f"{count} pixels masked: {names[rule]}" for rule, count in counts.items() if count]
+    if hit:
+        sentences.append(f"{hit} pixels masked: cosmic rays, hot or dead pixels")
+    for source in sorted(set(sources)):
+        count = sources.count(source)
+        sentences.append(f"noise {source}" + (f" ({count} of {len(sources)} orders)" if count < len(sources) else ""))
+    return sentences
+
+
+def _second(records: tuple[OrderRecord, ...], templates: Bank, fit: Fit) -> tuple[float, float]:
+    strips = [record.strip for record in records]
+    residuals = [
+        np.where(r.strip.good, r.model - r.strip.flux / np.where(r.strip.good, np.maximum(r.continuum, _DIM), 1.0), 0.0)
+        for r in records
+    ]
+    return second_star(strips, residuals, [r.model for r in records], templates, (fit.velocity_kms, fit.vsini_kms))
+
+
+def _coverage(observation: Observation, merged: Merged, window_aa: tuple[float, float]) -> float:
+    seen = np.isfinite(merged.flux)
+    widths = np.gradient(merged.wavelength_aa)
+    coverage = float(widths[seen].sum())
+    least = min(MIN_OVERLAP_AA, 0.5 * (window_aa[1] - window_aa[0]))
+    if coverage < least:
+        where = observation.provenance.get("file", "spectrum")
+        raise DomainError(
+            f"{where}: covers {coverage:.1f} Å of the window {window_aa[0]:.0f} to {window_aa[1]:.0f} Å; "
+            f"at least {least:g} Å are needed"
+        )
+    return coverage
+
+
+def _assemble(
+    observation: Observation,
+    resolution: float | None,
+    window_aa: tuple[float, float],
+    fit: Fit,
+    correlation: Correlation,
+    records: tuple[OrderRecord, ...],
+    merged: Merged,
+    coverage: float,
+    twin: tuple[float, float],
+    notes: list[str],
+) -> Preparation:
+    seen = np.isfinite(merged.flux)
+    snr = float(np.median((merged.flux / merged.sigma)[seen]))
+    if merged.discordant:
+        notes.append(f"{merged.discordant} pixels where orders disagree: the best order alone was kept")
+    provenance = {
+        **observation.provenance,
+        "prepared": tuple(notes),
+        "velocity_kms": fit.velocity_kms,
+        "velocity_error_kms": fit.velocity_error_kms,
+    }
+    spectrum = Spectrum(merged.wavelength_aa, merged.flux, merged.sigma, ~seen, "rest", True, resolution, provenance)
+    template = dict(zip(INTRINSIC, map(float, fit.labels), strict=True)) | {"vsini": fit.vsini_kms}
+    flags = {
+        "velocity_uncertain": fit.velocity_error_kms > 5 or not correlation.believable,
+        "double_lined": twin[1] > _TWIN,
+        "cool_star": template["teff"] < _COOL_K,
+        "fast_rotator": fit.vsini_kms > _FAST_KMS,
+        "poor_template": fit.model_error > _POOR,
+        "short_coverage": coverage < 0.98 * (window_aa[1] - window_aa[0]),
+        "resolution_unknown": resolution is None,
+        "medium_assumed": any("air wavelengths assumed" in rule for rule in observation.provenance.get("rules", ())),
+        "frame_unknown": observation.frame == "unknown",
+        "low_snr": snr < 10,
+    }
+    return Preparation(
+        spectrum,
+        fit.velocity_kms,
+        fit.velocity_error_kms,
+        _barycentric(observation, fit.velocity_kms),
+        observation.frame,
+        template,
+        merged.continuum_error,
+        merged.model,
+        fit.model_error,
+        snr,
+        coverage,
+        window_aa,
+        twin,
+        tuple(name for name, raised in flags.items() if raised),
+        tuple(notes),
+        correlation,
+        records,
+    )
+
+
+def _barycentric(observation: Observation, velocity_kms: float) -> float | None:
+    if observation.frame == "barycentric":
+        return velocity_kms
+    if observation.frame == "topocentric" and observation.barycentric_kms is not None:
+        return velocity_kms + observation.barycentric_kms
+    return None

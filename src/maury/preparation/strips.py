@@ -1,0 +1,133 @@
+"""The observed orders cut to what the window needs, with pixels that hold no light masked: `Strip`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maury.errors import DomainError
+from maury.spectra import Observation, Spectrum
+from maury.wavelengths import C_KMS
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+REACH_KMS = 500.0
+"""Radial velocities are looked for up to this."""
+
+_DEAD_RUN = 5
+"""Pixels of one and the same flux in a row that no detector gives: gaps filled with a constant, saturation."""
+_EDGE = 0.08
+"""An order is used where its continuum is above this part of its highest."""
+_BLOCK_AA = 10.0
+_LEAST_PIXELS = 40
+
+
+@dataclass(frozen=True)
+class Strip:
+    """One order, or a part of it, in the observed frame.
+
+    Attributes:
+        name: of the order in its file.
+        wavelength_aa: observed wavelengths (n,), Å air.
+        flux: in units of ``scale`` (n,), 0 where not finite.
+        sigma: noise as the file has it, in the same unit (n,), or None.
+        good: True where the flux may be used (n,).
+        envelope: rough upper envelope of the flux (n,), a first guess of the continuum.
+        scale: flux of the file per unit.
+        masked: how many pixels each rule took out.
+    """
+
+    name: str
+    wavelength_aa: Floats
+    flux: Floats
+    sigma: Floats | None
+    good: Bools
+    envelope: Floats
+    scale: float
+    masked: dict[str, int]
+
+
+def cut(observation: Observation, window_aa: tuple[float, float], reach_kms: float = REACH_KMS) -> list[Strip]:
+    """Strips of all orders that reach into the window at any velocity up to ``reach_kms``.
+
+    Raises:
+        DomainError: no order has enough good pixels there.
+    """
+    low, high = window_aa[0] * (1 - reach_kms / C_KMS), window_aa[1] * (1 + reach_kms / C_KMS)
+    several = len(observation.orders) > 1
+    strips = [_strip(order, low, high, several, i) for i, order in enumerate(observation.overlapping(low, high))]
+    kept = [strip for strip in strips if strip is not None]
+    if not kept:
+        where = observation.provenance.get("file", "spectrum")
+        raise DomainError(
+            f"{where}: fewer than {_LEAST_PIXELS} good pixels in any order between {low:.0f} and {high:.0f} Å"
+        )
+    return kept
+
+
+def dead_runs(flux: Floats, length: int = _DEAD_RUN) -> Bools:
+    """Pixels in runs of at least ``length`` equal values, and one pixel on both sides of each run (n,)."""
+    change = np.flatnonzero(np.r_[True, np.diff(flux) != 0, True])
+    runs = np.diff(change)
+    dead = np.repeat(runs >= length, runs)
+    grown = dead.copy()
+    grown[1:] |= dead[:-1]
+    grown[:-1] |= dead[1:]
+    return grown
+
+
+def envelope(wavelength_aa: Floats, flux: Floats, good: Bools, width_aa: float = _BLOCK_AA) -> Floats:
+    """Running 90th percentile of the good flux in pieces of ``width_aa``, joined linearly (n,)."""
+    first, last = wavelength_aa[0], wavelength_aa[-1]
+    centres = np.linspace(first, last, max(2, round((last - first) / width_aa * 2) + 1))
+    wave, values = wavelength_aa[good], flux[good]
+    left = np.searchsorted(wave, centres - width_aa / 2)
+    right = np.searchsorted(wave, centres + width_aa / 2)
+    pieces = [values[a:b] for a, b in zip(left, right, strict=True)]
+    levels = np.array([np.quantile(piece, 0.9) if piece.size >= 15 else np.nan for piece in pieces])
+    known = np.isfinite(levels) & (levels > 0)
+    if not known.any():
+        return np.full(wavelength_aa.shape, max(float(np.quantile(values, 0.9)), 0.0))
+    return np.interp(wavelength_aa, centres[known], levels[known])
+
+
+def _strip(order: Spectrum, low: float, high: float, several: bool, index: int) -> Strip | None:
+    keep = (order.wavelength_aa >= low) & (order.wavelength_aa <= high)
+    raw = order.flux[keep]
+    rules = {"file": np.asarray(order.mask, bool)[keep], "zero": raw == 0, "constant": dead_runs(raw)}
+    good = np.logical_not(np.any(list(rules.values()), axis=0))
+    if good.sum() < _LEAST_PIXELS:
+        return None
+    scale = float(np.quantile(raw[good], 0.95))
+    if not scale > 0:
+        return None
+    wavelength, flux = order.wavelength_aa[keep], np.where(np.isfinite(raw), raw, 0.0) / scale
+    level = envelope(wavelength, flux, good)
+    rules["edge"] = level < _EDGE * level.max()
+    if several:
+        rules["edge"] = rules["edge"] | _ends(order, keep)
+    counts, taken = {}, np.zeros(flux.shape, bool)
+    for rule, mask in rules.items():
+        counts[rule] = int((mask & ~taken).sum())
+        taken |= mask
+    if (~taken).sum() < _LEAST_PIXELS:
+        return None
+    sigma = None if order.sigma is None else order.sigma[keep] / scale
+    name = str(order.provenance.get("order") or index + 1)
+    return Strip(name, wavelength, flux, sigma, ~taken, level, scale, counts)
+
+
+def _ends(order: Spectrum, keep: Bools, pixels: int = 8) -> Bools:
+    """The first and last pixels of a whole order, where extractions go wrong (n,)."""
+    ends = np.zeros(order.wavelength_aa.shape, bool)
+    ends[:pixels] = ends[-pixels:] = True
+    return ends[keep]
+
+
+def fwhm_pixels(strip: Strip, resolution: float) -> float:
+    """Width (FWHM) of the instrument profile in pixels, at least 1."""
+    step = float(np.median(np.diff(strip.wavelength_aa)))
+    return max(1.0, float(strip.wavelength_aa.mean()) / resolution / step)

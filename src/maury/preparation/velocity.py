@@ -1,0 +1,168 @@
+"""Radial velocity by cross-correlation with emulator templates over -500 to +500 km/s."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from maury.preparation.strips import REACH_KMS, Strip
+from maury.preparation.templates import MARGIN_KMS, Bank, without_slow_part
+from maury.wavelengths import C_KMS
+
+Floats = NDArray[np.float64]
+
+NEAR_KMS = 30.0
+"""How far a velocity that is known may be refined."""
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """The best template's cross-correlation.
+
+    Attributes:
+        velocity_kms: (v,) velocities.
+        value: part of the variance of the line spectrum that the template explains at each velocity, with the sign of
+            its amplitude (v,): 1 is perfect.
+        peak_kms: where it is highest.
+        height: its highest value.
+        second: the highest value away from the peak, beyond the width of the lines.
+        scatter: standard deviation of the values there.
+        template: row of the bank.
+        labels: intrinsic labels of the template (10,).
+        vsini_kms: rotation of the template.
+    """
+
+    velocity_kms: Floats
+    value: Floats
+    peak_kms: float
+    height: float
+    second: float
+    scatter: float
+    template: int
+    labels: Floats
+    vsini_kms: float
+
+    @property
+    def believable(self) -> bool:
+        """Whether the peak stands out: six times the scatter elsewhere, and 1.5 times any other peak."""
+        return self.height > max(6 * self.scatter, 1.5 * self.second)
+
+
+def rough_depths(strips: list[Strip]) -> list[Floats]:
+    """1 - flux / envelope of each strip (n,), what no line can be cut off."""
+    return [np.clip(1 - s.flux / np.where(s.envelope > 0, s.envelope, np.inf), -0.3, 1.2) for s in strips]
+
+
+def on_grid(strips: list[Strip], depths: list[Floats], templates: Bank) -> tuple[Tensor, Tensor]:
+    """Depths without their slow part, and where there are any, both on the bank's grid (n,).
+
+    Where orders overlap they are averaged, weighted by their flux.
+    """
+    grid = templates.grid
+    wavelength = grid.wavelength_aa
+    total, weight = np.zeros(grid.size), np.zeros(grid.size)
+    for strip, depth in zip(strips, depths, strict=True):
+        wave = strip.wavelength_aa[strip.good]
+        if wave.size < 2:
+            continue
+        inside = (wavelength >= wave[0]) & (wavelength <= wave[-1])
+        x = wavelength[inside]
+        gap = np.interp(x, wave[1:], np.diff(wave))
+        near = gap < 4 * float(np.median(np.diff(strip.wavelength_aa)))
+        share = np.where(near, np.interp(x, strip.wavelength_aa, strip.envelope) * strip.scale, 0.0)
+        total[inside] += np.interp(x, wave, depth[strip.good]) * share
+        weight[inside] += share
+    seen = weight > 0
+    depth = np.where(seen, total / np.where(seen, weight, 1), 0.0)
+    if seen.any():
+        depth = np.where(seen, depth - depth[seen].mean(), 0.0)
+    smooth = without_slow_part(torch.from_numpy(depth).float(), grid.step_kms)
+    return torch.where(torch.from_numpy(seen), smooth, torch.zeros(())), torch.from_numpy(seen).float()
+
+
+def explained(depth: Tensor, seen: Tensor, templates: Bank) -> tuple[Floats, Tensor, Tensor]:
+    """Part of the variance that each template explains at each velocity, and with which amplitude.
+
+    With template t, data d and weights w (1 where observed), sums running over the pixels of a template moved by v:
+    amplitude a = sum w d t / sum w t^2, part a |a| sum w t^2 / sum w d^2.
+
+    Returns:
+        Velocities (v,), parts (templates, v), amplitudes (templates, v).
+    """
+    size, step = templates.grid.size, templates.grid.step_kms
+    reach, margin = round(REACH_KMS / step), round(MARGIN_KMS / step)
+    lags = slice(margin - reach, margin + reach + 1)
+
+    def correlate(conjugate: Tensor, values: Tensor) -> Tensor:
+        return torch.fft.irfft(conjugate * torch.fft.rfft(values), n=size)[..., lags]
+
+    product = correlate(templates.lines, depth * seen)
+    norm = correlate(templates.squares, seen).clamp_min(1e-6)
+    variance = correlate(templates.support, depth.square() * seen).clamp_min(1e-6)
+    shift = np.arange(-reach, reach + 1) * step  # c ln(lambda / lambda_0)
+    return C_KMS * np.expm1(shift / C_KMS), product * product.abs() / (norm * variance), product / norm
+
+
+def correlate(strips: list[Strip], templates: Bank, about_kms: float | None = None) -> Correlation:
+    """The template and the velocity that explain most of the line spectrum; only within 30 km/s of ``about_kms``."""
+    depth, seen = on_grid(strips, rough_depths(strips), templates)
+    velocity, value, _ = explained(depth, seen, templates)
+    allowed = np.full(velocity.shape, True) if about_kms is None else np.abs(velocity - about_kms) <= NEAR_KMS
+    best = int(value[:, torch.from_numpy(allowed)].amax(1).argmax())
+    curve = value[best].double().numpy()
+    peak = int(np.clip(np.where(allowed, curve, -np.inf).argmax(), 1, curve.size - 2))
+    a, b, c = curve[peak - 1 : peak + 2]
+    bend = a - 2 * b + c
+    offset = 0.5 * (a - c) / bend if bend < 0 else 0.0
+    vsini = float(templates.vsini_kms[best])
+    away = apart(velocity, float(velocity[peak]), vsini)
+    return Correlation(
+        velocity,
+        curve,
+        float(velocity[peak] + offset * templates.grid.step_kms),
+        float(curve[peak]),
+        float(curve[away].max()),
+        float(curve[away].std()),
+        best,
+        templates.labels[best],
+        vsini,
+    )
+
+
+def apart(velocity_kms: Floats, peak_kms: float, vsini_kms: float) -> NDArray[np.bool_]:
+    """Velocities (v,) at which a peak is not that of the star's own lines."""
+    return np.asarray(np.abs(velocity_kms - peak_kms) > 20 + 2.5 * vsini_kms)
+
+
+def second_star(
+    strips: list[Strip], residuals: list[Floats], models: list[Floats], templates: Bank, first: tuple[float, float]
+) -> tuple[float, float]:
+    """Velocity (km/s) and strength of a line spectrum that is left in the residuals away from the star's velocity.
+
+    Args:
+        strips: the orders.
+        residuals: model minus normalised flux of each (n,).
+        models: normalised model of each (n,).
+        templates: the bank.
+        first: velocity and rotation of the star itself, km/s.
+
+    Returns:
+        Velocity, and the rms of the lines found over the rms of the star's own, about the ratio of their light; 0 when
+        they explain less than five times the scatter at other velocities.
+    """
+    depth, seen = on_grid(strips, [np.clip(r, -0.5, 0.5) for r in residuals], templates)
+    own, _ = on_grid(strips, [1 - m for m in models], templates)
+    velocity, value, _ = explained(depth, seen, templates)
+    away = apart(velocity, *first)
+    value = torch.where(torch.from_numpy(away), value, torch.zeros(()))
+    best = int(value.amax(1).argmax())
+    curve = value[best].double().numpy()
+    peak = int(curve.argmax())
+    if curve[peak] < 5 * curve[away].std():
+        return float(velocity[peak]), 0.0
+    ratio = float(depth.square().sum() / own.square().sum().clamp_min(1e-12))
+    return float(velocity[peak]), float(np.sqrt(curve[peak] * ratio))
