@@ -87,10 +87,9 @@ def run_maury(precision: str, threads: int) -> None:
     generator = np.random.default_rng(1)
     grid: Any = SimpleNamespace(
         path="random",
-        names=SPACE.names,
         space=SPACE,
         scale=1 / 20_000,
-        labels=SPACE.denormalise(generator.random((SPECTRA, LABELS))),
+        column=dict(zip(SPACE.names, SPACE.denormalise(generator.random((SPECTRA, LABELS))).T, strict=True)).get,
         split=lambda name: np.arange(SPECTRA) >= SPECTRA - BATCH,
         read_flux=lambda progress: generator.integers(2_000, 20_000, (SPECTRA, PIXELS), dtype=np.uint16),
     )

@@ -16,7 +16,7 @@ from libraries import WAVELENGTH, line_library
 from maury.emulator import ErrorMap, grid_for, load, measure_errors, rms_per_star, to_modes
 from maury.emulator.design import choose_labels, disagreement, sobol_labels, write_label_table
 from maury.emulator.fitting import recover_labels
-from maury.emulator.tables import COLUMNS, check_labels, read_labels, simulate_star, write_spectra
+from maury.emulator.tables import check_labels, columns, read_labels, simulate_star, write_spectra
 from maury.errors import DomainError, FormatError, SchemaError
 from maury.labels import INTRINSIC, lowest_logg
 from maury.wavelengths import C_KMS
@@ -174,7 +174,7 @@ def test_labels_are_chosen_where_members_disagree(emulator, tmp_path):
 
 
 def _write_csv(path, rows):
-    path.write_text("\n".join([",".join(COLUMNS), *[",".join(map(str, row)) for row in rows]]) + "\n")
+    path.write_text("\n".join([",".join(columns(tiny_emulator())), *[",".join(map(str, row)) for row in rows]]) + "\n")
 
 
 def test_spectra_for_a_table_of_labels(tmp_path, emulator):

@@ -193,9 +193,14 @@ class TestEmulatedFlux:
             emulated_flux(emulator, grid, np.array([[20_000, 4, 0, 0.0]]))
 
     def test_other_wavelengths(self, grid: Grid, emulator: Emulator) -> None:
-        moved = dataclasses.replace(grid, wavelength_aa=grid.wavelength_aa + 0.5)
-        with pytest.raises(DomainError, match="founding pixels"):
-            emulated_flux(emulator, moved, grid.labels[:1])
+        """On pixels of its own a line stays where it is; outside the emulator's wavelengths there is nothing."""
+        moved = dataclasses.replace(grid, wavelength_aa=grid.wavelength_aa[100:200] + 0.5)
+        here, there = (emulated_flux(emulator, g, grid.labels[:1])[0] for g in (grid, moved))
+        wanted = np.interp(moved.wavelength_aa, grid.wavelength_aa, here)
+        np.testing.assert_allclose(there, wanted, atol=0.01)
+        assert np.abs(there - here[100:200]).max() > 0.05
+        with pytest.raises(DomainError, match="leave the emulator's 5044"):
+            emulated_flux(emulator, dataclasses.replace(grid, wavelength_aa=grid.wavelength_aa - 50), grid.labels[:1])
 
 
 class TestLibraryFlux:

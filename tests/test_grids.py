@@ -277,8 +277,8 @@ def test_missing_spectra_are_not_taken_for_zeros(good: Path, tmp_path: Path) -> 
 
 def test_other_schema_is_refused(copy: Path) -> None:
     with h5py.File(copy, "r+") as file:
-        file.attrs["schema"] = 2
-    with pytest.raises(SchemaError, match="grid schema 2; this version of maury reads schema 1"):
+        file.attrs["schema"] = 3
+    with pytest.raises(SchemaError, match="grid schema 3; this version of maury reads schemas 1 to 2"):
         open_grid(copy)
 
 

@@ -174,7 +174,7 @@ def test_same_bytes_after_a_kill(tmp_path: Path, emulator: Emulator, whole: byte
     build_grid(path, emulator, DIGEST, SMALL, seen.append, messages.append)
     assert path.read_bytes() == whole
     assert sum(seen) == 54
-    assert messages == [f"going on with an interrupted build: {shards} of 3 Teff rows are there"]
+    assert messages == [f"going on with an interrupted build: {shards} of 3 parts are there"]
     assert os.listdir(tmp_path) == ["grid.h5"]
 
 
@@ -193,7 +193,7 @@ def _interrupt(path: Path, emulator: Emulator, config: GridConfig) -> None:
 
     with pytest.raises(StopError):
         build_grid(path, emulator, DIGEST, config, advance)
-    assert (path.parent / f".{path.name}.shards" / "5000K.npz").is_file()
+    assert (path.parent / f".{path.name}.shards" / "00000.npz").is_file()
 
 
 def test_shards_of_other_settings_are_not_used(tmp_path: Path, emulator: Emulator, whole: bytes) -> None:
@@ -208,7 +208,7 @@ def test_shards_of_other_settings_are_not_used(tmp_path: Path, emulator: Emulato
 def test_a_damaged_shard_is_made_again(tmp_path: Path, emulator: Emulator, whole: bytes) -> None:
     path = tmp_path / "grid.h5"
     _interrupt(path, emulator, SMALL)
-    shard = tmp_path / ".grid.h5.shards" / "5000K.npz"
+    shard = tmp_path / ".grid.h5.shards" / "00000.npz"
     shard.write_bytes(shard.read_bytes()[:5000])
     build_grid(path, emulator, DIGEST, SMALL)
     assert path.read_bytes() == whole
@@ -254,7 +254,7 @@ def test_nodes_outside_the_emulator_are_refused(tmp_path: Path) -> None:
 def test_an_emulator_of_nonsense_is_named(tmp_path: Path) -> None:
     emulator = tiny_emulator()
     emulator.mean *= torch.nan
-    with pytest.raises(DomainError, match=r"node of 5000 K, log g 4, \[M/H\] 0: .*nan"):
+    with pytest.raises(DomainError, match=r"node teff 5000, logg 4, mh 0: .*nan"):
         build_grid(tmp_path / "grid.h5", emulator, DIGEST, SMALL)
     assert os.listdir(tmp_path) == []
 

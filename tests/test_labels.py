@@ -36,8 +36,15 @@ def test_units_are_read_by_astropy():
     assert all(units.Unit(label.unit) for label in LABELS.values())
 
 
-def test_intrinsic_labels_are_all_but_rotation():
-    assert set(LABELS) - set(INTRINSIC) == {"vsini"}
+def test_packaged_labels_are_all_but_rotation_and_alpha():
+    assert set(LABELS) - set(INTRINSIC) == {"vsini", "alpha"}
+
+
+def test_a_subset_keeps_ranges_and_order():
+    space = SPACE.subset(["vsini", "teff"])
+    assert (space.names, space.lower, space.upper) == (("vsini", "teff"), (0.0, 3500.0), (200.0, 9750.0))
+    with pytest.raises(DomainError, match="no label c; there are teff, logg, mh, vsini"):
+        SPACE.subset(["c"])
 
 
 def test_normalisation_puts_the_ends_of_the_ranges_at_zero_and_one():

@@ -6,7 +6,6 @@ import pytest
 
 from libraries import line_library
 from maury.errors import FormatError, OutputError
-from maury.labels import INTRINSIC
 from maury.library import read_label_table, read_libraries, read_library, write_library
 
 
@@ -59,10 +58,10 @@ def _drop_dataset(file):
     del file["labels"]
 
 
-def _drop_column(file):
+def _no_known_label(file):
     labels = file["labels"][...]
     del file["labels"]
-    file["labels"] = labels[[name for name in INTRINSIC if name != "vmic"]]
+    file["labels"] = np.rec.fromarrays([labels["teff"]], names=["temperature"])
 
 
 def _wrong_length(file):
@@ -96,7 +95,7 @@ def _no_scale(file):
     ("spoil", "message"),
     [
         (_drop_dataset, "missing dataset labels; found: flux, kind, wavelength"),
-        (_drop_column, "missing column vmic; columns found: teff"),
+        (_no_known_label, "no column of labels is one of teff, logg, .* columns found: temperature"),
         (_wrong_length, r"flux has shape \(5, 30788\); labels and wavelength ask for \(6, 30788\)"),
         (_nan_flux, "flux of row 4 is not finite at pixel 8"),
         (_nan_label, "label mh of row 2 is not finite"),

@@ -33,7 +33,7 @@ def errors() -> np.ndarray:
 
 
 def figure_of(errors: np.ndarray, true: np.ndarray = NODES) -> Any:
-    return plots.plot_predicted(true[:, None], (true + errors)[:, None], ["teff"], vsini_kms=np.arange(len(true)))
+    return plots.plot_predicted(true[:, None], (true + errors)[:, None], ["teff"], colour=np.arange(len(true)))
 
 
 class TestStyle:
@@ -131,7 +131,7 @@ class TestPredictions:
 
     def test_four_labels_have_a_panel_and_a_strip_each(self) -> None:
         true = np.random.default_rng(2).uniform([3500, 0, -2.5, 0], [9750, 5, 0.5, 200], (50, 4))
-        figure = plots.plot_predicted(true, true, FOUNDING, vsini_kms=true[:, 3], notes=list("abcd"))
+        figure = plots.plot_predicted(true, true, FOUNDING, colour=true[:, 3], notes=list("abcd"))
         panels = figure.axes[:8]
         assert [axes.get_ylabel() for axes in panels[::2]] == ["predicted " + axis_label(name) for name in FOUNDING]
         assert [axes.get_ylabel() for axes in panels[1::2]] == [error_label(name) for name in FOUNDING]

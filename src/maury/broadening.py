@@ -41,6 +41,16 @@ def instrument(frequency: Tensor, resolution: Tensor) -> Tensor:
     return gaussian(frequency, instrument_sigma(resolution))
 
 
+def remaining_resolution(target: Tensor, native: float) -> Tensor:
+    """R of the Gaussian that takes spectra from R = ``native`` to ``target``: 1/R^2 = 1/target^2 - 1/native^2.
+
+    It is 10^12, as good as no profile at all, where ``target`` reaches ``native``.
+    """
+    if math.isinf(native):
+        return target
+    return (target.double() ** -2 - native**-2).clamp_min(1e-24).rsqrt().to(target.dtype)
+
+
 def rotation(frequency: Tensor, vsini_kms: Tensor, limb_darkening: float = 0.6) -> Tensor:
     """Transfer function of rigid rotation with linear limb darkening (Gray 2005, eq. 18.14, transformed).
 

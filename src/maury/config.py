@@ -113,6 +113,7 @@ class EmulatorConfig(Settings):
         checkpoint_every: epochs between checkpoints.
         accelerator: where to train.
         seed: of weights and shuffles.
+        ranges: for a label, the range to promise; without it as `maury.training.domain.find_domain` says.
     """
 
     libraries: list[str] = []
@@ -132,6 +133,7 @@ class EmulatorConfig(Settings):
     checkpoint_every: int = Field(10, ge=1)
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     seed: int = 1
+    ranges: dict[str, tuple[float, float]] = {}
 
 
 Config = TypeVar("Config", bound=Settings)

@@ -15,12 +15,13 @@ import torch
 from astropy.table import QTable
 from numpy.typing import NDArray
 
+from maury.emulator import MAX_RESOLUTION
 from maury.emulator import load as load_emulator
-from maury.errors import OutputError
+from maury.errors import DomainError, OutputError
 from maury.files import atomic_path
 from maury.grids.spc import intrinsic_labels
 from maury.labels import FOUNDING, LABELS, LabelSpace
-from maury.networks import load
+from maury.networks import load, pixel_wavelengths
 from maury.networks import predict as predict_labels
 from maury.preparation import Prepared, to_pixels
 from maury.spectra import Observation, Spectrum
@@ -98,9 +99,7 @@ def predict(star: Spectrum | Observation, model: str = DEFAULT_MODEL, *, resolut
     if resolution is not None:
         spectrum = spectrum.with_(resolution=resolution)
     network, header = _cached(model)
-    first, last = map(float, header["wavelength"])
-    wavelength = np.linspace(first, last, int(header["network"]["pixels"]))
-    prepared = to_pixels(spectrum, wavelength, header["resolution"])
+    prepared = to_pixels(spectrum, pixel_wavelengths(header), header["resolution"])
     values = predict_labels(network, header, prepared.flux[None])[0]
     space = LabelSpace.from_header(header)
     unit = space.normalise(values)
@@ -135,15 +134,25 @@ def write_table(results: Sequence[Result], path: str | os.PathLike[str]) -> None
 
 
 def model_flux(result: Result) -> NDArray[np.float64] | None:
-    """The packaged emulator's spectrum for a result's labels on the network's pixels, or None outside its domain.
+    """The packaged emulator's spectrum for a result's labels on the network's pixels, or None where it has none.
 
+    It has none for other labels than the founding four, outside its ranges and outside its window.
     Microturbulence 2 km/s and solar-scaled abundances, as in the grid that the founding network was trained on.
     """
     if any(name not in result.values for name in FOUNDING) or any(f.startswith("outside") for f in result.flags):
         return None
     emulator = load_emulator()
+    wavelength, (low, high) = result.prepared.wavelength_aa, emulator.window_aa
     teff, logg, mh, vsini = (result.values[name] for name in FOUNDING)
-    labels = torch.from_numpy(intrinsic_labels([[teff, logg, mh]])).float()
-    sampler = emulator.sampler(result.prepared.wavelength_aa, result.resolution)
-    flux = emulator.flux(labels, torch.tensor([vsini]), torch.tensor([result.resolution]), sampler)
+    labels = intrinsic_labels([[teff, logg, mh]])
+    try:
+        emulator.space.require_inside(labels, result.file)
+    except DomainError:
+        return None
+    if wavelength[0] < low or wavelength[-1] > high or result.resolution > MAX_RESOLUTION:
+        return None
+    sampler = emulator.sampler(wavelength, result.resolution)
+    flux = emulator.flux(
+        torch.from_numpy(labels).float(), torch.tensor([vsini]), torch.tensor([result.resolution]), sampler
+    )
     return flux[0].double().numpy()

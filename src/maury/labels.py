@@ -36,12 +36,16 @@ _ALL = (
     Label("cr", "[Cr/M]", "dex", -0.3, 0.3, "chromium relative to the metallicity"),
     Label("ni", "[Ni/M]", "dex", -0.3, 0.3, "nickel relative to the metallicity"),
     Label("vsini", r"$v\,\sin i$", "km/s", 0.0, 200.0, "projected rotational velocity"),
+    Label("alpha", r"[$\alpha$/M]", "dex", -0.4, 1.2, "alpha elements together (O, Ne, Mg, Si, S, Ca, Ti) / metals"),
 )
 LABELS: dict[str, Label] = {label.name: label for label in _ALL}
 """Every label by name, in the order in which they stand in tables."""
 
 INTRINSIC: tuple[str, ...] = tuple(LABELS)[:10]
-"""Labels of a spectrum before rotation and instrument: what the library and the emulator know."""
+"""Labels of a spectrum before rotation and instrument: those of the packaged library and emulator.
+
+Libraries of other physics may have fewer of them, or ``alpha`` for all alpha elements at once.
+"""
 
 FOUNDING: tuple[str, ...] = ("teff", "logg", "mh", "vsini")
 """The four labels of the founding network."""
@@ -122,6 +126,19 @@ class LabelSpace:
             return like.new_tensor(lower), like.new_tensor(width)
         return lower, width
 
+    def subset(self, names: Iterable[str]) -> LabelSpace:
+        """The space of some of its labels, in the order given.
+
+        Raises:
+            DomainError: a label is not in the space.
+        """
+        names = tuple(names)
+        missing = [name for name in names if name not in self.names]
+        if missing:
+            raise DomainError(f"no label {', '.join(missing)}; there are {', '.join(self.names)}")
+        rows = [self.names.index(name) for name in names]
+        return LabelSpace(names, tuple(self.lower[i] for i in rows), tuple(self.upper[i] for i in rows))
+
     def require_inside(self, values: ArrayLike, what: str = "labels") -> None:
         """Check that all rows of ``values`` (n, len(self)) are finite and inside the ranges.
 
@@ -141,6 +158,29 @@ class LabelSpace:
                 f"the allowed range {lower[column]:g} to {upper[column]:g} "
                 f"({int(bad.any(1).sum())} of {len(table)} rows are outside)"
             )
+
+
+def tensor_axes(table: NDArray[np.float64], sparsest: float = 0.2) -> list[NDArray[np.float64]] | None:
+    """The values of each column if the rows are nodes of a tensor grid, perhaps with holes, else None.
+
+    Args:
+        table: labels (n, k).
+        sparsest: least share of the nodes of the product of all values that has to be there.
+    """
+    axes = [np.unique(column) for column in table.T]
+    return axes if len(table) >= sparsest * np.prod([float(len(axis)) for axis in axes]) else None
+
+
+def missing_nodes(table: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """Nodes (m, k) of the tensor grid of all values in each column that no row (n, k) has; None if there is no grid."""
+    axes = tensor_axes(table)
+    if axes is None:
+        return None
+    shape = tuple(len(axis) for axis in axes)
+    there = np.zeros(shape, bool)
+    there[tuple(np.searchsorted(axis, column) for axis, column in zip(axes, table.T, strict=True))] = True
+    holes = np.argwhere(~there)
+    return np.stack([axis[rows] for axis, rows in zip(axes, holes.T, strict=True)], axis=-1).reshape(-1, len(axes))
 
 
 def as_table(table: Mapping[str, Any] | np.ndarray, names: Iterable[str], where: str) -> NDArray[np.float64]:

@@ -6,7 +6,7 @@ import csv
 import glob
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,16 +29,19 @@ Advance = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Library:
-    """Intrinsic, continuum-normalised spectra on one linear wavelength grid.
+    """Intrinsic, continuum-normalised spectra on one wavelength grid.
 
     Attributes:
         wavelength_aa: wavelengths in Å, air, strictly increasing (p,).
-        labels: the labels of `maury.labels.INTRINSIC` in their units (n, 10).
+        labels: labels in their units (n, k).
         counts: flux as integers (n, p).
         scale: flux per count.
         kind: `NODE` or `OFF_NODE` (n,).
         sources: files it was read from.
-        attributes: what the files say of their making (code, line list, atmospheres, solar scale).
+        attributes: what the files say of their making (code, line list, atmospheres, solar scale). Of these maury
+            itself reads ``domain`` (JSON: label to its range), ``window`` (JSON: first and last wavelength that the
+            spectra are meant for, without margins) and ``resolution`` (R they were made at; absent or 0: infinite).
+        names: the k labels, in the order of `maury.labels.LABELS`; rotation is none of them.
     """
 
     wavelength_aa: NDArray[np.float64]
@@ -48,6 +51,7 @@ class Library:
     kind: NDArray[np.uint8]
     sources: tuple[str, ...] = ()
     attributes: dict[str, Any] = field(default_factory=dict)
+    names: tuple[str, ...] = INTRINSIC
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -58,15 +62,17 @@ class Library:
 
     def subset(self, rows: Any) -> Library:
         """A library of some rows."""
-        return Library(
-            self.wavelength_aa,
-            self.labels[rows],
-            self.counts[rows],
-            self.scale,
-            self.kind[rows],
-            self.sources,
-            self.attributes,
-        )
+        return replace(self, labels=self.labels[rows], counts=self.counts[rows], kind=self.kind[rows])
+
+    def column(self, name: str) -> NDArray[np.float64]:
+        """Values of one label (n,).
+
+        Raises:
+            FormatError: the library has no such label.
+        """
+        if name not in self.names:
+            raise FormatError(f"{', '.join(self.sources)}: no label {name}; there are {', '.join(self.names)}")
+        return self.labels[:, self.names.index(name)]
 
 
 def expand(patterns: Iterable[str | os.PathLike[str]]) -> list[Path]:
@@ -110,10 +116,15 @@ def _read(path: Path, file: h5py.File) -> Library:
     wavelength = np.asarray(file["wavelength"][...], float)
     if wavelength.ndim != 1 or not np.isfinite(wavelength).all() or not (np.diff(wavelength) > 0).all():
         raise FormatError(f"{path}: dataset wavelength must be 1-D, finite and strictly increasing")
-    labels = as_table(file["labels"][...], INTRINSIC, str(path))
+    table = file["labels"][...]
+    names = tuple(name for name in LABELS if name in (table.dtype.names or ()) and name != "vsini")
+    if not names:
+        found = ", ".join(table.dtype.names or ()) or "none"
+        raise FormatError(f"{path}: no column of labels is one of {', '.join(LABELS)}; columns found: {found}")
+    labels = as_table(table, names, str(path))
     if not np.isfinite(labels).all():
         row, column = np.argwhere(~np.isfinite(labels))[0]
-        raise FormatError(f"{path}: label {INTRINSIC[column]} of row {row + 1} is not finite")
+        raise FormatError(f"{path}: label {names[column]} of row {row + 1} is not finite")
     shape, expected = file["flux"].shape, (len(labels), len(wavelength))
     if shape != expected:
         raise FormatError(f"{path}: dataset flux has shape {shape}; labels and wavelength ask for {expected}")
@@ -122,7 +133,7 @@ def _read(path: Path, file: h5py.File) -> Library:
         raise FormatError(f"{path}: dataset kind has shape {kind.shape}, expected {(len(labels),)}")
     counts, scale = _counts(path, file["flux"])
     attributes = {str(k): v if isinstance(v, (int, float)) else str(v) for k, v in file.attrs.items()}
-    return Library(wavelength, labels, counts, scale, kind, (path.name,), attributes)
+    return Library(wavelength, labels, counts, scale, kind, (path.name,), attributes, names)
 
 
 def _counts(path: Path, dataset: h5py.Dataset) -> tuple[NDArray[np.uint16], float]:
@@ -152,7 +163,7 @@ def read_libraries(patterns: Sequence[str | os.PathLike[str]], advance: Advance 
         advance: called with 1 after each file.
 
     Raises:
-        FormatError: a file is unreadable, or its wavelengths or scale differ from the first one's.
+        FormatError: a file is unreadable, or its labels, wavelengths or scale differ from the first one's.
     """
     parts: list[Library] = []
     for path in expand(patterns):
@@ -161,6 +172,11 @@ def read_libraries(patterns: Sequence[str | os.PathLike[str]], advance: Advance 
             raise FormatError(
                 f"{path}: wavelengths {_describe_grid(part.wavelength_aa)} differ from those of "
                 f"{parts[0].sources[0]}: {_describe_grid(parts[0].wavelength_aa)}"
+            )
+        if parts and part.names != parts[0].names:
+            raise FormatError(
+                f"{path}: labels {', '.join(part.names)} differ from those of {parts[0].sources[0]}: "
+                f"{', '.join(parts[0].names)}"
             )
         if parts and not np.isclose(part.scale, parts[0].scale, rtol=1e-9):
             raise FormatError(f"{path}: flux scale {part.scale:g} differs from {parts[0].scale:g}")
@@ -178,6 +194,7 @@ def read_libraries(patterns: Sequence[str | os.PathLike[str]], advance: Advance 
         np.concatenate([part.kind for part in parts])[keep],
         tuple(name for part in parts for name in part.sources),
         attributes,
+        parts[0].names,
     )
 
 
@@ -192,8 +209,8 @@ def write_library(library: Library, path: str | os.PathLike[str]) -> None:
         file.attrs["sources"] = "\n".join(library.sources)
         file["wavelength"] = library.wavelength_aa
         file["wavelength"].attrs.update(unit="Angstrom", medium="air")
-        file["labels"] = np.rec.fromarrays(library.labels.T, dtype=[(name, "f8") for name in INTRINSIC])
-        file["labels"].attrs["units"] = ", ".join(LABELS[name].unit for name in INTRINSIC)
+        file["labels"] = np.rec.fromarrays(library.labels.T, dtype=[(name, "f8") for name in library.names])
+        file["labels"].attrs["units"] = ", ".join(LABELS[name].unit for name in library.names)
         file["kind"] = library.kind
         file["kind"].attrs["meaning"] = "0 node of the SPC grid (vmic 2, all [X/M] 0), 1 off-node"
         flux = file.create_dataset(

@@ -1,8 +1,9 @@
-"""Wavelengths: air and vacuum, Doppler shifts, grids uniform in ln(wavelength), resampling."""
+"""Wavelengths: air and vacuum, Doppler shifts, grids uniform in ln(wavelength), pixels, resampling."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,6 +16,10 @@ C_KMS = 299_792.458
 """Speed of light, km/s."""
 
 Floats = NDArray[np.float64]
+Sampling = Literal["linear", "log"]
+
+_REGULAR = 0.02
+"""Of a pixel: how far equidistant pixels may be from where they should be."""
 
 
 def refractive_index(vacuum_aa: ArrayLike) -> Floats:
@@ -140,6 +145,49 @@ def rebin(edges: ArrayLike, values: ArrayLike, onto: ArrayLike, smooth: bool = T
     at = at + np.where(new < old[0], (new - old[0]) * (mean[0] - level), 0)
     at = at + np.where(new > old[-1], (new - old[-1]) * (mean[-1] - level), 0)
     return np.asarray(np.diff(at) / np.diff(new) + level, np.float64)
+
+
+def window_pixels(low_aa: float, high_aa: float, step_aa: float) -> Floats:
+    """Centres (p,) of linear pixels: ``low_aa``, then every ``step_aa``, up to ``high_aa``.
+
+    Raises:
+        DomainError: fewer than two pixels, or a step that is not positive.
+    """
+    if not step_aa > 0 or not (high_aa - low_aa) / step_aa > 1 - 1e-9:
+        raise DomainError(f"a window of {low_aa:g} to {high_aa:g} Å holds no two pixels of {step_aa:g} Å")
+    return np.asarray(low_aa + step_aa * np.arange(int((high_aa - low_aa) / step_aa + 1e-6) + 1), np.float64)
+
+
+def regular_pixels(first_aa: float, last_aa: float, pixels: int, sampling: Sampling = "linear") -> Floats:
+    """Centres (pixels,) of equidistant pixels between and with the first and the last."""
+    if sampling == "log":
+        return np.asarray(np.exp(np.linspace(np.log(first_aa), np.log(last_aa), pixels)), np.float64)
+    return np.linspace(first_aa, last_aa, pixels)
+
+
+def sampling_of(wavelength_aa: ArrayLike, where: str = "wavelengths") -> Sampling:
+    """Whether wavelengths (p,) are equidistant themselves or in their logarithm, to 2 % of a pixel.
+
+    Raises:
+        DomainError: neither.
+    """
+    values = np.asarray(wavelength_aa, float)
+    samplings: tuple[Sampling, ...] = ("linear", "log")
+    for sampling in samplings:
+        x = np.log(values) if sampling == "log" else values
+        if np.abs(x - np.linspace(x[0], x[-1], x.size)).max() <= _REGULAR * (x[-1] - x[0]) / (x.size - 1):
+            return sampling
+    raise DomainError(f"{where}: pixels are neither equidistant in wavelength nor in its logarithm")
+
+
+def pixel_points(wavelength_aa: ArrayLike, average: int = 4) -> Floats:
+    """Points (p * average,), evenly spread over each pixel, whose mean is the pixel's flux.
+
+    Pixels end halfway between their centres; the outermost are as wide outwards as inwards.
+    """
+    edges = pixel_edges(wavelength_aa)
+    inside = (np.arange(average) + 0.5) / average
+    return np.asarray(edges[:-1, None] + np.diff(edges)[:, None] * inside, float).ravel()
 
 
 def fast_size(minimum: int) -> int:

@@ -66,27 +66,32 @@ def info(emulator: EmulatorFile = "packaged") -> None:
     from rich.table import Table
 
     from maury.cli.console import out
-    from maury.emulator import load
+    from maury.emulator import MAX_RESOLUTION, load
     from maury.emulator.accuracy import window
     from maury.emulator.errormap import MH_EDGES, TEFF_EDGES
+    from maury.labels import LABELS
 
     model = load(emulator)
     members, components = len(model.networks.biases[0]), len(model.basis)
     wave = model.grid.wavelength_aa[[0, -1]]
+    limit = min(MAX_RESOLUTION, model.native_resolution)
     out.print(
-        f"{components} components, ensemble of {members}, {wave[0]:.2f} to {wave[1]:.2f} Å (air), R up to 115,000"
+        f"{components} components, ensemble of {members}, {wave[0]:.2f} to {wave[1]:.2f} Å (air), R up to {limit:,.0f}"
     )
+    out.print(f"for {model.window_aa[0]:g} to {model.window_aa[1]:g} Å; beyond lie margins for broadening")
     for part in ("training", "figures"):
         for name, value in model.header.get(part, {}).items():
             out.print(f"{part}: {name} = {value}")
     labels = Table("label", "unit", "lowest", "highest", title="Domain")
     for row in zip(model.space.names, model.space.units, model.space.lower, model.space.upper, strict=True):
         labels.add_row(row[0], row[1], f"{row[2]:g}", f"{row[3]:g}")
+    for name, value in model.fixed.items():
+        labels.add_row(name, LABELS[name].unit, f"{value:g}", "fixed")
     out.print(labels)
     if model.errors is not None:
         table = Table("Teff (K)", *[f"[M/H] {a:g} to {b:g}" for a, b in pairwise(MH_EDGES)])
         table.title = f"Rms error of flux on validation stars (number of stars), R = {model.errors.resolution:,.0f}"
-        rms = model.errors.rms[..., window(model.errors.grid)].square().mean(-1).sqrt().numpy()
+        rms = model.errors.rms[..., window(model.errors.grid, model.window_aa)].square().mean(-1).sqrt().numpy()
         for i, (low, high) in enumerate(pairwise(TEFF_EDGES)):
             cells = [
                 f"{value:.4f} ({int(n)})" for value, n in zip(np.atleast_1d(rms[i]), model.errors.stars[i], strict=True)
@@ -108,7 +113,7 @@ def compare(
     """Compare an emulator with the library stars that its fit never touched.
 
     Prints the rms error of the flux by Teff and, with --recover, the labels that come back from noise-free fits of the
-    test spectra with all ten labels and the continuum free.
+    test spectra with all labels and the continuum free.
 
     Example: `maury emulator test spc_library.h5 'extension/*.h5' --out report`
     """
@@ -134,10 +139,9 @@ def choose(
     output: Annotated[Path, typer.Option("--out", "-o", help="Table of labels to synthesise (CSV).")],
     count: Annotated[int, typer.Option(min=1, help="How many spectra to ask for.")] = 512,
     candidates: Annotated[int, typer.Option(min=1, help="How many candidates to choose from.")] = 8192,
-    teff: Annotated[tuple[float, float], typer.Option(help="Range of Teff (K) to choose from.")] = (
-        3500.0,
-        9750.0,
-    ),
+    teff: Annotated[
+        tuple[float, float] | None, typer.Option(help="Range of Teff (K) to choose from [default: the emulator's].")
+    ] = None,
     emulator: EmulatorFile = "packaged",
     seed: Annotated[int, typer.Option(help="Seed of the candidates.")] = 1,
 ) -> None:
@@ -149,19 +153,22 @@ def choose(
     from maury.emulator import load
     from maury.emulator.design import choose_labels, write_label_table
 
-    chosen, disagreement = choose_labels(load(emulator), count, candidates, teff, seed)
-    write_label_table(chosen, output)
+    model = load(emulator)
+    chosen, disagreement = choose_labels(model, count, candidates, teff, seed)
+    write_label_table(chosen, output, model.space.names)
     out.print(f"{output}: {len(chosen)} rows; rms disagreement {disagreement.min():.4f} to {disagreement.max():.4f}")
 
 
 @app.command()
 def spectra(
     labels: Annotated[
-        Path, typer.Argument(help="CSV with columns teff, logg, mh, vmic, c, mg, ca, ti, cr, ni, vsini.")
+        Path, typer.Argument(help="CSV with the emulator's labels and vsini, such as teff, logg, mh ..., vsini.")
     ],
     resolution: Annotated[float, typer.Option("--resolution", "-R", help="R = lambda / FWHM, 5,000 to 115,000.")],
     output: Annotated[Path, typer.Option("--out", "-o", help="HDF5 file: wavelength (Å, air), flux, labels.")],
-    pixels: Annotated[int, typer.Option(help="29788 pixels of 5050 to 5350 Å, or 7447: means of four.")] = 29788,
+    pixels: Annotated[
+        int, typer.Option(help="Pixels over the emulator's window; of the packaged one 29788, or 7447: means of four.")
+    ] = 29788,
     emulator: EmulatorFile = "packaged",
 ) -> None:
     """Write continuum-normalised spectra for a table of labels: rotation and instrument applied.
@@ -206,8 +213,12 @@ def star(
     """
     from maury.cli.console import out
     from maury.emulator import load
-    from maury.emulator.tables import simulate_star
+    from maury.emulator.domain import require_fixed
+    from maury.emulator.tables import columns, simulate_star
 
-    labels = [teff, logg, mh, vmic, 0.0, alpha, alpha, alpha, 0.0, 0.0, vsini]
-    simulate_star(load(emulator), labels, resolution, snr, seed, output)
+    model = load(emulator)
+    alphas = dict.fromkeys(("mg", "ca", "ti", "alpha"), alpha)
+    given = {"teff": teff, "logg": logg, "mh": mh, "vmic": vmic, "vsini": vsini, **alphas}
+    require_fixed(model, given, "star")
+    simulate_star(model, [given.get(name, 0.0) for name in columns(model)], resolution, snr, seed, output)
     out.print(f"{output}: Teff {teff:g} K, log g {logg:g}, [M/H] {mh:g}, v sin i {vsini:g} km/s, S/N {snr:g}")

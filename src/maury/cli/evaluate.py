@@ -22,7 +22,10 @@ def evaluate(
     between: Annotated[
         int, typer.Option(min=0, help="Spectra to make between the grid's nodes with the emulator; 0 for none.")
     ] = 2048,
-    emulator: Annotated[str, typer.Option(help="'packaged' or the file of an emulator.")] = "packaged",
+    emulator: Annotated[
+        str | None,
+        typer.Option(help="'packaged' or the file of an emulator [default: packaged, if it suits the grid]."),
+    ] = None,
     library: Annotated[
         list[str] | None,
         typer.Option(help="Library file or quoted pattern: its off-node spectra are a test set too; may be repeated."),
@@ -42,7 +45,7 @@ def evaluate(
 
     from maury.cli.console import err, out, progress
     from maury.evaluation.figures import plan_figures
-    from maury.evaluation.network import check_grid, find_grid, load_model, make_samples
+    from maury.evaluation.network import check_grid, find_grid, load_model, make_samples, why_not_between
     from maury.evaluation.report import make_report, write_report
     from maury.files import check_writable
 
@@ -50,11 +53,16 @@ def evaluate(
     model = load_model(run)
     opened = find_grid(model, grid)
     notes = check_grid(model, opened)
+    if between and emulator is None:
+        reason = why_not_between(opened)
+        if reason is not None:
+            between = 0
+            notes.append(f"No spectra between the nodes: {reason}. Name an emulator with --emulator.")
     for note in notes:
         err.print(f"[yellow]note:[/] {note}")
     with progress() as bar:
         samples = make_samples(
-            model, opened, bar, between=between, seed=seed, emulator=emulator, libraries=library or []
+            model, opened, bar, between=between, seed=seed, emulator=emulator or "packaged", libraries=library or []
         )
         report = make_report(model.name, model.header, model.space, opened, samples, notes)
         drawings = plan_figures(report, samples, opened, model.history)

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    import numpy as np
     from rich.progress import Progress
+    from rich.table import Table
 
     from maury.library import Library
 
@@ -24,13 +26,11 @@ def info(files: Files) -> None:
 
     Example: `maury library info spc_library.h5 'extension/*.h5'`
     """
-    from itertools import pairwise
-
     import numpy as np
     from rich.table import Table
 
     from maury.cli.console import out
-    from maury.labels import INTRINSIC, LABELS
+    from maury.labels import LABELS
     from maury.library import NODE, read_libraries
 
     library = read_libraries(files)
@@ -42,16 +42,31 @@ def info(files: Files) -> None:
     for key, value in library.attributes.items():
         out.print(f"{key}: {str(value).splitlines()[0] if str(value) else ''}")
     labels = Table("label", "unit", "lowest", "median", "highest", title="Labels")
-    for name, column in zip(INTRINSIC, library.labels.T, strict=True):
+    for name, column in zip(library.names, library.labels.T, strict=True):
         labels.add_row(
             name, LABELS[name].unit, f"{column.min():.2f}", f"{np.median(column):.2f}", f"{column.max():.2f}"
         )
     out.print(labels)
-    t_edges, m_edges = (
-        [3500, 4000, 4500, 5000, 5500, 6000, 7000, 8000, 9750.1],
-        [-2.5, -2, -1.5, -1, -0.5, 0, 0.501],
-    )
-    counts = np.histogram2d(library.labels[:, 0], library.labels[:, 2], [t_edges, m_edges])[0].astype(int)
+    if {"teff", "mh"} <= set(library.names):
+        out.print(_counts(library))
+
+
+def _counts(library: Library) -> Table:
+    """Spectra by Teff (rows) and [M/H] (columns), with totals."""
+    from itertools import pairwise
+
+    import numpy as np
+    from rich.table import Table
+
+    def edges(values: np.ndarray, inner: Sequence[float]) -> list[float]:
+        low, high = float(values.min()), float(values.max())
+        return [low, *(edge for edge in inner if low < edge < high), high]
+
+    teff, mh = library.column("teff"), library.column("mh")
+    t_edges = edges(teff, [4000, 4500, 5000, 5500, 6000, 7000, 8000])
+    m_edges = edges(mh, [-2, -1.5, -1, -0.5, 0])
+    upper = [t_edges[-1] + 0.1, m_edges[-1] + 1e-3]  # the highest values belong to the last bins
+    counts = np.histogram2d(teff, mh, [[*t_edges[:-1], upper[0]], [*m_edges[:-1], upper[1]]])[0].astype(int)
     table = Table(
         "Teff (K)",
         *[f"{low:g} to {high:.1f}" for low, high in pairwise(m_edges)],
@@ -60,7 +75,7 @@ def info(files: Files) -> None:
     )
     for low, high, row in zip(t_edges[:-1], t_edges[1:], counts, strict=True):
         table.add_row(f"{low:g} to {high:.0f}", *map(str, row), str(row.sum()))
-    out.print(table)
+    return table
 
 
 @app.command()

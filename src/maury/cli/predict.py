@@ -104,7 +104,7 @@ def _draw(result: Result, folder: Path) -> None:
 
     prepared, model = result.prepared, model_flux(result)
     if model is None:
-        err.print(f"{result.file}: no figure: the labels lie outside the emulator's domain", markup=False)
+        err.print(f"{result.file}: no figure: labels or window are not those of the packaged emulator", markup=False)
         return
     title = ", ".join(
         f"{LABELS[name].symbol} = {value:.{_DIGITS.get(name, 2)}f} {_UNITS.get(name, '')}".strip()

@@ -22,6 +22,10 @@ def train(
         str | None, typer.Option(help="Network and recipe [default: starnet-spc]; see maury networks list.")
     ] = None,
     config: Annotated[Path | None, typer.Option(help="Settings (TOML) in place of a preset.")] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(help="Labels to learn, as in teff,logg,mh [default: the preset's]."),
+    ] = None,
     split: Annotated[str | None, typer.Option(help="What is held out: random or block (whole nodes).")] = None,
     epochs: Annotated[int | None, typer.Option(help="Most epochs; early stopping usually ends the run before.")] = None,
     patience: Annotated[
@@ -93,10 +97,19 @@ def _settings(
     if grid is None and not base.grid:
         raise ConfigError("no grid: name one with --grid (maury grid build makes one)")
     opened = open_grid(grid or base.grid)
+    labels = options.pop("labels", None)
     values = base.model_dump() | options | {"grid": os.fspath(opened.path), "grid_digest": opened.digest}
     if config is None:
         values["network"]["pixels"] = len(opened.wavelength_aa)
-    return make_config(values, TrainConfig, "options"), opened
+    if labels is not None:
+        values["network"]["labels"] = [name.strip() for name in labels.split(",")]
+    settings = make_config(values, TrainConfig, "options")
+    absent = [name for name in settings.network.labels if name not in opened.names]
+    if absent:
+        why = ", ".join(f"{name} (always {opened.fixed[name]:g})" if name in opened.fixed else name for name in absent)
+        names = ",".join(opened.names)
+        raise ConfigError(f"{opened.path}: nothing to learn {why} from; choose some of --labels {names}")
+    return settings, opened
 
 
 def _announce(settings: TrainConfig, grid: Any, resumed: bool) -> None:

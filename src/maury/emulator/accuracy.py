@@ -7,12 +7,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from maury.broadening import cutoff, instrument
+from maury.broadening import cutoff, instrument, remaining_resolution
 from maury.emulator.errormap import MH_EDGES, TEFF_EDGES, ErrorMap, regions
 from maury.emulator.model import Emulator
 from maury.wavelengths import LogGrid, fast_size
-
-WINDOW_AA = (5050.0, 5350.0)
 
 
 def residuals(
@@ -22,7 +20,8 @@ def residuals(
     grid = emulator.grid
     count = min(int(np.ceil(cutoff(resolution) * grid.size * grid.step_kms)) + 1, len(emulator.frequency))
     size = fast_size(2 * count)
-    profile = instrument(emulator.frequency[:count], torch.tensor(resolution))
+    remaining = remaining_resolution(torch.tensor(resolution), emulator.native_resolution)
+    profile = instrument(emulator.frequency[:count], remaining)
     parts = []
     for rows in torch.arange(len(labels)).split(batch):
         difference = emulator.modes(labels[rows], count) - modes[rows, :count]
@@ -30,28 +29,29 @@ def residuals(
     return grid.with_size(size), torch.cat(parts)
 
 
-def window(grid: LogGrid) -> NDArray[np.bool_]:
-    """Pixels of a grid inside 5050 to 5350 Å."""
+def window(grid: LogGrid, window_aa: tuple[float, float]) -> NDArray[np.bool_]:
+    """Pixels of a grid inside a window (Å)."""
     wavelength = grid.wavelength_aa
-    return (wavelength >= WINDOW_AA[0]) & (wavelength <= WINDOW_AA[1])
+    return (wavelength >= window_aa[0]) & (wavelength <= window_aa[1])
 
 
 def rms_per_star(
     emulator: Emulator, labels: Tensor, modes: Tensor, resolution: float = 42_000.0
 ) -> NDArray[np.float64]:
-    """Rms over the pixels of 5050 to 5350 Å of emulated minus true flux, for each star (n,)."""
+    """Rms over the pixels of the emulator's window of emulated minus true flux, for each star (n,)."""
     grid, difference = residuals(emulator, labels, modes, resolution)
-    return difference[:, torch.from_numpy(window(grid))].square().mean(1).sqrt().double().numpy()
+    inside = torch.from_numpy(window(grid, emulator.window_aa))
+    return difference[:, inside].square().mean(1).sqrt().double().numpy()
 
 
 def measure_errors(emulator: Emulator, labels: Tensor, modes: Tensor, resolution: float = 42_000.0) -> ErrorMap:
     """Measure the error map on stars that were not trained on.
 
-    A region without stars takes the largest error of its Teff row; it is NaN only when the whole row is empty.
+    A region without stars takes the largest error of its Teff row, and where the whole row is empty that of the map.
     """
     grid, difference = residuals(emulator, labels, modes, resolution)
     square = difference.square()
-    teff, mh = regions(labels)
+    teff, mh = regions(labels, emulator.space.names)
     rms = torch.full((len(TEFF_EDGES) - 1, len(MH_EDGES) - 1, grid.size), torch.nan)
     stars = torch.zeros(rms.shape[:2], dtype=torch.int64)
     for i in range(rms.shape[0]):
@@ -62,4 +62,5 @@ def measure_errors(emulator: Emulator, labels: Tensor, modes: Tensor, resolution
                 rms[i, j] = square[chosen].mean(0).sqrt()
         filled = rms[i].nan_to_num(-1.0).amax(0)
         rms[i] = torch.where(rms[i].isnan() & (filled >= 0), filled, rms[i])
-    return ErrorMap(grid, resolution, rms, stars)
+    rms = torch.where(rms.isnan(), rms.nan_to_num(-1.0).amax((0, 1)), rms)
+    return ErrorMap(grid, resolution, rms, stars, emulator.space.names)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.stats import norm, qmc
 
+from maury.emulator.domain import atmosphere_exists
 from maury.emulator.model import Emulator
 from maury.files import atomic_path
-from maury.labels import INTRINSIC, lowest_logg
+from maury.labels import INTRINSIC, LabelSpace, lowest_logg
 
 
 def sobol_labels(
@@ -44,6 +46,38 @@ def sobol_labels(
     return np.column_stack([teff, logg, mh, 0.5 + 3.5 * u[:, 3] ** 1.3, carbon, *alphas, *iron_peak])
 
 
+def candidates(
+    emulator: Emulator, count: int, seed: int, teff_range: tuple[float, float] | None = None
+) -> NDArray[np.float64]:
+    """Labels (count, k) all over an emulator's domain.
+
+    For the packaged labels those of `sobol_labels`; for others scrambled Sobol points, uniform in the ranges, without
+    those where the library has no spectra (`maury.emulator.domain`).
+
+    Args:
+        emulator: the emulator.
+        count: number of points.
+        seed: of the scrambling.
+        teff_range: K; None for all.
+
+    Raises:
+        DomainError: temperatures outside the emulator's.
+    """
+    space = emulator.space
+    low, high = np.array(space.lower), np.array(space.upper)
+    if teff_range is not None:
+        space.subset(["teff"]).require_inside(np.array(teff_range)[:, None], "teff")
+        low[space.names.index("teff")], high[space.names.index("teff")] = teff_range
+    if space == LabelSpace.of(INTRINSIC):
+        return sobol_labels(count, seed, teff_range or (low[0], high[0]))
+    points = np.empty((0, len(space)))
+    sobol = qmc.Sobol(len(space), scramble=True, seed=seed)
+    while len(points) < count:
+        new = low + (high - low) * sobol.random(1 << (count - 1).bit_length())
+        points = np.concatenate([points, new[atmosphere_exists(emulator, new)]])
+    return points[:count]
+
+
 def disagreement(emulator: Emulator, labels: NDArray[np.float64], batch: int = 1024) -> NDArray[np.float64]:
     """Standard deviation of the flux among the members of the ensemble, rms over pixels (n,)."""
     parts = []
@@ -55,22 +89,24 @@ def disagreement(emulator: Emulator, labels: NDArray[np.float64], batch: int = 1
 
 
 def choose_labels(
-    emulator: Emulator, count: int, candidates: int, teff_range: tuple[float, float], seed: int
+    emulator: Emulator, count: int, pool: int, teff_range: tuple[float, float] | None, seed: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Draw candidates with a probability that grows with the square of the disagreement, without replacement.
 
     Drawing instead of taking the largest keeps the choice spread over label space.
 
     Returns:
-        Labels (count, 10) and their disagreement (count,).
+        Labels (count, k) and their disagreement (count,).
     """
-    pool = sobol_labels(max(candidates, count), seed, teff_range)
-    spread = disagreement(emulator, pool)
-    chosen = np.random.default_rng(seed).choice(len(pool), count, replace=False, p=spread**2 / (spread**2).sum())
-    return pool[chosen], spread[chosen]
+    labels = candidates(emulator, max(pool, count), seed, teff_range)
+    spread = disagreement(emulator, labels)
+    chosen = np.random.default_rng(seed).choice(len(labels), count, replace=False, p=spread**2 / (spread**2).sum())
+    return labels[chosen], spread[chosen]
 
 
-def write_label_table(labels: NDArray[np.float64], path: str | os.PathLike[str]) -> None:
-    """Write labels (n, 10) as CSV with a header line."""
+def write_label_table(
+    labels: NDArray[np.float64], path: str | os.PathLike[str], names: Sequence[str] = INTRINSIC
+) -> None:
+    """Write labels (n, k) as CSV with a header line."""
     with atomic_path(path) as temporary:
-        np.savetxt(temporary, labels, delimiter=",", header=",".join(INTRINSIC), comments="", fmt="%.6f")
+        np.savetxt(temporary, labels, delimiter=",", header=",".join(names), comments="", fmt="%.6f")

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from maury.labels import INTRINSIC
 from maury.wavelengths import LogGrid
 
 TEFF_EDGES = (3500.0, 4000.0, 4500.0, 5250.0, 6000.0, 7000.0, 8000.0, 9750.0)
 MH_EDGES = (-2.5, -1.0, 0.5)
 
 
-def regions(labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Indices (b,) of the Teff and [M/H] regions in which labels (b, 10) fall."""
-    teff = torch.bucketize(labels[:, 0].contiguous(), labels.new_tensor(TEFF_EDGES[1:-1]))
-    mh = torch.bucketize(labels[:, 2].contiguous(), labels.new_tensor(MH_EDGES[1:-1]))
-    return teff, mh
+def regions(labels: Tensor, names: Sequence[str] = INTRINSIC) -> tuple[Tensor, Tensor]:
+    """Indices (b,) of the Teff and [M/H] regions in which labels (b, k) with these names fall.
+
+    The outermost regions take what lies beyond; spectra without one of the two labels are all in its first region.
+    """
+    return _region(labels, names, "teff", TEFF_EDGES), _region(labels, names, "mh", MH_EDGES)
+
+
+def _region(labels: Tensor, names: Sequence[str], name: str, edges: tuple[float, ...]) -> Tensor:
+    if name not in names:
+        return torch.zeros(len(labels), dtype=torch.int64)
+    column = labels[:, list(names).index(name)].contiguous()
+    return torch.bucketize(column, labels.new_tensor(edges[1:-1]))
 
 
 @dataclass(frozen=True)
@@ -29,13 +39,15 @@ class ErrorMap:
         resolution: R at which it was measured, without rotation.
         rms: (teff regions, mh regions, grid.size); NaN where no star fell.
         stars: number of stars in each region (teff regions, mh regions).
+        names: labels of the emulator that it belongs to.
     """
 
     grid: LogGrid
     resolution: float
     rms: Tensor
     stars: Tensor
+    names: tuple[str, ...] = INTRINSIC
 
     def at(self, labels: Tensor) -> Tensor:
-        """Error per pixel (b, grid.size) for labels (b, 10)."""
-        return self.rms[regions(labels)]
+        """Error per pixel (b, grid.size) for labels (b, k)."""
+        return self.rms[regions(labels, self.names)]

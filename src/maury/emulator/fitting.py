@@ -8,29 +8,31 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from maury.broadening import instrument
+from maury.broadening import instrument, remaining_resolution
 from maury.emulator.accuracy import window
 from maury.emulator.model import Emulator
 
 CONTINUUM_DEGREE = 8
 """Degree of the Legendre series that multiplies the model."""
 
-_PIXELS = 9000
+_OFFSETS = {"teff": 150.0, "logg": 0.2, "mh": 0.1, "vmic": 0.2}
+_OFFSET = 0.05
 
 
 class LeastSquares:
-    """Levenberg-Marquardt fits of noise-free intrinsic spectra: ten labels free, the continuum projected out.
+    """Levenberg-Marquardt fits of noise-free intrinsic spectra: all labels free, the continuum projected out.
 
     The continuum is a Legendre series of degree `CONTINUUM_DEGREE` over the window that multiplies the model.
     """
 
     def __init__(self, emulator: Emulator, resolution: float) -> None:
         """Prepare wavelengths, profile and continuum series for spectra at one resolution."""
-        grid = emulator.grid.with_size(_PIXELS)
-        wavelength = grid.wavelength_aa[window(grid)]
+        grid = emulator.grid.with_size(emulator.grid.size // 2)
+        wavelength = grid.wavelength_aa[window(grid, emulator.window_aa)]
         self.emulator = emulator
         self.sampler = emulator.sampler(wavelength, resolution)
-        self.profile = instrument(emulator.frequency[: self.sampler.modes], torch.tensor(resolution))
+        remaining = remaining_resolution(torch.tensor(resolution), emulator.native_resolution)
+        self.profile = instrument(emulator.frequency[: self.sampler.modes], remaining)
         x = np.linspace(-1, 1, len(wavelength))
         self.series = torch.from_numpy(np.polynomial.legendre.legvander(x, CONTINUUM_DEGREE))
         self.lower = torch.tensor(emulator.space.lower)
@@ -41,11 +43,11 @@ class LeastSquares:
         return self.sampler(modes[:, : self.sampler.modes] * self.profile).double()
 
     def model(self, unit: Tensor) -> Tensor:
-        """Flux (p,) for labels (10,) in units of their ranges."""
+        """Flux (p,) for labels (k,) in units of their ranges."""
         return self.observe(self.emulator.modes(self._labels(unit), self.sampler.modes))[0]
 
     def derivatives(self, unit: Tensor) -> Tensor:
-        """Derivatives (p, 10) of the flux: those of the coefficients through the basis, which is linear."""
+        """Derivatives (p, k) of the flux: those of the coefficients through the basis, which is linear."""
         slopes = torch.func.jacfwd(lambda u: self.emulator.coefficients(self._labels(u))[0])(unit)
         no_mean = self.emulator.expand(slopes.T, self.sampler.modes) - self.emulator.expand(
             torch.zeros_like(slopes.T[:1]), self.sampler.modes
@@ -53,7 +55,7 @@ class LeastSquares:
         return self.observe(no_mean).T
 
     def fit(self, observed: Tensor, start: Tensor, iterations: int = 25) -> Tensor:
-        """Labels (10,) in their units that fit ``observed`` (p,), from ``start`` (10,); kept within their ranges."""
+        """Labels (k,) in their units that fit ``observed`` (p,), from ``start`` (k,); kept within their ranges."""
         unit, damping = (start - self.lower) / self.width, 1e-3
         flux = self.model(unit)
         best = self._project(flux, observed).square().sum()
@@ -86,21 +88,21 @@ class LeastSquares:
 def recover_labels(
     emulator: Emulator, modes: Tensor, truth: Tensor, resolution: float, advance: Callable[[int], None] | None = None
 ) -> Tensor:
-    """Fit noise-free spectra; each fit starts 150 K, 0.2 and 0.1 dex and more away from the truth.
+    """Fit noise-free spectra; each fit starts away from the truth: 150 K, 0.2 and 0.1 dex, 0.2 km/s, others 0.05 dex.
 
     Args:
         emulator: the model to fit with.
         modes: Fourier modes (n, m) of intrinsic spectra.
-        truth: their labels (n, 10), from which the displaced starts are made.
+        truth: their labels (n, k), from which the displaced starts are made.
         resolution: R at which spectra and model are compared.
         advance: called with 1 after each fit.
 
     Returns:
-        Labels (n, 10).
+        Labels (n, k).
     """
     problem = LeastSquares(emulator, resolution)
     upper = torch.tensor(emulator.space.upper)
-    offset = torch.tensor([150.0, 0.2, 0.1, 0.2, *[0.05] * 6])
+    offset = torch.tensor([_OFFSETS.get(name, _OFFSET) for name in emulator.space.names])
     starts = torch.where(truth + offset < upper, truth + offset, truth - offset)
     fitted = []
     for observed, start in zip(problem.observe(modes), starts, strict=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import pairwise
 from typing import Any
@@ -13,12 +14,12 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from maury import checkpoints
-from maury.broadening import cutoff, transfer
+from maury.broadening import cutoff, remaining_resolution, transfer
 from maury.emulator.errormap import ErrorMap
 from maury.emulator.sampling import Sampler
 from maury.errors import DomainError
 from maury.labels import INTRINSIC, LabelSpace
-from maury.wavelengths import LogGrid
+from maury.wavelengths import FOUNDING_END_AA, FOUNDING_START_AA, LogGrid
 
 PACKAGED = checkpoints.MODELS / "emulator.safetensors"
 """The emulator that ships with maury."""
@@ -27,16 +28,30 @@ MAX_RESOLUTION = 115_000.0
 """Highest R for which the basis holds all frequencies that the instrument passes."""
 
 
-def features(labels: Tensor) -> Tensor:
-    """What the networks see of the labels (..., 10): (..., 14), not yet standardised.
+def features(labels: Tensor, names: Sequence[str] = INTRINSIC) -> Tensor:
+    """What the networks see of the labels (..., k): (..., f), not yet standardised.
 
     Temperature also as 5040 K / Teff (excitation and ionisation go with exp(-E 5040/Teff)), metallicity also as
-    10^[M/H] (weak lines grow with it), oxygen as the library ties it to Mg and C, and C minus O (molecules).
+    10^[M/H] (weak lines grow with it). Where carbon and magnesium are labels also oxygen, as the packaged library ties
+    it to Mg and C, and C minus O (molecules). The ten labels of the packaged library make 14 features.
+
+    Args:
+        labels: labels in their units (..., k).
+        names: the k labels.
     """
-    teff, logg, mh, vmic, carbon, magnesium = labels[..., :6].unbind(-1)
-    oxygen = torch.maximum(magnesium, carbon - 0.05)
-    extra = [teff / 1000, 5040 / teff, logg, mh, 10**mh, vmic]
-    return torch.cat([torch.stack(extra, -1), labels[..., 4:], torch.stack([oxygen, carbon - oxygen], -1)], -1)
+    columns = dict(zip(names, labels.unbind(-1), strict=True))
+    seen = []
+    for name, column in columns.items():
+        if name == "teff":
+            seen += [column / 1000, 5040 / column]
+        elif name == "mh":
+            seen += [column, 10**column]
+        else:
+            seen.append(column)
+    if "c" in columns and "mg" in columns:
+        oxygen = torch.maximum(columns["mg"], columns["c"] - 0.05)
+        seen += [oxygen, columns["c"] - oxygen]
+    return torch.stack(seen, -1)
 
 
 class LabelNetworks(nn.Module):
@@ -69,7 +84,10 @@ class Emulator(nn.Module):
     ``modes = mean + coefficients(labels) @ basis``, the coefficients averaged over the members of the ensemble.
 
     Attributes:
-        space: the labels (`maury.labels.INTRINSIC`) and their ranges.
+        space: the k labels and their ranges.
+        fixed: labels that all spectra of the library share, with their values; what the emulator cannot vary.
+        window_aa: first and last wavelength (Å) that it is meant for; beyond lie the margins that broadening needs.
+        native_resolution: R of the library's spectra, infinite if they were made without an instrument.
         grid: the periodic grid; modes are the `rfft` of the flux on it.
         header: what the checkpoint says of settings, training data and figures.
         errors: error per pixel and region of label space, measured on stars not trained on.
@@ -93,6 +111,7 @@ class Emulator(nn.Module):
         coefficient_scale: Tensor,
         header: dict[str, Any] | None = None,
         errors: ErrorMap | None = None,
+        space: LabelSpace | None = None,
     ) -> None:
         """Put the parts together.
 
@@ -100,14 +119,15 @@ class Emulator(nn.Module):
             networks: from standardised features to coefficients in units of ``coefficient_scale``.
             grid: grid of the modes.
             mean: modes (m,) complex of the mean spectrum.
-            basis: modes (k, m) complex of the components.
-            feature_scale: mean and standard deviation (14,) of the features.
-            coefficient_scale: (k,).
-            header: header of the checkpoint.
+            basis: modes (c, m) complex of the components.
+            feature_scale: mean and standard deviation (f,) of the features.
+            coefficient_scale: (c,).
+            header: header of the checkpoint; ``fixed``, ``window`` and ``resolution`` are read from it.
             errors: measured error map.
+            space: the labels; without it the ten of the packaged library with their ranges.
         """
         super().__init__()
-        self.space = LabelSpace.of(INTRINSIC)
+        self.space = space or LabelSpace.of(INTRINSIC)
         self.grid = grid
         self.networks = networks
         self.header = header or {}
@@ -119,21 +139,37 @@ class Emulator(nn.Module):
         self.register_buffer("coefficient_scale", coefficient_scale)
         self.register_buffer("frequency", torch.from_numpy(grid.frequency).float())
 
+    @property
+    def fixed(self) -> dict[str, float]:
+        """Labels that all spectra of the library share."""
+        return {name: float(value) for name, value in self.header.get("fixed", {}).items()}
+
+    @property
+    def window_aa(self) -> tuple[float, float]:
+        """First and last wavelength (Å, air) that it is meant for."""
+        low, high = self.header.get("window", (FOUNDING_START_AA, FOUNDING_END_AA))
+        return float(low), float(high)
+
+    @property
+    def native_resolution(self) -> float:
+        """R = lambda / FWHM of the library's spectra."""
+        return float(self.header.get("resolution") or math.inf)
+
     def member_coefficients(self, labels: Tensor) -> Tensor:
-        """Coefficients (members, b, k) of labels (b, 10) by each member."""
-        x = (features(labels) - self.feature_mean) / self.feature_std
+        """Coefficients (members, b, c) of labels (b, k) by each member."""
+        x = (features(labels, self.space.names) - self.feature_mean) / self.feature_std
         return self.networks(x.expand(len(self.networks.biases[0]), -1, -1)) * self.coefficient_scale
 
     def coefficients(self, labels: Tensor) -> Tensor:
-        """Coefficients (b, k) of labels (b, 10) in their units."""
+        """Coefficients (b, c) of labels (b, k) in their units."""
         return self.member_coefficients(labels).mean(0)
 
     def modes(self, labels: Tensor, count: int | None = None) -> Tensor:
-        """Fourier modes (b, m) complex of the intrinsic flux for labels (b, 10); the first ``count`` of them."""
+        """Fourier modes (b, m) complex of the intrinsic flux for labels (b, k); the first ``count`` of them."""
         return self.expand(self.coefficients(labels), count)
 
     def expand(self, coefficients: Tensor, count: int | None = None) -> Tensor:
-        """Fourier modes (b, m) complex of coefficients (b, k)."""
+        """Fourier modes (b, m) complex of coefficients (b, c)."""
         stop = None if count is None else 2 * count
         flat = torch.addmm(self.mean[:stop], coefficients, self.basis[:, :stop])
         return torch.view_as_complex(flat.reshape(len(flat), -1, 2))
@@ -153,21 +189,23 @@ class Emulator(nn.Module):
         """Observed continuum-normalised flux (b, p): intrinsic spectrum, rotation, macroturbulence, instrument.
 
         Args:
-            labels: (b, 10) in their units.
+            labels: (b, k) in their units.
             vsini_kms: projected rotational velocity (b,).
             resolution: R = lambda / FWHM (b,), at most `MAX_RESOLUTION`.
             sampler: where to sample.
             zeta_kms: radial-tangential macroturbulence (b,).
 
         Raises:
-            DomainError: a resolution above `MAX_RESOLUTION`.
+            DomainError: a resolution above `MAX_RESOLUTION` or above that of the library.
         """
-        if bool((resolution > MAX_RESOLUTION).any()):
-            raise DomainError(
-                f"resolution {resolution.max().item():g} is above the emulator's limit of {MAX_RESOLUTION:g}"
-            )
+        limit = min(MAX_RESOLUTION, self.native_resolution)
+        if bool((resolution > limit).any()):
+            raise DomainError(f"resolution {resolution.max().item():g} is above the emulator's limit of {limit:g}")
         kernel = transfer(
-            self.frequency[: sampler.modes], vsini_kms=vsini_kms, resolution=resolution, zeta_kms=zeta_kms
+            self.frequency[: sampler.modes],
+            vsini_kms=vsini_kms,
+            resolution=remaining_resolution(resolution, self.native_resolution),
+            zeta_kms=zeta_kms,
         )
         return sampler(self.modes(labels, sampler.modes) * kernel)
 
@@ -218,6 +256,7 @@ def load(path: str | os.PathLike[str] = "packaged") -> Emulator:
         tensors["coefficient_scale"],
         header,
         _error_map(tensors, header),
+        LabelSpace.from_header(header),
     )
     return emulator.eval().requires_grad_(False)
 
@@ -226,4 +265,5 @@ def _error_map(tensors: dict[str, Tensor], header: dict[str, Any]) -> ErrorMap |
     if "errors" not in header:
         return None
     grid, resolution = LogGrid(**header["errors"]["grid"]), header["errors"]["resolution"]
-    return ErrorMap(grid, resolution, tensors["error_rms"].float(), tensors["error_stars"])
+    names = tuple(header["labels"]["names"])
+    return ErrorMap(grid, resolution, tensors["error_rms"].float(), tensors["error_stars"], names)

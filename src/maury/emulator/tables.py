@@ -11,60 +11,82 @@ import torch
 from astropy.table import Table
 from numpy.typing import NDArray
 
+from maury.emulator.domain import require_known
 from maury.emulator.model import MAX_RESOLUTION, Emulator
 from maury.errors import DomainError
 from maury.files import atomic_path
-from maury.labels import INTRINSIC, LABELS, LabelSpace, lowest_logg
+from maury.labels import LABELS, LabelSpace
 from maury.library import read_label_table
-from maury.wavelengths import founding_wavelengths
+from maury.wavelengths import (
+    FOUNDING_END_AA,
+    FOUNDING_PIXELS,
+    FOUNDING_START_AA,
+    Floats,
+    founding_wavelengths,
+    pixel_points,
+)
 
 MIN_RESOLUTION = 5_000.0
 """Lowest R: below it the profile's wings reach past the padding at the ends of the window."""
 
-COLUMNS = (*INTRINSIC, "vsini")
+_STAR_STEP_AA = (FOUNDING_END_AA - FOUNDING_START_AA) / (FOUNDING_PIXELS - 1)
+"""Pixels of simulated stars: those of the founding project."""
+
+
+def columns(emulator: Emulator) -> tuple[str, ...]:
+    """Columns of a table of labels: the emulator's and rotation."""
+    return (*emulator.space.names, "vsini")
+
+
+def emulator_pixels(emulator: Emulator, pixels: int) -> tuple[Floats, Floats, int]:
+    """Pixels over the emulator's window.
+
+    Returns:
+        Wavelengths (pixels,) in Å air, the points that they average, and how many in each. In the founding window
+        these are the founding project's pixels.
+
+    Raises:
+        DomainError: fewer than two pixels, or in the founding window no divisor of 29,788.
+    """
+    if emulator.window_aa == (FOUNDING_START_AA, FOUNDING_END_AA):
+        return founding_wavelengths(pixels)
+    if pixels < 2:
+        raise DomainError(f"at least 2 pixels are needed, got {pixels}")
+    wavelength = np.linspace(*emulator.window_aa, pixels)
+    return wavelength, pixel_points(wavelength), 4
 
 
 def read_labels(path: str | os.PathLike[str], emulator: Emulator) -> NDArray[np.float64]:
-    """Read and check a CSV table of labels (n, 11): the emulator's ten and v sin i.
+    """Read and check a CSV table of labels (n, k + 1): the emulator's and v sin i.
 
     Raises:
         FormatError: a missing column or a value that is not a finite number.
         DomainError: a value outside the emulator's domain.
     """
-    table = read_label_table(path, COLUMNS)
+    table = read_label_table(path, columns(emulator))
     check_labels(table, emulator, str(path))
     return table
 
 
 def check_labels(table: NDArray[np.float64], emulator: Emulator, where: str) -> None:
-    """Check labels (n, 11) against the emulator's domain, the lowest log g of the atmospheres included.
+    """Check labels (n, k + 1) against the emulator's domain.
 
     Raises:
         DomainError: names the row, the label, its value and what is allowed.
     """
-    rotation = LabelSpace.of(["vsini"])
-    space = LabelSpace(COLUMNS, (*emulator.space.lower, *rotation.lower), (*emulator.space.upper, *rotation.upper))
-    space.require_inside(table, where)
-    low = lowest_logg(table[:, 0])
-    below = np.flatnonzero(table[:, 1] < low - 1e-6)
-    if below.size:
-        i = below[0]
-        raise DomainError(
-            f"{where}: row {i + 1}: logg = {table[i, 1]:g} is below {low[i]:.2f}, the lowest of the model atmospheres "
-            f"at teff = {table[i, 0]:g} K ({below.size} of {len(table)} rows are below)"
-        )
+    LabelSpace.of(["vsini"]).require_inside(table[:, -1:], where)
+    require_known(emulator, table[:, :-1], where)
 
 
-def check_resolution(resolution: float) -> None:
+def check_resolution(resolution: float, emulator: Emulator) -> None:
     """Check R = lambda / FWHM.
 
     Raises:
-        DomainError: outside 5,000 to 115,000.
+        DomainError: outside 5,000 to 115,000, or above that of the emulator's library.
     """
-    if not MIN_RESOLUTION <= resolution <= MAX_RESOLUTION:
-        raise DomainError(
-            f"resolution = {resolution:g} is outside the allowed range {MIN_RESOLUTION:g} to {MAX_RESOLUTION:g}"
-        )
+    limit = min(MAX_RESOLUTION, emulator.native_resolution)
+    if not MIN_RESOLUTION <= resolution <= limit:
+        raise DomainError(f"resolution = {resolution:g} is outside the allowed range {MIN_RESOLUTION:g} to {limit:g}")
 
 
 def write_spectra(
@@ -80,9 +102,9 @@ def write_spectra(
 
     Args:
         emulator: the emulator.
-        table: labels (n, 11), checked.
+        table: labels (n, k + 1), checked.
         resolution: R = lambda / FWHM.
-        pixels: 29788 or 7447 (means of four neighbours).
+        pixels: pixels over the emulator's window (`emulator_pixels`).
         path: output file.
         advance: called with the number of spectra done.
         batch: spectra at a time.
@@ -91,15 +113,15 @@ def write_spectra(
         DomainError: a resolution or number of pixels that is not allowed.
         OutputError: the file cannot be written.
     """
-    check_resolution(resolution)
-    wavelength, fine, average = founding_wavelengths(pixels)
+    check_resolution(resolution, emulator)
+    wavelength, fine, average = emulator_pixels(emulator, pixels)
     sampler = emulator.sampler(fine, resolution, average)
     rows = torch.from_numpy(table).float()
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
         file["wavelength"] = wavelength
         file["wavelength"].attrs.update(unit="Angstrom", medium="air")
-        file["labels"] = np.rec.fromarrays(table.T, dtype=[(name, "f8") for name in COLUMNS])
-        file["labels"].attrs["units"] = ", ".join(LABELS[name].unit for name in COLUMNS)
+        file["labels"] = np.rec.fromarrays(table.T, dtype=[(name, "f8") for name in columns(emulator)])
+        file["labels"].attrs["units"] = ", ".join(LABELS[name].unit for name in columns(emulator))
         flux = file.create_dataset("flux", (len(table), pixels), "f4", chunks=(1, pixels))
         flux.attrs.update(resolution=resolution, normalised="continuum")
         for first in range(0, len(rows), batch):
@@ -118,7 +140,7 @@ def simulate_star(
 
     Args:
         emulator: the emulator.
-        labels: the 11 of `COLUMNS` in their units.
+        labels: the emulator's and v sin i (`columns`), in their units.
         resolution: R = lambda / FWHM.
         snr: of the continuum per pixel of 0.01 Å; the noise is Gaussian and of one size.
         seed: of the noise.
@@ -130,8 +152,9 @@ def simulate_star(
     """
     row = np.array([labels], float)
     check_labels(row, emulator, "star")
-    check_resolution(resolution)
-    wavelength, fine, average = founding_wavelengths()
+    check_resolution(resolution, emulator)
+    low, high = emulator.window_aa
+    wavelength, fine, average = emulator_pixels(emulator, round((high - low) / _STAR_STEP_AA) + 1)
     with torch.no_grad():
         x = torch.from_numpy(row).float()
         sampler = emulator.sampler(fine, resolution, average)
@@ -145,7 +168,7 @@ def simulate_star(
         frame="rest",
         normalised=True,
         resolution=float(resolution),
-        truth=dict(zip(COLUMNS, map(float, labels), strict=True)),
+        truth=dict(zip(columns(emulator), map(float, labels), strict=True)),
     )
     with atomic_path(path) as temporary:
         table.write(temporary, format="ascii.ecsv", overwrite=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from rich.progress import Progress
 from rich.table import Table
 
-from maury.emulator import Emulator, rms_per_star
+from maury.emulator import Emulator, grid_for, rms_per_star
 from maury.emulator.fitting import recover_labels
 from maury.errors import FormatError
 from maury.files import atomic_path
-from maury.labels import INTRINSIC, LABELS
+from maury.labels import LABELS
 from maury.library import OFF_NODE, Library
 from maury.plots import plot_emulator_error, plot_residuals, save_figure
 from maury.training.emulator import TEST, split, to_modes_of
@@ -32,14 +32,16 @@ class EmulatorReport:
     """What a test found.
 
     Attributes:
-        labels: of the test stars (n, 10).
+        names: the k labels.
+        labels: of the test stars (n, k).
         off_node: whether a star lies between the nodes of the SPC grid (n,).
         rms: rms flux error of each star (n,).
         resolution: R at which spectra were compared.
         fitted: rows of ``labels`` that were fitted (m,), or None.
-        recovered: labels from the fits (m, 10), or None.
+        recovered: labels from the fits (m, k), or None.
     """
 
+    names: tuple[str, ...]
     labels: NDArray[np.float64]
     off_node: NDArray[np.bool_]
     rms: NDArray[np.float64]
@@ -61,29 +63,47 @@ def evaluate_emulator(
     """Compare spectra, and fit those of 4500 to 7000 K, log g above 1, [M/H] above -1 when ``recover``.
 
     Raises:
-        FormatError: the library holds no test star.
+        FormatError: the library has other labels or wavelengths than the emulator's, or holds no test star.
     """
+    names = emulator.space.names
+    missing = [name for name in names if name not in library.names]
+    if missing:
+        raise FormatError(f"{', '.join(library.sources[:3])}: no label {', '.join(missing)}, which the emulator has")
+    grid = grid_for(library.wavelength_aa)
+    if (grid.size, grid.step_kms) != (emulator.grid.size, emulator.grid.step_kms) or not np.isclose(
+        grid.start_aa, emulator.grid.start_aa, rtol=0, atol=1e-4
+    ):
+        raise FormatError(f"{', '.join(library.sources[:3])}: not on the wavelengths that the emulator was fitted to")
     rows = unseen_rows(emulator, library.labels)
     if not rows.size:
         raise FormatError(f"{', '.join(library.sources[:3])}: no star of the emulator's test part among {len(library)}")
     tested = library.subset(rows)
     task = bar.add_task("comparing spectra", total=len(tested))
     modes = torch.from_numpy(to_modes_of(tested, lambda n: bar.advance(task, n)))
-    labels = torch.from_numpy(tested.labels).float()
+    table = np.stack([tested.column(name) for name in names], axis=-1)
+    labels = torch.from_numpy(table).float()
     rms = rms_per_star(emulator, labels, modes, resolution)
-    result = EmulatorReport(tested.labels, tested.kind == OFF_NODE, rms, resolution)
+    result = EmulatorReport(names, table, tested.kind == OFF_NODE, rms, resolution)
     if not recover:
         return result
-    teff, logg, mh = tested.labels[:, :3].T
-    fitted = np.flatnonzero((teff >= 4500) & (teff <= 7000) & (logg > 1) & (mh > -1) & result.off_node)
+    fitted = np.flatnonzero(_well_behaved(tested) & result.off_node)
+    if not fitted.size:
+        return result
     task = bar.add_task("fitting spectra", total=len(fitted))
     recovered = [
         recover_labels(emulator, modes[i : i + 1], labels[i : i + 1], resolution, lambda n: bar.advance(task, n))
         for i in fitted
     ]
-    return EmulatorReport(
-        tested.labels, result.off_node, rms, resolution, fitted, torch.cat(recovered).double().numpy()
-    )
+    return replace(result, fitted=fitted, recovered=torch.cat(recovered).double().numpy())
+
+
+def _well_behaved(library: Library) -> NDArray[np.bool_]:
+    """Stars of 4500 to 7000 K, log g above 1 and [M/H] above -1, as far as the library has these labels (n,)."""
+    good = np.ones(len(library), bool)
+    for name, low, high in (("teff", 4500, 7000), ("logg", 1 + 1e-9, np.inf), ("mh", -1 + 1e-9, np.inf)):
+        if name in library.names:
+            good &= (library.column(name) >= low) & (library.column(name) <= high)
+    return good
 
 
 def summary(result: EmulatorReport) -> dict[str, Any]:
@@ -98,16 +118,16 @@ def summary(result: EmulatorReport) -> dict[str, Any]:
             "p90": float(np.quantile(values, 0.9)),
         }
 
-    teff = result.labels[:, 0]
-    ranges = [(4500.0, 9750.1), (3500.0, 4500.0), *pairwise(TEFF_BINS)]
     report: dict[str, Any] = {
         "resolution": result.resolution,
-        "flux_rms": {
-            f"{low:.0f}-{high:.0f} K": percentiles(result.rms[result.off_node & (teff >= low) & (teff < high)])
-            for low, high in ranges
-        },
+        "flux_rms": {"all": percentiles(result.rms[result.off_node])},
         "flux_rms_nodes": percentiles(result.rms[~result.off_node]),
     }
+    if "teff" in result.names:
+        teff = result.labels[:, result.names.index("teff")]
+        for low, high in [(4500.0, 9750.1), (3500.0, 4500.0), *pairwise(TEFF_BINS)]:
+            chosen = result.off_node & (teff >= low) & (teff < high)
+            report["flux_rms"][f"{low:.0f}-{high:.0f} K"] = percentiles(result.rms[chosen])
     if result.fitted is not None and result.recovered is not None and len(result.fitted):
         error = result.recovered - result.labels[result.fitted]
         report["recovered"] = {
@@ -118,7 +138,7 @@ def summary(result: EmulatorReport) -> dict[str, Any]:
                 "bias": float(np.median(column)),
                 "p90_abs": float(np.quantile(np.abs(column), 0.9)),
             }
-            for name, column in zip(INTRINSIC, error.T, strict=True)
+            for name, column in zip(result.names, error.T, strict=True)
         }
     return report
 
@@ -134,7 +154,7 @@ def report_tables(result: EmulatorReport) -> list[Table]:
     tables = [table]
     if "recovered" in report:
         fits = Table("label", "unit", "stars", "median |error|", "median error", "90th percentile of |error|")
-        fits.title = "Labels from noise-free fits, ten labels and continuum free (4500-7000 K, log g > 1, [M/H] > -1)"
+        fits.title = "Labels from noise-free fits, all labels and continuum free (4500-7000 K, log g > 1, [M/H] > -1)"
         for name, row in report["recovered"].items():
             digits = 1 if name == "teff" else 3
             values = [f"{row[key]:.{digits}f}" for key in ("median_abs", "bias", "p90_abs")]
@@ -151,10 +171,12 @@ def write_report(result: EmulatorReport, folder: str | os.PathLike[str]) -> None
     """
     with atomic_path(Path(folder) / "emulator.json") as temporary:
         temporary.write_text(json.dumps(summary(result), indent=1) + "\n")
-    figure = plot_emulator_error(result.labels, result.rms, INTRINSIC[:6], title="Stars never touched by the fit")
+    figure = plot_emulator_error(
+        result.labels[:, :6], result.rms, result.names[:6], title="Stars never touched by the fit"
+    )
     save_figure(figure, Path(folder) / "emulator-error")
     if result.fitted is not None and result.recovered is not None and len(result.fitted):
-        names = INTRINSIC[:4]
+        names = result.names[:4]
         figure = plot_residuals(
             result.labels[result.fitted, :4], result.recovered[:, :4], names, title="Labels from noise-free fits"
         )

@@ -10,12 +10,13 @@ from typing import Any
 from maury import plots
 from maury.evaluation.samples import Sample
 from maury.grids import Grid
+from maury.labels import LABELS
 
 _SPREAD = (
     "True labels are nodes of the grid: points are spread sideways within a third of the step to the next node, "
     "to show their density. "
 )
-_COLOUR = "Colour is the projected rotation; the line is equality; the strip shows predicted minus true."
+_COLOUR = "Colour is {}; the line is equality; the strip shows predicted minus true."
 
 
 @dataclass(frozen=True)
@@ -75,32 +76,35 @@ def plan_figures(
                 "learning_curve", caption, partial(plots.plot_learning_curve, history, reference=report["reference"])
             )
         )
-    return [*drawings, _coverage(samples, grid)]
+    return [*drawings, _coverage(samples, grid)] if {"teff", "logg"} <= set(grid.names) else drawings
 
 
 def _of_sample(split: Mapping[str, Any], sample: Sample, grid: Grid, names: tuple[str, ...]) -> list[Drawing]:
     """Temperature alone, all labels, residuals."""
     columns = [grid.names.index(name) for name in names]
     true = sample.true[:, columns]
-    vsini = sample.true[:, grid.names.index("vsini")]
+    by = "vsini" if "vsini" in grid.names else grid.names[0]
+    colour = sample.true[:, grid.names.index(by)]
+    legend = _COLOUR.format(LABELS[by].description.split(",")[0])
     notes = [_note(split["labels"][name]) for name in names]
     spread = _SPREAD if sample.on_nodes else ""
     drawings = []
     if "teff" in names:
         k = names.index("teff")
-        caption = f"Predicted against true effective temperature: {sample.title}. {spread}{_COLOUR}"
+        caption = f"Predicted against true effective temperature: {sample.title}. {spread}{legend}"
         draw = partial(
             plots.plot_predicted,
             true[:, [k]],
             sample.predicted[:, [k]],
             ["teff"],
-            vsini_kms=vsini,
+            colour=colour,
+            colour_name=by,
             notes=[notes[k]],
         )
         drawings.append(Drawing(f"predicted_teff_{sample.name}", caption, draw))
     if names != ("teff",):
-        caption = f"Predicted against true labels: {sample.title}. {spread}{_COLOUR}"
-        draw = partial(plots.plot_predicted, true, sample.predicted, names, vsini_kms=vsini, notes=notes)
+        caption = f"Predicted against true labels: {sample.title}. {spread}{legend}"
+        draw = partial(plots.plot_predicted, true, sample.predicted, names, colour=colour, colour_name=by, notes=notes)
         drawings.append(Drawing(f"predicted_all_{sample.name}", caption, draw))
     bands = {name: split["labels"][name]["by"][name] for name in names}
     caption = f"Predicted minus true against truth: {sample.title}. {spread}Bias and robust scatter per bin in blue."
@@ -117,9 +121,10 @@ def _note(label: Mapping[str, Any]) -> str:
 
 
 def _coverage(samples: Sequence[Sample], grid: Grid) -> Drawing:
-    teff, logg = grid.labels[:, 0], grid.labels[:, 1]
+    teff, logg = grid.column("teff"), grid.column("logg")
     off = [sample for sample in samples if not sample.on_nodes]
-    between = (off[0].true[:, 0], off[0].true[:, 1]) if off else None
+    t, g = grid.names.index("teff"), grid.names.index("logg")
+    between = (off[0].true[:, t], off[0].true[:, g]) if off else None
     caption = (
         f"The grid: {len(grid):,} spectra at {len(set(zip(teff, logg, strict=True)))} nodes in Teff and log g. Colour "
         "is the share of the spectra of a node that the block split holds out."

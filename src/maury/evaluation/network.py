@@ -115,6 +115,8 @@ def check_grid(model: Model, grid: Grid) -> list[str]:
     pixels, wavelength = header["network"]["pixels"], grid.wavelength_aa
     if pixels != len(wavelength):
         raise DomainError(f"{grid.path}: {len(wavelength)} pixels; {model.name} takes {pixels}")
+    if header.get("sampling", "linear") != grid.sampling:
+        raise DomainError(f"{grid.path}: {grid.sampling} pixels; {model.name} takes {header.get('sampling', 'linear')}")
     ends = header["wavelength"]
     if not np.allclose(wavelength[[0, -1]], ends, rtol=0, atol=1e-3):
         raise DomainError(
@@ -133,6 +135,15 @@ def check_grid(model: Model, grid: Grid) -> list[str]:
         "This grid is not, byte for byte, the one the network was trained on. Which rows were held out is taken from "
         "this grid's split: the figures are honest only if rows, order and seed are those of the training."
     ]
+
+
+def why_not_between(grid: Grid, emulator: str = "packaged") -> str | None:
+    """Why an emulator cannot make spectra between the nodes of a grid, in one line, or None if it can."""
+    try:
+        emulated_flux(load(emulator), grid, labels_between(grid, 1, 0))
+    except DomainError as error:
+        return str(error)
+    return None
 
 
 def make_samples(
@@ -180,10 +191,13 @@ def _between_nodes(model: Model, grid: Grid, bar: Progress, count: int, seed: in
     flux = emulated_flux(load(emulator), grid, true, partial(bar.advance, task))
     same = sha256(PACKAGED if emulator == "packaged" else emulator) == grid.attributes.get("emulator_digest")
     origin = "the emulator that made the grid" if same else "another emulator than the one that made the grid"
+    shared = [f"{name} {value:g}" for name, value in grid.fixed.items()]
+    if grid.attributes.get("preset") == "spc":
+        shared = ["microturbulence 2 km/s", "solar-scaled abundances"]
     text = (
-        f"{count:,} spectra between the nodes of the grid, made with {origin}: labels as dense as the nodes along each "
-        f"axis (Sobol, seed {seed}), microturbulence 2 km/s, solar-scaled abundances. None of them was seen in "
-        "training or in choosing the weights."
+        f"{count:,} spectra between the nodes of the grid, made with {origin}: "
+        f"{', '.join([f'labels as dense as the nodes along each axis (Sobol, seed {seed})', *shared])}. None of them "
+        "was seen in training or in choosing the weights."
     )
     return flux_sample(model.network, model.header, flux, true, "offnode", "between nodes", text)
 
@@ -193,10 +207,11 @@ def _from_library(model: Model, grid: Grid, bar: Progress, libraries: Sequence[s
     library = read_libraries(list(libraries))
     bar.update(task, total=len(library))
     flux, true = library_flux(library, grid, seed, partial(bar.advance, task))
+    hidden = [name for name in library.names if name not in grid.names]
     bar.update(task, total=len(true), completed=len(true))
     text = (
         f"{len(true):,} synthesised spectra between the nodes ({', '.join(library.sources)}), with rotations drawn "
-        f"with seed {seed}. Their microturbulence (0.5 to 4 km/s) and abundances differ from the grid's, which the "
-        "network cannot know: its errors hold that too."
+        f"with seed {seed}. Labels of theirs that are none of the grid's ({', '.join(hidden) or 'there are none'}) may "
+        "differ from the grid's, which the network cannot know: its errors hold that too."
     )
     return flux_sample(model.network, model.header, flux, true, "library_offnode", "library spectra", text)

@@ -11,14 +11,15 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import qmc
 
-from maury.broadening import cutoff, transfer
+from maury.broadening import cutoff, remaining_resolution, transfer
 from maury.emulator import MAX_RESOLUTION, Emulator, Sampler, grid_for, to_modes
 from maury.errors import DomainError, FormatError
 from maury.grids import Grid
 from maury.grids.spc import intrinsic_labels
+from maury.labels import INTRINSIC
 from maury.library import OFF_NODE, Library
 from maury.networks import predict
-from maury.wavelengths import LogGrid, founding_wavelengths
+from maury.wavelengths import FOUNDING_PIXELS, LogGrid, founding_wavelengths, pixel_points
 
 Floats = NDArray[np.float64]
 Advance = Callable[[int], None]
@@ -36,7 +37,7 @@ class Sample:
         name: key in the report.
         title: a few words for figures.
         description: which spectra these are and what they can tell.
-        true: labels of the grid (n, 4) in their units.
+        true: labels of the grid (n, g) in their units.
         predicted: the network's labels (n, k) in their units.
         on_nodes: whether the true labels are nodes of the grid.
         facts: more for the report, such as how many validation rows there are in all.
@@ -114,7 +115,7 @@ def _describe(split: str, own: bool, used: int, total: int) -> str:
 def flux_sample(
     network: Any, header: dict[str, Any], flux: NDArray[np.float32], true: Floats, name: str, title: str, text: str
 ) -> Sample:
-    """Predictions for spectra that are given: flux (n, p) on the network's pixels and labels (n, 4) of the grid.
+    """Predictions for spectra that are given: flux (n, p) on the network's pixels and labels (n, g) of the grid.
 
     Raises:
         FormatError: numbers of spectra and labels differ, or a flux is not finite.
@@ -128,11 +129,11 @@ def flux_sample(
 
 
 def labels_between(grid: Grid, count: int, seed: int) -> Floats:
-    """Labels (count, 4) between the nodes of a grid: scrambled Sobol points, as dense as the nodes along each axis.
+    """Labels (count, g) between the nodes of a grid: scrambled Sobol points, as dense as the nodes along each axis.
 
     Along each axis a uniform number is mapped onto the nodes by linear interpolation, so that low rotations are as
     frequent as in the grid. Points below the lowest or above the highest log g of their temperature (interpolated
-    between the nodes) are left out: nothing is extrapolated.
+    between the nodes), where these are labels of the grid, are left out: nothing is extrapolated.
 
     Raises:
         DomainError: a count below 1, or a grid that has no space between its nodes.
@@ -140,45 +141,88 @@ def labels_between(grid: Grid, count: int, seed: int) -> Floats:
     if count < 1:
         raise DomainError(f"number of spectra between nodes must be positive, got {count}")
     nodes = [np.unique(column) for column in grid.labels.T]
-    teff, logg = grid.labels[:, 0], grid.labels[:, 1]
-    low = [logg[teff == t].min() for t in nodes[0]]
-    high = [logg[teff == t].max() for t in nodes[0]]
     sobol = qmc.Sobol(len(nodes), scramble=True, seed=seed)
     points = np.empty((0, len(nodes)))
     for _ in range(16):
         u = sobol.random(1 << max(count - 1, 1).bit_length())
         axes = zip(u.T, nodes, strict=True)
         new = np.column_stack([np.interp(x * (len(axis) - 1), np.arange(len(axis)), axis) for x, axis in axes])
-        lowest, highest = np.interp(new[:, 0], nodes[0], low), np.interp(new[:, 0], nodes[0], high)
-        points = np.concatenate([points, new[(new[:, 1] >= lowest) & (new[:, 1] <= highest)]])
+        points = np.concatenate([points, new[_between_gravities(grid, new)]])
         if len(points) >= count:
             return points[:count]
     raise DomainError(f"{grid.path}: its nodes leave no space in Teff and log g for spectra between them")
 
 
+def _between_gravities(grid: Grid, labels: Floats) -> NDArray[np.bool_]:
+    """Whether log g lies between the lowest and the highest of the grid at that temperature (n,)."""
+    if not {"teff", "logg"} <= set(grid.names):
+        return np.ones(len(labels), bool)
+    teff, logg = grid.column("teff"), grid.column("logg")
+    nodes = np.unique(teff)
+    low, high = ([pick(logg[teff == t]) for t in nodes] for pick in (np.min, np.max))
+    t, g = (labels[:, grid.names.index(name)] for name in ("teff", "logg"))
+    return np.asarray((g >= np.interp(t, nodes, low)) & (g <= np.interp(t, nodes, high)))
+
+
+def emulator_labels(emulator: Emulator, grid: Grid, labels: Floats) -> Floats:
+    """Labels (n, k) for the emulator from those of a grid (n, g) and what all spectra of the grid share.
+
+    Spectra of the SPC nodes share microturbulence and abundance ratios.
+
+    Raises:
+        DomainError: the emulator has a label that the grid does not tell, a label lies outside its ranges, or the grid
+            has a label that the emulator does not know.
+    """
+    shared = dict(grid.fixed)
+    if grid.attributes.get("preset") == "spc":
+        shared |= dict(zip(INTRINSIC[3:], intrinsic_labels(np.zeros((1, 3)))[0, 3:], strict=True))
+    known = (*emulator.space.names, *emulator.fixed, "vsini")
+    unknown = [name for name in grid.names if name not in known]
+    missing = [name for name in emulator.space.names if name not in (*grid.names, *shared)]
+    if unknown or missing:
+        raise DomainError(
+            f"{grid.path}: the emulator does not suit it: "
+            + (f"it has no label {', '.join(unknown)}" if unknown else f"the grid does not tell {', '.join(missing)}")
+        )
+    columns = [
+        labels[:, grid.names.index(name)] if name in grid.names else np.full(len(labels), shared[name])
+        for name in emulator.space.names
+    ]
+    table = np.stack(columns, axis=-1)
+    emulator.space.require_inside(table, "spectra between nodes")
+    return table
+
+
+def _rotations(grid: Grid, labels: Floats) -> Floats:
+    """Rotations (n,) in km/s out of labels of a grid (n, g)."""
+    if "vsini" in grid.names:
+        return labels[:, grid.names.index("vsini")]
+    return np.full(len(labels), grid.fixed.get("vsini", 0.0))
+
+
 def emulated_flux(
     emulator: Emulator, grid: Grid, labels: Floats, advance: Advance | None = None
 ) -> NDArray[np.float32]:
-    """Spectra (n, p) from the emulator as the grid's are made: microturbulence 2 km/s, solar-scaled abundances.
+    """Spectra (n, p) from the emulator as the grid's are made.
 
     Args:
         emulator: the emulator.
         grid: whose pixels, resolution and limb darkening to take.
-        labels: teff, logg, mh, vsini (n, 4).
+        labels: labels of the grid (n, g).
         advance: called with the number of spectra done.
 
     Raises:
-        DomainError: labels outside the emulator's ranges, or a grid that is not on the founding pixels.
+        DomainError: labels or wavelengths outside the emulator's ranges, or a resolution above its own.
     """
-    intrinsic = intrinsic_labels(labels[:, :3])
-    emulator.space.require_inside(intrinsic, "spectra between nodes")
-    observer = _Observer(emulator.grid, grid)
+    intrinsic = emulator_labels(emulator, grid, labels)
+    observer = _Observer(emulator.grid, grid, emulator.native_resolution)
+    vsini = _rotations(grid, labels)
     parts = []
     with torch.no_grad():
         for first in range(0, len(labels), _BATCH):
             rows = slice(first, first + _BATCH)
             modes = emulator.modes(torch.from_numpy(intrinsic[rows]).float(), observer.sampler.modes)
-            parts.append(observer(modes, labels[rows, 3]))
+            parts.append(observer(modes, vsini[rows]))
             if advance is not None:
                 advance(len(parts[-1]))
     return np.concatenate(parts)
@@ -189,7 +233,7 @@ def library_flux(
 ) -> tuple[NDArray[np.float32], Floats]:
     """The off-node spectra of a library as the grid's instrument sees them, each with a drawn v sin i.
 
-    Rotations are as dense as the grid's nodes.
+    Rotations are as dense as the grid's nodes; a grid without them has the same one for all.
 
     Args:
         library: intrinsic spectra; those of kind `OFF_NODE` inside the grid's ranges are taken.
@@ -198,21 +242,25 @@ def library_flux(
         advance: called with the number of spectra done.
 
     Returns:
-        Flux (n, p), and labels teff, logg, mh, vsini (n, 4).
+        Flux (n, p), and labels of the grid (n, g).
 
     Raises:
-        FormatError: the library has no off-node spectrum inside the grid's ranges.
+        FormatError: the library lacks a label of the grid, or has no off-node spectrum inside the grid's ranges.
+        DomainError: the library's wavelengths or resolution do not suffice.
     """
-    low, high = grid.labels[:, :3].min(0), grid.labels[:, :3].max(0)
-    inside = ((library.labels[:, :3] >= low) & (library.labels[:, :3] <= high)).all(1)
-    library = library.subset(np.flatnonzero((library.kind == OFF_NODE) & inside))
+    names = [name for name in grid.names if name != "vsini"]
+    inside = library.kind == OFF_NODE
+    for name in names:
+        values, nodes = library.column(name), grid.column(name)
+        inside &= (values >= nodes.min()) & (values <= nodes.max())
+    library = library.subset(np.flatnonzero(inside))
     if not len(library):
         raise FormatError(f"{', '.join(library.sources)}: no off-node spectrum inside the grid's ranges")
-    speeds = np.unique(grid.labels[:, 3])
+    speeds = np.unique(_rotations(grid, grid.labels))
     u = np.random.default_rng(seed).uniform(0, len(speeds) - 1, len(library))
     vsini = np.interp(u, np.arange(len(speeds)), speeds)
     log_grid = grid_for(library.wavelength_aa)
-    observer = _Observer(log_grid, grid)
+    observer = _Observer(log_grid, grid, float(library.attributes.get("resolution") or np.inf))
     parts = []
     for first in range(0, len(library), _TRANSFORMED):
         rows = slice(first, first + _TRANSFORMED)
@@ -220,24 +268,30 @@ def library_flux(
         parts.append(observer(torch.from_numpy(modes), vsini[rows]))
         if advance is not None:
             advance(len(parts[-1]))
-    return np.concatenate(parts), np.column_stack([library.labels[:, :3], vsini])
+    true = {"vsini": vsini, **{name: library.column(name) for name in names}}
+    return np.concatenate(parts), np.stack([true[name] for name in grid.names], axis=-1)
+
+
+def _points(wavelength_aa: Floats) -> tuple[Floats, int]:
+    """Points that a grid's pixels average, and how many in each: those of the founding pixels, else four."""
+    if FOUNDING_PIXELS % len(wavelength_aa) == 0:
+        founding, points, average = founding_wavelengths(len(wavelength_aa))
+        if np.allclose(founding, wavelength_aa, rtol=0, atol=1e-3):
+            return points, average
+    return pixel_points(wavelength_aa), 4
 
 
 class _Observer:
     """Rotation, instrument and pixels of a grid, applied to Fourier modes of intrinsic spectra."""
 
-    def __init__(self, log_grid: LogGrid, grid: Grid) -> None:
-        wavelength, fine, average = founding_wavelengths(len(grid.wavelength_aa))
-        if not np.allclose(wavelength, grid.wavelength_aa, rtol=0, atol=1e-3):
-            raise DomainError(
-                f"{grid.path}: spectra between nodes are made on the founding pixels, {wavelength[0]:.2f} to "
-                f"{wavelength[-1]:.2f} Å; this grid's are {grid.wavelength_aa[0]:.2f} to {grid.wavelength_aa[-1]:.2f} Å"
-            )
-        if grid.resolution > MAX_RESOLUTION:
-            raise DomainError(f"{grid.path}: resolution {grid.resolution:g}; highest allowed: {MAX_RESOLUTION:g}")
-        self.sampler = Sampler(log_grid, fine, cutoff(grid.resolution), average)
+    def __init__(self, log_grid: LogGrid, grid: Grid, native_resolution: float) -> None:
+        limit = min(MAX_RESOLUTION, native_resolution)
+        if grid.resolution > limit:
+            raise DomainError(f"{grid.path}: resolution {grid.resolution:g}; highest allowed: {limit:g}")
+        points, average = _points(grid.wavelength_aa)
+        self.sampler = Sampler(log_grid, points, cutoff(grid.resolution), average)
         self.frequency = torch.from_numpy(log_grid.frequency[: self.sampler.modes]).float()
-        self.resolution = torch.tensor(grid.resolution)
+        self.resolution = remaining_resolution(torch.tensor(grid.resolution), native_resolution)
         self.limb_darkening = float(grid.attributes.get("limb_darkening", 0.6))
 
     def __call__(self, modes: torch.Tensor, vsini_kms: Floats) -> NDArray[np.float32]:

@@ -13,18 +13,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from maury import __version__
-from maury.broadening import cutoff, transfer
+from maury.broadening import cutoff, remaining_resolution, transfer
 from maury.emulator import Emulator, Sampler
 from maury.errors import FormatError, OutputError
 from maury.files import atomic_path, check_writable
 from maury.grids import spc
 from maury.grids.file import Advance, encode, quantise, write_grid
+from maury.grids.plan import AnyGridConfig, Plan, extra_attributes, make_plan
 from maury.grids.spc import GridConfig
-from maury.wavelengths import founding_wavelengths
 
 Notify = Callable[[str], None]
 
@@ -33,15 +32,16 @@ def build_grid(
     path: str | os.PathLike[str],
     emulator: Emulator,
     digest: str,
-    config: GridConfig | None = None,
+    config: AnyGridConfig | None = None,
     advance: Advance | None = None,
     notify: Notify | None = None,
 ) -> None:
     """Build a grid: emulate every node once, give it all rotations, sample, quantise, compress.
 
-    One shard per Teff row is kept in a hidden folder beside ``path`` until the grid is complete, so that the same call
-    goes on after a kill. Each node is computed by itself on one thread: the bytes of the grid depend on the settings
-    and the emulator alone, not on interruptions or the number of cores.
+    One shard per Teff row of the founding nodes, or per 64 nodes of one's own, is kept in a hidden folder beside
+    ``path`` until the grid is complete, so that the same call goes on after a kill. Each node is computed by itself on
+    one thread: the bytes of the grid depend on the settings and the emulator alone, not on interruptions or the number
+    of cores.
 
     Args:
         path: the HDF5 file to write.
@@ -52,25 +52,26 @@ def build_grid(
         notify: called with a message when shards are found.
 
     Raises:
-        ConfigError: no node lies within the ranges.
-        DomainError: a node outside the emulator's labels, an implausible flux.
+        ConfigError: no node lies within the ranges, or the emulator has other labels.
+        DomainError: a node, window or resolution outside the emulator's, an implausible flux.
         OutputError: the grid or a shard cannot be written.
     """
     config = config or GridConfig()
     path = Path(path)
     check_writable(path)
-    nodes = spc.nodes(config)
-    maker = NodeMaker(emulator, config)
-    rows = [nodes[nodes[:, 0] == teff] for teff in np.unique(nodes[:, 0])]
+    plan = make_plan(config, emulator)
+    if plan.left_out and notify is not None:
+        notify(f"{plan.left_out} nodes are left out: the emulator's library has no spectra near them")
+    maker = NodeMaker(emulator, config, plan)
     folder = path.with_name(f".{path.name}.shards")
     with _output_errors(path), _kept_if_useful(folder), _one_thread(), ThreadPoolExecutor(os.cpu_count()) as pool:
-        shards = _prepare(folder, rows, config, digest, notify or (lambda message: None))
-        for row, shard in zip(rows, shards, strict=True):
+        shards = _prepare(folder, plan, config, digest, notify or (lambda message: None))
+        for rows, shard in zip(plan.shards, shards, strict=True):
             if _read_shard(shard) is None:
-                _write_shard(shard, maker.chunks(row, pool, advance))
+                _write_shard(shard, maker.chunks(rows, pool, advance))
             elif advance is not None:
-                advance(len(row) * len(maker.transfer))
-        _assemble(path, folder, shards, config, digest)
+                advance((rows.stop - rows.start) * len(plan.vsini_kms))
+        _assemble(path, folder, shards, plan, config, digest)
         for shard in shards:
             shard.unlink()
 
@@ -83,58 +84,47 @@ class NodeMaker:
         transfer: rotations and instrument (k, m), one row for each of the k rotations.
     """
 
-    def __init__(self, emulator: Emulator, config: GridConfig) -> None:
+    def __init__(self, emulator: Emulator, config: AnyGridConfig, plan: Plan) -> None:
         """Prepare the sampler and the transfer functions."""
-        _, fine, average = founding_wavelengths(config.pixels)
         self.emulator = emulator
-        self.sampler = Sampler(emulator.grid, fine, cutoff(config.resolution), average=average)
-        vsini = torch.from_numpy(spc.rotations(config))
+        self.plan = plan
+        self.sampler = Sampler(emulator.grid, plan.points_aa, cutoff(config.resolution), average=plan.average)
         frequency = torch.from_numpy(emulator.grid.frequency[: self.sampler.modes])
+        resolution = torch.tensor(config.resolution, dtype=torch.float64)
         self.transfer = transfer(
             frequency,
-            vsini_kms=vsini,
-            resolution=torch.tensor(config.resolution, dtype=torch.float64),
+            vsini_kms=torch.from_numpy(plan.vsini_kms),
+            resolution=remaining_resolution(resolution, emulator.native_resolution),
             limb_darkening=config.limb_darkening,
         ).float()
 
-    @torch.no_grad()
-    def modes(self, nodes: NDArray[np.float64]) -> Tensor:
-        """Fourier modes (n, m) of the intrinsic spectra of nodes (n, 3).
-
-        Raises:
-            DomainError: a node outside the emulator's labels.
-        """
-        labels = spc.intrinsic_labels(nodes)
-        self.emulator.space.require_inside(labels, "nodes")
-        return self.emulator.modes(torch.from_numpy(labels).float(), self.sampler.modes)
-
-    def chunks(self, nodes: NDArray[np.float64], pool: ThreadPoolExecutor, advance: Advance | None) -> list[bytes]:
-        """Compressed spectra of nodes (n, 3), all rotations of a node one after the other."""
+    def chunks(self, rows: slice, pool: ThreadPoolExecutor, advance: Advance | None) -> list[bytes]:
+        """Compressed spectra of nodes of the plan, all rotations of a node one after the other."""
+        labels = torch.from_numpy(self.plan.nodes[rows]).float()
+        with torch.no_grad():
+            modes = self.emulator.modes(labels, self.sampler.modes)
         done: list[bytes] = []
-        for part in pool.map(self._node, self.modes(nodes), nodes):
+        for part in pool.map(self._node, modes, range(rows.start, rows.stop)):
             done += part
             if advance is not None:
                 advance(len(part))
         return done
 
     @torch.no_grad()
-    def _node(self, modes: Tensor, node: NDArray[np.float64]) -> list[bytes]:
+    def _node(self, modes: Tensor, row: int) -> list[bytes]:
         flux = self.sampler(modes * self.transfer)
-        what = f"node of {node[0]:g} K, log g {node[1]:g}, [M/H] {node[2]:g}"
-        return encode(quantise(flux.numpy(), what))
+        return encode(quantise(flux.numpy(), self.plan.describe(row)))
 
 
-def _prepare(
-    folder: Path, rows: list[NDArray[np.float64]], config: GridConfig, digest: str, notify: Notify
-) -> list[Path]:
+def _prepare(folder: Path, plan: Plan, config: AnyGridConfig, digest: str, notify: Notify) -> list[Path]:
     """Names of the shards in a folder that holds only whole shards of these settings."""
     key = json.dumps({"settings": config.model_dump(), "emulator": digest, "maury": __version__}, sort_keys=True)
     mark = folder / "settings.json"
-    shards = [folder / f"{row[0, 0]:.0f}K.npz" for row in rows]
+    shards = [folder / f"{number:05d}.npz" for number in range(len(plan.shards))]
     if folder.exists():
         if mark.is_file() and mark.read_text() == key:
             found = sum(shard.is_file() for shard in shards)
-            notify(f"going on with an interrupted build: {found} of {len(shards)} Teff rows are there")
+            notify(f"going on with an interrupted build: {found} of {len(shards)} parts are there")
             for leftover in folder.glob(".*.tmp"):
                 leftover.unlink()
             return shards
@@ -162,7 +152,7 @@ def _read_shard(shard: Path) -> list[bytes] | None:
     return [data[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
 
 
-def _assemble(path: Path, folder: Path, shards: list[Path], config: GridConfig, digest: str) -> None:
+def _assemble(path: Path, folder: Path, shards: list[Path], plan: Plan, config: AnyGridConfig, digest: str) -> None:
     """Join the shards into one file inside the folder, then move it to its place."""
 
     def chunks() -> Iterator[bytes]:
@@ -172,10 +162,9 @@ def _assemble(path: Path, folder: Path, shards: list[Path], config: GridConfig, 
                 raise FormatError(f"{shard}: disappeared or was damaged; run the same command again")
             yield from part
 
-    labels = spc.labels(config)
     splits = {
-        "random": spc.random_split(len(labels), config.seed),
-        "block": spc.block_split(labels, config.seed),
+        "random": spc.random_split(len(plan.labels), config.seed),
+        "block": spc.block_split(plan.labels, config.seed, plan.space.names),
     }
     attributes = {
         "preset": config.preset,
@@ -184,10 +173,11 @@ def _assemble(path: Path, folder: Path, shards: list[Path], config: GridConfig, 
         "emulator_digest": digest,
         "settings": config.model_dump_json(),
         "maury": __version__,
+        **extra_attributes(plan),
     }
     whole = folder / "grid.h5"
     with atomic_path(whole) as temporary:
-        write_grid(temporary, founding_wavelengths(config.pixels)[0], labels, chunks(), splits, config.seed, attributes)
+        write_grid(temporary, plan.wavelength_aa, plan.labels, chunks(), splits, config.seed, attributes, plan.space)
     os.replace(whole, path)
 
 

@@ -8,7 +8,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,12 @@ from numpy.typing import NDArray
 from maury.errors import ConfigError, DomainError, FormatError, MauryError, SchemaError
 from maury.files import sha256
 from maury.grids.spc import SPACE
-from maury.labels import FOUNDING, LABELS, LabelSpace, as_table
+from maury.labels import LABELS, LabelSpace, as_table
+from maury.wavelengths import Sampling, sampling_of
 
-SCHEMA = 1
-"""Version of the layout. A file of another version is refused, not guessed at."""
+SCHEMA = 2
+"""Version of the layout: 1 for the labels and ranges of the SPC grid, 2 for others, which stand in the file. A file of
+another version is refused, not guessed at."""
 
 SCALE = 1 / 20_000
 """Flux per count, as in the library. Rounding adds 1.4e-5 rms, a two-hundredth of the emulator's error; the file is
@@ -93,29 +95,34 @@ def write_grid(
     splits: Mapping[str, NDArray[np.bool_]],
     seed: int,
     attributes: Mapping[str, Any],
+    space: LabelSpace = SPACE,
 ) -> None:
     """Write a grid to a path that the caller makes safe (`maury.files.atomic_path`); equal input gives equal bytes.
 
     Args:
         path: the file.
         wavelength_aa: wavelengths (p,) in Å, air.
-        labels: teff, logg, mh, vsini (n, 4).
+        labels: of all spectra (n, k).
         chunks: the n spectra as `encode` makes them.
         splits: masks (n,) of the validation rows by name (`SPLITS`).
         seed: with which the splits were drawn.
         attributes: provenance: preset, resolution, limb_darkening, emulator_digest, settings, maury.
+        space: the k labels with the ranges that normalise them.
 
     Raises:
         OSError: the file cannot be written.
     """
     try:
         with h5py.File(path, "w", libver="earliest") as file:
-            file.attrs.update({"schema": SCHEMA, "kind": "grid", **attributes})
+            schema = 1 if space == SPACE else SCHEMA
+            file.attrs.update({"schema": schema, "kind": "grid", **attributes})
             file["wavelength"] = wavelength_aa
             file["wavelength"].attrs.update(unit="Angstrom", medium="air")
-            table = np.rec.fromarrays(labels.T, dtype=[(name, "<f8") for name in FOUNDING])
+            table = np.rec.fromarrays(labels.T, dtype=[(name, "<f8") for name in space.names])
             file.create_dataset("labels", data=table, track_times=False)
-            file["labels"].attrs["units"] = [LABELS[name].unit for name in FOUNDING]
+            file["labels"].attrs["units"] = list(space.units)
+            if schema > 1:
+                file["labels"].attrs.update(lower=space.lower, upper=space.upper)
             for name in SPLITS:
                 split = file.create_dataset(f"split/{name}", data=splits[name].astype(np.uint8), track_times=False)
                 split.attrs.update(meaning="0 train, 1 validation", seed=seed)
@@ -144,13 +151,15 @@ class Grid:
     Attributes:
         path: the file.
         wavelength_aa: wavelengths (p,) in Å, air.
-        labels: teff (K), logg, mh, vsini (km/s) of every spectrum (n, 4).
+        labels: of every spectrum, in their units (n, k).
         splits: masks (n,) of the validation rows by name.
         seeds: with which the splits were drawn.
         scale: flux per count.
         resolution: R = lambda / FWHM of the instrument profile.
         attributes: provenance as stored: preset, limb_darkening, emulator_digest (SHA-256 of its file),
-            settings (JSON), maury (version).
+            settings (JSON), maury (version); of imported grids source, medium, normalisation ...
+        space: the k labels with the ranges that normalise them; those of the whole SPC grid also for a part of it.
+        fixed: labels that all spectra share.
     """
 
     path: Path
@@ -161,19 +170,33 @@ class Grid:
     scale: float
     resolution: float
     attributes: Mapping[str, Any]
+    space: LabelSpace = SPACE
+    fixed: Mapping[str, float] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.labels)
 
     @property
-    def space(self) -> LabelSpace:
-        """The labels with the ranges of the whole SPC grid, which normalise them."""
-        return SPACE
-
-    @property
     def names(self) -> tuple[str, ...]:
         """Names of the columns of ``labels``."""
-        return SPACE.names
+        return self.space.names
+
+    def column(self, name: str) -> NDArray[np.float64]:
+        """Values of one label (n,).
+
+        Raises:
+            ConfigError: the grid has no such label, or one value of it only.
+        """
+        if name in self.fixed:
+            raise ConfigError(f"{self.path}: {name} is {self.fixed[name]:g} in every spectrum: nothing to learn")
+        if name not in self.names:
+            raise ConfigError(f"{self.path}: no label {name}; the grid has {', '.join(self.names)}")
+        return self.labels[:, self.names.index(name)]
+
+    @property
+    def sampling(self) -> Sampling:
+        """Whether its pixels are equally wide in wavelength or in its logarithm."""
+        return sampling_of(self.wavelength_aa, str(self.path))
 
     @cached_property
     def digest(self) -> str:
@@ -241,7 +264,7 @@ def open_grid(path: str | os.PathLike[str]) -> Grid:
         FormatError: not a grid of maury's, truncated, a missing dataset or column, a wrong shape or type, values that
             are not finite or not plausible.
         SchemaError: written with another schema.
-        DomainError: a label outside the SPC ranges.
+        DomainError: a label outside the ranges.
     """
     path = Path(path)
     with _opened(path) as file:
@@ -267,10 +290,9 @@ def _opened(path: Path) -> h5py.File:
 def _check(path: Path, file: h5py.File) -> Grid:
     if file.attrs.get("kind") != "grid":
         raise FormatError(f"{path}: an HDF5 file, but not a grid of maury's (its attribute 'kind' is not 'grid')")
-    if file.attrs.get("schema") != SCHEMA:
-        raise SchemaError(
-            f"{path}: grid schema {file.attrs.get('schema')}; this version of maury reads schema {SCHEMA}"
-        )
+    schema = file.attrs.get("schema")
+    if schema not in range(1, SCHEMA + 1):
+        raise SchemaError(f"{path}: grid schema {schema}; this version of maury reads schemas 1 to {SCHEMA}")
     needed = ("wavelength", "labels", "flux", *(f"split/{name}" for name in SPLITS))
     missing = [name for name in needed if name not in file]
     if missing:
@@ -278,22 +300,35 @@ def _check(path: Path, file: h5py.File) -> Grid:
     wavelength = np.asarray(file["wavelength"][...])
     if wavelength.ndim != 1 or not np.isfinite(wavelength).all() or not (np.diff(wavelength) > 0).all():
         raise FormatError(f"{path}: dataset wavelength must be 1-D, finite and strictly increasing")
-    labels = as_table(file["labels"][...], FOUNDING, str(path))
+    space = SPACE if schema == 1 else _space(path, file["labels"])
+    labels = as_table(file["labels"][...], space.names, str(path))
     if labels.ndim != 2 or not len(labels):
         raise FormatError(f"{path}: dataset labels must be a table with one row per spectrum")
-    SPACE.require_inside(labels, f"{path}: labels")
+    space.require_inside(labels, f"{path}: labels")
     scale = _check_flux(path, file["flux"], (len(labels), len(wavelength)))
     splits = {name: _check_split(path, file, name, len(labels)) for name in SPLITS}
     attributes = {key: value.item() if isinstance(value, np.generic) else value for key, value in file.attrs.items()}
     resolution = float(attributes.get("resolution", 0))
     if not 0 < resolution < float("inf"):
         raise FormatError(f"{path}: attribute resolution must be positive, got {resolution:g}")
-    try:
-        json.loads(attributes.get("settings", "{}"))
-    except ValueError as error:
-        raise FormatError(f"{path}: attribute settings is not JSON ({error})") from error
+    for key in ("settings", "fixed"):
+        try:
+            json.loads(attributes.get(key, "{}"))
+        except ValueError as error:
+            raise FormatError(f"{path}: attribute {key} is not JSON ({error})") from error
+    fixed = {name: float(value) for name, value in json.loads(attributes.get("fixed", "{}")).items()}
     seeds = {name: int(file[f"split/{name}"].attrs["seed"]) for name in SPLITS}
-    return Grid(path, wavelength, labels, splits, seeds, scale, resolution, attributes)
+    return Grid(path, wavelength, labels, splits, seeds, scale, resolution, attributes, space, fixed)
+
+
+def _space(path: Path, dataset: h5py.Dataset) -> LabelSpace:
+    """Labels and ranges that a file of schema 2 states."""
+    names = tuple(dataset.dtype.names or ())
+    unknown = [name for name in names if name not in LABELS]
+    if unknown or not names:
+        raise FormatError(f"{path}: unknown label {', '.join(unknown) or 'none'}; allowed: {', '.join(LABELS)}")
+    lower, upper = (tuple(map(float, dataset.attrs[key])) for key in ("lower", "upper"))
+    return LabelSpace(names, lower, upper)
 
 
 def _check_flux(path: Path, flux: h5py.Dataset, expected: tuple[int, int]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import numpy as np
@@ -117,14 +118,16 @@ def random_split(count: int, seed: int) -> NDArray[np.bool_]:
     return _quarter(count, np.random.default_rng((seed, 0)))
 
 
-def block_split(table: NDArray[np.float64], seed: int) -> NDArray[np.bool_]:
-    """Mask (n,) of the spectra of a quarter of the (Teff, log g, [M/H]) nodes, with all their rotations.
+def block_split(table: NDArray[np.float64], seed: int, names: Sequence[str] = FOUNDING) -> NDArray[np.bool_]:
+    """Mask (n,) of the spectra of a quarter of the nodes in all labels but rotation, with all their rotations.
 
     Args:
-        table: labels (n, 4), or any whose first three columns are Teff, log g, [M/H].
+        table: labels (n, k).
         seed: of the draw.
+        names: the k labels.
     """
-    unique, block = np.unique(table[:, :3], axis=0, return_inverse=True)
+    columns = [i for i, name in enumerate(names) if name != "vsini"]
+    unique, block = np.unique(table[:, columns], axis=0, return_inverse=True)
     return _quarter(len(unique), np.random.default_rng((seed, 1)))[block.ravel()]
 
 

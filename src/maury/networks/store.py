@@ -16,6 +16,7 @@ from maury.config import PRESETS, NetworkConfig, TrainConfig, load_config, make_
 from maury.errors import ConfigError, DomainError, FormatError
 from maury.labels import LabelSpace
 from maury.networks.starnet import StarNet
+from maury.wavelengths import regular_pixels
 
 _BATCH = 256
 
@@ -51,7 +52,8 @@ def save(
         path: the file to write.
         network: the network.
         header: ``labels`` (names, lower, upper), ``flux`` (mean, std), ``wavelength`` (first, last; Å, air),
-            ``resolution``, and what is known of the training. The network's own settings are added as ``network``.
+            ``sampling`` ("linear" or "log" pixels between them; linear if left out), ``resolution``, and what is known
+            of the training. The network's own settings are added as ``network``.
         dtype: of the stored weights.
 
     Raises:
@@ -104,6 +106,12 @@ def _find(name: str | os.PathLike[str]) -> Path:
             raise FormatError(f"{name}: neither a packaged network ({known}) nor a run's folder nor a file")
         return path
     return packaged
+
+
+def pixel_wavelengths(header: Mapping[str, Any]) -> NDArray[np.float64]:
+    """Wavelengths (pixels,) in Å air that a network takes, from its header."""
+    first, last = map(float, header["wavelength"])
+    return regular_pixels(first, last, int(header["network"]["pixels"]), header.get("sampling", "linear"))
 
 
 def predict(network: StarNet, header: Mapping[str, Any], flux: NDArray[Any]) -> NDArray[np.float64]:

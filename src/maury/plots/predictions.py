@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import PowerNorm
+from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
@@ -34,11 +34,12 @@ def plot_predicted(
     predicted: ArrayLike,
     names: Sequence[str],
     *,
-    vsini_kms: ArrayLike,
+    colour: ArrayLike,
+    colour_name: str = "vsini",
     notes: Sequence[str] | None = None,
     title: str = "",
 ) -> Figure:
-    """Predicted against true labels, each with a strip of differences below; colour is rotation.
+    """Predicted against true labels, each with a strip of differences below; colour is another label.
 
     Where the truth takes few values (the nodes of a grid), points are spread sideways within a third of the
     step to the next node so that their density shows; the caption should say so.
@@ -47,7 +48,8 @@ def plot_predicted(
         true: true labels (n, k) in their units.
         predicted: predicted labels (n, k).
         names: the k labels.
-        vsini_kms: rotation (n,) of each spectrum.
+        colour: the label that colours each spectrum (n,).
+        colour_name: which label that is.
         notes: a few words for the corner of each panel (k), such as the scatter.
         title: title of the figure.
     """
@@ -57,8 +59,10 @@ def plot_predicted(
     width = DOUBLE if columns == 2 else 0.68 * DOUBLE
     figure = Figure(figsize=(width, 4.35 * rows if columns == 2 else 5.4))
     grid = figure.add_gridspec(2 * rows, columns, height_ratios=[3.2, 1] * rows)
-    speed = np.asarray(vsini_kms, float)
-    norm = PowerNorm(0.5, vmin=0, vmax=max(float(speed.max(initial=0)), 1.0))
+    shade = np.asarray(colour, float)
+    norm: Normalize = PowerNorm(0.5, vmin=0, vmax=max(float(shade.max(initial=0)), 1.0))
+    if colour_name != "vsini":
+        norm = Normalize(float(shade.min()), float(shade.max()))
     order = np.random.default_rng(_SEED).permutation(len(true))
     for index, name in enumerate(names):
         row, column = divmod(index, columns)
@@ -67,11 +71,11 @@ def plot_predicted(
         look: dict[str, Any] = {"s": _size(true), "lw": 0, "alpha": 0.6, "cmap": speed_colours(), "norm": norm}
         x = _spread(true[:, index])[order]
         for axes, y in ((main, predicted), (strip, predicted - true)):
-            axes.scatter(x, y[order, index], c=speed[order], rasterized=True, **look)
+            axes.scatter(x, y[order, index], c=shade[order], rasterized=True, **look)
         _finish_pair(main, strip, name, true[:, index], predicted[:, index], notes[index] if notes else "")
         main.set_xlim(*_padded(x))
     colours = ScalarMappable(norm, speed_colours())
-    bar = figure.colorbar(colours, ax=figure.axes, label=axis_label("vsini"), aspect=50, pad=0.015)
+    bar = figure.colorbar(colours, ax=figure.axes, label=axis_label(colour_name), aspect=50, pad=0.015)
     bar.ax.minorticks_off()
     if title:
         figure.suptitle(title)

@@ -12,7 +12,6 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from maury.config import TrainConfig
 from maury.errors import ConfigError
 from maury.grids import Grid
-from maury.labels import LabelSpace
 
 
 class Spectra(Dataset[tuple[Tensor, Tensor]]):
@@ -38,20 +37,18 @@ class Spectra(Dataset[tuple[Tensor, Tensor]]):
             advance: called with the number of spectra read.
 
         Raises:
-            ConfigError: the grid lacks a label or the split, or a part of the split is empty.
+            ConfigError: the grid lacks a label, has one value of it, or lacks the split, or a part of it is empty.
             FormatError: a spectrum is damaged.
         """
-        columns = [_column(grid, name) for name in config.network.labels]
-        ends = [(grid.space.lower[i], grid.space.upper[i]) for i in columns]
-        lower, upper = zip(*ends, strict=True)
-        self.space = LabelSpace(config.network.labels, lower, upper)
+        labels = np.stack([grid.column(name) for name in config.network.labels], axis=-1)
+        self.space = grid.space.subset(config.network.labels)
         held_out = torch.from_numpy(grid.split(config.split))
         self.training, self.validation = (torch.nonzero(part)[:, 0] for part in (~held_out, held_out))
         if not len(self.training) or not len(self.validation):
             raise ConfigError(f"{grid.path}: the {config.split} split has no row to train on or none to validate with")
         counts = grid.read_flux(progress=advance)
         self.counts = torch.from_numpy(counts.view(np.int16))
-        self.targets = torch.from_numpy(self.space.normalise(grid.labels[:, columns])).float()
+        self.targets = torch.from_numpy(self.space.normalise(labels)).float()
         self.scale = grid.scale
         mean, std = _moments(counts, self.training.numpy())
         self.mean, self.std = mean * grid.scale, std * grid.scale
@@ -65,12 +62,6 @@ class Spectra(Dataset[tuple[Tensor, Tensor]]):
     def normalise(self, counts: Tensor) -> Tensor:
         """Counts as they lie in `counts` -> (flux - mean) / std, float32, on the counts' device."""
         return (counts.view(torch.uint16).float() * (self.scale / self.std)).sub_(self.mean / self.std)
-
-
-def _column(grid: Grid, name: str) -> int:
-    if name not in grid.names:
-        raise ConfigError(f"{grid.path}: no label {name}; the grid has {', '.join(grid.names)}")
-    return grid.names.index(name)
 
 
 def _moments(counts: np.ndarray, rows: np.ndarray) -> tuple[float, float]:

@@ -34,6 +34,7 @@ from maury.emulator import (
 from maury.errors import ConfigError, FormatError
 from maury.files import atomic_path
 from maury.library import Library
+from maury.training.domain import Domain, find_domain
 from maury.training.lightning_tools import AtomicCheckpoints, quiet_lightning
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
@@ -46,7 +47,7 @@ def split(labels: NDArray[np.float64], validation: float, test: float) -> NDArra
     next.
 
     Args:
-        labels: (n, 10).
+        labels: (n, k).
         validation: fraction of stars to validate with.
         test: fraction of stars never touched in fitting.
     """
@@ -182,7 +183,17 @@ class EmulatorTask(lightning.LightningModule):
 
 @dataclass(frozen=True)
 class FitData:
-    """Everything the training needs, computed from a library."""
+    """Everything the training needs, computed from a library.
+
+    Attributes:
+        part: training, validation or test of each star (n,).
+        training: rows to train on.
+        labels: the labels that vary (n, k).
+        modes: (n, m) complex.
+        basis: principal components.
+        digest: SHA-256 of labels and flux.
+        domain: ranges of labels and wavelengths.
+    """
 
     part: Tensor
     training: Tensor
@@ -190,21 +201,29 @@ class FitData:
     modes: Tensor
     basis: Basis
     digest: str
+    domain: Domain
 
 
 def prepare(library: Library, config: EmulatorConfig, advance: Callable[[int], None] | None = None) -> FitData:
-    """Transform a library, split it by stars and find the basis on the training part alone."""
-    grid = grid_for(library.wavelength_aa)
-    modes = torch.from_numpy(to_modes_of(library, advance))
+    """Transform a library, split it by stars and find the basis on the training part alone.
+
+    Raises:
+        FormatError: too few spectra, or no label that varies.
+        ConfigError: ranges that the library does not support.
+    """
     part = torch.from_numpy(split(library.labels, config.validation_fraction, config.test_fraction))
-    weight = instrument(torch.from_numpy(grid.frequency).float(), torch.tensor(config.metric_resolution))
     training = torch.nonzero(part == TRAIN)[: config.training_limit, 0]
     if len(training) < 2 or not (part == VALIDATION).any():
         raise FormatError(f"{len(library)} spectra are too few to split into training and validation stars")
+    domain = find_domain(library, config.ranges)
+    grid = grid_for(library.wavelength_aa)
+    modes = torch.from_numpy(to_modes_of(library, advance))
+    weight = instrument(torch.from_numpy(grid.frequency).float(), torch.tensor(config.metric_resolution))
     count = min(config.components, len(training) - 1)
     basis = find_basis(modes, training, count, weight, grid.size)
     digest = hashlib.sha256(library.labels.tobytes() + library.counts.tobytes()).hexdigest()
-    return FitData(part, training, torch.from_numpy(library.labels).float(), modes, basis, digest)
+    labels = torch.from_numpy(np.stack([library.column(name) for name in domain.space.names], axis=-1)).float()
+    return FitData(part, training, labels, modes, basis, digest, domain)
 
 
 def to_modes_of(library: Library, advance: Callable[[int], None] | None = None) -> NDArray[np.complex64]:
@@ -235,24 +254,26 @@ def fit_and_measure(
 
     Raises:
         ConfigError: the folder holds a run with other settings or another library.
-        FormatError: too few spectra to split into training and validation.
+        FormatError: too few spectra to split into training and validation, or no label that varies.
     """
     task = bar.add_task("transforming spectra", total=len(library)) if bar else None
     data = prepare(library, config, (lambda n: bar.advance(task, n)) if bar and task is not None else None)
     check_run(Path(run), config, data.digest)
-    grid = grid_for(library.wavelength_aa)
-    x = features(data.labels)
+    grid, space = grid_for(library.wavelength_aa), data.domain.space
+    x = features(data.labels, space.names)
     scale = (x[data.training].mean(0), x[data.training].std(0).clamp_min(1e-6))
     targets = data.basis.coefficients
     networks = LabelNetworks(config.members, x.shape[1], config.width, config.depth, targets.shape[1], config.seed)
     module = EmulatorTask(networks, (x - scale[0]) / scale[1], targets, data.training, grid.size, config)
     train(module, data.training, config, Path(run), bar)
-    emulator = Emulator(networks, grid, data.basis.mean, data.basis.components, scale, module.scale)
+    known = data.domain.header()
+    mean, components = data.basis.mean, data.basis.components
+    emulator = Emulator(networks, grid, mean, components, scale, module.scale, known, space=space)
     emulator.eval().requires_grad_(False)
     held_out = torch.nonzero(data.part == VALIDATION)[:, 0]
     labels, modes = data.labels[held_out], data.modes[held_out]
     emulator.errors = measure_errors(emulator, labels, modes)
-    emulator.header = {
+    emulator.header = known | {
         "settings": config.model_dump(mode="json", exclude={"libraries"}),
         "training": {
             "stars": len(data.training),
@@ -263,15 +284,19 @@ def fit_and_measure(
             "library_sha256": data.digest,
         },
         "library": {k: v for k, v in library.attributes.items() if k != "sources"},
-        "figures": figures(rms_per_star(emulator, labels, modes), labels[:, 0].numpy()),
+        "figures": figures(rms_per_star(emulator, labels, modes), library, held_out.numpy()),
     }
     return emulator
 
 
-def figures(rms: NDArray[np.float64], teff: NDArray[np.float32]) -> dict[str, float]:
-    """Median and 90th percentile of the flux error of stars below and above 4500 K."""
+def figures(rms: NDArray[np.float64], library: Library, rows: NDArray[np.int64]) -> dict[str, float]:
+    """Median and 90th percentile of the flux error (n,) of stars below and above 4500 K, or of all without Teff."""
+    groups = {"of all": np.ones(len(rms), bool)}
+    if "teff" in library.names:
+        cool = library.column("teff")[rows] < 4500
+        groups = {"below 4500 K": cool, "above 4500 K": ~cool}
     report = {}
-    for name, chosen in (("below 4500 K", teff < 4500), ("above 4500 K", teff >= 4500)):
+    for name, chosen in groups.items():
         if chosen.any():
             report[f"median rms {name}"] = float(np.median(rms[chosen]))
             report[f"90th percentile {name}"] = float(np.quantile(rms[chosen], 0.9))

@@ -237,6 +237,8 @@ def _write_best(
         "labels": {"names": names, "lower": spectra.space.lower, "upper": spectra.space.upper},
         "flux": {"mean": spectra.mean, "std": spectra.std},
         "wavelength": [float(grid.wavelength_aa[0]), float(grid.wavelength_aa[-1])],
+        "sampling": grid.sampling,
+        "fixed": dict(grid.fixed),
         "resolution": float(grid.resolution),
         "grid": grid.digest,
         "split": config.split,
