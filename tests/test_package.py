@@ -99,7 +99,7 @@ print(json.dumps({{key: [before[key], after[key]] for key in before if before[ke
     home.mkdir()
     folders = {"HOME": str(home), "XDG_CACHE_HOME": str(tmp_path / "cache"), "MPLCONFIGDIR": str(tmp_path / "mpl")}
     assert python(f"import os; os.chdir({str(home)!r})\n" + code, **folders) == {}
-    assert os.listdir(home) == []
+    assert set(os.listdir(home)) <= {".astropy"}  # astropy before version 8 makes this itself
 
 
 def test_help_is_instant():
@@ -121,6 +121,7 @@ def imports(path):
 def test_every_import_is_a_declared_dependency():
     requirements = importlib.metadata.requires("maury")
     declared = {re.match(r"[\w.-]+", line)[0].lower().replace("-", "_") for line in requirements}
+    declared |= {"pysme" for name in declared if name == "pysme_astro"}
     allowed = declared | set(sys.stdlib_module_names) | {"maury", "__future__"}
     foreign = {
         f"{path.relative_to(SOURCE)}:{line} {name}"

@@ -23,3 +23,7 @@ class ConfigError(MauryError, ValueError):
 
 class OutputError(MauryError, OSError):
     """An output cannot be written."""
+
+
+class SynthesisError(MauryError, RuntimeError):
+    """A synthesis code failed: it crashed, took too long, or made something that is no spectrum."""

@@ -1,0 +1,227 @@
+"""PySME, used inside worker processes only: importing it writes into the home directory.
+
+Everything here runs in `maury.synthesis.worker`. PySME: Wehrhahn, Piskunov & Ryabchikova (2023, A&A 671, A171).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.interpolate import CubicSpline
+
+from maury.errors import FormatError, SynthesisError
+from maury.labels import INTRINSIC
+from maury.wavelengths import C_KMS
+
+if TYPE_CHECKING:
+    from maury.synthesis.atmospheres import Atmosphere
+    from maury.synthesis.linelists import LineList
+    from maury.synthesis.settings import PhysicsConfig
+
+Floats = NDArray[np.float64]
+
+SOLAR_SCALE = "asplund2009"
+WITH_MAGNESIUM = ("Ne", "Si", "S")
+"""Elements that have the [X/M] of Mg. Oxygen has it too, but not less than [C/M] - 0.05: C/O stays below 0.62."""
+
+OPACITIES = np.array([1] * 13 + [0, 1, 0, 0, 0, 0, 0])
+"""Switches of continuous opacities, those of ATLAS9 models (IFOP)."""
+
+_EQUAL_AREAS = np.sqrt((np.arange(7) + 0.5) / 7)
+"""PySME's angles: mu of the middles of seven rings of equal area on the disc."""
+
+_IRON_KMS2_PER_K = 2 * 1.380649e-16 / (55.845 * 1.66053907e-24) / 1e10
+"""2 k / m of iron, (km/s)^2 per K."""
+
+_LINE_TEMPERATURE = 0.8
+"""Temperature where weak lines form over Teff."""
+
+_PAD_STEPS = 8
+
+
+def version() -> str:
+    """Version of PySME."""
+    pysme = _import()
+    return str(pysme.__version__)
+
+
+def read_vald(path: str) -> tuple[dict[str, NDArray[Any]], str, int | None, tuple[float, float] | None]:
+    """Parse an extract of VALD with PySME's reader.
+
+    Returns:
+        The columns of its table, "short" or "long", the number of lines in the heading and the range of wavelengths
+        there (an "extract stellar" has both).
+    """
+    _import()
+    from pysme.linelist.vald import ValdFile
+
+    lines = ValdFile(path)
+    table = lines._lines
+    columns = {name: _plain(table[name].to_numpy()) for name in table.columns}
+    stellar = lines.valdtype == "extract_stellar"
+    span = (lines._wavelo, lines._wavehi) if stellar else None
+    return columns, lines.lineformat, lines.nlines if stellar else None, span
+
+
+def absolute_abundances(labels: Floats) -> Any:
+    """PySME's abundances for one row of labels.
+
+    A(X) = A(X, Sun) + [M/H] + [X/M] for all but H and He. PySME keeps the pattern A(X) - [M/H]: reading an element
+    from its `Abund` adds [M/H], writing one does not, so that a change in place would count it twice.
+    """
+    from pysme.abund import Abund
+
+    values = dict(zip(INTRINSIC, labels.tolist(), strict=True))
+    ratios = {name.capitalize(): values[name] for name in ("c", "mg", "ca", "ti", "cr", "ni")}
+    ratios |= dict.fromkeys(WITH_MAGNESIUM, values["mg"])
+    ratios["O"] = max(values["mg"], values["c"] - 0.05)
+    sun = Abund(monh=0, pattern=SOLAR_SCALE, type="H=12").get_pattern("H=12")
+    abundances = Abund(monh=values["mh"], pattern=SOLAR_SCALE, type="H=12")
+    abundances.update_pattern({element: sun[element] + ratio for element, ratio in ratios.items()})
+    return abundances
+
+
+class PysmeSynthesizer:
+    """Makes continuum-normalised intrinsic spectra (no rotation, no instrument) with PySME, in this process."""
+
+    def __init__(self, lines: LineList, wavelength_aa: Floats, config: PhysicsConfig) -> None:
+        """Hand the lines to PySME.
+
+        Raises:
+            SynthesisError: PySME is not installed.
+            FormatError: a file of departure coefficients is missing, or the lines are in the short format.
+        """
+        _import()
+        from pandas import DataFrame
+        from pysme.linelist.linelist import LineList as PysmeLines
+        from pysme.synthesize import Synthesizer
+
+        _check_nlte(config.nlte, lines)
+        self.wavelength_aa, self.config = wavelength_aa, config
+        self.lines = PysmeLines(DataFrame(lines.columns), lineformat=lines.layout, medium="air")
+        self._synthesizer = Synthesizer(lfs_nlte=_LocalFiles())
+
+    def __call__(self, atmosphere: Atmosphere, labels: Floats) -> Floats:
+        """Flux over continuum (p,) of a star.
+
+        Args:
+            atmosphere: its atmosphere.
+            labels: the labels of `maury.labels.INTRINSIC` (10,).
+
+        Raises:
+            SynthesisError: the flux is not finite.
+        """
+        star = self._structure(atmosphere, labels)
+        if self.config.sampling == "adaptive":
+            star.wave = self.wavelength_aa
+            flux = np.asarray(self._synthesizer.synthesize_spectrum(star).synth[0], float)
+        else:
+            flux = self._uniform(star, atmosphere.teff, float(labels[INTRINSIC.index("vmic")]))
+        if not np.isfinite(flux).all():
+            raise SynthesisError("the flux is not finite")
+        return flux
+
+    def _structure(self, atmosphere: Atmosphere, labels: Floats) -> Any:
+        from pysme.sme import SME_Structure
+
+        star = SME_Structure()
+        star.teff, star.logg, star.monh = atmosphere.teff, atmosphere.logg, atmosphere.mh
+        star.vmic, star.vmac, star.vsini = float(labels[INTRINSIC.index("vmic")]), 0, 0
+        star.abund = absolute_abundances(labels)
+        star.atmo = _pysme_atmosphere(atmosphere)
+        star.linelist, star.accrt, star.normalize_by_continuum = self.lines, self.config.accrt, True
+        star.line_select_recompute = "always"  # else PySME keeps the lines chosen for a star like this one
+        for element, path in self.config.nlte.items():
+            star.nlte.set_nlte(element, path)
+        star.nlte.strict = True
+        return star
+
+    def _uniform(self, star: Any, teff: float, vmic: float) -> Floats:
+        """Flux from intensities at equal steps of ln(wavelength) and at the angles of `disc_quadrature`."""
+        width = np.sqrt(_IRON_KMS2_PER_K * _LINE_TEMPERATURE * teff + vmic**2)
+        step = self.config.doppler_step * width / C_KMS
+        low, high = np.log(self.wavelength_aa[[0, -1]]) + np.array([-1, 1]) * _PAD_STEPS * step
+        grid = np.exp(low + step * np.arange(int(np.ceil((high - low) / step)) + 1))
+        star.mu, weights = disc_quadrature(3)
+        star.wran, star.wint = [[grid[0], grid[-1]]], [grid]
+        star.specific_intensities_only, star.normalize_by_continuum = True, False
+        done = self._synthesizer.synthesize_spectrum(star)
+        flux = (weights @ np.asarray(done.sint[0])) / (weights @ np.asarray(done.cint[0]))
+        return np.asarray(CubicSpline(np.log(done.wint[0]), flux)(np.log(self.wavelength_aa)), float)
+
+
+def disc_quadrature(count: int) -> tuple[Floats, Floats]:
+    """Angles and weights that replace PySME's sum over seven rings of equal area.
+
+    The Gauss rule of the measure with weight 1/7 at each of the rings' mu (Golub & Welsch 1969): exact for intensities
+    that are polynomials in mu of a degree up to 2 count - 1.
+
+    Args:
+        count: number of angles, up to 7.
+
+    Returns:
+        mu (count,), decreasing as PySME keeps them, and weights (count,), of sum one.
+    """
+    x, size = _EQUAL_AREAS, len(_EQUAL_AREAS)
+    diagonal, off = [], []
+    before, now, scale = np.zeros(size), np.full(size, size**-0.5), 0.0
+    for _ in range(count):
+        diagonal.append(float(x @ now**2))
+        rest = (x - diagonal[-1]) * now - scale * before
+        scale = float(np.linalg.norm(rest))
+        off.append(scale)
+        before, now = now, rest / scale
+    mu, vectors = np.linalg.eigh(np.diag(diagonal) + np.diag(off[:-1], 1) + np.diag(off[:-1], -1))
+    return mu[::-1], vectors[0, ::-1] ** 2
+
+
+class _LocalFiles:
+    """What PySME asks for files of departure coefficients: they are where the settings say, nothing is downloaded."""
+
+    def get(self, path: str) -> str:
+        return path
+
+
+def _check_nlte(files: dict[str, str], lines: LineList) -> None:
+    for element, path in files.items():
+        if not os.path.isfile(path):
+            raise FormatError(f"{path}: no such file of departure coefficients (nlte.{element})")
+    if files and lines.layout != "long":
+        raise FormatError(f"{lines.source}: departure coefficients (nlte) need a line list in VALD's long format")
+
+
+def _pysme_atmosphere(atmosphere: Atmosphere) -> Any:
+    from pysme.abund import Abund
+    from pysme.atmosphere.atmosphere import Atmosphere as PysmeAtmosphere
+
+    a = PysmeAtmosphere()
+    a.teff, a.logg, a.vturb, a.wlstd = atmosphere.teff, atmosphere.logg, 2.0, 5000.0
+    a.abund = Abund(monh=atmosphere.mh, pattern=SOLAR_SCALE, type="H=12")
+    a.method, a.geom, a.depth, a.interp, a.opflag = "embedded", "PP", "RHOX", "RHOX", OPACITIES
+    a.rhox, a.temp = atmosphere.column_mass, atmosphere.temperature
+    a.xna, a.xne, a.rho = atmosphere.atoms, atmosphere.electrons, atmosphere.density
+    return a
+
+
+def _plain(column: NDArray[Any]) -> NDArray[Any]:
+    return column.astype(str) if column.dtype.kind not in "fiub" else column
+
+
+def _import() -> Any:
+    """PySME, quiet.
+
+    Raises:
+        SynthesisError: it is not installed.
+    """
+    try:
+        import pysme
+    except ImportError as error:
+        raise SynthesisError("synthesis needs PySME; install it with: pip install 'maury[synthesis]'") from error
+    logging.disable(logging.WARNING)
+    warnings.simplefilter("ignore")
+    return pysme

@@ -1,0 +1,155 @@
+"""Labels to spectra: atmospheres interpolated, spectra made in worker processes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from maury.errors import DomainError, SynthesisError
+from maury.labels import INTRINSIC
+from maury.synthesis.atmospheres import Atmosphere, AtmosphereGrid
+from maury.synthesis.engine import PysmeSynthesizer
+from maury.synthesis.linelists import LineList
+from maury.synthesis.pool import Maker, Workers
+from maury.synthesis.settings import PhysicsConfig
+
+Floats = NDArray[np.float64]
+Advance = Callable[[int], None]
+
+HIGHEST_FLUX = 1.2
+"""A continuum-normalised flux above this is taken for a failure."""
+
+
+class Synthesizer(Protocol):
+    """Makes the spectrum of one star on wavelengths it was made with."""
+
+    def __call__(self, atmosphere: Atmosphere, labels: Floats) -> Floats:
+        """Continuum-normalised intrinsic flux (p,) for one row of labels (10,)."""
+
+
+@dataclass(frozen=True)
+class Spectra:
+    """Synthetic spectra.
+
+    Attributes:
+        labels: the labels of `maury.labels.INTRINSIC` (n, 10).
+        flux: continuum-normalised intrinsic flux (n, p); NaN where the synthesis failed.
+        extrapolated: log g lies below the lowest model atmosphere (n,).
+        failures: reason by row.
+    """
+
+    labels: Floats
+    flux: Floats
+    extrapolated: NDArray[np.bool_]
+    failures: dict[int, str]
+
+
+def synthesize(
+    lines: LineList,
+    atmospheres: AtmosphereGrid,
+    labels: ArrayLike,
+    wavelength_aa: ArrayLike,
+    config: PhysicsConfig | None = None,
+    workers: Workers | int = 1,
+    advance: Advance | None = None,
+) -> Spectra:
+    """Synthesise spectra with PySME.
+
+    Args:
+        lines: spectral lines.
+        atmospheres: model atmospheres.
+        labels: the labels of `maury.labels.INTRINSIC` (n, 10).
+        wavelength_aa: wavelengths (p,) in Å, air, increasing.
+        config: how; None for the defaults.
+        workers: processes, or how many to start for this call. Open ones can be used again, also with other lines.
+        advance: called with 1 after each spectrum.
+
+    Returns:
+        Spectra in the order of the labels; those that failed are listed.
+
+    Raises:
+        DomainError: labels outside the atmospheres, a window that the lines do not cover.
+        SynthesisError: PySME is missing, or cannot be started.
+    """
+    if isinstance(workers, int):
+        with Workers(workers) as started:
+            return synthesize(lines, atmospheres, labels, wavelength_aa, config, started, advance)
+    config = config or PhysicsConfig()
+    table, wavelength = check_labels(labels), np.asarray(wavelength_aa, float)
+    extrapolated = atmospheres.check(table)
+    maker = pysme_maker(lines, wavelength, config)
+    flux, failures = np.full((len(table), len(wavelength)), np.nan), {}
+    for row, result in each(maker, atmospheres, table, range(len(table)), workers, config.timeout):
+        if isinstance(result, SynthesisError):
+            failures[row] = str(result)
+        else:
+            flux[row] = result
+        if advance is not None:
+            advance(1)
+    return Spectra(table, flux, extrapolated, failures)
+
+
+def check_labels(labels: ArrayLike) -> Floats:
+    """Labels as an array (n, 10).
+
+    Raises:
+        DomainError: another shape, a label that is not finite, a microturbulence that is not positive.
+    """
+    table = np.atleast_2d(np.asarray(labels, float))
+    if table.ndim != 2 or table.shape[1] != len(INTRINSIC):
+        raise DomainError(f"labels have shape {table.shape}; expected a row of {', '.join(INTRINSIC)} for each star")
+    bad = ~np.isfinite(table) | ((np.array(INTRINSIC) == "vmic") & (table <= 0))
+    if bad.any():
+        row, column = np.argwhere(bad)[0]
+        raise DomainError(f"labels: row {row + 1}: {INTRINSIC[column]} = {table[row, column]:g} is not allowed")
+    return table
+
+
+def pysme_maker(lines: LineList, wavelength_aa: Floats, config: PhysicsConfig) -> Maker:
+    """What makes PySME ready in a worker, with the lines of the window and its margins.
+
+    Raises:
+        DomainError: the lines do not cover the window.
+    """
+    low, high = float(wavelength_aa[0]), float(wavelength_aa[-1])
+    lines.require(low, high)
+    near = lines.within(low - config.line_margin, high + config.line_margin)
+    files = {element: os.path.abspath(os.path.expanduser(path)) for element, path in config.nlte.items()}
+    return PysmeSynthesizer, (near, wavelength_aa, config.model_copy(update={"nlte": files}))
+
+
+def each(
+    maker: Maker,
+    atmospheres: AtmosphereGrid,
+    labels: Floats,
+    rows: Sequence[int],
+    workers: Workers,
+    timeout_s: float,
+) -> Iterator[tuple[int, Any]]:
+    """Rows and their fluxes (p,) as they get done, or the `SynthesisError` of the second failure of one.
+
+    Args:
+        maker: makes a `Synthesizer` in each worker.
+        atmospheres: model atmospheres.
+        labels: of all stars (n, 10).
+        rows: which of them to make.
+        workers: processes.
+        timeout_s: longest time for one spectrum.
+    """
+    tasks = ((row, (atmospheres(*labels[row, :3].tolist()), labels[row])) for row in rows)
+    for row, result in workers.map(maker, tasks, timeout_s):
+        yield row, result if isinstance(result, SynthesisError) else _checked(result)
+
+
+def _checked(flux: Floats) -> Floats | SynthesisError:
+    if not np.isfinite(flux).all():
+        return SynthesisError("the flux is not finite")
+    low, high = float(flux.min()), float(flux.max())
+    if low < 0 or high > HIGHEST_FLUX:
+        return SynthesisError(f"the flux runs from {low:g} to {high:g}; allowed: 0 to {HIGHEST_FLUX:g}")
+    return flux

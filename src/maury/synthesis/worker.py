@@ -1,0 +1,75 @@
+"""A worker process: runs functions for the parent, away from it, so that a crash or a hang costs one spectrum only."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import shutil
+import sys
+from typing import Any, BinaryIO
+
+from maury.errors import MauryError
+
+LENGTH = 8
+"""Bytes of the number before each message that tells its length."""
+
+
+def send(stream: BinaryIO, message: Any) -> None:
+    """Write one message."""
+    data = pickle.dumps(message)
+    stream.write(len(data).to_bytes(LENGTH, "big") + data)
+    stream.flush()
+
+
+def receive(stream: BinaryIO) -> bytes:
+    """Read one pickled message.
+
+    Raises:
+        EOFError: the other side has gone.
+    """
+    data = stream.read(LENGTH)
+    message = stream.read(int.from_bytes(data, "big")) if len(data) == LENGTH else b""
+    if not message:
+        raise EOFError
+    return message
+
+
+def answer(message: bytes, kept: list[Any]) -> tuple[bool, Any]:
+    """Run what a message asks for.
+
+    Args:
+        message: pickled function (None for the object kept), arguments, and whether to keep the result here.
+        kept: the object kept between messages, in a list that this changes.
+
+    Returns:
+        True and the result, or False and the error.
+    """
+    try:
+        function, arguments, keep = pickle.loads(message)
+        result = (kept[0] if function is None else function)(*arguments)
+        if keep:
+            kept[:] = [result]
+        return True, None if keep else result
+    except MauryError as error:
+        return False, error
+    except Exception as error:  # whatever the synthesis code raises is the parent's to judge
+        return False, f"{type(error).__name__}: {error}"
+
+
+def main(home: str) -> None:
+    """Answer messages from stdin on stdout until the parent closes them or dies, then remove the private home."""
+    replies = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints must not get between the replies
+    kept: list[Any] = [None]
+    try:
+        while True:
+            send(replies, answer(receive(sys.stdin.buffer), kept))
+    except (EOFError, BrokenPipeError):
+        shutil.rmtree(home, ignore_errors=True)
+        with contextlib.suppress(OSError):  # the last of the workers of a parent that was killed
+            os.rmdir(os.path.dirname(home))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
