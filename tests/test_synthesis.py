@@ -7,7 +7,7 @@ import pytest
 from maury.errors import DomainError, FormatError
 from maury.labels import INTRINSIC
 from maury.synthesis import PhysicsConfig, Workers, engine, read_atmospheres, read_lines, synthesize
-from synthesis_inputs import atmosphere_folder, vald_short
+from synthesis_inputs import atlas, atmosphere_folder, vald_short
 
 pytest.importorskip("pysme", reason="needs the extra 'synthesis'")
 
@@ -100,6 +100,17 @@ def test_uniform_sampling_converges_and_agrees_with_the_adaptive(inputs, workers
     assert (adaptive - exact).std() < 2e-3
 
 
+def test_layers_are_left_out_of_fine_atmospheres_only(tmp_path):
+    fine = np.column_stack([np.logspace(-4, 1, 72), np.linspace(3000, 9000, 72), np.ones((72, 2))])
+    (tmp_path / "a.krz").write_text(atlas(5000.0, 4.0, layers=fine))
+    whole = read_atmospheres(tmp_path)(5000.0, 4.0, 0.0)
+    part = engine.thinned(whole)
+    assert len(part.temperature) == 55
+    assert set(part.column_mass) <= set(whole.column_mass)
+    np.testing.assert_array_equal(part.column_mass[[0, 1, 2, 3, 4, -1]], whole.column_mass[[0, 1, 2, 3, 4, -1]])
+    assert engine.thinned(part) is part
+
+
 def test_order_does_not_matter(inputs, workers):
     labels = [star(), star(5600.0), star(5500.0, 4.6)]
     forward = synthesize(*inputs, labels, WAVELENGTH, workers=workers).flux
@@ -139,5 +150,7 @@ def test_the_shared_library_is_reproduced(shared, workers):
         expected = [file["flux"][row, 3000:5000] * file["flux"].attrs["scale"] for row in rows]
     spectra = synthesize(lines, atmospheres, table[rows], wavelength, workers=workers)
     assert not spectra.failures
-    for made, flux in zip(spectra.flux, expected, strict=True):
+    fast = synthesize(lines, atmospheres, table[rows], wavelength, PhysicsConfig(sampling="uniform"), workers)
+    for made, quick, flux in zip(spectra.flux, fast.flux, expected, strict=True):
         assert np.sqrt(np.mean((made - flux) ** 2)) < 2e-4
+        assert np.sqrt(np.mean((quick - flux) ** 2)) < 2e-3  # interpolation between PySME's wavelengths, mostly

@@ -13,9 +13,10 @@ class PhysicsConfig(Settings):
     """How PySME makes a spectrum.
 
     Attributes:
-        sampling: "adaptive" lets PySME choose the wavelengths it computes (7 angles, refinement to ``accwi`` = 0.003,
-            linear interpolation between): the way the library of the founding window was made. "uniform" computes
-            equal steps of ln(wavelength), a fraction of the Doppler width, at 3 angles: faster and more exact.
+        sampling: "adaptive" is PySME as it comes: it chooses the wavelengths it computes and interpolates linearly
+            between them. The library of the founding window was made so. "uniform" is four times faster and more exact:
+            equal steps of ln(wavelength), a fraction of the Doppler width; 3 angles that stand for PySME's 7; coarser
+            where nothing changes (layers, continuum, reach of weak lines).
         doppler_step: step of the uniform sampling in Doppler widths of iron.
         accrt: opacity of a line relative to the continuum below which it is neglected.
         line_margin: lines within so many Å on either side of the window are included.
