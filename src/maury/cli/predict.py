@@ -17,11 +17,20 @@ _UNITS = {"teff": "K", "vsini": "km/s"}
 
 
 def predict(
-    files: Annotated[list[Path], typer.Argument(help="Spectra, continuum-normalised and at rest: ASCII, ECSV, FITS.")],
+    files: Annotated[list[Path], typer.Argument(help="Spectra of any supported format.")],
     resolution: Annotated[
         float | None, typer.Option("--resolution", "-R", help="R = lambda / FWHM, where the file does not tell it.")
     ] = None,
     model: Annotated[str, typer.Option(help="A packaged network, a run's folder or a network file.")] = "starnet-spc",
+    velocity: Annotated[
+        float | None,
+        typer.Option(help="Radial velocity in the file's wavelengths, km/s, when known; else looked for in -500..500."),
+    ] = None,
+    wavelength_file: Annotated[Path | None, typer.Option(help="Wavelengths, for files that hold none.")] = None,
+    sigma_file: Annotated[Path | None, typer.Option(help="Noise, for files that hold none.")] = None,
+    emulator: Annotated[
+        str, typer.Option(help="Templates of the preparation: a file, for a network of another window.")
+    ] = "packaged",
     output: Annotated[
         Path | None, typer.Option("--out", "-o", help="Table to write; .ecsv, .fits, .csv or .vot by its name.")
     ] = None,
@@ -30,9 +39,9 @@ def predict(
 ) -> None:
     """Stellar parameters of spectra, by a network trained on synthetic spectra.
 
-    The flux must be divided by the continuum and the wavelengths be at rest. The founding network gives points without
-    errors; what limits the trust in them is listed as flags. A file that fails does not stop the others: it is named at
-    the end and the exit code is 2.
+    Spectra are prepared first, unless they are normalised and at rest already: radial velocity, continuum, orders
+    merged (`maury prepare` shows the steps). The founding network gives points without errors; what limits the trust in
+    them is listed as flags. A file that fails does not stop the others: it is named at the end and the exit code is 2.
 
     Example: `maury predict sun.txt --resolution 78000 --plot figures`
     """
@@ -50,8 +59,14 @@ def predict(
     results, records, failed = [], [], []
     for file in files:
         try:
-            observation = read(file, resolution=resolution)
-            result = predict_star(observation, model)
+            observation = read(
+                file,
+                resolution=resolution,
+                wavelength_file=wavelength_file,
+                sigma_file=sigma_file,
+                window_aa=None,
+            )
+            result = predict_star(observation, model, velocity_kms=velocity, emulator=emulator)
         except MauryError as error:
             failed.append(str(error))
             records.append({"file": str(file), "status": "failed", "error": str(error), "model": model})
@@ -90,7 +105,9 @@ def _table(result: Result, truth: dict[str, float] | None) -> Table:
             row.append(f"{truth[name]:.{digits}f}" if name in truth else "")
         typical = result.typical_errors.get(name)
         table.add_row(*row, LABELS[name].unit, "" if typical is None else f"{typical:.{max(digits, 1)}f}")
-    table.caption = f"flags: {', '.join(result.flags) or 'none'}"
+    done = result.preparation
+    prepared = "" if done is None else f"velocity {done.velocity_kms:+.2f} ± {done.velocity_error_kms:.2f} km/s; "
+    table.caption = f"{prepared}flags: {', '.join(result.flags) or 'none'}"
     table.caption_justify = "left"
     return table
 

@@ -36,8 +36,8 @@ def prepare(
     """Radial velocity, continuum, masks and noise of spectra; orders merged at rest.
 
     The continuum is fitted together with a synthetic template, so that line blanketing is not taken for continuum. What
-    was done, and what limits the trust in it, is listed for each file. A file that fails does not stop the others: it is
-    named at the end and the exit code is 2.
+    was done, and what limits the trust in it, is listed for each file. A file that fails does not stop the others: it
+    is named at the end and the exit code is 2.
 
     Example: `maury prepare night/*.fits --resolution 67000 --out prepared --plot figures --workers 2`
     """

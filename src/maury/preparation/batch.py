@@ -11,8 +11,6 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from maury.errors import MauryError
 from maury.preparation.prepare import Preparation, prepare
 from maury.readers import read, write
@@ -62,7 +60,7 @@ def prepare_files(files: Sequence[str | os.PathLike[str]], options: Options, wor
     Args:
         files: spectra of any supported format.
         options: the same for all.
-        workers: processes; with more than one, each computes on one thread.
+        workers: processes.
     """
     paths = [Path(file) for file in files]
     work = partial(_one, options=options)
@@ -70,12 +68,8 @@ def prepare_files(files: Sequence[str | os.PathLike[str]], options: Options, wor
         yield from map(work, paths)
         return
     count = min(workers, len(paths))
-    with ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_single_thread) as pool:
+    with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
         yield from pool.map(work, paths, chunksize=max(1, min(16, len(paths) // (4 * count))))
-
-
-def _single_thread() -> None:
-    torch.set_num_threads(1)
 
 
 def _one(file: Path, options: Options) -> Outcome:

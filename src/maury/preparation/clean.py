@@ -31,7 +31,7 @@ def photon_shape(flux: Floats) -> Floats:
     return np.sqrt(np.clip(flux, 0.04, None))
 
 
-def spikes(flux: Floats, model: Floats, sigma: Floats, good: Bools) -> Bools:
+def spikes(flux: Floats, model: Floats, sigma: Floats, good: Bools, fwhm_pixels: float) -> Bools:
     """Pixels (n,) hit by cosmic rays and hot or dead pixels.
 
     Above the continuum by 5 and above the model by 6 standard deviations, with the two pixels beside it; or a single
@@ -43,6 +43,7 @@ def spikes(flux: Floats, model: Floats, sigma: Floats, good: Bools) -> Bools:
         model: normalised (n,).
         sigma: noise over continuum (n,).
         good: pixels not masked before (n,).
+        fwhm_pixels: width of the instrument profile; what is wider than two of them is no cosmic ray.
     """
     if not good.any():
         return good.copy()
@@ -56,11 +57,20 @@ def spikes(flux: Floats, model: Floats, sigma: Floats, good: Bools) -> Bools:
     wide[:-2] &= low[2:] | low[1:-1]
     neighbours = np.zeros(low.shape, bool)
     neighbours[3:-3] = (np.abs(residual[:-6]) < 3) & (np.abs(residual[6:]) < 3)
-    hit = high | (low & ~wide & neighbours)
+    hit = _short(high, round(2 * fwhm_pixels) + 3) | (low & ~wide & neighbours)
     grown = hit.copy()
     grown[1:] |= hit[:-1]
     grown[:-1] |= hit[1:]
     return grown & good
+
+
+def _short(flagged: Bools, longest: int) -> Bools:
+    """Flagged pixels (n,) in runs of at most ``longest``."""
+    change = np.flatnonzero(np.diff(flagged, prepend=False, append=False))
+    result = np.zeros(flagged.shape, bool)
+    for start, end in change.reshape(-1, 2):
+        result[start:end] = end - start <= longest
+    return result
 
 
 def final_sigma(

@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import BSpline
 
-KNOT_AA = 20.0
-"""Distance of the knots: waves down to some 40 Å are followed, single lines and line wings are not."""
+KNOT_AA = 12.0
+"""Distance of the knots: waves down to some 25 Å are followed, single lines and line wings are not."""
 
-CURVATURE = 0.3
+CURVATURE = 0.1
 """Prior standard deviation of the second difference of neighbouring coefficients, per unit of the continuum; it only
 matters where nothing was observed."""
 

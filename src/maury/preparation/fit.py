@@ -15,21 +15,21 @@ import torch
 from numpy.typing import NDArray
 from scipy.linalg import block_diag, cho_factor, cho_solve
 
-from maury.broadening import shift, transfer
+from maury.broadening import remaining_resolution, shift, transfer
 from maury.emulator import MAX_RESOLUTION, Emulator
 from maury.labels import INTRINSIC, lowest_logg
 from maury.preparation.continuum import curvature_penalty, spline_basis
 from maury.preparation.strips import Strip, fwhm_pixels
-from maury.preparation.templates import usable_aa, usual_vmic
+from maury.preparation.templates import usable_aa, usual_labels
 from maury.wavelengths import C_KMS
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-_STEPS = np.array([20.0, 0.05, 0.05, 0.1, *[0.05] * 6, 0.5, 0.2])
-"""Differences by which derivatives are taken: the ten intrinsic labels, rotation, velocity."""
-_PRIOR = np.array([3000.0, 2.0, 1.5, 0.4, 0.2, 0.2, 0.2, 0.2, 0.1, 0.1, 1e3, 1e3])
-"""Standard deviations of the prior: what a template may have; wide for the first three."""
+_STEPS = {"teff": 20.0, "logg": 0.05, "mh": 0.05, "vmic": 0.1}
+"""Differences by which derivatives are taken; 0.05 dex for abundances, 0.5 and 0.2 km/s for rotation and velocity."""
+_PRIOR = {"teff": 3000.0, "logg": 2.0, "mh": 1.5, "vmic": 0.4, "cr": 0.1, "ni": 0.1}
+"""Standard deviations of the prior on the template; 0.2 dex for other abundances, none for rotation and velocity."""
 _SOFT_KMS = 3.0
 """Rotation enters as sqrt(v^2 + 3^2): the flux is quadratic in a small v, which would leave no slope to follow."""
 _HUBER = 3.0
@@ -41,7 +41,7 @@ class Fit:
     """The best template on the observed pixels of all strips, one after the other.
 
     Attributes:
-        labels: intrinsic labels of the template (10,).
+        labels: the emulator's labels of the template (k,).
         vsini_kms: its rotation, which also takes up macroturbulence.
         velocity_kms: radial velocity in the frame of the wavelengths.
         velocity_error_kms: its standard deviation; residuals larger than the noise are counted in.
@@ -76,48 +76,52 @@ class Problem:
             strips: the orders.
             sigma: noise of each strip in its unit.
             resolution: R of the instrument.
-            start: labels (10,), v sin i and velocity (km/s) to start from (12,).
+            start: labels, v sin i and velocity (km/s) to start from (k + 2,).
         """
         self.emulator = emulator
-        self.resolution = torch.tensor([min(resolution, MAX_RESOLUTION)])
-        self.guess_kms = float(start[11])
+        limit = min(resolution, MAX_RESOLUTION, emulator.native_resolution)
+        self.resolution = remaining_resolution(torch.tensor([limit]), emulator.native_resolution)
+        self.guess_kms = float(start[-1])
         rest = np.concatenate([s.wavelength_aa for s in strips]) / (1 + self.guess_kms / C_KMS)
         low, high = usable_aa(emulator)
         self.inside = (rest > low + 0.3) & (rest < high - 0.3)
-        self.sampler = emulator.sampler(np.clip(rest, low, high), float(self.resolution))
+        self.sampler = emulator.sampler(np.clip(rest, low, high), limit)
         self.flux = np.concatenate([s.flux for s in strips])
         self.sigma = np.concatenate(sigma)
         self.good = np.concatenate([s.good for s in strips]) & self.inside & np.isfinite(self.sigma) & (self.sigma > 0)
         self.basis, self.penalty = _bases(strips, self.inside)
-        self.spacing = float(np.median([fwhm_pixels(s, float(self.resolution)) for s in strips]))
-        self.lower = np.r_[emulator.space.lower, _SOFT_KMS, -30.0]
-        self.upper = np.r_[emulator.space.upper, np.hypot(200.0, _SOFT_KMS), 30.0]
-        self.start = self.bounded(np.r_[start[:10], np.hypot(start[10], _SOFT_KMS), 0.0])
-        self.centre = self.start.copy()
-        self.centre[3:10] = [usual_vmic(start[1]), *[0.0] * 6]
+        self.spacing = float(np.median([fwhm_pixels(s, limit) for s in strips]))
+        space = emulator.space
+        self.steps = np.array([*(_STEPS.get(name, 0.05) for name in space.names), 0.5, 0.2])
+        self.prior = np.array([*(_PRIOR.get(name, 0.2) for name in space.names), 1e3, 1e3])
+        self.lower = np.r_[space.lower, _SOFT_KMS, -30.0]
+        self.upper = np.r_[space.upper, np.hypot(200.0, _SOFT_KMS), 30.0]
+        self.start = self.bounded(np.r_[start[:-2], np.hypot(start[-2], _SOFT_KMS), 0.0])
+        main = {n: x for n, x in zip(space.names, self.start, strict=False) if n in ("teff", "logg", "mh")}
+        self.centre = np.r_[usual_labels(space, main), self.start[-2:]]
 
     def bounded(self, x: Floats) -> Floats:
-        """Parameters (12,) moved into the emulator's domain."""
+        """Parameters (k + 2,) moved into the emulator's ranges; log g above the lowest of the packaged atmospheres."""
         x = np.clip(x, self.lower, self.upper)
-        x[1] = max(x[1], float(lowest_logg(x[0])))
+        if self.emulator.space.names == INTRINSIC:
+            x[1] = max(x[1], float(lowest_logg(x[0])))
         return x
 
     def model(self, rows: Floats) -> Floats:
-        """Normalised flux (b, n) of parameters (b, 12): labels, softened rotation, velocity beyond the guess."""
+        """Normalised flux (b, n) of parameters (b, k + 2): labels, softened rotation, velocity beyond the guess."""
         x = torch.from_numpy(rows).float()
         count = self.sampler.modes
         frequency = self.emulator.frequency[:count]
-        vsini = (x[:, 10].square() - _SOFT_KMS**2).clamp_min(0).sqrt()
+        vsini = (x[:, -2].square() - _SOFT_KMS**2).clamp_min(0).sqrt()
         kernel = transfer(frequency, vsini_kms=vsini, resolution=self.resolution.expand(len(x)))
-        modes = self.emulator.modes(x[:, : len(INTRINSIC)], count) * kernel * shift(frequency, x[:, 11])
+        modes = self.emulator.modes(x[:, :-2], count) * kernel * shift(frequency, x[:, -1])
         return self.sampler(modes).double().numpy()
 
     def with_slopes(self, x: Floats) -> tuple[Floats, Floats]:
-        """Model (n,) and its derivatives (n, 12)."""
-        sign = np.where(x + _STEPS > self.upper, -1.0, 1.0)
-        rows = np.vstack([x, x + np.diag(sign * _STEPS)])
-        flux = self.model(rows)
-        return flux[0], ((flux[1:] - flux[0]).T / (sign * _STEPS))
+        """Model (n,) and its derivatives (n, k + 2)."""
+        step = np.where(x + self.steps > self.upper, -self.steps, self.steps)
+        flux = self.model(np.vstack([x, x + np.diag(step)]))
+        return flux[0], (flux[1:] - flux[0]).T / step
 
 
 def _bases(strips: list[Strip], inside: Bools) -> tuple[Floats, Floats]:
@@ -169,7 +173,7 @@ def solve(problem: Problem, iterations: int = 12, tolerance: float = 2e-3) -> Fi
                 break
             continue
         damping = max(damping / _GROWTH, 1e-6)
-        moved = np.abs(state.x - x) / _STEPS
+        moved = np.abs(state.x - x) / problem.steps
         x, coefficients = state.x, state.coefficients
         flux, slopes = problem.with_slopes(x)
         if moved.max() < tolerance * 10:
@@ -190,10 +194,18 @@ def _weights(problem: Problem, flux: Floats, continuum: Floats, error: float) ->
 
 
 def _model_error(problem: Problem, flux: Floats, continuum: Floats) -> float:
-    safe = np.where(continuum > 0.02, continuum, np.inf)
-    residual = (problem.flux - continuum * flux) / safe
-    noise = float(np.median((problem.sigma / safe)[problem.good]))
-    return float(np.sqrt(max(_scatter(residual, problem.good) ** 2 - noise**2, 0.0)))
+    """Standard deviation m, per unit of the continuum, with which residuals over sqrt(noise^2 + m^2) scatter by 1."""
+    use = problem.good & (continuum > 0.02)
+    size = np.abs(problem.flux - continuum * flux)[use] / continuum[use]
+    noise = (problem.sigma[use] / continuum[use]) ** 2
+    low, high = 0.0, 1.4826 * float(np.median(size))
+    if np.median(size / np.sqrt(noise)) < 1.02 * 0.6745:
+        return 0.0
+    for _ in range(12):
+        middle = (low + high) / 2
+        wide = np.median(size / np.sqrt(noise + middle**2)) < 0.6745
+        low, high = (low, middle) if wide else (middle, high)
+    return (low + high) / 2
 
 
 def _first_continuum(problem: Problem, flux: Floats) -> Floats:
@@ -221,7 +233,7 @@ def _normal(
     target = (problem.flux - continuum * flux) * weight
     normal = columns.T @ columns
     right = columns.T @ target
-    prior = 1 / _PRIOR**2
+    prior = 1 / problem.prior**2
     n = len(x)
     normal[:n, :n] += np.diag(prior)
     right[:n] += prior * (problem.centre - x)
@@ -233,7 +245,7 @@ def _normal(
 def _cost(problem: Problem, x: Floats, coefficients: Floats, residual: Floats) -> float:
     size = np.abs(residual[problem.good])
     data = np.where(size > _HUBER, 2 * _HUBER * size - _HUBER**2, size**2).sum()
-    prior = (((x - problem.centre) / _PRIOR) ** 2).sum() + coefficients @ problem.penalty @ coefficients
+    prior = (((x - problem.centre) / problem.prior) ** 2).sum() + coefficients @ problem.penalty @ coefficients
     return float(data + prior)
 
 
@@ -271,12 +283,12 @@ def _finish(problem: Problem, x: Floats, coefficients: Floats, flux: Floats, pre
     growth = np.sqrt((noise**2 + problem.spacing * error**2) / (noise**2 + error**2))
     spread = np.sqrt(np.einsum("ij,jk,ik->i", problem.basis, covariance[n:, n:], problem.basis))
     residual = ((problem.flux - continuum * flux) / np.where(problem.good, problem.sigma, 1.0))[problem.good]
-    velocity = C_KMS * ((1 + problem.guess_kms / C_KMS) * (1 + x[11] / C_KMS) - 1)
+    velocity = C_KMS * ((1 + problem.guess_kms / C_KMS) * (1 + x[-1] / C_KMS) - 1)
     return Fit(
-        x[:10].copy(),
-        float(np.sqrt(max(x[10] ** 2 - _SOFT_KMS**2, 0.0))),
+        x[:-2].copy(),
+        float(np.sqrt(max(x[-2] ** 2 - _SOFT_KMS**2, 0.0))),
         float(velocity),
-        float(growth * np.sqrt(covariance[11, 11])),
+        float(growth * np.sqrt(covariance[n - 1, n - 1])),
         flux,
         continuum,
         growth * spread / np.where(continuum > 0.02, continuum, np.inf),

@@ -65,10 +65,12 @@ def step_of(strips: list[Strip]) -> float:
     return max(_LEAST_STEP_KMS, round(float(np.median(steps)) * C_KMS, 1))
 
 
-def log_pixels(window_aa: tuple[float, float], step_kms: float) -> Floats:
-    """Centres (n,) of pixels uniform in ln(wavelength) that fill a window."""
-    count = int(np.log(window_aa[1] / window_aa[0]) * C_KMS / step_kms) + 1
-    return np.asarray(window_aa[0] * np.exp(np.arange(count) * step_kms / C_KMS), np.float64)
+def log_pixels(window_aa: tuple[float, float], step_kms: float, margin_aa: float = 0.0) -> Floats:
+    """Centres (n,) of pixels uniform in ln(wavelength) that fill a window and a margin; one is its first wavelength."""
+    low, high = window_aa
+    before = int(margin_aa / low * C_KMS / step_kms)
+    after = int(np.log((high + margin_aa) / low) * C_KMS / step_kms)
+    return np.asarray(low * np.exp(np.arange(-before, after + 1) * step_kms / C_KMS), np.float64)
 
 
 def merge(orders: Sequence[OrderRecord], velocity_kms: float, wavelength_aa: Floats) -> Merged:

@@ -8,19 +8,18 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
 from maury.emulator import MAX_RESOLUTION, Emulator
 from maury.emulator import load as load_emulator
-from maury.errors import ConfigError, DomainError
-from maury.labels import INTRINSIC
+from maury.errors import ConfigError
 from maury.preparation.clean import final_sigma, first_sigma, spikes
 from maury.preparation.fit import Fit, Problem, solve
 from maury.preparation.merge import Merged, OrderRecord, log_pixels, merge, step_of
-from maury.preparation.pixels import MIN_OVERLAP_AA
+from maury.preparation.pixels import require_overlap
 from maury.preparation.strips import Strip, cut, fwhm_pixels
 from maury.preparation.templates import Bank, bank
 from maury.preparation.velocity import Correlation, correlate, second_star
-from maury.readers import WINDOW_AA
 from maury.spectra import Frame, Observation, Spectrum
 from maury.wavelengths import C_KMS
 
@@ -33,6 +32,9 @@ _COOL_K = 3900.0
 _POOR = 0.05
 _DIM = 0.03
 _SPARSE_K = 4500.0
+
+MARGIN_AA = 2.0
+"""What a prepared spectrum holds beyond both ends of the window, so that it can be brought to lower resolution."""
 
 FLAGS = {
     "velocity_uncertain": "the peak of the cross-correlation is not believable, or the error is above 5 km/s",
@@ -54,8 +56,8 @@ class Preparation:
     """A prepared spectrum with the steps that led to it.
 
     Attributes:
-        spectrum: normalised, at rest, on pixels uniform in ln(wavelength), with noise; NaN and masked where nothing
-            good was observed. Its provenance continues that of the observation.
+        spectrum: normalised, at rest, on pixels uniform in ln(wavelength) that fill the window and 2 Å on both sides,
+            with noise; NaN and masked where nothing good was observed. Provenance continues that of the observation.
         velocity_kms: radial velocity in the frame of the file's wavelengths.
         velocity_error_kms: its standard deviation, from noise and misfit; no zero point of the wavelengths is in it.
         barycentric_velocity_kms: the velocity referred to the barycentre, or None where the frame does not allow it.
@@ -134,7 +136,7 @@ def prepare(
     *,
     resolution: float | None = None,
     velocity_kms: float | None = None,
-    window_aa: tuple[float, float] = WINDOW_AA,
+    window_aa: tuple[float, float] | None = None,
     step_kms: float | None = None,
     emulator: Emulator | None = None,
 ) -> Preparation:
@@ -151,7 +153,7 @@ def prepare(
         resolution: R = lambda / FWHM, where the file does not tell it.
         velocity_kms: radial velocity in the frame of the wavelengths, when it is known: it is then refined by at most
             30 km/s, not looked for.
-        window_aa: wavelengths at rest (Å, air) that are wanted.
+        window_aa: wavelengths at rest (Å, air) that are wanted; by default the emulator's window.
         step_kms: pixel of the result; by default about that of the file.
         emulator: templates of another window or physics than the packaged ones.
 
@@ -163,16 +165,39 @@ def prepare(
     _check(velocity_kms, step_kms)
     emulator = _packaged() if emulator is None else emulator
     resolution = observation.resolution if resolution is None else resolution
+    window_aa = window_aa or emulator.window_aa
+    with _libraries().limit(limits=1):
+        return _prepare(observation, resolution, velocity_kms, window_aa, step_kms, emulator)
+
+
+@lru_cache(maxsize=1)
+def _libraries() -> ThreadpoolController:
+    """Linear algebra of these sizes gains nothing from threads, and waiting for them costs much on a busy machine."""
+    return ThreadpoolController()
+
+
+def _prepare(
+    observation: Observation,
+    resolution: float | None,
+    velocity_kms: float | None,
+    window_aa: tuple[float, float],
+    step_kms: float | None,
+    emulator: Emulator,
+) -> Preparation:
     strips = cut(observation, window_aa)
-    correlation = correlate(strips, bank(emulator), velocity_kms)
+    templates = bank(emulator)
+    correlation = correlate(strips, templates, velocity_kms)
     guess = correlation.peak_kms if velocity_kms is None else velocity_kms
     start = np.r_[correlation.labels, correlation.vsini_kms, guess]
     fit, records, notes = _fit_orders(emulator, strips, resolution, start)
-    pixels = log_pixels(window_aa, step_kms or step_of(strips))
+    pixels = log_pixels(window_aa, step_kms or step_of(strips), MARGIN_AA)
     merged = merge(records, fit.velocity_kms, pixels)
     coverage = _coverage(observation, merged, window_aa)
-    twin = _second(records, bank(emulator), fit)
-    return _assemble(observation, resolution, window_aa, fit, correlation, records, merged, coverage, twin, notes)
+    twin = _second(records, templates, fit)
+    names = emulator.space.names
+    return _assemble(
+        observation, names, resolution, window_aa, fit, correlation, records, merged, coverage, twin, notes
+    )
 
 
 def _check(velocity_kms: float | None, step_kms: float | None) -> None:
@@ -191,12 +216,12 @@ def _fit_orders(
     first = [first_sigma(s, w) for s, w in zip(strips, fwhm, strict=True)]
     fit = solve(Problem(emulator, strips, first, used, start))
     cleaned, sigmas, sources, hit = [], [], [], 0
-    sparse = fit.labels[0] > _SPARSE_K
+    sparse = "teff" in emulator.space.names and fit.labels[emulator.space.names.index("teff")] > _SPARSE_K
     for strip, width, part in zip(strips, fwhm, _parts(strips), strict=True):
         continuum, model = np.maximum(fit.continuum[part], _DIM), fit.model[part]
         good = strip.good & fit.inside[part] & (fit.continuum[part] > _DIM)
         sigma, _ = final_sigma(strip, model, continuum, good, width, sparse)
-        bad = spikes(strip.flux / continuum, model, sigma / continuum, good)
+        bad = spikes(strip.flux / continuum, model, sigma / continuum, good, width)
         good &= ~bad
         sigma, source = final_sigma(strip, model, continuum, good, width, sparse)
         cleaned.append(replace(strip, good=good & np.isfinite(sigma) & (sigma > 0)))
@@ -248,21 +273,16 @@ def _second(records: tuple[OrderRecord, ...], templates: Bank, fit: Fit) -> tupl
 
 
 def _coverage(observation: Observation, merged: Merged, window_aa: tuple[float, float]) -> float:
-    seen = np.isfinite(merged.flux)
-    widths = np.gradient(merged.wavelength_aa)
-    coverage = float(widths[seen].sum())
-    least = min(MIN_OVERLAP_AA, 0.5 * (window_aa[1] - window_aa[0]))
-    if coverage < least:
-        where = observation.provenance.get("file", "spectrum")
-        raise DomainError(
-            f"{where}: covers {coverage:.1f} Å of the window {window_aa[0]:.0f} to {window_aa[1]:.0f} Å; "
-            f"at least {least:g} Å are needed"
-        )
+    wave, (low, high) = merged.wavelength_aa, window_aa
+    seen = np.isfinite(merged.flux) & (wave >= low) & (wave <= high)
+    coverage = float(np.gradient(wave)[seen].sum())
+    require_overlap(str(observation.provenance.get("file", "spectrum")), coverage, low, high)
     return coverage
 
 
 def _assemble(
     observation: Observation,
+    names: tuple[str, ...],
     resolution: float | None,
     window_aa: tuple[float, float],
     fit: Fit,
@@ -284,11 +304,11 @@ def _assemble(
         "velocity_error_kms": fit.velocity_error_kms,
     }
     spectrum = Spectrum(merged.wavelength_aa, merged.flux, merged.sigma, ~seen, "rest", True, resolution, provenance)
-    template = dict(zip(INTRINSIC, map(float, fit.labels), strict=True)) | {"vsini": fit.vsini_kms}
+    template = dict(zip(names, map(float, fit.labels), strict=True)) | {"vsini": fit.vsini_kms}
     flags = {
         "velocity_uncertain": fit.velocity_error_kms > 5 or not correlation.believable,
         "double_lined": twin[1] > _TWIN,
-        "cool_star": template["teff"] < _COOL_K,
+        "cool_star": template.get("teff", _SPARSE_K) < _COOL_K,
         "fast_rotator": fit.vsini_kms > _FAST_KMS,
         "poor_template": fit.model_error > _POOR,
         "short_coverage": coverage < 0.98 * (window_aa[1] - window_aa[0]),

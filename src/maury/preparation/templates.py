@@ -11,9 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from maury.broadening import gaussian, transfer
+from maury.broadening import gaussian, remaining_resolution, transfer
 from maury.emulator import Emulator
-from maury.labels import INTRINSIC, lowest_logg
+from maury.emulator.domain import atmosphere_exists
+from maury.labels import LabelSpace
 from maury.preparation.strips import REACH_KMS
 from maury.wavelengths import C_KMS, LogGrid, fast_size
 
@@ -25,6 +26,9 @@ RESOLUTION = 40_000.0
 SMOOTH_KMS = 250.0
 """Standard deviation of the Gaussian that is subtracted: structure wider than 10 Å is continuum."""
 MARGIN_KMS = REACH_KMS + 100.0
+GAP_KMS = 100.0
+
+Floats = NDArray[np.float64]
 
 
 def usual_vmic(logg: float) -> float:
@@ -33,9 +37,13 @@ def usual_vmic(logg: float) -> float:
 
 
 def usable_aa(emulator: Emulator) -> tuple[float, float]:
-    """First and last wavelength (Å) of an emulator's spectra; beyond lies the gap that joins their ends."""
-    grid = emulator.grid
-    return grid.start_aa, float(grid.start_aa * np.exp((grid.size * grid.step_kms - 200) / C_KMS))
+    """First and last wavelength (Å) of an emulator's spectra: its window with equal margins on both sides.
+
+    Beyond them lies the gap of the periodic grid, in which the ends are joined.
+    """
+    grid, (low, high) = emulator.grid, emulator.window_aa
+    end = grid.start_aa * np.exp((grid.size * grid.step_kms - GAP_KMS) / C_KMS)
+    return grid.start_aa, float(min(high * low / grid.start_aa, end))
 
 
 @dataclass(frozen=True)
@@ -43,7 +51,7 @@ class Bank:
     """Templates on one grid, padded so that they can be moved by `MARGIN_KMS`.
 
     Attributes:
-        labels: intrinsic labels (t, 10).
+        labels: the emulator's labels (t, k).
         vsini_kms: (t,).
         grid: grid of the data, which starts `MARGIN_KMS` before the templates, step 1 km/s.
         lines: conjugate Fourier transform of the templates' depth 1 - flux without its slow part (t, m).
@@ -51,8 +59,8 @@ class Bank:
         support: the same of where templates are defined (m,).
     """
 
-    labels: NDArray[np.float64]
-    vsini_kms: NDArray[np.float64]
+    labels: Floats
+    vsini_kms: Floats
     grid: LogGrid
     lines: Tensor
     squares: Tensor
@@ -70,8 +78,8 @@ def without_slow_part(depth: Tensor, step_kms: float) -> Tensor:
 def bank(emulator: Emulator) -> Bank:
     """The templates of an emulator within its own label ranges; made once for each emulator."""
     rows, rotations = _rows(emulator)
-    labels, vsini = torch.tensor(rows, dtype=torch.float32), torch.tensor(rotations)
-    kernel = transfer(emulator.frequency, vsini_kms=vsini, resolution=torch.full_like(vsini, RESOLUTION))
+    labels, vsini = torch.from_numpy(rows).float(), torch.from_numpy(rotations).float()
+    kernel = transfer(emulator.frequency, vsini_kms=vsini, resolution=_profile(emulator, len(vsini)))
     grid = emulator.grid
     flux = torch.fft.irfft(emulator.modes(labels) * kernel, n=grid.size)
     depth = without_slow_part(1 - flux, grid.step_kms)
@@ -81,8 +89,8 @@ def bank(emulator: Emulator) -> Bank:
     padded = torch.where(inside, depth, torch.zeros(()))
     start = grid.start_aa * np.exp(-margin * grid.step_kms / C_KMS)
     return Bank(
-        np.array(rows),
-        np.array(rotations),
+        rows,
+        rotations,
         LogGrid(float(start), grid.step_kms, size),
         torch.fft.rfft(padded, n=size).conj(),
         torch.fft.rfft(padded**2, n=size).conj(),
@@ -90,19 +98,30 @@ def bank(emulator: Emulator) -> Bank:
     )
 
 
-def _rows(emulator: Emulator) -> tuple[list[list[float]], list[float]]:
-    lower = dict(zip(emulator.space.names, emulator.space.lower, strict=True))
-    upper = dict(zip(emulator.space.names, emulator.space.upper, strict=True))
+def _profile(emulator: Emulator, count: int) -> Tensor:
+    """R (t,) of what is left of the templates' instrument profile when the library's own is in the spectra already."""
+    return remaining_resolution(
+        torch.full((count,), min(RESOLUTION, emulator.native_resolution)), emulator.native_resolution
+    )
 
-    def axis(name: str, nodes: tuple[float, ...]) -> list[float]:
-        inside = [x for x in nodes if lower[name] <= x <= upper[name]]
-        return inside or [(lower[name] + upper[name]) / 2]
 
-    rows, rotations = [], []
-    for vsini, teff, logg, mh in product(VSINI_KMS, axis("teff", _TEFF_K), axis("logg", _LOGG), axis("mh", _MH)):
-        if logg < float(lowest_logg(teff)):
-            continue
-        values = {"teff": teff, "logg": logg, "mh": mh, "vmic": usual_vmic(logg)}
-        rows.append([float(np.clip(values.get(name, 0.0), lower[name], upper[name])) for name in INTRINSIC])
-        rotations.append(vsini)
-    return rows, rotations
+def usual_labels(space: LabelSpace, given: dict[str, float]) -> Floats:
+    """Labels (k,) of a star: those given, the usual microturbulence, else 0; moved into the ranges."""
+    values = {"vmic": usual_vmic(given.get("logg", 4.5)), **given}
+    return np.clip([values.get(name, 0.0) for name in space.names], space.lower, space.upper)
+
+
+def _rows(emulator: Emulator) -> tuple[Floats, Floats]:
+    """Labels (t, k) and rotations (t,) of the templates: those nodes that lie in the emulator's domain."""
+    space = emulator.space
+    axes = {"teff": _TEFF_K, "logg": _LOGG, "mh": _MH}
+    ranges = dict(zip(space.names, zip(space.lower, space.upper, strict=True), strict=True))
+    nodes = []
+    for name in axes.keys() & ranges.keys():
+        low, high = ranges[name]
+        nodes.append([(name, x) for x in axes[name] if low <= x <= high] or [(name, (low + high) / 2)])
+    stars = np.array([usual_labels(space, dict(values)) for values in product(*nodes)])
+    stars = stars[atmosphere_exists(emulator, stars)]
+    if not len(stars):
+        stars = usual_labels(space, {})[None]
+    return np.tile(stars, (len(VSINI_KMS), 1)), np.repeat(VSINI_KMS, len(stars))

@@ -18,6 +18,9 @@ Floats = NDArray[np.float64]
 NEAR_KMS = 30.0
 """How far a velocity that is known may be refined."""
 
+_CHANCE = 40.0
+"""Chi-square that noise alone does not reach at the best of all velocities and templates (6 standard deviations)."""
+
 
 @dataclass(frozen=True)
 class Correlation:
@@ -32,7 +35,7 @@ class Correlation:
         second: the highest value away from the peak, beyond the width of the lines.
         scatter: standard deviation of the values there.
         template: row of the bank.
-        labels: intrinsic labels of the template (10,).
+        labels: labels of the template (k,).
         vsini_kms: rotation of the template.
     """
 
@@ -152,7 +155,7 @@ def second_star(
 
     Returns:
         Velocity, and the rms of the lines found over the rms of the star's own, about the ratio of their light; 0 when
-        they explain less than five times the scatter at other velocities.
+        they explain less than five times the scatter at other velocities, or what noise explains by chance.
     """
     depth, seen = on_grid(strips, [np.clip(r, -0.5, 0.5) for r in residuals], templates)
     own, _ = on_grid(strips, [1 - m for m in models], templates)
@@ -162,7 +165,8 @@ def second_star(
     best = int(value.amax(1).argmax())
     curve = value[best].double().numpy()
     peak = int(curve.argmax())
-    if curve[peak] < 5 * curve[away].std():
+    elements = min(float(seen.sum()), sum(int(strip.good.sum()) for strip in strips))
+    if curve[peak] < max(5 * curve[away].std(), _CHANCE / elements):
         return float(velocity[peak]), 0.0
     ratio = float(depth.square().sum() / own.square().sum().clamp_min(1e-12))
     return float(velocity[peak]), float(np.sqrt(curve[peak] * ratio))
