@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 import torch
+from rich.progress import Progress
 from typer.testing import CliRunner
 
 from libraries import line_library, other_library
@@ -20,7 +20,7 @@ from maury.emulator.design import choose_labels
 from maury.emulator.domain import atmosphere_exists, hull_of, require_fixed, require_known
 from maury.emulator.tables import columns, simulate_star, write_spectra
 from maury.errors import ConfigError, DomainError, FormatError
-from maury.evaluation.network import why_not_between
+from maury.evaluation.network import check_grid, load_model, make_samples, why_not_between
 from maury.grids import Grid, NodesConfig, build_grid, open_grid
 from maury.grids.plan import make_plan
 from maury.inference import predict
@@ -275,7 +275,7 @@ class TestPixels:
 
 
 def test_the_whole_road(emulator_file: Path, tmp_path: Path) -> None:
-    """A grid from a config, a network of three labels, a report with spectra between nodes, a star."""
+    """A grid from a config, a network of three labels, spectra between nodes to judge it, a star."""
     runner = CliRunner()
 
     def run(*arguments: object) -> str:
@@ -285,7 +285,7 @@ def test_the_whole_road(emulator_file: Path, tmp_path: Path) -> None:
 
     nodes = "\n".join(f"{name} = {values}" for name, values in NODES.items())
     (tmp_path / "nodes.toml").write_text(f"step = 0.1\nresolution = 30000\n\n[nodes]\n{nodes}\n")
-    grid, folder, report = tmp_path / "g.h5", tmp_path / "run", tmp_path / "report"
+    grid, folder = tmp_path / "g.h5", tmp_path / "run"
     config = ["--config", tmp_path / "nodes.toml", "--emulator", emulator_file]
     assert "36 spectra of 801 pixels" in run("grid", "build", *config, "--out", grid)
     assert "vmic: 1.5 km/s in all spectra" in run("grid", "info", grid)
@@ -297,9 +297,16 @@ def test_the_whole_road(emulator_file: Path, tmp_path: Path) -> None:
         nothing.exception
     )
     run(*train, "--labels", "teff,logg,vsini")
-    run("evaluate", folder, "--out", report, "--emulator", emulator_file, "--between", 32)
-    assert set(json.loads((report / "report.json").read_text())["splits"]) == {"random", "block", "offnode"}
-    assert "the emulator does not suit it: the grid does not tell c, mg" in why_not_between(open_grid(grid))
+    model, opened = load_model(str(folder)), open_grid(grid)
+    assert check_grid(model, opened) == []
+    emulator = str(emulator_file)
+    samples = make_samples(model, opened, Progress(disable=True), between=32, seed=1, emulator=emulator)
+    assert [sample.name for sample in samples] == ["random", "block", "offnode"]
+    assert samples[2].true.shape == (32, 4)
+    assert samples[2].predicted.shape == (32, 3)
+    assert "made with the emulator that made the grid" in samples[2].description
+    assert "vmic 1.5, alpha 0" in samples[2].description
+    assert "the emulator does not suit it: the grid does not tell c, mg" in str(why_not_between(opened))
     star = tmp_path / "star.ecsv"
     simulate_star(load(emulator_file), [5500, 4.2, 0, 0, 5], 40_000, 200, 1, star)
     result = predict(read(star, window_aa=None), str(folder))

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from maury.cli.imports import IMPORT_KINDS
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -83,6 +85,67 @@ def _refuse_options(context: typer.Context, options: Iterable[str], other: str) 
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
             raise ConfigError(f"{other} and --{name} exclude each other")
+
+
+@app.command("import")
+def import_(
+    kind: Annotated[str, typer.Argument(help=IMPORT_KINDS)],
+    sources: Annotated[list[str], typer.Argument(help="Folders, files or quoted patterns of files.")],
+    output: Annotated[Path, typer.Option("--out", "-o", help="The grid to write (HDF5).")],
+    window: Annotated[Range, typer.Option(help="First and last pixel, LOW HIGH (Å, air).")] = (5050.0, 5350.0),
+    step: Annotated[
+        float | None, typer.Option(help="Width of a pixel (Å), flux conserved [default: the pixels of the files].")
+    ] = None,
+    resolution: Annotated[
+        float | None, typer.Option("--resolution", "-R", help="Lower the spectra to this R by a Gaussian.")
+    ] = None,
+    native_resolution: Annotated[
+        float | None, typer.Option(help="R of the files, where they do not tell it [default: infinite].")
+    ] = None,
+    vsini: Annotated[str | None, typer.Option(help="Rotations (km/s) to give to each spectrum, as in 0,5,10.")] = None,
+    limb_darkening: Annotated[float, typer.Option(help="Linear coefficient of the rotation profile.")] = 0.6,
+    medium: Annotated[str | None, typer.Option(help="air or vacuum, where the files do not tell it.")] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="CSV: column file and a column per label; instead of names and headers.")
+    ] = None,
+    wavelength_file: Annotated[
+        Path | None, typer.Option(help="The wavelengths of phoenix or bosz, if not beside the spectra.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the two splits.")] = 0,
+) -> None:
+    """Import public or own synthetic spectra as a grid to train on.
+
+    Nodes that are missing in the grid of labels are listed and allowed. Files that are damaged, doubled, on other
+    pixels or do not cover the window are listed, and nothing is written.
+
+    Examples: `maury grid import phoenix PHOENIX/ --window 5050 5350 --step 0.04 -R 42000 --vsini 0,5,10 --out grid.h5`
+
+    `maury grid import files spectra/ --labels labels.csv --medium air -R 42000 --out grid.h5`
+    """
+    from maury.cli.imports import rotations, run_import
+    from maury.grids.importers import import_grid
+
+    options = {
+        "kind": kind,
+        "window": window,
+        "step": step,
+        "resolution": resolution,
+        "native_resolution": native_resolution,
+        "vsini": rotations(vsini),
+        "limb_darkening": limb_darkening,
+        "medium": medium,
+        "seed": seed,
+    }
+    run_import(import_grid, output, sources, options, labels, wavelength_file)
+    from maury.cli.console import out
+    from maury.grids import open_grid
+
+    grid = open_grid(output)
+    out.print(
+        f"{output}: {len(grid):,} spectra of {len(grid.wavelength_aa):,} pixels, R = {grid.resolution:,.0f}, labels "
+        f"{', '.join(grid.names)}, {output.stat().st_size / 1e6:.1f} MB"
+    )
+    out.print(f"next: maury train --grid {output} --labels {','.join(grid.names)} --out RUN")
 
 
 @app.command()

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from maury.cli.imports import IMPORT_KINDS
+
 if TYPE_CHECKING:
     import numpy as np
     from rich.progress import Progress
@@ -76,6 +78,58 @@ def _counts(library: Library) -> Table:
     for low, high, row in zip(t_edges[:-1], t_edges[1:], counts, strict=True):
         table.add_row(f"{low:g} to {high:.0f}", *map(str, row), str(row.sum()))
     return table
+
+
+@app.command("import")
+def import_(
+    kind: Annotated[str, typer.Argument(help=IMPORT_KINDS)],
+    sources: Annotated[list[str], typer.Argument(help="Folders, files or quoted patterns of files.")],
+    output: Annotated[Path, typer.Option("--out", "-o", help="The library to write (HDF5).")],
+    window: Annotated[
+        tuple[float, float], typer.Option(help="First and last wavelength, LOW HIGH (Å, air), without margins.")
+    ] = (5050.0, 5350.0),
+    step: Annotated[
+        float | None, typer.Option(help="Width of a pixel (Å), flux conserved [default: the pixels of the files].")
+    ] = None,
+    resolution: Annotated[
+        float | None, typer.Option("--resolution", "-R", help="Lower the spectra to this R by a Gaussian.")
+    ] = None,
+    native_resolution: Annotated[
+        float | None, typer.Option(help="R of the files, where they do not tell it [default: infinite].")
+    ] = None,
+    medium: Annotated[str | None, typer.Option(help="air or vacuum, where the files do not tell it.")] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="CSV: column file and a column per label; instead of names and headers.")
+    ] = None,
+    wavelength_file: Annotated[
+        Path | None, typer.Option(help="The wavelengths of phoenix or bosz, if not beside the spectra.")
+    ] = None,
+) -> None:
+    """Import public or own synthetic spectra as a library, to which an emulator can be fitted.
+
+    Like `maury grid import`, without rotation; the files have to reach 280 km/s (5 Å at 5200 Å) beyond the window.
+
+    Example: `maury library import phoenix PHOENIX/ --window 5050 5350 --out phoenix.h5`, then `maury emulator fit`
+    """
+    from maury.cli.console import out
+    from maury.cli.imports import run_import
+    from maury.grids.importers import import_library
+    from maury.library import read_library
+
+    options = {
+        "kind": kind,
+        "window": window,
+        "step": step,
+        "resolution": resolution,
+        "native_resolution": native_resolution,
+        "medium": medium,
+    }
+    run_import(import_library, output, sources, options, labels, wavelength_file)
+    library = read_library(output)
+    size, names = output.stat().st_size / 1e6, ", ".join(library.names)
+    out.print(
+        f"{output}: {len(library):,} spectra of {library.wavelength_aa.size:,} pixels, labels {names}, {size:.1f} MB"
+    )
 
 
 @app.command()

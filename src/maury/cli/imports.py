@@ -1,0 +1,94 @@
+"""What `maury grid import` and `maury library import` share: finding the files, progress, the list of what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from maury.grids.importers import Survey
+
+IMPORT_KINDS = (
+    "Kind of the files: phoenix, atlas, bosz, pollux, ambre, ferre, turbospectrum, moog, hdf5, zarr, library, or files "
+    "(any that maury inspect reads, with --labels)."
+)
+_SHOWN = 20
+
+
+def rotations(text: str | None) -> tuple[float, ...]:
+    """Numbers with commas between.
+
+    Raises:
+        ConfigError: something else.
+    """
+    from maury.errors import ConfigError
+
+    try:
+        return tuple(float(word) for word in (text or "").split(",") if word.strip())
+    except ValueError as error:
+        raise ConfigError(f"--vsini {text}: must be numbers with commas between, as in 0,5,10") from error
+
+
+def run_import(
+    write: Callable[..., list[str]],
+    output: Path,
+    sources: Sequence[str],
+    options: dict[str, Any],
+    labels: Path | None,
+    wavelength_file: Path | None,
+) -> None:
+    """Survey the files, list what is missing or wrong, and write.
+
+    Args:
+        write: `maury.grids.importers.import_grid` or `import_library`.
+        output: file to write.
+        sources: folders, files or patterns.
+        options: settings (`maury.grids.importers.ImportConfig`).
+        labels: table of labels by file.
+        wavelength_file: wavelengths of the spectra.
+    """
+    from functools import partial
+
+    from maury.cli.console import err, fail, progress
+    from maury.config import make_config
+    from maury.errors import ConfigError
+    from maury.files import check_writable
+    from maury.grids.importers import ImportConfig, ImportProblemsError, make_family, survey
+
+    config = make_config(options, ImportConfig, "options")
+    family = make_family(config.kind, wavelength_file)
+    if labels is None and not family.tells_labels:
+        raise ConfigError(f"{config.kind}: give a table of labels with --labels")
+    check_writable(output)
+    try:
+        with progress() as bar:
+            paths = family.find(sources)
+            task = bar.add_task("labels", total=len(paths))
+            found = survey(family, paths, labels, partial(bar.advance, task))
+            _list_missing(found)
+            task = bar.add_task("spectra", total=len(found.entries))
+            notes = write(output, family, found, config, sources, partial(bar.advance, task))
+    except ImportProblemsError as error:
+        for problem in error.problems:
+            fail(problem)
+        raise typer.Exit(2) from error
+    for note in notes:
+        err.print(f"[yellow]note:[/] {note}")
+
+
+def _list_missing(found: Survey) -> None:
+    """Say which nodes of the tensor grid of all values have no spectrum."""
+    from maury.cli.console import err
+
+    if found.missing is None:
+        err.print("[yellow]note:[/] the labels are scattered: no grid of nodes")
+        return
+    for node in found.missing[:_SHOWN]:
+        values = ", ".join(f"{name} {value:g}" for name, value in zip(found.names, node, strict=True))
+        err.print(f"[yellow]missing:[/] {values}", markup=True)
+    if len(found.missing):
+        total = len(found.missing) + len(found.entries)
+        err.print(f"{len(found.missing):,} of {total:,} nodes are missing; all of them stand in the file")

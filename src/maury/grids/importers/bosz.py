@@ -1,0 +1,103 @@
+"""BOSZ: the grid of 2017 (Bohlin et al. 2017, AJ 153, 234) and that of 2024 (Mészáros et al. 2024, A&A 688, A197).
+
+2017: ASCII, packed by bzip2, of three columns (wavelength, flux, continuum), or FITS tables of the columns Wavelength,
+SpecificIntensity and Continuum; wavelengths in vacuum. 2024: packed ASCII of two columns (flux, continuum), the
+wavelengths in ``bosz2024_wave_rR.txt``; at the original resolution (``noresam``) three columns as in 2017; wavelengths
+in air.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from astropy.io import fits
+from astropy.utils.exceptions import AstropyWarning
+
+from maury.errors import FormatError
+from maury.grids.importers.names import from_bosz_name
+from maury.grids.importers.source import Entry, Medium, Synthetic, between, find_files
+from maury.grids.importers.text import columns_between, numeric_lines, parse_columns
+from maury.wavelengths import Floats
+
+
+class Bosz:
+    """BOSZ ASCII and FITS of 2017 and ASCII of 2024."""
+
+    title: ClassVar[str] = "BOSZ of 2017 and 2024"
+    medium: ClassVar[Medium | None] = None
+    tells_labels: ClassVar[bool] = True
+
+    def __init__(self, wavelength_file: Path | None = None) -> None:
+        """Wavelengths of resampled files come from ``wavelength_file``, or are looked for beside and above them."""
+        self.wavelength_file = wavelength_file
+        self._waves: dict[Path, Floats] = {}
+
+    def find(self, sources: Sequence[str]) -> list[Path]:
+        """Files named as in 2017 or 2024; wavelength files are left out."""
+        found = find_files(sources, ["bosz2024_*_t*.txt*", "am*rs.asc*", "am*rs.fits*"])
+        return [path for path in found if "_wave_" not in path.name]
+
+    def entries(self, path: Path) -> list[Entry]:
+        """Labels from the name."""
+        return [Entry(path, from_bosz_name(path.name)[0])]
+
+    def read(self, entry: Entry, low_aa: float, high_aa: float) -> Synthetic:
+        """A piece of a spectrum and of its continuum.
+
+        Raises:
+            FormatError: truncated, or the wavelength file is missing or of another length.
+        """
+        _, resolution, year = from_bosz_name(entry.path.name)
+        if re.search(r"\.fits(\.gz)?$", entry.path.name):
+            table = _fits_table(entry.path)
+            table = table[between(table[:, 0], low_aa, high_aa)]
+        elif year == 2024 and "_noresam" not in entry.path.name:
+            table = self._resampled(entry.path, low_aa, high_aa)
+        else:
+            table = columns_between(entry.path, low_aa, high_aa, 3)[0]
+        medium: Medium = "air" if year == 2024 else "vacuum"
+        wavelength, flux, continuum = table[:, :3].T
+        return Synthetic(wavelength, flux, continuum, medium=medium, resolution=resolution)
+
+    def _resampled(self, path: Path, low_aa: float, high_aa: float) -> Floats:
+        file = self.wavelength_file or _wave_file(path)
+        if file not in self._waves:
+            self._waves[file] = parse_columns(file, numeric_lines(file)[1], 1)[:, 0]
+        wavelength = self._waves[file]
+        _, lines = numeric_lines(path)
+        if len(lines) != wavelength.size:
+            raise FormatError(f"{path}: {len(lines)} rows, but {wavelength.size} wavelengths in {file}; truncated?")
+        part = between(wavelength, low_aa, high_aa)
+        if not lines[part]:
+            return np.empty((0, 3))
+        return np.column_stack([wavelength[part], parse_columns(path, lines[part], 2, part.start)[:, :2]])
+
+
+def _wave_file(path: Path) -> Path:
+    """The wavelength file of a resampled spectrum's R, beside it, up to three folders above, or in a folder there."""
+    found = re.search(r"_(r\d+)_", path.name)
+    name = f"bosz2024_wave_{found.group(1) if found else 'r'}.txt"
+    for place in (path.parent, *path.resolve().parents[1:4]):
+        for candidate in (place / name, place / "wavelength_grids" / name):
+            if candidate.is_file():
+                return candidate
+    raise FormatError(f"{path}: {name} is neither beside it nor in the folders above; name it with --wavelength-file")
+
+
+def _fits_table(path: Path) -> Floats:
+    """Wavelength, flux, continuum (p, 3) of a FITS table of 2017."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AstropyWarning)
+            with fits.open(path, memmap=False) as hdus:
+                data = hdus[1].data
+                names = {name.lower(): name for name in data.names}
+                columns = [data[names[name]] for name in ("wavelength", "specificintensity", "continuum")]
+                return np.stack([np.asarray(column, np.float64).ravel() for column in columns], axis=-1)
+    except (OSError, EOFError, ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
+        raise FormatError(f"{path}: not a BOSZ table, perhaps truncated ({error})") from error

@@ -1,0 +1,101 @@
+"""ASCII of three columns by Turbospectrum: POLLUX, AMBRE, and Turbospectrum's own output.
+
+POLLUX ``.spec`` and AMBRE: wavelength, absolute flux, normalised flux (Palacios et al. 2010, A&A 516, A13; de Laverny
+et al. 2012, A&A 544, A126). Turbospectrum (bsyn): wavelength, normalised flux, absolute flux. Air, Å, no instrument.
+Which of the two is the normalised one is told by its values: it is the one that lies between 0 and 1.5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from maury.errors import FormatError
+from maury.grids.importers.names import from_marcs_name, from_pollux_name, from_sentences
+from maury.grids.importers.readable import Readable
+from maury.grids.importers.source import Entry, Medium, Synthetic, find_files, read_text
+from maury.grids.importers.text import columns_between
+
+_HIGHEST = 1.5
+
+
+class Turbospectrum:
+    """Three columns: wavelength, normalised flux, absolute flux; two columns without the last."""
+
+    title: ClassVar[str] = "Turbospectrum (bsyn) ASCII, names as MARCS models"
+    medium: ClassVar[Medium | None] = "air"
+    tells_labels: ClassVar[bool] = True
+
+    def find(self, sources: Sequence[str]) -> list[Path]:
+        """All files but tables and notes."""
+        found = find_files(sources, ["*"])
+        return [path for path in found if path.suffix.lower() not in (".csv", ".md", ".log", ".par")]
+
+    def entries(self, path: Path) -> list[Entry]:
+        """Labels from a name as of MARCS models or POLLUX."""
+        return [Entry(path, from_marcs_name(path.name) or from_pollux_name(path.name))]
+
+    def read(self, entry: Entry, low_aa: float, high_aa: float) -> Synthetic:
+        """A piece of a spectrum.
+
+        Raises:
+            FormatError: truncated, or no column that could be the normalised flux.
+        """
+        table, _ = columns_between(entry.path, low_aa, high_aa, 2)
+        normalised = _normalised_column(table)
+        if normalised is None:
+            raise FormatError(f"{entry.path}: no column between 0 and {_HIGHEST:g}, as a normalised flux is")
+        return Synthetic(
+            table[:, 0], table[:, normalised], normalised=True, medium=self.medium, resolution=float("inf")
+        )
+
+
+def _normalised_column(table: np.ndarray) -> int | None:
+    """The first of the columns after the wavelength that lies between 0 and 1.5; NaN do not count against it."""
+    for column in range(1, min(table.shape[1], 3)):
+        values = table[:, column]
+        values = values[np.isfinite(values)]
+        if values.size and values.min() >= -0.05 and 0.05 < values.max() <= _HIGHEST:
+            return column
+    return None
+
+
+class Pollux(Turbospectrum):
+    """POLLUX: labels from the name of the ``.spec`` file, else from the ``.spec.txt`` beside it."""
+
+    title: ClassVar[str] = "POLLUX .spec ASCII (Palacios et al. 2010)"
+
+    def find(self, sources: Sequence[str]) -> list[Path]:
+        """``.spec`` files, packed or not, without their descriptions."""
+        found = find_files(sources, ["*.spec", "*.spec.gz"])
+        return [path for path in found if path.is_file() and path.suffix != ".txt"]
+
+    def entries(self, path: Path) -> list[Entry]:
+        """Labels from the name, else from the description."""
+        labels = from_pollux_name(path.name) or from_marcs_name(path.name)
+        description = path.with_name(path.name.removesuffix(".gz") + ".txt")
+        if not labels and description.is_file():
+            labels = from_sentences(read_text(description))
+        return [Entry(path, labels)]
+
+
+class Ambre(Turbospectrum):
+    """AMBRE: ASCII as POLLUX's, or FITS; names as MARCS models."""
+
+    title: ClassVar[str] = "AMBRE ASCII and FITS (de Laverny et al. 2012)"
+
+    def find(self, sources: Sequence[str]) -> list[Path]:
+        """Files with AMBRE in their name, ``.spec`` and FITS files."""
+        return find_files(sources, ["*AMBRE*", "*.spec", "*.spec.gz", "*.fits"])
+
+    def read(self, entry: Entry, low_aa: float, high_aa: float) -> Synthetic:
+        """A piece of an ASCII file, or a FITS file as a whole."""
+        if not entry.path.name.endswith((".fits", ".fits.gz")):
+            return super().read(entry, low_aa, high_aa)
+        spectrum = Readable().read(entry, low_aa, high_aa)
+        spectrum.medium = spectrum.medium or self.medium
+        spectrum.resolution = spectrum.resolution or float("inf")
+        return spectrum

@@ -1,0 +1,105 @@
+"""PHOENIX-ACES-AGSS-COND-2011 of Göttingen (Husser et al. 2013, A&A 553, A6).
+
+HiRes: one FITS image per spectrum, its wavelengths (vacuum, Å) in ``WAVE_PHOENIX-ACES-AGSS-COND-2011.fits``. MedRes:
+wavelengths in the header (CRVAL1, CDELT1, CTYPE1: WAVE or AWAV, -LOG for logarithms). Flux in erg/s/cm2/cm, labels in
+the header: PHXTEFF, PHXLOGG, PHXM_H, PHXALPHA.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from maury.errors import FormatError
+from maury.grids.importers.images import open_image
+from maury.grids.importers.names import from_phoenix_name
+from maury.grids.importers.source import Entry, Medium, Synthetic, between, find_files
+from maury.readers.linear import axis, has_axis
+from maury.readers.source import Job
+from maury.wavelengths import Floats
+
+WAVE_FILE = "WAVE_PHOENIX-ACES-AGSS-COND-2011.fits"
+_HIRES = 500_000.0
+_KEYS = {"teff": "PHXTEFF", "logg": "PHXLOGG", "mh": "PHXM_H", "alpha": "PHXALPHA"}
+
+
+class Phoenix:
+    """PHOENIX-ACES HiRes and MedRes FITS."""
+
+    title: ClassVar[str] = "PHOENIX-ACES (Husser et al. 2013)"
+    medium: ClassVar[Medium | None] = None
+    tells_labels: ClassVar[bool] = True
+
+    def __init__(self, wavelength_file: Path | None = None) -> None:
+        """Wavelengths come from ``wavelength_file``, or are looked for beside the spectra and in the folders above."""
+        self.wavelength_file = wavelength_file
+        self._waves: dict[Path, Floats] = {}
+
+    def find(self, sources: Sequence[str]) -> list[Path]:
+        """Files named lte...fits."""
+        return find_files(sources, ["lte*.fits", "lte*.fits.gz"])
+
+    def entries(self, path: Path) -> list[Entry]:
+        """Labels from the header; they have to agree with the name.
+
+        Raises:
+            FormatError: the header cannot be read, has no labels, or contradicts the name.
+        """
+        with open_image(path) as image:
+            header = image.header
+            labels = {name: float(header[key]) for name, key in _KEYS.items() if key in header}
+        missing = [_KEYS[name] for name in _KEYS if name not in labels]
+        if missing:
+            raise FormatError(f"{path}: no {', '.join(missing)} in its header")
+        for name, value in from_phoenix_name(path.name).items():
+            if not np.isclose(value, labels[name], atol=0.006):
+                raise FormatError(f"{path}: {name} is {value:g} in its name and {labels[name]:g} in its header")
+        return [Entry(path, labels)]
+
+    def read(self, entry: Entry, low_aa: float, high_aa: float) -> Synthetic:
+        """A piece of a spectrum: of HiRes files only that piece is read from the disk.
+
+        Raises:
+            FormatError: truncated, or its wavelengths are missing or of another length.
+        """
+        with open_image(entry.path) as image:
+            if has_axis(image.header):
+                job = Job(entry.path)
+                wavelength = axis(image.header, image.shape[0], job)
+                medium: Medium = "air" if str(image.header.get("CTYPE1", "")).upper().startswith("AWAV") else "vacuum"
+                resolution = None
+            else:
+                wavelength, medium, resolution = self._wavelengths(entry.path), "vacuum", _HIRES
+            if wavelength.shape != image.shape:
+                raise FormatError(
+                    f"{entry.path}: {image.shape[0]} pixels, but {wavelength.size} wavelengths in "
+                    f"{self._wave_path(entry.path)}"
+                )
+            part = between(wavelength, low_aa, high_aa)
+            flux = np.asarray(image.section[part], np.float64)
+        return Synthetic(wavelength[part], flux, normalised=False, medium=medium, resolution=resolution)
+
+    def _wave_path(self, path: Path) -> Path:
+        if self.wavelength_file is not None:
+            return self.wavelength_file
+        return _beside(path.parent)
+
+    def _wavelengths(self, path: Path) -> Floats:
+        file = self._wave_path(path)
+        if file not in self._waves:
+            with open_image(file) as image:
+                self._waves[file] = np.asarray(image.data, np.float64)
+        return self._waves[file]
+
+
+@lru_cache(maxsize=1024)
+def _beside(folder: Path) -> Path:
+    """The wavelength file in a folder or up to three above it."""
+    for place in (folder, *folder.resolve().parents[:3]):
+        if (place / WAVE_FILE).is_file():
+            return place / WAVE_FILE
+    raise FormatError(f"{folder}: no {WAVE_FILE} there or in the folders above; name it with --wavelength-file")

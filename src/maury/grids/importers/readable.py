@@ -1,0 +1,100 @@
+"""Spectra in formats that `maury.readers` knows: FITS folders of ATLAS and the CfA, AMBRE's, files with a table."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from astropy.io import fits
+from astropy.utils.exceptions import AstropyWarning
+
+from maury.errors import FormatError
+from maury.grids.importers.names import from_cfa_name, from_header, from_marcs_name, from_pollux_name
+from maury.grids.importers.source import Entry, Medium, Synthetic, find_files
+from maury.readers.detect import read_raw
+from maury.readers.source import Job
+
+
+class Readable:
+    """Whatever `maury inspect` reads, one spectrum per file; labels from a table."""
+
+    title: ClassVar[str] = "any file that maury inspect reads, with a table of labels"
+    medium: ClassVar[Medium | None] = None
+    tells_labels: ClassVar[bool] = False
+
+    def __init__(self, wavelength_unit: str | None = None) -> None:
+        """``wavelength_unit`` is for files that do not tell theirs."""
+        self.wavelength_unit = wavelength_unit
+
+    def find(self, sources: Sequence[str]) -> list[Path]:
+        """All files."""
+        return find_files(sources, ["*"])
+
+    def entries(self, path: Path) -> list[Entry]:
+        """One spectrum without labels."""
+        return [Entry(path, {})]
+
+    def read(self, entry: Entry, low_aa: float, high_aa: float) -> Synthetic:
+        """The whole spectrum.
+
+        Raises:
+            FormatError: as `maury.readers.read`, and for a file of several orders.
+        """
+        job = Job(entry.path, wavelength_unit=self.wavelength_unit)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", AstropyWarning)
+                raw = read_raw(entry.path, job)
+        except FormatError:
+            raise
+        except Exception as error:  # what parsers of damaged files raise has no end
+            raise job.fail(f"damaged or not understood ({type(error).__name__}: {error})") from error
+        if len(raw.arcs) != 1:
+            raise FormatError(f"{entry.path}: {len(raw.arcs)} spectra or orders; one per file is needed")
+        arc = raw.arcs[0]
+        wavelength, flux = arc.wavelength_aa, arc.flux
+        if wavelength.size > 1 and wavelength[0] > wavelength[-1]:
+            wavelength, flux = wavelength[::-1], flux[::-1]
+        medium = raw.medium or self.medium
+        return Synthetic(wavelength, flux, normalised=raw.normalised, medium=medium, resolution=raw.resolution)
+
+
+class Atlas(Readable):
+    """FITS folders of ATLAS, SYNTHE and the CfA: linear or logarithmic axis, labels in header or name, air."""
+
+    title: ClassVar[str] = "ATLAS and CfA: one FITS file per spectrum, labels in header or name"
+    medium: ClassVar[Medium | None] = "air"
+    tells_labels: ClassVar[bool] = True
+
+    def find(self, sources: Sequence[str]) -> list[Path]:
+        """FITS files."""
+        return find_files(sources, ["*.fits", "*.fit", "*.fits.gz"])
+
+    def entries(self, path: Path) -> list[Entry]:
+        """Labels by name as the CfA, MARCS and POLLUX write them, else from the headers.
+
+        Raises:
+            FormatError: the headers cannot be read.
+        """
+        for parse in (from_cfa_name, from_marcs_name, from_pollux_name):
+            labels = parse(path.name)
+            if labels:
+                return [Entry(path, labels)]
+        return [Entry(path, _header_labels(path))]
+
+
+def _header_labels(path: Path) -> dict[str, float]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AstropyWarning)
+            with fits.open(path, memmap=False) as hdus:
+                headers = [dict(hdu.header) for hdu in hdus[:4]]
+    except (OSError, EOFError, ValueError, TypeError, fits.VerifyError) as error:
+        raise FormatError(f"{path}: not a readable FITS file ({error})") from error
+    labels: dict[str, float] = {}
+    for header in reversed(headers):
+        labels |= from_header({key: value for key, value in header.items() if not isinstance(value, bool)})
+    return {name: value for name, value in labels.items() if np.isfinite(value)}
