@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import qmc
 
-from maury.emulator.design import sobol_labels
+from maury.designs import sobol_labels
 from maury.library import OFF_NODE, SCALE, Library
 from maury.wavelengths import C_KMS
 

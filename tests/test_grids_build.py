@@ -17,6 +17,7 @@ from scipy.signal import fftconvolve
 
 from fakes import GRID, line_profiles, tiny_emulator
 from maury.broadening import FWHM_PER_SIGMA
+from maury.designs import VMIC_KMS
 from maury.emulator import Emulator
 from maury.errors import ConfigError, DomainError, MauryError, OutputError
 from maury.grids import GridConfig, build_grid, open_grid, spc
@@ -100,7 +101,7 @@ def test_every_spectrum_belongs_to_its_labels(tmp_path: Path, emulator: Emulator
     grid = open_grid(path)
     np.testing.assert_array_equal(grid.labels, spc.labels(SMALL))
     intrinsic = np.zeros((len(grid), len(INTRINSIC)))
-    intrinsic[:, :3], intrinsic[:, 3] = grid.labels[:, :3], spc.VMIC_KMS
+    intrinsic[:, :3], intrinsic[:, 3] = grid.labels[:, :3], VMIC_KMS
     sampler = emulator.sampler(founding_wavelengths(29_788)[0], average=4)
     wanted = emulator.flux(
         torch.from_numpy(intrinsic).float(),
@@ -201,7 +202,7 @@ def test_shards_of_other_settings_are_not_used(tmp_path: Path, emulator: Emulato
     _interrupt(path, emulator, SMALL.model_copy(update={"resolution": 20_000.0}))
     messages: list[str] = []
     build_grid(path, emulator, DIGEST, SMALL, notify=messages.append)
-    assert messages == ["an interrupted build with other settings or another emulator was found: starting anew"]
+    assert messages == ["an interrupted build with other settings or inputs was found: starting anew"]
     assert path.read_bytes() == whole
 
 

@@ -8,42 +8,13 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import norm, qmc
+from scipy.stats import qmc
 
+from maury.designs import sobol_labels
 from maury.emulator.domain import atmosphere_exists
 from maury.emulator.model import Emulator
 from maury.files import atomic_path
-from maury.labels import INTRINSIC, LabelSpace, lowest_logg
-
-
-def sobol_labels(
-    count: int, seed: int, teff_range: tuple[float, float] = (3500.0, 9750.0), *, abundances: bool = True
-) -> NDArray[np.float64]:
-    """Scrambled Sobol points (count, 10) over the domain of the library.
-
-    Uniform in Teff, log g above the lowest model atmosphere, and [M/H]; microturbulence 0.5 to 4 km/s, denser at low
-    values; abundances scattered about a common alpha enhancement as in real stars.
-
-    Args:
-        count: number of points.
-        seed: of the scrambling.
-        teff_range: K.
-        abundances: False for solar-scaled abundances and microturbulence 2 km/s, as in the SPC grid.
-    """
-    u = qmc.Sobol(11, scramble=True, seed=seed).random(1 << (count - 1).bit_length())[:count]
-    q = norm.ppf(np.clip(u, 1e-4, 1 - 1e-4))
-    teff = teff_range[0] + (teff_range[1] - teff_range[0]) * u[:, 0]
-    low = lowest_logg(teff)
-    logg, mh = low + (5 - low) * u[:, 1], -2.5 + 3 * u[:, 2]
-    if not abundances:
-        rest = np.zeros((count, 7))
-        rest[:, 0] = 2.0
-        return np.column_stack([teff, logg, mh, rest])
-    alpha = -0.2 + 0.75 * u[:, 10]
-    carbon = np.clip(0.15 * q[:, 4], -0.6, 0.6)
-    alphas = [np.clip(alpha + 0.12 * q[:, k], -0.3, 0.7) for k in (5, 6, 7)]
-    iron_peak = [np.clip(0.1 * q[:, k], -0.3, 0.3) for k in (8, 9)]
-    return np.column_stack([teff, logg, mh, 0.5 + 3.5 * u[:, 3] ** 1.3, carbon, *alphas, *iron_peak])
+from maury.labels import INTRINSIC, LabelSpace
 
 
 def candidates(

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from scipy.stats import qmc
 
 from maury.broadening import cutoff, remaining_resolution, transfer
+from maury.designs import intrinsic_labels
 from maury.emulator import MAX_RESOLUTION, Emulator, Sampler, grid_for, to_modes
 from maury.errors import DomainError, FormatError
 from maury.grids import Grid
-from maury.grids.spc import intrinsic_labels
 from maury.labels import INTRINSIC
 from maury.library import OFF_NODE, Library
 from maury.networks import predict

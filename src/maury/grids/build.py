@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import shutil
-import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,14 +15,13 @@ from torch import Tensor
 from maury import __version__
 from maury.broadening import cutoff, remaining_resolution, transfer
 from maury.emulator import Emulator, Sampler
-from maury.errors import FormatError, OutputError
+from maury.errors import FormatError
 from maury.files import atomic_path, check_writable
 from maury.grids import spc
 from maury.grids.file import Advance, encode, quantise, write_grid
 from maury.grids.plan import AnyGridConfig, Plan, extra_attributes, make_plan
 from maury.grids.spc import GridConfig
-
-Notify = Callable[[str], None]
+from maury.shards import Notify, move, open_shards, read_shard, shard_folder, write_shard
 
 
 def build_grid(
@@ -63,17 +59,15 @@ def build_grid(
     if plan.left_out and notify is not None:
         notify(f"{plan.left_out} nodes are left out: the emulator's library has no spectra near them")
     maker = NodeMaker(emulator, config, plan)
-    folder = path.with_name(f".{path.name}.shards")
-    with _output_errors(path), _kept_if_useful(folder), _one_thread(), ThreadPoolExecutor(os.cpu_count()) as pool:
-        shards = _prepare(folder, plan, config, digest, notify or (lambda message: None))
+    inputs = {"settings": config.model_dump(), "emulator": digest}
+    with shard_folder(path) as folder, _one_thread(), ThreadPoolExecutor(os.cpu_count()) as pool:
+        shards = open_shards(folder, [f"{number:05d}" for number in range(len(plan.shards))], inputs, notify)
         for rows, shard in zip(plan.shards, shards, strict=True):
-            if _read_shard(shard) is None:
-                _write_shard(shard, maker.chunks(rows, pool, advance))
+            if _read(shard) is None:
+                _write(shard, maker.chunks(rows, pool, advance))
             elif advance is not None:
                 advance((rows.stop - rows.start) * len(plan.vsini_kms))
-        _assemble(path, folder, shards, plan, config, digest)
-        for shard in shards:
-            shard.unlink()
+        move(_assemble(folder, shards, plan, config, digest), path, shards)
 
 
 class NodeMaker:
@@ -116,48 +110,26 @@ class NodeMaker:
         return encode(quantise(flux.numpy(), self.plan.describe(row)))
 
 
-def _prepare(folder: Path, plan: Plan, config: AnyGridConfig, digest: str, notify: Notify) -> list[Path]:
-    """Names of the shards in a folder that holds only whole shards of these settings."""
-    key = json.dumps({"settings": config.model_dump(), "emulator": digest, "maury": __version__}, sort_keys=True)
-    mark = folder / "settings.json"
-    shards = [folder / f"{number:05d}.npz" for number in range(len(plan.shards))]
-    if folder.exists():
-        if mark.is_file() and mark.read_text() == key:
-            found = sum(shard.is_file() for shard in shards)
-            notify(f"going on with an interrupted build: {found} of {len(shards)} parts are there")
-            for leftover in folder.glob(".*.tmp"):
-                leftover.unlink()
-            return shards
-        notify("an interrupted build with other settings or another emulator was found: starting anew")
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
-    with atomic_path(mark) as temporary:
-        temporary.write_text(key)
-    return shards
-
-
-def _write_shard(shard: Path, chunks: list[bytes]) -> None:
+def _write(shard: Path, chunks: list[bytes]) -> None:
     sizes = np.array([len(chunk) for chunk in chunks])
-    with atomic_path(shard) as temporary, open(temporary, "wb") as stream:
-        np.savez(stream, sizes=sizes, data=np.frombuffer(b"".join(chunks), np.uint8))
+    write_shard(shard, sizes=sizes, data=np.frombuffer(b"".join(chunks), np.uint8))
 
 
-def _read_shard(shard: Path) -> list[bytes] | None:
-    """Chunks of a shard, or None when it is missing or damaged (a crash of the machine, not of the program)."""
-    try:
-        with np.load(shard) as file:
-            data, ends = file["data"].tobytes(), np.cumsum(file["sizes"])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+def _read(shard: Path) -> list[bytes] | None:
+    """Chunks of a shard, or None when it is missing or damaged."""
+    arrays = read_shard(shard, "sizes", "data")
+    if arrays is None:
         return None
+    data, ends = arrays[1].tobytes(), np.cumsum(arrays[0])
     return [data[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
 
 
-def _assemble(path: Path, folder: Path, shards: list[Path], plan: Plan, config: AnyGridConfig, digest: str) -> None:
-    """Join the shards into one file inside the folder, then move it to its place."""
+def _assemble(folder: Path, shards: list[Path], plan: Plan, config: AnyGridConfig, digest: str) -> Path:
+    """Join the shards into one file inside the folder."""
 
     def chunks() -> Iterator[bytes]:
         for shard in shards:
-            part = _read_shard(shard)
+            part = _read(shard)
             if part is None:
                 raise FormatError(f"{shard}: disappeared or was damaged; run the same command again")
             yield from part
@@ -178,27 +150,7 @@ def _assemble(path: Path, folder: Path, shards: list[Path], plan: Plan, config: 
     whole = folder / "grid.h5"
     with atomic_path(whole) as temporary:
         write_grid(temporary, plan.wavelength_aa, plan.labels, chunks(), splits, config.seed, attributes, plan.space)
-    os.replace(whole, path)
-
-
-@contextlib.contextmanager
-def _output_errors(path: Path) -> Iterator[None]:
-    """Name the grid, not a shard, in what went wrong."""
-    try:
-        yield
-    except OSError as error:
-        reason = getattr(error.__cause__, "strerror", None) or error.strerror or error
-        raise OutputError(f"{path}: cannot be written: {reason}") from error
-
-
-@contextlib.contextmanager
-def _kept_if_useful(folder: Path) -> Iterator[None]:
-    """Leave the folder behind after an error only if it holds a shard to go on from."""
-    try:
-        yield
-    finally:
-        if not any(folder.glob("*.npz")):
-            shutil.rmtree(folder, ignore_errors=True)
+    return whole
 
 
 @contextlib.contextmanager

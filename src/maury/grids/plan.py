@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from maury.config import Settings
+from maury.designs import intrinsic_labels
 from maury.emulator import MAX_RESOLUTION, Emulator
 from maury.emulator.domain import atmosphere_exists
 from maury.errors import ConfigError, DomainError
@@ -119,7 +120,7 @@ def _spc_plan(config: GridConfig, emulator: Emulator) -> Plan:
     return Plan(
         spc.SPACE,
         spc.labels(config),
-        spc.intrinsic_labels(nodes),
+        intrinsic_labels(nodes),
         _slices(starts, len(nodes)),
         spc.rotations(config),
         wavelength,

@@ -6,22 +6,18 @@ from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from pydantic import Field, ValidationInfo, field_validator
 
 from maury.config import Settings
+from maury.designs import LOGG, MH, TEFF_K, spc_nodes
 from maury.emulator import MAX_RESOLUTION
 from maury.errors import ConfigError
-from maury.labels import FOUNDING, INTRINSIC, LabelSpace, lowest_logg
+from maury.labels import FOUNDING, LabelSpace, lowest_logg
 
-TEFF_K = tuple(float(t) for t in range(3500, 9751, 250))
-LOGG = tuple(g / 2 for g in range(11))
-MH = tuple(m / 2 for m in range(-5, 2))
 _SLOW = (0, 1, 2, 4, 6, 8, 10, 12, 16, 20, 25, 30, 35, 40, 45, 50, 55, 60, 65, 70)
 _FAST = (80, 90, 100, 110, 120, 140, 160, 180, 200)
 VSINI_KMS = tuple(float(v) for v in (*_SLOW, *_FAST))
-VMIC_KMS = 2.0
-"""Microturbulence of every node; all abundance ratios [X/M] are zero."""
 
 SPACE = LabelSpace.of(FOUNDING)
 """The four labels with the ranges of the whole grid, which normalise them also for a part of it."""
@@ -80,34 +76,20 @@ def nodes(config: GridConfig) -> NDArray[np.float64]:
     Raises:
         ConfigError: the ranges of Teff and log g have no node in common.
     """
-    (t0, t1), (g0, g1), (m0, m1) = config.teff, config.logg, config.mh
-    table = [
-        (teff, logg, mh)
-        for teff in TEFF_K
-        for logg in LOGG
-        for mh in MH
-        if t0 <= teff <= t1 and max(g0, float(lowest_logg(teff))) <= logg <= g1 and m0 <= mh <= m1
-    ]
-    if not table:
+    table = spc_nodes(config.teff, config.logg, config.mh)
+    if not len(table):
+        (t0, t1), (g0, g1) = config.teff, config.logg
         lowest = float(lowest_logg(max(t0, TEFF_K[0])))
         raise ConfigError(
             f"no node has teff {t0:g} to {t1:g} K and logg {g0:g} to {g1:g}; lowest logg there: {lowest:g}"
         )
-    return np.array(table)
+    return table
 
 
 def labels(config: GridConfig) -> NDArray[np.float64]:
     """Labels (n, 4) of all spectra: Teff, log g, [M/H], v sin i, the rotations of a node one after the other."""
     table, vsini = nodes(config), rotations(config)
     return np.column_stack([np.repeat(table, len(vsini), axis=0), np.tile(vsini, len(table))])
-
-
-def intrinsic_labels(table: ArrayLike) -> NDArray[np.float64]:
-    """Labels (n, 10) for the emulator of any Teff, log g, [M/H] (n, 3): microturbulence and abundances of the nodes."""
-    table = np.asarray(table, float)
-    full = np.zeros((len(table), len(INTRINSIC)))
-    full[:, :3], full[:, INTRINSIC.index("vmic")] = table, VMIC_KMS
-    return full
 
 
 def random_split(count: int, seed: int) -> NDArray[np.bool_]:

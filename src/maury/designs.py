@@ -1,0 +1,70 @@
+"""Labels to synthesise: the nodes of the SPC grid and points all over the domain of the packaged library."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import norm, qmc
+
+from maury.labels import INTRINSIC, lowest_logg
+
+TEFF_K = tuple(float(t) for t in range(3500, 9751, 250))
+LOGG = tuple(g / 2 for g in range(11))
+MH = tuple(m / 2 for m in range(-5, 2))
+VMIC_KMS = 2.0
+"""Microturbulence of every node of the SPC grid; all its abundance ratios [X/M] are zero."""
+
+
+def spc_nodes(
+    teff: tuple[float, float] = (TEFF_K[0], TEFF_K[-1]),
+    logg: tuple[float, float] = (LOGG[0], LOGG[-1]),
+    mh: tuple[float, float] = (MH[0], MH[-1]),
+) -> NDArray[np.float64]:
+    """Nodes (n, 3) of the SPC grid within ranges: Teff (K), log g, [M/H], the last varying fastest.
+
+    The lowest log g rises with Teff (`maury.labels.lowest_logg`): 1,771 nodes in all.
+    """
+    table = [
+        (t, g, m)
+        for t in TEFF_K
+        for g in LOGG
+        for m in MH
+        if teff[0] <= t <= teff[1] and max(logg[0], float(lowest_logg(t))) <= g <= logg[1] and mh[0] <= m <= mh[1]
+    ]
+    return np.array(table).reshape(-1, 3)
+
+
+def intrinsic_labels(table: ArrayLike) -> NDArray[np.float64]:
+    """Labels (n, 10) of any Teff, log g, [M/H] (n, 3) with the microturbulence and abundances of the SPC nodes."""
+    table = np.asarray(table, float)
+    full = np.zeros((len(table), len(INTRINSIC)))
+    full[:, :3], full[:, INTRINSIC.index("vmic")] = table, VMIC_KMS
+    return full
+
+
+def sobol_labels(
+    count: int, seed: int, teff_range: tuple[float, float] = (3500.0, 9750.0), *, abundances: bool = True
+) -> NDArray[np.float64]:
+    """Scrambled Sobol points (count, 10) over the domain of the library.
+
+    Uniform in Teff, log g above the lowest model atmosphere, and [M/H]; microturbulence 0.5 to 4 km/s, denser at low
+    values; abundances scattered about a common alpha enhancement as in real stars.
+
+    Args:
+        count: number of points.
+        seed: of the scrambling.
+        teff_range: K.
+        abundances: False for solar-scaled abundances and microturbulence 2 km/s, as in the SPC grid.
+    """
+    u = qmc.Sobol(11, scramble=True, seed=seed).random(1 << (count - 1).bit_length())[:count]
+    q = norm.ppf(np.clip(u, 1e-4, 1 - 1e-4))
+    teff = teff_range[0] + (teff_range[1] - teff_range[0]) * u[:, 0]
+    low = lowest_logg(teff)
+    logg, mh = low + (5 - low) * u[:, 1], -2.5 + 3 * u[:, 2]
+    if not abundances:
+        return intrinsic_labels(np.column_stack([teff, logg, mh]))
+    alpha = -0.2 + 0.75 * u[:, 10]
+    carbon = np.clip(0.15 * q[:, 4], -0.6, 0.6)
+    alphas = [np.clip(alpha + 0.12 * q[:, k], -0.3, 0.7) for k in (5, 6, 7)]
+    iron_peak = [np.clip(0.1 * q[:, k], -0.3, 0.3) for k in (8, 9)]
+    return np.column_stack([teff, logg, mh, 0.5 + 3.5 * u[:, 3] ** 1.3, carbon, *alphas, *iron_peak])
