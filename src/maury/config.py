@@ -146,13 +146,21 @@ def load_config(path: str | os.PathLike[str], cls: type[Config]) -> Config:
         ConfigError: the file is missing or is not TOML, or a setting is unknown or out of range; the message names
             the file, the setting, its value and what is allowed.
     """
+    return make_config(read_toml(path), cls, str(path))
+
+
+def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Values of a TOML file, unchecked.
+
+    Raises:
+        ConfigError: the file is missing or is not TOML.
+    """
     try:
-        values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not TOML: {error}") from error
-    return make_config(values, cls, str(path))
 
 
 def make_config(values: Mapping[str, Any], cls: type[Config], where: str) -> Config:

@@ -42,6 +42,7 @@ class Library:
             itself reads ``domain`` (JSON: label to its range), ``window`` (JSON: first and last wavelength that the
             spectra are meant for, without margins) and ``resolution`` (R they were made at; absent or 0: infinite).
         names: the k labels, in the order of `maury.labels.LABELS`; rotation is none of them.
+        extrapolated: log g lies below the lowest model atmosphere (n,); None where the file does not tell.
     """
 
     wavelength_aa: NDArray[np.float64]
@@ -52,6 +53,7 @@ class Library:
     sources: tuple[str, ...] = ()
     attributes: dict[str, Any] = field(default_factory=dict)
     names: tuple[str, ...] = INTRINSIC
+    extrapolated: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -62,7 +64,9 @@ class Library:
 
     def subset(self, rows: Any) -> Library:
         """A library of some rows."""
-        return replace(self, labels=self.labels[rows], counts=self.counts[rows], kind=self.kind[rows])
+        extrapolated = None if self.extrapolated is None else self.extrapolated[rows]
+        counts, kind = self.counts[rows], self.kind[rows]
+        return replace(self, labels=self.labels[rows], counts=counts, kind=kind, extrapolated=extrapolated)
 
     def column(self, name: str) -> NDArray[np.float64]:
         """Values of one label (n,).
@@ -133,7 +137,10 @@ def _read(path: Path, file: h5py.File) -> Library:
         raise FormatError(f"{path}: dataset kind has shape {kind.shape}, expected {(len(labels),)}")
     counts, scale = _counts(path, file["flux"])
     attributes = {str(k): v if isinstance(v, (int, float)) else str(v) for k, v in file.attrs.items()}
-    return Library(wavelength, labels, counts, scale, kind, (path.name,), attributes, names)
+    extrapolated = np.asarray(file["extrapolated"][...], bool) if "extrapolated" in file else None
+    if extrapolated is not None and extrapolated.shape != (len(labels),):
+        raise FormatError(f"{path}: dataset extrapolated has shape {extrapolated.shape}, expected {(len(labels),)}")
+    return Library(wavelength, labels, counts, scale, kind, (path.name,), attributes, names, extrapolated)
 
 
 def _counts(path: Path, dataset: h5py.Dataset) -> tuple[NDArray[np.uint16], float]:
@@ -195,7 +202,16 @@ def read_libraries(patterns: Sequence[str | os.PathLike[str]], advance: Advance 
         tuple(name for part in parts for name in part.sources),
         attributes,
         parts[0].names,
+        _join_flags(parts, keep),
     )
+
+
+def _join_flags(parts: Sequence[Library], keep: NDArray[np.intp]) -> NDArray[np.bool_] | None:
+    """`Library.extrapolated` of joined libraries: False for those that do not tell, None if none does."""
+    if all(part.extrapolated is None for part in parts):
+        return None
+    flags = [np.zeros(len(p), bool) if p.extrapolated is None else p.extrapolated for p in parts]
+    return np.concatenate(flags)[keep]
 
 
 def write_library(library: Library, path: str | os.PathLike[str]) -> None:
@@ -213,6 +229,9 @@ def write_library(library: Library, path: str | os.PathLike[str]) -> None:
         file["labels"].attrs["units"] = ", ".join(LABELS[name].unit for name in library.names)
         file["kind"] = library.kind
         file["kind"].attrs["meaning"] = "0 node of the SPC grid (vmic 2, all [X/M] 0), 1 off-node"
+        if library.extrapolated is not None:
+            file["extrapolated"] = library.extrapolated.astype(np.uint8)
+            file["extrapolated"].attrs["meaning"] = "1 log g is below the lowest model atmosphere"
         flux = file.create_dataset(
             "flux",
             data=library.counts,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from maury import __version__
-from maury.cli import emulator, evaluate, grid, inspect, library, networks, predict, prepare, train
+from maury.cli import emulator, evaluate, grid, inspect, library, networks, predict, prepare, synthesize, train
 from maury.cli.console import fail
 from maury.errors import MauryError
 
@@ -26,6 +26,7 @@ app.add_typer(library.app, name="library")
 app.add_typer(emulator.app, name="emulator")
 app.add_typer(grid.app, name="grid")
 app.add_typer(networks.app, name="networks")
+app.command("synthesize")(synthesize.synthesize)
 app.command("inspect")(inspect.inspect)
 app.command("prepare")(prepare.prepare)
 app.command("train")(train.train)

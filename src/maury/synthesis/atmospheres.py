@@ -141,9 +141,10 @@ class AtmosphereGrid:
                 bad.append(f"row {row + 1} (teff {teff:g}, logg {logg:g}, mh {mh:g}): {error}")
         if bad:
             more = f"; and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
+            hint = "" if self.extrapolate_logg else "; log g below the models is allowed by extrapolate_logg = true"
             raise DomainError(
                 f"{what}: {len(bad)} of {len(labels)} rows lie outside the model atmospheres of {self.source}: "
-                f"{'; '.join(bad[:_SHOWN])}{more}"
+                f"{'; '.join(bad[:_SHOWN])}{more}{hint}"
             )
         return extrapolated
 

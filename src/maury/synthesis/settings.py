@@ -1,12 +1,25 @@
-"""Settings of the synthesis of one library."""
+"""Settings of the synthesis of a library: the physics, the design of its labels, the window, the files."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias, TypeVar
 
-from pydantic import Field
+import numpy as np
+from pydantic import Field, field_validator, model_validator
 
 from maury.config import Settings
+from maury.designs import LOGG, MH, TEFF_K
+from maury.labels import LABELS
+from maury.wavelengths import C_KMS, FOUNDING_END_AA, FOUNDING_PIXELS, FOUNDING_START_AA, Floats
+
+Range = tuple[float, float]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+SYNTHESISED = tuple(name for name in LABELS if name != "vsini")
+"""Labels that a spectrum can be made for: those of a star at rest and without rotation."""
+
+FOUNDING_STEP_AA = (FOUNDING_END_AA - FOUNDING_START_AA) / (FOUNDING_PIXELS - 1)
 
 
 class PhysicsConfig(Settings):
@@ -19,7 +32,7 @@ class PhysicsConfig(Settings):
             where nothing changes (layers, continuum, reach of weak lines).
         doppler_step: step of the uniform sampling in Doppler widths of iron.
         accrt: opacity of a line relative to the continuum below which it is neglected.
-        line_margin: lines within so many Å on either side of the window are included.
+        line_margin: lines within so many Å on either side of the spectrum are included.
         nlte: files of departure coefficients by element, for lists in VALD's long format; other elements are in LTE.
         timeout: longest time for one spectrum, seconds.
     """
@@ -30,3 +43,170 @@ class PhysicsConfig(Settings):
     line_margin: Annotated[float, Field(ge=0, le=500)] = 10.0
     nlte: dict[str, str] = Field(default_factory=dict)
     timeout: Annotated[float, Field(gt=0)] = 300.0
+
+
+class TableDesign(Settings):
+    """Labels from a table.
+
+    Attributes:
+        kind: "table".
+        file: CSV with the columns teff, logg, mh; may have vmic (else 2 km/s), alpha, c, mg, ca, ti, cr, ni.
+    """
+
+    kind: Literal["table"] = "table"
+    file: str
+
+
+class NodesDesign(Settings):
+    """The nodes of the SPC grid within ranges, or a tensor grid of one's own.
+
+    Attributes:
+        kind: "nodes".
+        teff: lowest and highest Teff of the SPC nodes, K.
+        logg: lowest and highest log g of the SPC nodes.
+        mh: lowest and highest [M/H] of the SPC nodes.
+        values: values of each label of a tensor grid in place of the SPC nodes; labels left out are as in a table.
+        seed: of the drawing.
+        count: draw so many of the nodes at random; None for all.
+    """
+
+    kind: Literal["nodes"] = "nodes"
+    teff: Range = (TEFF_K[0], TEFF_K[-1])
+    logg: Range = (LOGG[0], LOGG[-1])
+    mh: Range = (MH[0], MH[-1])
+    values: dict[str, Annotated[list[float], Field(min_length=1)]] = Field(default_factory=dict)
+    seed: Seed = 1
+    count: Count | None = None
+
+    @field_validator("values")
+    @classmethod
+    def _known(cls, values: dict[str, list[float]]) -> dict[str, list[float]]:
+        return _with_star(values)
+
+
+class SobolDesign(Settings):
+    """Points that fill a domain evenly (a scrambled Sobol sequence).
+
+    Attributes:
+        kind: "sobol".
+        count: number of spectra.
+        seed: of the scrambling.
+        ranges: lowest and highest value of each label that varies; without any, the domain of the packaged library with
+            its realistic abundances (`maury.designs.sobol_labels`). Points without an atmosphere are left out.
+    """
+
+    kind: Literal["sobol"] = "sobol"
+    count: Count
+    seed: Seed = 1
+    ranges: dict[str, Range] = Field(default_factory=dict)
+
+    @field_validator("ranges")
+    @classmethod
+    def _known(cls, ranges: dict[str, Range]) -> dict[str, Range]:
+        for name, (low, high) in ranges.items():
+            if not low < high:
+                raise ValueError(f"{name}: {low:g} to {high:g} is empty")
+        return _with_star(ranges)
+
+
+class StarDesign(Settings):
+    """Points around a star.
+
+    Attributes:
+        kind: "star".
+        centre: its labels; teff, logg and mh are needed, others are as in a table.
+        widths: of each label that varies: standard deviation of a Gaussian, or half the width of a box.
+        shape: "gaussian" or "box" (a Sobol sequence).
+        count: number of spectra. Points without an atmosphere are left out.
+        seed: of the points.
+    """
+
+    kind: Literal["star"] = "star"
+    centre: dict[str, float]
+    widths: dict[str, Annotated[float, Field(gt=0)]]
+    shape: Literal["gaussian", "box"] = "gaussian"
+    count: Count
+    seed: Seed = 1
+
+    @field_validator("centre")
+    @classmethod
+    def _known(cls, centre: dict[str, float]) -> dict[str, float]:
+        return _with_star(centre)
+
+    @model_validator(mode="after")
+    def _centred(self) -> StarDesign:
+        for name in self.widths:
+            if name not in self.centre:
+                raise ValueError(f"widths: centre has no value of {name}")
+        if not self.widths:
+            raise ValueError("widths: no label varies")
+        return self
+
+
+Design: TypeAlias = Annotated[TableDesign | NodesDesign | SobolDesign | StarDesign, Field(discriminator="kind")]
+
+
+class SynthesisConfig(Settings):
+    """Settings of `maury synthesize`.
+
+    Attributes:
+        line_list: extract of VALD.
+        atmospheres: folder or tar archive of ATLAS9 or MARCS models.
+        design: labels of the spectra.
+        window: first and last wavelength that the spectra are meant for, Å (air).
+        step: width of a pixel, Å. Pixels lie at whole steps from 5050 Å, so that windows of one step share them.
+        margin: beyond either end of the window, km/s at its upper end: room for rotation and instrument. The default
+            gives the founding window its 500 pixels on either side.
+        vturb: microturbulence of the model atmospheres, km/s; models of another one are left out.
+        extrapolate_logg: allow log g below the lowest model atmosphere, linearly from the two lowest; recorded for each
+            spectrum.
+        physics: how PySME makes a spectrum.
+        workers: processes; they do not change the result.
+        line_list_digest: SHA-256 of the line list, which maury fills in.
+        atmospheres_digest: SHA-256 of the atmospheres, which maury fills in.
+    """
+
+    line_list: str
+    atmospheres: str
+    design: Design
+    window: Range = (FOUNDING_START_AA, FOUNDING_END_AA)
+    step: Annotated[float, Field(gt=0, le=10)] = FOUNDING_STEP_AA
+    margin: Annotated[float, Field(ge=0, le=3000)] = 282.0
+    vturb: Annotated[float, Field(ge=0)] = 2.0
+    extrapolate_logg: bool = False
+    physics: PhysicsConfig = PhysicsConfig()
+    workers: Annotated[int, Field(ge=1, le=1024)] = 1
+    line_list_digest: str = ""
+    atmospheres_digest: str = ""
+
+    @field_validator("window")
+    @classmethod
+    def _ordered(cls, window: Range) -> Range:
+        if not 900 < window[0] < window[1] < 60_000:
+            raise ValueError("must be two increasing wavelengths within 900 to 60000 Å")
+        return window
+
+    @property
+    def wavelength_aa(self) -> Floats:
+        """Pixels of the spectra (p,), Å air: the window and its margins."""
+        margin = self.window[1] * self.margin / C_KMS
+        low, high = (
+            (end - FOUNDING_START_AA) / self.step for end in (self.window[0] - margin, self.window[1] + margin)
+        )
+        first, last = int(np.floor(low + _ROUNDING)), int(np.ceil(high - _ROUNDING))
+        return np.asarray(FOUNDING_START_AA + self.step * np.arange(first, last + 1), np.float64)
+
+
+_ROUNDING = 1e-6
+Value = TypeVar("Value")
+
+
+def _with_star(given: dict[str, Value]) -> dict[str, Value]:
+    """Check names of labels; teff, logg and mh must be among them if there are any."""
+    unknown = [name for name in given if name not in SYNTHESISED]
+    if unknown:
+        raise ValueError(f"unknown label {', '.join(unknown)}; allowed: {', '.join(SYNTHESISED)}")
+    missing = [name for name in ("teff", "logg", "mh") if name not in given]
+    if given and missing:
+        raise ValueError(f"{', '.join(missing)} must be given")
+    return given

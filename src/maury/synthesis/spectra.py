@@ -10,13 +10,13 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from maury.errors import DomainError, SynthesisError
-from maury.labels import INTRINSIC
+from maury.errors import SynthesisError
 from maury.synthesis.atmospheres import Atmosphere, AtmosphereGrid
 from maury.synthesis.engine import PysmeSynthesizer
 from maury.synthesis.linelists import LineList
 from maury.synthesis.pool import Maker, Workers
 from maury.synthesis.settings import PhysicsConfig
+from maury.synthesis.targets import check_labels
 
 Floats = NDArray[np.float64]
 Advance = Callable[[int], None]
@@ -92,22 +92,6 @@ def synthesize(
         if advance is not None:
             advance(1)
     return Spectra(table, flux, extrapolated, failures)
-
-
-def check_labels(labels: ArrayLike) -> Floats:
-    """Labels as an array (n, 10).
-
-    Raises:
-        DomainError: another shape, a label that is not finite, a microturbulence that is not positive.
-    """
-    table = np.atleast_2d(np.asarray(labels, float))
-    if table.ndim != 2 or table.shape[1] != len(INTRINSIC):
-        raise DomainError(f"labels have shape {table.shape}; expected a row of {', '.join(INTRINSIC)} for each star")
-    bad = ~np.isfinite(table) | ((np.array(INTRINSIC) == "vmic") & (table <= 0))
-    if bad.any():
-        row, column = np.argwhere(bad)[0]
-        raise DomainError(f"labels: row {row + 1}: {INTRINSIC[column]} = {table[row, column]:g} is not allowed")
-    return table
 
 
 def pysme_maker(lines: LineList, wavelength_aa: Floats, config: PhysicsConfig) -> Maker:

@@ -1,0 +1,213 @@
+"""Build a library, in parts that survive a kill; what fails is listed in it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from maury import __version__
+from maury.errors import FormatError, SynthesisError
+from maury.files import check_writable
+from maury.labels import LABELS
+from maury.library import SCALE, Library, write_library
+from maury.shards import Notify, move, open_shards, read_shard, shard_folder, write_shard
+from maury.synthesis import engine
+from maury.synthesis.atmospheres import AtmosphereGrid, read_atmospheres
+from maury.synthesis.linelists import LineList, read_lines
+from maury.synthesis.pool import Maker, Workers
+from maury.synthesis.settings import PhysicsConfig, SynthesisConfig
+from maury.synthesis.spectra import each, pysme_maker
+from maury.synthesis.targets import Targets, make_targets
+
+Floats = NDArray[np.float64]
+MakeMaker = Callable[[LineList, Floats, PhysicsConfig], Maker]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A library before it is synthesised.
+
+    Attributes:
+        config: its settings, with the digests of the inputs.
+        lines: spectral lines.
+        atmospheres: model atmospheres.
+        targets: labels of the spectra.
+        code: version of PySME.
+        notes: what was converted or left out.
+    """
+
+    config: SynthesisConfig
+    lines: LineList
+    atmospheres: AtmosphereGrid
+    targets: Targets
+    code: str
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A spectrum that could not be made.
+
+    Attributes:
+        row: its row in the design, from 1.
+        labels: its labels by name.
+        reason: of the second failure.
+    """
+
+    row: int
+    labels: dict[str, float]
+    reason: str
+
+    def __str__(self) -> str:
+        values = ", ".join(f"{name} {value:g}" for name, value in self.labels.items())
+        return f"row {self.row} ({values}): {self.reason}"
+
+
+def make_plan(config: SynthesisConfig, workers: Workers) -> Plan:
+    """Read atmospheres and line list, draw the labels, and check everything that can be checked beforehand.
+
+    Raises:
+        FormatError: a line list, an atmosphere or a table that cannot be read.
+        DomainError: labels outside the atmospheres, a window that the lines do not cover.
+        ConfigError: a design without a point.
+        SynthesisError: PySME is missing.
+    """
+    atmospheres = read_atmospheres(config.atmospheres, config.vturb, config.extrapolate_logg)
+    targets = make_targets(config.design, atmospheres)
+    lines = read_lines(config.line_list, workers)
+    lines.require(*config.window)
+    notes = [*lines.notes, *atmospheres.notes, *targets.notes]
+    wavelength = config.wavelength_aa
+    if wavelength[0] < lines.span[0] or wavelength[-1] > lines.span[1]:
+        notes.append(
+            f"the margins from {wavelength[0]:.2f} to {wavelength[-1]:.2f} Å reach beyond the lines, which end at "
+            f"{lines.span[0]:.2f} and {lines.span[1]:.2f} Å"
+        )
+    if targets.extrapolated.any():
+        notes.append(f"log g of {targets.extrapolated.sum()} spectra lies below the lowest models: extrapolated")
+    digests = {"line_list_digest": lines.digest, "atmospheres_digest": atmospheres.digest}
+    return Plan(
+        config.model_copy(update=digests), lines, atmospheres, targets, workers.run(engine.version), tuple(notes)
+    )
+
+
+def build_library(
+    path: str | os.PathLike[str],
+    plan: Plan,
+    workers: Workers,
+    advance: Callable[[int], None] | None = None,
+    notify: Notify | None = None,
+    make: MakeMaker = pysme_maker,
+) -> list[Failure]:
+    """Synthesise a library and write it.
+
+    Each spectrum is kept in a hidden folder beside ``path`` until all are there, so that the same call goes on after a
+    kill. One that fails twice is listed in the file, with its labels; going on tries it again.
+
+    Args:
+        path: the HDF5 file to write.
+        plan: what to make.
+        workers: processes.
+        advance: called with the number of spectra done.
+        notify: called with a message when spectra of an interrupted build are found.
+        make: makes what makes the spectra, in place of PySME.
+
+    Returns:
+        What failed.
+
+    Raises:
+        SynthesisError: not one spectrum could be made.
+        OutputError: the library cannot be written.
+    """
+    path = Path(path)
+    check_writable(path)
+    targets, config = plan.targets, plan.config
+    maker = make(plan.lines, config.wavelength_aa, config.physics)
+    failures: dict[int, str] = {}
+    inputs = {
+        "settings": config.model_dump(exclude={"workers", "line_list", "atmospheres"}),
+        "labels": targets.intrinsic.tolist(),
+        "code": plan.code,
+    }
+    with shard_folder(path) as folder:
+        shards = open_shards(folder, [f"{row:06d}" for row in range(len(targets))], inputs, notify)
+        missing = [row for row, shard in enumerate(shards) if read_shard(shard, "counts") is None]
+        if advance is not None and len(missing) < len(shards):
+            advance(len(shards) - len(missing))
+        done = each(maker, plan.atmospheres, targets.intrinsic, missing, workers, config.physics.timeout)
+        for row, result in done:
+            if isinstance(result, SynthesisError):
+                failures[row] = str(result)
+            else:
+                write_shard(shards[row], counts=np.round(result / SCALE).astype(np.uint16))
+            if advance is not None:
+                advance(1)
+        failed = [_failure(targets, row, failures[row]) for row in sorted(failures)]
+        if len(failed) == len(targets):
+            raise SynthesisError(f"{path}: not one of {len(targets)} spectra could be made: {failed[0]}")
+        good = [shard for row, shard in enumerate(shards) if row not in failures]
+        move(_assemble(folder, good, plan, failed), path, good)
+    return failed
+
+
+def _failure(targets: Targets, row: int, reason: str) -> Failure:
+    return Failure(row + 1, dict(zip(targets.names, targets.labels[row].tolist(), strict=True)), reason)
+
+
+def _assemble(folder: Path, shards: list[Path], plan: Plan, failed: list[Failure]) -> Path:
+    """Join the spectra into one file inside the folder."""
+    counts = np.empty((len(shards), len(plan.config.wavelength_aa)), np.uint16)
+    for row, shard in enumerate(shards):
+        arrays = read_shard(shard, "counts")
+        if arrays is None:
+            raise FormatError(f"{shard}: disappeared or was damaged; run the same command again")
+        counts[row] = arrays[0]
+    targets = plan.targets
+    keep = np.setdiff1d(np.arange(len(targets)), [failure.row - 1 for failure in failed])
+    whole = folder / "library.h5"
+    library = Library(
+        plan.config.wavelength_aa,
+        targets.labels[keep],
+        counts,
+        SCALE,
+        targets.kind[keep],
+        attributes=_attributes(plan),
+        names=targets.names,
+        extrapolated=targets.extrapolated[keep],
+    )
+    write_library(library, whole)
+    with h5py.File(whole, "r+") as file:
+        columns = [("row", "i8"), *((name, "f8") for name in targets.names), ("reason", h5py.string_dtype())]
+        rows = [(failure.row, *failure.labels.values(), failure.reason) for failure in failed]
+        file["failures"] = np.array(rows, dtype=columns)
+        file["failures"].attrs["meaning"] = "spectra that could not be made; row: in the design, from 1"
+    return whole
+
+
+def _attributes(plan: Plan) -> dict[str, Any]:
+    """What the library says of its making."""
+    config = plan.config
+    domain = {"domain": json.dumps(plan.targets.domain)} if plan.targets.domain else {}
+    return domain | {
+        "code": f"PySME {plan.code}, {'NLTE of ' + ', '.join(config.physics.nlte) if config.physics.nlte else 'LTE'}, "
+        f"plane-parallel, {config.physics.sampling} sampling",
+        "line_list": Path(config.line_list).name,
+        "line_list_digest": config.line_list_digest,
+        "atmospheres": f"{Path(config.atmospheres).name}, vturb {config.vturb:g} km/s, interpolated layer by layer",
+        "atmospheres_digest": config.atmospheres_digest,
+        "solar_scale": "Asplund et al. 2009",
+        "rule": "O = max(Mg, C - 0.05); Ne, Si, S follow Mg",
+        "labels_unit": ", ".join(f"{name}: {LABELS[name].unit}" for name in plan.targets.names),
+        "window": json.dumps(config.window),
+        "settings": config.model_dump_json(),
+        "notes": "\n".join(plan.notes),
+        "maury": __version__,
+    }
