@@ -15,11 +15,11 @@ import torch
 from astropy.table import QTable
 from numpy.typing import NDArray
 
+from maury.designs import intrinsic_labels
 from maury.emulator import MAX_RESOLUTION, Emulator
 from maury.emulator import load as load_emulator
 from maury.errors import DomainError, OutputError
 from maury.files import atomic_path
-from maury.grids.spc import intrinsic_labels
 from maury.labels import FOUNDING, LABELS, LabelSpace
 from maury.networks import load, pixel_wavelengths
 from maury.networks import predict as predict_labels
