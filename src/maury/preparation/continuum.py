@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import BSpline
 
 KNOT_AA = 12.0
-"""Distance of the knots: waves down to some 25 Å are followed, single lines and line wings are not."""
+"""Distance of the knots in a slow rotator: waves down to some 25 Å are followed, single lines and wings are not."""
 
 CURVATURE = 0.1
 """Prior standard deviation of the second difference of neighbouring coefficients, per unit of the continuum; it only
@@ -16,7 +16,12 @@ matters where nothing was observed."""
 Floats = NDArray[np.float64]
 
 
-def spline_basis(wavelength_aa: Floats, first_aa: float, last_aa: float, knot_aa: float = KNOT_AA) -> Floats:
+def knot_distance(vsini_kms: float) -> float:
+    """Distance of the knots, Å: wider in fast rotators, whose blends are as wide as waves of the continuum."""
+    return KNOT_AA * (1 + vsini_kms / 100)
+
+
+def spline_basis(wavelength_aa: Floats, first_aa: float, last_aa: float, knot_aa: float) -> Floats:
     """Cubic B-splines (n, k) with equidistant knots about ``knot_aa`` apart between two wavelengths (Å).
 
     The basis is a partition of unity: coefficients of 1 are a continuum of 1.

@@ -18,7 +18,7 @@ from scipy.linalg import block_diag, cho_factor, cho_solve
 from maury.broadening import remaining_resolution, shift, transfer
 from maury.emulator import MAX_RESOLUTION, Emulator
 from maury.labels import INTRINSIC, lowest_logg
-from maury.preparation.continuum import curvature_penalty, spline_basis
+from maury.preparation.continuum import curvature_penalty, knot_distance, spline_basis
 from maury.preparation.strips import Strip, fwhm_pixels
 from maury.preparation.templates import usable_aa, usual_labels
 from maury.wavelengths import C_KMS
@@ -89,7 +89,7 @@ class Problem:
         self.flux = np.concatenate([s.flux for s in strips])
         self.sigma = np.concatenate(sigma)
         self.good = np.concatenate([s.good for s in strips]) & self.inside & np.isfinite(self.sigma) & (self.sigma > 0)
-        self.basis, self.penalty = _bases(strips, self.inside)
+        self.basis, self.penalty = _bases(strips, self.inside, knot_distance(float(start[-2])))
         self.spacing = float(np.median([fwhm_pixels(s, limit) for s in strips]))
         space = emulator.space
         self.steps = np.array([*(_STEPS.get(name, 0.05) for name in space.names), 0.5, 0.2])
@@ -124,7 +124,7 @@ class Problem:
         return flux[0], (flux[1:] - flux[0]).T / step
 
 
-def _bases(strips: list[Strip], inside: Bools) -> tuple[Floats, Floats]:
+def _bases(strips: list[Strip], inside: Bools, knot_aa: float) -> tuple[Floats, Floats]:
     """Block-diagonal spline basis (n, k) over all strips, and its curvature penalty (k, k)."""
     blocks, penalties, at = [], [], 0
     for strip in strips:
@@ -135,7 +135,7 @@ def _bases(strips: list[Strip], inside: Bools) -> tuple[Floats, Floats]:
             blocks.append(np.ones((wave.size, 1)))
             penalties.append(np.eye(1))
             continue
-        block = spline_basis(wave, float(used[0]), float(used[-1]))
+        block = spline_basis(wave, float(used[0]), float(used[-1]), knot_aa)
         blocks.append(block)
         penalties.append(curvature_penalty(block.shape[1]))
     return block_diag(*blocks), block_diag(*penalties)
