@@ -8,7 +8,19 @@ from typing import Annotated
 import typer
 
 from maury import __version__
-from maury.cli import emulator, evaluate, grid, inspect, library, networks, predict, prepare, synthesize, train
+from maury.cli import (
+    emulator,
+    evaluate,
+    grid,
+    inspect,
+    library,
+    lines,
+    networks,
+    predict,
+    prepare,
+    synthesize,
+    train,
+)
 from maury.cli.console import fail
 from maury.errors import MauryError
 
@@ -25,6 +37,7 @@ app = typer.Typer(
 app.add_typer(library.app, name="library")
 app.add_typer(emulator.app, name="emulator")
 app.add_typer(grid.app, name="grid")
+app.add_typer(lines.app, name="lines")
 app.add_typer(networks.app, name="networks")
 app.command("synthesize")(synthesize.synthesize)
 app.command("inspect")(inspect.inspect)

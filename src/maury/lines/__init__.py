@@ -1,0 +1,19 @@
+"""Line lists: what is wrong with one, and log gf calibrated on standard stars."""
+
+from maury.lines.changes import Changes, apply_changes, difference, read_changes, write_changes
+from maury.lines.check import Finding, check_lines, species_table
+from maury.lines.linefile import LineFile, read_line_file, write_text
+
+__all__ = [
+    "Changes",
+    "Finding",
+    "LineFile",
+    "apply_changes",
+    "check_lines",
+    "difference",
+    "read_changes",
+    "read_line_file",
+    "species_table",
+    "write_changes",
+    "write_text",
+]

@@ -1,0 +1,166 @@
+"""Line lists in VALD's "extract all, short" format, read without loss: what is not changed is written back byte for byte."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from maury.errors import FormatError, OutputError
+from maury.files import atomic_path
+
+Floats = NDArray[np.float64]
+
+COLUMNS = ("wavelength_aa", "excitation_ev", "loggf", "radiative", "stark", "waals", "lande")
+"""The numbers of a line in their order in the file; damping parameters as VALD defines them, 0 where there is none."""
+
+_LINE = re.compile(r"^'(?P<species>[^']*)',(?P<numbers>(?:[^,']*,){7})\s*'(?P<reference>[^']*)'\s*,?\s*$")
+
+
+@dataclass(frozen=True)
+class LineFile:
+    """The lines of a file, in its order, and the text they came from.
+
+    Attributes:
+        path: the file.
+        species: element or molecule and ionisation stage of each line, such as "Fe 1" (n,).
+        wavelength_aa: Å, air (n,).
+        excitation_ev: energy of the lower level, eV (n,).
+        loggf: logarithm of the oscillator strength times the statistical weight (n,).
+        radiative: logarithm of the radiative damping constant, 0 for none (n,).
+        stark: logarithm of the Stark damping constant per electron, 0 for none (n,).
+        waals: logarithm of the van der Waals damping constant per hydrogen atom, or sigma.alpha of Anstee, Barklem
+            and O'Mara where above 20, or 0 for none (n,).
+        reference: the field of references (n,).
+        text: all lines of the file with their ends.
+        row: index in ``text`` of each spectral line (n,).
+    """
+
+    path: Path
+    species: NDArray[np.str_]
+    wavelength_aa: Floats
+    excitation_ev: Floats
+    loggf: Floats
+    radiative: Floats
+    stark: Floats
+    waals: Floats
+    lande: Floats = field(repr=False)
+    reference: NDArray[np.str_] = field(repr=False)
+    text: tuple[str, ...] = field(repr=False)
+    row: NDArray[np.int64] = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.species)
+
+    def keys(self) -> list[tuple[str, float, float, int]]:
+        """What names each line: species, wavelength, lower energy, and its number among those equal in all three."""
+        seen: dict[tuple[str, float, float], int] = {}
+        keys = []
+        for species, wavelength, energy in zip(self.species, self.wavelength_aa, self.excitation_ev, strict=True):
+            key = (str(species), float(wavelength), float(energy))
+            seen[key] = seen.get(key, -1) + 1
+            keys.append((*key, seen[key]))
+        return keys
+
+    def replaced(self, changes: Mapping[str, ArrayLike], mark: str) -> str:
+        """The file's text with other numbers in some lines.
+
+        Args:
+            changes: new values (n,) by column; lines whose values round to the text they have stay as they are.
+            mark: word added to the references of each changed line that does not hold it yet.
+
+        Raises:
+            OutputError: a number does not fit into its field.
+        """
+        text = list(self.text)
+        for index, row in enumerate(self.row):
+            values = {name: float(np.asarray(new)[index]) for name, new in changes.items()}
+            text[row] = _edited(text[row], values, mark, f"{self.path}: line {row + 1}")
+        return "".join(text)
+
+
+def _edited(line: str, values: Mapping[str, float], mark: str, where: str) -> str:
+    """One line of the file with other numbers, each in the width and the decimals that its field has."""
+    head, numbers, tail = re.split(r"(?<=',)|(?=\s*'[^']*'\s*,?\s*$)", line, maxsplit=2)
+    fields = numbers.split(",")
+    changed = False
+    for name, value in values.items():
+        index = COLUMNS.index(name)
+        old = fields[index]
+        decimals = len(old.partition(".")[2].strip())
+        new = f"{value:{len(old)}.{decimals}f}"
+        if float(new) == float(old):
+            continue
+        if len(new) > len(old):
+            raise OutputError(f"{where}: {name} = {value:g} does not fit into {len(old)} characters")
+        fields[index], changed = new, True
+    if changed and mark not in tail.replace("'", " ").split():
+        quote = tail.rindex("'")
+        tail = f"{tail[:quote]} {mark}{tail[quote:]}"
+    return head + ",".join(fields) + tail if changed else line
+
+
+def read_line_file(path: str | os.PathLike[str]) -> LineFile:
+    """Read a line list.
+
+    Raises:
+        FormatError: the file cannot be read, has no spectral lines, or a line is malformed or not finite; the message
+            names the file, the line and what is allowed.
+    """
+    try:
+        text = Path(path).read_bytes().decode("latin-1").splitlines(keepends=True)
+    except OSError as error:
+        raise FormatError(f"{path}: cannot be read: {error.strerror or error}") from error
+    found = []
+    ended = False
+    for number, line in enumerate(text):
+        match = _LINE.match(line)
+        if match:
+            if ended:
+                raise FormatError(f"{path}: line {number + 1}: a spectral line after the end of the list")
+            found.append((number, match["species"], _numbers(match["numbers"], path, number), match["reference"]))
+        elif found:
+            if line.startswith("'") and not ended:
+                raise FormatError(
+                    f"{path}: line {number + 1} is not 'species', {len(COLUMNS)} numbers, 'references': {line[:60]!r}"
+                )
+            ended = True
+    if not found:
+        raise FormatError(f"{path}: no spectral lines in VALD's short format ('Fe 1', 5035.0, 4.2, -2.1, ...)")
+    rows, species, numbers, references = zip(*found, strict=True)
+    table = dict(zip(COLUMNS, np.array(numbers).T, strict=True))
+    return LineFile(
+        Path(path),
+        np.array(species),
+        reference=np.array([reference.strip() for reference in references]),
+        text=tuple(text),
+        row=np.array(rows),
+        **table,
+    )
+
+
+def _numbers(text: str, path: str | os.PathLike[str], number: int) -> list[float]:
+    values = []
+    for name, word in zip(COLUMNS, text.split(","), strict=False):
+        try:
+            values.append(float(word))
+        except ValueError as error:
+            raise FormatError(f"{path}: line {number + 1}: {name} is {word.strip()!r}, not a number") from error
+        if not np.isfinite(values[-1]):
+            raise FormatError(f"{path}: line {number + 1}: {name} is {word.strip()}, not finite")
+    return values
+
+
+def write_text(text: str, path: str | os.PathLike[str]) -> None:
+    """Write a list's text as it stands.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(text.encode("latin-1"))
