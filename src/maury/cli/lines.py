@@ -82,4 +82,62 @@ def apply(
     check_writable(output)
     lines, table = read_line_file(path), read_changes(changes)
     write_text(apply_changes(lines, table), output)
-    out.print(f"{output}: {len(table.table)} of {len(lines)} lines changed")
+    out.print(f"{output}: {len(table.table)} of {len(lines)} lines changed one by one, molecules by {table.terms}")
+
+
+@app.command()
+def calibrate(
+    settings: Annotated[Path, typer.Argument(help="Settings (TOML): list, atmospheres, stars; paths from its folder.")],
+    output: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.")],
+    workers: Annotated[int, typer.Option(min=1, help="Processes that synthesise.")] = 1,
+    cross_validate: Annotated[
+        bool, typer.Option("--cross-validate", help="Also calibrate without each star in turn, and look at that star.")
+    ] = False,
+) -> None:
+    """Fit log gf to standard stars, within the error of each source, and tell what moved and what stays unexplained.
+
+    Writes changes.ecsv (for `maury lines apply`), unexplained.ecsv, calibration.json and a figure.
+
+    Example: `maury lines calibrate docs/results/lines/calibrate.toml --out calibration --workers 2`
+    """
+    from rich.table import Table
+
+    from maury.cli.console import out, progress
+    from maury.evaluation.lines import write_calibration
+    from maury.files import check_writable
+    from maury.lines import read_line_file
+    from maury.lines.calibrate import Calibration, calibrate, count_spectra
+    from maury.lines.judge import judge
+    from maury.lines.settings import load_calibration
+    from maury.synthesis import Workers, read_atmospheres, read_lines
+
+    config = load_calibration(settings)
+    check_writable(output / "calibration.json")
+    lines, atmospheres = read_line_file(config.list), read_atmospheres(config.atmospheres)
+    with Workers(workers) as pool, progress() as bar:
+        table = read_lines(config.list, pool)
+        task = bar.add_task("synthesising", total=count_spectra(config, table, cross_validate))
+        run = Calibration(config, lines, table, atmospheres, pool, lambda n: bar.advance(task, n))
+        responses = {star.name: run.respond(star) for star in config.stars}
+        outcome = calibrate(run, responses)
+        verdicts = judge(run, outcome, responses, cross_validate)
+        summary = write_calibration(run, outcome, responses, verdicts, output)
+    shown = Table(
+        "star", "role", "before %", "after %", "left out %", "Teff", "log g", "[M/H]", title="Robust residuals"
+    )
+    for row in summary["stars"]:
+        left, offsets = row["left_out"], row["after"]["offsets"]
+        shown.add_row(
+            row["star"],
+            row["role"],
+            f"{100 * row['before']['robust']:.2f}",
+            f"{100 * row['after']['robust']:.2f}",
+            f"{100 * left['robust']:.2f}" if left else "",
+            f"{offsets['teff']:+.0f} K",
+            f"{offsets['logg']:+.2f}",
+            f"{offsets['mh']:+.2f}",
+        )
+    out.print(shown)
+    out.print(
+        f"{summary['unexplained']['ranges']} ranges unexplained, {summary['unexplained']['aa']:.1f} Å; see {output}"
+    )

@@ -1,8 +1,9 @@
 """Line lists: what is wrong with one, and log gf calibrated on standard stars."""
 
-from maury.lines.changes import Changes, apply_changes, difference, read_changes, write_changes
+from maury.lines.changes import Changes, apply_changes, make_changes, read_changes, write_changes
 from maury.lines.check import Finding, check_lines, species_table
 from maury.lines.linefile import LineFile, read_line_file, write_text
+from maury.lines.unexplained import unexplained_mask
 
 __all__ = [
     "Changes",
@@ -10,10 +11,11 @@ __all__ = [
     "LineFile",
     "apply_changes",
     "check_lines",
-    "difference",
+    "make_changes",
     "read_changes",
     "read_line_file",
     "species_table",
+    "unexplained_mask",
     "write_changes",
     "write_text",
 ]

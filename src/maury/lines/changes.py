@@ -3,62 +3,84 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from io import StringIO
+from typing import Any
 
 import numpy as np
 from astropy.table import Table
+from numpy.typing import NDArray
 
 from maury.errors import FormatError
 from maury.files import atomic_path, sha256
 from maury.lines.linefile import LineFile
+from maury.lines.parameters import molecule_shift
+
+Floats = NDArray[np.float64]
 
 MARK = "CAL"
-"""Word in the references of a line whose log gf or damping was calibrated."""
+"""Word in the references of a line whose log gf was calibrated."""
 
-_COLUMNS = ("species", "wavelength", "excitation", "number", "loggf", "waals", "source", "stars")
+_COLUMNS = ("species", "wavelength", "excitation", "number", "change", "source", "stars")
 
 
 @dataclass(frozen=True)
 class Changes:
-    """New numbers of some lines of one list.
+    """Changes of log gf for one list.
 
     Attributes:
-        table: columns species, wavelength (Å), excitation (eV), number (0 for the first line with these three), loggf
-            and waals (new values), source (kind of the old value), stars (where the line shows).
+        table: columns species, wavelength (Å), excitation (eV), number (0 for the first line with these three), change
+            (dex, besides the molecules' terms), source (quality of the old value), stars (letters of ``notes``).
+        terms: offset (dex) and slope (dex per eV, from 0.5 eV) common to all lines of a molecule: "MgH:offset".
         list_name: name of the list's file.
         list_digest: its SHA-256.
+        notes: what else to know.
     """
 
     table: Table
+    terms: dict[str, float]
     list_name: str
     list_digest: str
+    notes: dict[str, Any] = field(default_factory=dict)
 
 
-def difference(
-    lines: LineFile, loggf: np.ndarray, waals: np.ndarray, source: np.ndarray, stars: np.ndarray
+def make_changes(
+    lines: LineFile,
+    change: Floats,
+    terms: Mapping[str, float],
+    source: NDArray[np.str_],
+    stars: NDArray[np.str_],
+    notes: Mapping[str, Any],
 ) -> Changes:
-    """The changes that give the list new numbers; a line whose numbers stay is left out."""
-    moved = (np.round(loggf, 3) != lines.loggf) | (np.round(waals, 3) != lines.waals)
+    """A table of the lines that have a change of their own.
+
+    Args:
+        lines: the old list.
+        change: of each line (n,), in steps of 0.01 dex.
+        terms: of the molecules.
+        source: quality of each line's old value (n,).
+        stars: letters of the stars that show it (n,).
+        notes: what else to know, for the table's head.
+    """
     keys = lines.keys()
-    rows = [
-        (*keys[i], round(float(loggf[i]), 3), round(float(waals[i]), 3), str(source[i]), str(stars[i]))
-        for i in np.flatnonzero(moved)
-    ]
-    table = Table(rows=rows, names=_COLUMNS, dtype=("str", "f8", "f8", "i4", "f8", "f8", "str", "str"))
+    moved = np.flatnonzero(change != 0)
+    rows = [(*keys[i], round(float(change[i]), 2), str(source[i]), str(stars[i])) for i in moved]
+    table = Table(rows=rows, names=_COLUMNS, dtype=("str", "f8", "f8", "i4", "f8", "str", "str"))
     table["wavelength"].unit, table["excitation"].unit = "Angstrom", "eV"
-    return Changes(table, lines.path.name, sha256(lines.path))
+    return Changes(table, dict(terms), lines.path.name, sha256(lines.path), dict(notes))
 
 
-def write_changes(changes: Changes, path: str | os.PathLike[str], notes: dict[str, object] | None = None) -> None:
+def write_changes(changes: Changes, path: str | os.PathLike[str]) -> None:
     """Write changes as ECSV.
 
     Raises:
         OutputError: the file cannot be written.
     """
     table = changes.table.copy()
-    table.meta = {"list": changes.list_name, "sha256": changes.list_digest, **(notes or {})}
-    for name, digits in (("wavelength", 4), ("excitation", 4), ("loggf", 3), ("waals", 3)):
+    head = {"list": changes.list_name, "sha256": changes.list_digest, "molecules": changes.terms}
+    table.meta = head | changes.notes
+    for name, digits in (("wavelength", 4), ("excitation", 4), ("change", 2)):
         table[name].info.format = f".{digits}f"
     stream = StringIO()
     table.write(stream, format="ascii.ecsv", delimiter=",")
@@ -77,20 +99,24 @@ def read_changes(path: str | os.PathLike[str]) -> Changes:
     except Exception as error:  # astropy raises many kinds for damaged tables
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
         raise FormatError(f"{path}: not a table of changes (ECSV): {reason}") from error
+    notes = dict(table.meta)
     missing = [name for name in _COLUMNS if name not in table.colnames]
-    missing += [key for key in ("list", "sha256") if key not in table.meta]
+    missing += [key for key in ("list", "sha256", "molecules") if key not in notes]
     if missing:
-        raise FormatError(f"{path}: missing {', '.join(missing)}; needed: {', '.join(_COLUMNS)}, list, sha256")
-    for name in ("wavelength", "excitation", "loggf", "waals"):
-        column = np.ma.filled(np.ma.asarray(table[name], float), np.nan)
+        raise FormatError(
+            f"{path}: missing {', '.join(missing)}; needed: {', '.join(_COLUMNS)}, list, sha256, molecules"
+        )
+    for name in ("wavelength", "excitation", "change"):
+        column: Floats = np.ma.filled(np.ma.asarray(table[name], float), np.nan)
         bad = np.flatnonzero(~np.isfinite(column))
         if bad.size:
             raise FormatError(f"{path}: column {name} is not finite in row {bad[0] + 1}")
-    return Changes(table, str(table.meta["list"]), str(table.meta["sha256"]))
+    terms = {str(name): float(value) for name, value in notes.pop("molecules").items()}
+    return Changes(table, terms, str(notes.pop("list")), str(notes.pop("sha256")), notes)
 
 
 def apply_changes(lines: LineFile, changes: Changes) -> str:
-    """The text of the list with the changes put in.
+    """The text of the list with the changes put in; a value never changed before gets the mark `MARK`.
 
     Raises:
         FormatError: the list is not the one the changes were made for, or a line is not in it.
@@ -102,10 +128,13 @@ def apply_changes(lines: LineFile, changes: Changes) -> str:
             f"expected {changes.list_digest[:12]}... ({changes.list_name})"
         )
     index = {key: i for i, key in enumerate(lines.keys())}
-    loggf, waals = lines.loggf.copy(), lines.waals.copy()
+    change = np.zeros(len(lines))
     for row in changes.table:
         key = (str(row["species"]), float(row["wavelength"]), float(row["excitation"]), int(row["number"]))
         if key not in index:
-            raise FormatError(f"{lines.path}: has no line {key[0]} at {key[1]:g} Å with {key[2]:g} eV (number {key[3]})")
-        loggf[index[key]], waals[index[key]] = row["loggf"], row["waals"]
-    return lines.replaced({"loggf": loggf, "waals": waals}, MARK)
+            raise FormatError(
+                f"{lines.path}: has no line {key[0]} at {key[1]:g} Å with {key[2]:g} eV (number {key[3]})"
+            )
+        change[index[key]] = row["change"]
+    loggf = np.round(lines.loggf + change + molecule_shift(lines, changes.terms), 3)
+    return lines.replaced({"loggf": loggf}, MARK)

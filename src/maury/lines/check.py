@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,9 +114,7 @@ def _gaps(lines: LineFile, low: float, high: float) -> Finding:
 
 def _order(lines: LineFile) -> Finding:
     at = np.flatnonzero(np.diff(lines.wavelength_aa) < 0) + 1
-    return Finding(
-        "order", len(at), True, "lines with a shorter wavelength than the line before", _examples(lines, at)
-    )
+    return Finding("order", len(at), True, "lines with a shorter wavelength than the line before", _examples(lines, at))
 
 
 def _duplicates(lines: LineFile) -> Finding:
@@ -140,14 +140,14 @@ def _near_duplicates(lines: LineFile) -> Finding:
         "near duplicates",
         len(at),
         False,
-        f"pairs within {NEAR_AA:g} Å, {NEAR_EV:g} eV, {NEAR_DEX:g} dex from different references: perhaps one line twice",
+        f"pairs within {NEAR_AA:g} Å, {NEAR_EV:g} eV, {NEAR_DEX:g} dex from two references: perhaps one line twice",
         _examples(lines, at),
     )
 
 
 def _near(lines: LineFile) -> Iterator[int]:
     order = np.lexsort((lines.wavelength_aa, lines.species))
-    for i, j in zip(order, order[1:], strict=False):
+    for i, j in pairwise(order):
         if (
             lines.species[i] == lines.species[j]
             and 0 <= lines.wavelength_aa[j] - lines.wavelength_aa[i] < NEAR_AA
@@ -195,7 +195,7 @@ def _examples(lines: LineFile, at: NDArray[np.int64]) -> tuple[str, ...]:
     )
 
 
-def species_table(lines: LineFile) -> list[dict[str, object]]:
+def species_table(lines: LineFile) -> list[dict[str, Any]]:
     """Per species, most lines first: number of lines and of those with each damping constant."""
     rows = []
     names, counts = np.unique(lines.species, return_counts=True)

@@ -28,7 +28,7 @@ class Solution:
 
 
 def robust_steps(
-    derivatives: sparse.csc_array, residual: Floats, sigma: Floats, width: Floats, centre: Floats
+    derivatives: sparse.csc_array, residual: Floats, sigma: Floats, width: Floats, centre: Floats, exact: int = 0
 ) -> Solution:
     r"""Minimise a Student likelihood of the residuals with Gaussian priors on the steps.
 
@@ -44,11 +44,12 @@ def robust_steps(
         sigma: of the pixels (pixels,).
         width: of the priors (parameters,).
         centre: of the priors (parameters,), relative to where the model was computed.
+        exact: the last so many rows are Gaussian: they keep their weight however far off they are.
     """
     scaled = sparse.csc_array(sparse.diags_array(1 / sigma) @ derivatives)
     z0 = residual / sigma
     step = np.zeros(scaled.shape[1])
-    weight = 1 / (1 + np.clip(z0, -50, 50) ** 2 / STUDENT_NU)
+    weight = _weights(np.clip(z0, -50, 50), exact)
     for _ in range(_ITERATIONS):
         hessian = (scaled.T @ (sparse.diags_array(weight) @ scaled)).toarray()
         hessian[np.diag_indices_from(hessian)] += 1 / width**2
@@ -56,7 +57,13 @@ def robust_steps(
         new = cho_solve(cho_factor(hessian, overwrite_a=True, check_finite=False), gradient)
         moved = np.abs((new - step) / width).max()
         step = new
-        weight = 1 / (1 + (z0 - scaled @ step) ** 2 / STUDENT_NU)
+        weight = _weights(z0 - scaled @ step, exact)
         if moved < _CONVERGED:
             break
     return Solution(step, residual - derivatives @ step, weight)
+
+
+def _weights(z: Floats, exact: int) -> Floats:
+    weight = 1 / (1 + z**2 / STUDENT_NU)
+    weight[len(z) - exact :] = 1.0
+    return weight

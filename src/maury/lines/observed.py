@@ -1,8 +1,9 @@
-"""A standard star as the calibration sees it: observed pixels, the matrix that broadens a model to them, a continuum."""
+"""A standard star as the calibration sees it: observed pixels, the matrix that broadens a model, a continuum."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -42,7 +43,7 @@ class Broadening:
 
 def broadening_matrix(wavelength_aa: Floats, grid: LogGrid, broadening: Broadening) -> sparse.csr_array:
     """Matrix (pixels, grid): convolution with rotation, macroturbulence and instrument, shift, sampling (cubic)."""
-    kernel = _kernel(broadening)
+    kernel = broadening_kernel(broadening)
     offsets = np.arange(-_HALF_KERNEL, _HALF_KERNEL + 1)
     keep = np.abs(kernel) > _KERNEL_FLOOR * kernel.max()
     convolve = sparse.diags_array(
@@ -62,7 +63,8 @@ def broadening_matrix(wavelength_aa: Floats, grid: LogGrid, broadening: Broadeni
     return sparse.csr_array(sample @ convolve)
 
 
-def _kernel(broadening: Broadening) -> Floats:
+def broadening_kernel(broadening: Broadening) -> Floats:
+    """Rotation, macroturbulence and instrument as a kernel on steps of 0.5 km/s (181,), its middle at no shift."""
     frequency = torch.from_numpy(np.fft.rfftfreq(_KERNEL_SIZE, _STEP_KMS))
     values = transfer(
         frequency,
@@ -103,13 +105,13 @@ def continuum(flux: Floats, model: Floats, basis: sparse.csc_array) -> Floats:
     return curve
 
 
-def read_standard(star: StandardStar, window_aa: tuple[float, float]) -> tuple[Floats, Floats]:
+def read_standard(star: StandardStar, folder: str, window_aa: tuple[float, float]) -> tuple[Floats, Floats]:
     """Wavelengths (Å air, catalogue velocity taken out) and flux of a star in a window; orders one after another.
 
     Raises:
         FormatError: the file cannot be read or has no usable pixel in the window.
     """
-    observation = read(star.file, resolution=star.resolution, window_aa=window_aa)
+    observation = read(Path(folder) / star.file, resolution=star.resolution, window_aa=window_aa)
     waves, fluxes = [], []
     for order in observation.overlapping(*window_aa):
         wave = order.wavelength_aa / (1 + star.velocity_kms / C_KMS)

@@ -1,5 +1,6 @@
 """Every figure: drawn from plain arrays, returned as a matplotlib figure, with no global state."""
 
+from maury.plots.calibrations import plot_calibration
 from maury.plots.emulators import plot_emulator_error, plot_emulator_pixels, plot_library_size
 from maury.plots.errors import plot_bias, plot_errors
 from maury.plots.grids import plot_grid_coverage
@@ -12,6 +13,7 @@ from maury.plots.training import plot_learning_curve
 __all__ = [
     "figure_svg",
     "plot_bias",
+    "plot_calibration",
     "plot_emulator_error",
     "plot_emulator_pixels",
     "plot_errors",

@@ -1,0 +1,109 @@
+"""What a calibration of a line list is judged by, as files: tables, figures, the ranges left unexplained."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.table import Table
+from numpy.typing import NDArray
+
+from maury import __version__
+from maury.files import atomic_path
+from maury.lines.calibrate import Calibration, Outcome
+from maury.lines.changes import make_changes, write_changes
+from maury.lines.judge import Verdict
+from maury.lines.parameters import Qualities, qualities
+from maury.lines.response import Response
+from maury.lines.unexplained import find_unexplained, write_unexplained
+from maury.plots import plot_calibration, save_figure
+
+RANGES_AA = ((5160.0, 5190.0), (5203.0, 5216.0))
+"""Ranges of the figure: Mg b, and the head of the (0, 0) band of MgH."""
+
+
+def write_calibration(
+    run: Calibration,
+    outcome: Outcome,
+    responses: dict[str, Response],
+    verdicts: Sequence[Verdict],
+    folder: str | os.PathLike[str],
+) -> dict[str, Any]:
+    """Write changes.ecsv, unexplained.ecsv, calibration.json and the figure into a folder.
+
+    Returns:
+        What calibration.json holds.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
+    folder, config = Path(folder), run.config
+    used = [star.name for star in config.calibrating]
+    letters = {chr(ord("A") + i): name for i, name in enumerate(used)}
+    quality = qualities(run.lines, config)
+    single, terms = outcome.parameters.rounded(outcome.values)
+    shown = _shown(run, responses, letters)
+    changes = make_changes(run.lines, single, terms, quality.name, shown, {"stars": letters, "maury": __version__})
+    write_changes(changes, folder / "changes.ecsv")
+    limits = {s.name: config.unexplained * s.sigma / config.calibrating[0].sigma for s in config.calibrating}
+    ranges = find_unexplained(verdicts, limits, config.anchor, config.window)
+    write_unexplained(ranges, folder / "unexplained.ecsv", {"limits": limits, "anchor": config.anchor})
+    summary = {
+        "maury": __version__,
+        "list": run.lines.path.name,
+        "stars": [verdict.summary() for verdict in verdicts],
+        "moves": _moves(outcome, quality, config.bound),
+        "molecules": terms,
+        "unexplained": {"ranges": len(ranges), "aa": float((ranges["last"] - ranges["first"]).sum())},
+        "solved": {s.star.name: s.moved_labels() for s in outcome.standards},
+    }
+    with atomic_path(folder / "calibration.json") as temporary:
+        temporary.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    _figure(verdicts, ranges, folder / "calibration")
+    return summary
+
+
+def _shown(run: Calibration, responses: dict[str, Response], letters: dict[str, str]) -> NDArray[np.str_]:
+    """Letters of the stars in which each line shows."""
+    stars = {star.name: star for star in run.config.calibrating}
+    anchor = stars[run.config.anchor]
+    text = np.full(len(run.lines), "", dtype=f"U{len(letters)}")
+    for letter, name in letters.items():
+        height = np.abs(responses[name].lines).max(0).toarray().ravel() * anchor.sigma / stars[name].sigma
+        text = np.where(height > run.config.threshold, np.char.add(text, letter), text)
+    return text
+
+
+def _moves(outcome: Outcome, quality: Qualities, bound: float) -> list[dict[str, Any]]:
+    """How far transitions moved, by the quality of their sources."""
+    count = outcome.parameters.transitions
+    values, width = outcome.values[:count], outcome.parameters.width[:count]
+    source = np.full(count, "", dtype=quality.name.dtype)
+    lines, parameters = outcome.parameters.matrix[:, :count].nonzero()
+    source[parameters] = quality.name[lines]
+    rows = []
+    for name in np.unique(source):
+        mine = values[source == name]
+        in_widths = np.abs(mine / width[source == name])
+        rows.append(
+            {
+                "source": str(name),
+                "transitions": len(mine),
+                "rms_dex": float(np.sqrt(np.mean(mine**2))),
+                "median_dex": float(np.median(mine)),
+                "beyond_one_width": int((in_widths > 1).sum()),
+                "at_bound": int((in_widths > 0.999 * bound).sum()),
+            }
+        )
+    return rows
+
+
+def _figure(verdicts: Sequence[Verdict], ranges: Table, stem: Path) -> None:
+    chosen = [verdict for verdict in verdicts if verdict.role == "calibrate"]
+    stars = [(v.star, v.wavelength_aa, v.observed, v.old, v.new) for v in chosen]
+    shaded = list(zip(ranges["first"].tolist(), ranges["last"].tolist(), strict=True))
+    save_figure(plot_calibration(stars, RANGES_AA, shaded), stem)

@@ -1,0 +1,173 @@
+"""Astrophysical log gf: one regularised least squares over all stars, repeated with spectra made anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from maury.lines.fitback import anchor_rows
+from maury.lines.leastsquares import robust_steps
+from maury.lines.linefile import LineFile
+from maury.lines.observed import model_grid, read_standard
+from maury.lines.parameters import LineParameters, group_components, line_parameters, molecule_shift, qualities
+from maury.lines.response import Response, count_jobs, isotope_shifts, job_for, respond, spectra
+from maury.lines.settings import CalibrateConfig, StandardStar
+from maury.lines.standards import Standard
+from maury.synthesis import AtmosphereGrid, LineList, Workers
+
+Floats = NDArray[np.float64]
+
+LARGEST_STEP = 0.5
+"""Most that a line moves in one iteration, dex: derivatives hold for about so much."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Inputs that stay the same: settings, the list as text and as PySME's table, atmospheres, processes.
+
+    Attributes:
+        config: settings.
+        lines: the list.
+        table: the same list, as the synthesis reads it.
+        atmospheres: model atmospheres.
+        workers: processes.
+        advance: called with 1 after each spectrum.
+    """
+
+    config: CalibrateConfig
+    lines: LineFile
+    table: LineList
+    atmospheres: AtmosphereGrid
+    workers: Workers
+    advance: Callable[[int], None]
+
+    def log_gf(self, star: StandardStar, change: Floats, hydride: float = 0.0) -> Floats:
+        """The log gf of all lines (n,) in a star: changed, with its own isotopes, and MgH shifted."""
+        shift = isotope_shifts(star, self.lines.species, self.lines.reference)
+        return self.lines.loggf + change + shift + hydride * (self.lines.species == "MgH 1")
+
+    def respond(self, star: StandardStar) -> Response:
+        """Derivatives of a star with the list as it is."""
+        grid = model_grid(self.config.window)
+        none = np.zeros(len(self.lines))
+        return respond(star, self.log_gf(star, none), self.table, self.atmospheres, grid, self.workers, self.advance)
+
+    def standard(self, star: StandardStar, response: Response) -> Standard:
+        """A star with its observed spectrum."""
+        wavelength, flux = read_standard(star, self.config.observed, self.config.window)
+        copy = Response(response.flux, response.lines, response.labels, response.strength)
+        window = self.config.window
+        return Standard(star, wavelength, flux, model_grid(window), copy, window, self.config.continuum_aa)
+
+    def fluxes(self, standards: list[tuple[StandardStar, float]], change: Floats) -> list[Floats]:
+        """Intrinsic fluxes of stars (with their MgH) for changed lines."""
+        jobs = [job_for(star, self.atmospheres, self.log_gf(star, change, mgh)) for star, mgh in standards]
+        done = spectra(jobs, self.table, model_grid(self.config.window), self.workers, self.advance)
+        return [flux for flux, _ in done]
+
+
+@dataclass
+class Outcome:
+    """What a calibration found.
+
+    Attributes:
+        parameters: of the lines.
+        values: of the parameters (k,).
+        change: of log gf of each line (n,).
+        terms: of the molecules.
+        standards: the stars as they ended.
+    """
+
+    parameters: LineParameters
+    values: Floats
+    change: Floats
+    terms: dict[str, float]
+    standards: list[Standard]
+
+
+def calibrate(run: Calibration, responses: dict[str, Response], without: str = "") -> Outcome:
+    """Solve for the lines.
+
+    Args:
+        run: inputs.
+        responses: derivatives of each star with the unchanged list.
+        without: name of a star to leave out.
+    """
+    config = run.config
+    standards = [run.standard(star, responses[star.name]) for star in config.calibrating if star.name != without]
+    quality = qualities(run.lines, config)
+    number = group_components(run.lines, _active(standards, config), quality.width)
+    parameters = line_parameters(run.lines, number, quality.width, config)
+    values = np.zeros(len(parameters.names))
+    first = {s.star.name: s.response.lines for s in standards}
+    change, terms = np.zeros(len(run.lines)), dict[str, float]()
+    for _ in range(config.iterations):
+        values = _step(run, standards, parameters, values)
+        single, terms = parameters.rounded(values)
+        change = single + molecule_shift(run.lines, terms)
+        fluxes = run.fluxes([(s.star, s.magnesium_hydride) for s in standards], change)
+        for standard, flux in zip(standards, fluxes, strict=True):
+            standard.response.flux = flux
+            scale = _growth(standard.response.strength, change)
+            standard.response.lines = sparse.csc_array(first[standard.star.name] @ sparse.diags_array(scale))
+            standard.compare()
+    return Outcome(parameters, values, change, terms, standards)
+
+
+def _active(standards: list[Standard], config: CalibrateConfig) -> NDArray[np.bool_]:
+    """Lines that show in a star, the more so the more the star counts."""
+    anchor = standards[0].star.sigma
+    shown = [np.abs(s.response.lines).max(0).toarray().ravel() * anchor / s.star.sigma for s in standards]
+    return np.asarray(np.max(shown, 0) > config.threshold)
+
+
+def _growth(strength: Floats, change: Floats) -> Floats:
+    """How much a line's derivative grows when the line does: as x / (1 + x), x its opacity over the continuum's."""
+    old = np.maximum(strength, 1e-4)
+    new = old * 10**change
+    return np.clip(new / (1 + new) * (1 + old) / old, 0.03, 10)
+
+
+def _step(run: Calibration, standards: list[Standard], parameters: LineParameters, values: Floats) -> Floats:
+    """One least squares; moves the stars, and returns the lines' new values."""
+    common, own, names, widths, centres = [], [], [], [parameters.width], [-values]
+    for standard in standards:
+        by_line = standard.line_derivatives()
+        common.append(sparse.csc_array(by_line @ parameters.matrix))
+        mine, width, derivatives = standard.own_parameters(run.lines, by_line)
+        own.append(derivatives)
+        names.append(mine)
+        widths.append(width)
+        steps = [0.0 if name.startswith("continuum") else -standard.moved.get(name, 0.0) for name in mine]
+        centres.append(np.array(steps))
+    rows, target, tight = anchor_rows(run.lines, standards[0], common[0])
+    blocks = sparse.hstack([sparse.vstack(common), sparse.block_diag(own)])
+    padding = sparse.csc_array((len(target), blocks.shape[1] - rows.shape[1]))
+    design = sparse.csc_array(sparse.vstack([blocks, sparse.hstack([rows, padding])]))
+    residual = np.concatenate([*[s.observed - s.model for s in standards], target])
+    sigma = np.concatenate([*[s.sigma for s in standards], tight])
+    solution = robust_steps(design, residual, sigma, np.concatenate(widths), np.concatenate(centres), exact=len(target))
+    count = len(values)
+    step = solution.step[:count].copy()
+    single = slice(0, parameters.transitions)
+    step[single] = np.clip(step[single], -LARGEST_STEP, LARGEST_STEP)
+    limit = run.config.bound * parameters.width
+    new = np.clip(values + step, -limit, limit)
+    start = count
+    for standard, mine in zip(standards, names, strict=True):
+        standard.take(mine, solution.step[start : start + len(mine)])
+        start += len(mine)
+    return np.asarray(new)
+
+
+def count_spectra(config: CalibrateConfig, table: LineList, cross_validate: bool) -> int:
+    """Number of spectra that a calibration and its verdicts make."""
+    stars, used = len(config.stars), len(config.calibrating)
+    count = stars * count_jobs(table) + config.iterations * used + stars
+    if cross_validate:
+        count += (used - 1) * (config.iterations * (used - 1) + 1)
+    return count

@@ -1,0 +1,104 @@
+"""The labels that a star would get back from its own spectrum: the judge of a list's zero points."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from maury.lines.leastsquares import STUDENT_NU, robust_steps
+from maury.lines.linefile import LineFile
+from maury.lines.settings import SOLVED
+from maury.lines.standards import CONTINUUM_WIDTH, Standard, element_derivatives
+
+Floats = NDArray[np.float64]
+
+ABUNDANCES = ("C", "Mg", "Ca", "Ti", "Cr", "Ni")
+"""Abundances that are free when labels are fitted back: those of the library."""
+
+WIDE = {"teff": 500.0, "logg": 0.7, "mh": 0.5, "vmic": 0.5, "zeta": 1.5, "velocity": 0.3, "resolution": 0.1}
+"""Widths that leave the labels free, yet keep the solution finite; 0.15 dex for abundances."""
+
+_ABUNDANCE_WIDTH = 0.15
+_SIGMA = 0.01
+_ELEMENT_AA = 0.12
+
+ANCHOR = {"teff": 3.0, "logg": 0.005, "mh": 0.003, "vmic": 0.02}
+"""How well the anchor's labels have to come back."""
+
+_ANCHOR_SIGMA = 0.1
+
+
+@dataclass(frozen=True)
+class FitBack:
+    """Labels minus literature, and what is left (p,)."""
+
+    labels: dict[str, float]
+    residual: Floats
+
+
+def _columns(lines: LineFile, standard: Standard, labels_free: bool) -> tuple[list[str], Floats, Floats]:
+    """Names, derivatives (p, k) and widths of what is fitted."""
+    columns: dict[str, Floats] = {}
+    if labels_free:
+        derivatives = standard.label_derivatives()
+        columns |= {name: derivatives[name] for name in SOLVED}
+        by_line = standard.line_derivatives()
+        elements = element_derivatives(lines, by_line)
+        hydride = by_line @ (lines.species == "MgH 1").astype(float)
+        for element in ABUNDANCES:
+            if element in elements:
+                columns[element] = elements[element] + (hydride if element == "Mg" else 0.0)
+    columns |= standard.free_derivatives()
+    smooth = standard.continuum_derivatives().toarray()
+    widths = np.r_[[WIDE.get(name, _ABUNDANCE_WIDTH) for name in columns], np.full(smooth.shape[1], CONTINUUM_WIDTH)]
+    return list(columns), np.column_stack([*columns.values(), smooth]), widths
+
+
+def _sigma(standard: Standard) -> Floats:
+    step = float(np.median(np.diff(standard.wavelength_aa)))
+    return np.full(len(standard.flux), _SIGMA * np.sqrt(max(1.0, _ELEMENT_AA / step)))
+
+
+def fit_back(lines: LineFile, standard: Standard, labels_free: bool = True) -> FitBack:
+    """Fit a star's labels, broadening and continuum, linearly, from where its model was made.
+
+    Args:
+        lines: the list.
+        standard: the star, at its literature labels.
+        labels_free: False to fit broadening and continuum alone.
+    """
+    names, derivatives, widths = _columns(lines, standard, labels_free)
+    difference = standard.observed - standard.model
+    centre = np.zeros(len(widths))
+    solution = robust_steps(sparse.csc_array(derivatives), difference, _sigma(standard), widths, centre)
+    return FitBack(dict(zip(names, solution.step.tolist(), strict=False)), solution.residual)
+
+
+def anchor_rows(
+    lines: LineFile, standard: Standard, by_parameter: sparse.csc_array
+) -> tuple[sparse.csc_array, Floats, Floats]:
+    """Observations that hold the anchor's labels: what is fitted back has to be zero after the lines have moved.
+
+    Labels fitted back are linear in the residuals, $M r$ with $M = (L^T W L + P)^{-1} L^T W$, and moved lines change
+    the residuals by $-J x$: so $M J x = M r$.
+
+    Args:
+        lines: the list.
+        standard: the anchor.
+        by_parameter: J (p, k), derivatives of its pixels by the lines' parameters.
+
+    Returns:
+        Rows (labels, k), their target and sigma (labels,).
+    """
+    _, derivatives, widths = _columns(lines, standard, True)
+    residual = standard.observed - standard.model
+    sigma = _sigma(standard)
+    weight = 1 / sigma**2 / (1 + (residual / sigma) ** 2 / STUDENT_NU)
+    normal = (derivatives.T * weight) @ derivatives + np.diag(1 / widths**2)
+    back = np.linalg.solve(normal, derivatives.T * weight)[: len(ANCHOR)]
+    scale = 1 / np.array(list(ANCHOR.values()))
+    rows = sparse.csc_array((by_parameter.T @ (back * scale[:, None]).T).T)
+    return rows, (back @ residual) * scale, np.full(len(scale), _ANCHOR_SIGMA)

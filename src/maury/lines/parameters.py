@@ -1,0 +1,130 @@
+"""What is solved for in the lines: one log gf for each transition, and terms common to all lines of a molecule."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from maury.errors import ConfigError
+from maury.lines.linefile import LineFile
+from maury.lines.settings import CalibrateConfig
+
+Floats = NDArray[np.float64]
+
+ENERGY_ZERO_EV = 0.5
+"""Energy at which a molecule's common slope changes nothing."""
+
+_SAME_AA, _SAME_EV = 0.12, 0.004
+_SAME_MOLECULE_AA, _SAME_MOLECULE_EV = 0.03, 0.015
+
+
+@dataclass(frozen=True)
+class Qualities:
+    """Of each line (n,): the name of its source's quality, and its prior's standard deviation in dex."""
+
+    name: NDArray[np.str_]
+    width: Floats
+
+
+def qualities(lines: LineFile, config: CalibrateConfig) -> Qualities:
+    """Find the quality of each line from its references; molecules have their own.
+
+    Raises:
+        ConfigError: a reference that no pattern matches.
+    """
+    names, widths = [], []
+    for species, reference in zip(lines.species, lines.reference, strict=True):
+        molecule = config.molecules.get(str(species).partition(" ")[0])
+        if molecule:
+            names.append("molecule")
+            widths.append(molecule.line)
+            continue
+        text = re.sub(r"^\d+\s+", "", str(reference))
+        source = next((source for source in config.sources if re.match(source.pattern, text)), None)
+        if source is None:
+            raise ConfigError(f"{lines.path}: no pattern in sources matches the reference {text!r}")
+        names.append(source.name)
+        widths.append(source.width)
+    return Qualities(np.array(names), np.array(widths))
+
+
+def group_components(lines: LineFile, active: NDArray[np.bool_], width: Floats) -> NDArray[np.int64]:
+    """Number of the parameter of each line (n,), -1 for lines that stay.
+
+    Components of one transition (isotopes, hyperfine structure: one species, one lower energy, one quality, less than
+    0.12 Å apart) move together.
+    """
+    number = np.full(len(lines), -1)
+    molecule = np.array([not re.match(r"[A-Z][a-z]? \d", species) for species in lines.species])
+    previous, count = None, -1
+    for i in np.lexsort((lines.wavelength_aa, np.round(lines.excitation_ev, 2), lines.species)):
+        if not active[i]:
+            continue
+        near_aa, near_ev = (_SAME_MOLECULE_AA, _SAME_MOLECULE_EV) if molecule[i] else (_SAME_AA, _SAME_EV)
+        same = (
+            previous is not None
+            and lines.species[previous] == lines.species[i]
+            and abs(lines.excitation_ev[previous] - lines.excitation_ev[i]) < near_ev
+            and 0 <= lines.wavelength_aa[i] - lines.wavelength_aa[previous] < near_aa
+            and width[previous] == width[i]
+        )
+        count += not same
+        number[i] = count
+        previous = i
+    return number
+
+
+@dataclass(frozen=True)
+class LineParameters:
+    """Parameters of the lines: first one per transition, then offset and slope of each molecule.
+
+    Attributes:
+        names: of all parameters (k,).
+        width: standard deviation of the priors (k,).
+        matrix: change of log gf per parameter (lines, k).
+        transitions: how many of the parameters are single transitions.
+    """
+
+    names: tuple[str, ...]
+    width: Floats
+    matrix: sparse.csc_array
+    transitions: int
+
+    def rounded(self, values: Floats) -> tuple[Floats, dict[str, float]]:
+        """Changes of single lines (lines,), to 0.01 dex, and the molecules' terms, to 0.001: what is written down."""
+        single = np.round(values[: self.transitions], 2)
+        terms = {name: round(float(v), 3) for name, v in zip(self.names, values, strict=True) if ":" in name}
+        return self.matrix[:, : self.transitions] @ single, terms
+
+
+def line_parameters(
+    lines: LineFile, number: NDArray[np.int64], width: Floats, config: CalibrateConfig
+) -> LineParameters:
+    """Parameters for numbered transitions and the molecules of the settings."""
+    count = int(number.max(initial=-1)) + 1
+    moved = np.flatnonzero(number >= 0)
+    widths = np.zeros(count)
+    np.maximum.at(widths, number[moved], width[moved])
+    blocks = [sparse.csc_array((np.ones(moved.size), (moved, number[moved])), shape=(len(lines), count))]
+    names = [f"line {k}" for k in range(count)]
+    for molecule, terms in config.molecules.items():
+        member = (lines.species == f"{molecule} 1").astype(float)
+        slope = member * (lines.excitation_ev - ENERGY_ZERO_EV)
+        blocks.append(sparse.csc_array(np.column_stack([member, slope])))
+        names += [f"{molecule}:offset", f"{molecule}:slope"]
+        widths = np.r_[widths, terms.offset, terms.slope]
+    return LineParameters(tuple(names), widths, sparse.csc_array(sparse.hstack(blocks)), count)
+
+
+def molecule_shift(lines: LineFile, terms: dict[str, float]) -> Floats:
+    """Change of log gf (n,) by the common terms "MgH:offset" and "MgH:slope" of molecules."""
+    shift = np.zeros(len(lines))
+    for name, value in terms.items():
+        molecule, _, kind = name.partition(":")
+        member = lines.species == f"{molecule} 1"
+        shift[member] += value * (1.0 if kind == "offset" else lines.excitation_ev[member] - ENERGY_ZERO_EV)
+    return shift

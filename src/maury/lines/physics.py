@@ -1,0 +1,63 @@
+"""Spectra of one star with PySME for any strengths of the lines; runs in worker processes only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maury.synthesis import Atmosphere, LineList, PhysicsConfig
+from maury.synthesis.engine import SOLAR_SCALE, PysmeSynthesizer
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One spectrum wanted.
+
+    Attributes:
+        atmosphere: of the star.
+        vmic: microturbulence, km/s.
+        log_gf: of all lines (n,).
+        abundances: [X/M] by element.
+        strengths: whether to return the lines' strengths too.
+    """
+
+    atmosphere: Atmosphere
+    vmic: float
+    log_gf: Floats
+    abundances: dict[str, float] = field(default_factory=dict)
+    strengths: bool = False
+
+
+class StarSynthesizer(PysmeSynthesizer):
+    """Makes continuum-normalised intrinsic spectra with single abundances and other log gf."""
+
+    def __init__(self, lines: LineList, wavelength_aa: Floats) -> None:
+        super().__init__(lines, wavelength_aa, PhysicsConfig(sampling="uniform"))
+
+    def __call__(self, job: Job) -> tuple[Floats, Floats | None]:  # type: ignore[override]
+        """Flux over continuum (p,), and if wanted each line's largest opacity relative to the continuum's (n,)."""
+        self.lines._lines["gflog"] = job.log_gf
+        self._job = job
+        flux = super().__call__(job.atmosphere, np.array([0, 0, 0, job.vmic, *[0.0] * 6]))
+        strengths = np.asarray(self.lines._lines["almax_ratio"], float) if job.strengths else None
+        return flux, strengths
+
+    def _structure(self, atmosphere: Atmosphere, labels: Floats) -> Any:
+        star = super()._structure(atmosphere, labels)
+        star.abund = single_abundances(atmosphere.mh, self._job.abundances)
+        return star
+
+
+def single_abundances(mh: float, ratios: dict[str, float]) -> Any:
+    """PySME's abundances: A(X) = A(X, Sun) + [M/H] + [X/M], given [X/M] of some elements."""
+    from pysme.abund import Abund
+
+    sun = Abund(monh=0, pattern=SOLAR_SCALE, type="H=12").get_pattern("H=12")
+    abundances = Abund(monh=mh, pattern=SOLAR_SCALE, type="H=12")
+    abundances.update_pattern({element: sun[element] + ratio for element, ratio in ratios.items()})
+    return abundances

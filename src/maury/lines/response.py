@@ -1,0 +1,208 @@
+"""How a star's intrinsic spectrum answers to each line's log gf and to the star's labels.
+
+Lines are put into classes that form in the same layers (a species, or a part of one by excitation). The answer of a
+class comes from PySME with all its lines strengthened; each line gets the share of it that its opacity has in the
+class's at each wavelength. That makes a derivative for every one of thousands of lines from some 30 spectra.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.special import wofz
+
+from maury.errors import SynthesisError
+from maury.lines.physics import Job, StarSynthesizer
+from maury.lines.settings import SOLVED, StandardStar
+from maury.synthesis import AtmosphereGrid, LineList, Workers
+from maury.wavelengths import C_KMS, LogGrid
+
+Floats = NDArray[np.float64]
+Advance = Callable[[int], None]
+
+STEPS = {"teff": 20.0, "logg": 0.05, "mh": 0.05, "vmic": 0.1}
+"""Steps of the differences in labels."""
+
+DEX = 0.1
+"""Step in log gf and in abundances."""
+
+WEAKEST = 1e-3
+"""Lines with less opacity relative to the continuum than this are left out of the derivatives."""
+
+MASSES = {
+    "C": 12.0, "N": 14.0, "O": 16.0, "Na": 23.0, "Mg": 24.3, "Al": 27.0, "Si": 28.1, "S": 32.1, "Ca": 40.1,
+    "Sc": 45.0, "Ti": 47.9, "V": 50.9, "Cr": 52.0, "Mn": 54.9, "Fe": 55.8, "Co": 58.9, "Ni": 58.7, "Cu": 63.5,
+    "Zn": 65.4, "Y": 88.9, "Zr": 91.2, "MgH": 25.3, "C2": 24.0, "CN": 26.0,
+}  # fmt: skip
+"""Atomic masses for Doppler widths; heavier species, with 140, have narrow lines anyway."""
+
+_SPLIT_EV = {
+    "Fe 1": (1.6, 3.3, 4.15),
+    **dict.fromkeys(("Ti 1", "V 1", "Cr 1", "Co 1", "Ni 1"), (1.8,)),
+    **dict.fromkeys(("Mg 1", "Ca 1", "Sc 1", "Mn 1", "Fe 2", "C 1", "MgH 1", "C2 1", "CN 1"), ()),
+}
+_IONISED_METALS = ("Sc", "Ti", "V", "Cr", "Mn", "Co", "Ni", "Y", "Zr")
+_RARE_EARTHS = ("La", "Ce", "Pr", "Nd", "Sm", "Eu", "Gd", "Tb", "Dy", "Er")
+_BOLTZMANN_KMS2 = 2 * 8.314e7 / 1e10
+_LINE_TEMPERATURE = 0.88
+_RADIATIVE = 1e8
+_UNSOELD = -7.6
+
+
+@dataclass
+class Response:
+    """A star's intrinsic flux and its derivatives on a grid.
+
+    Attributes:
+        flux: continuum-normalised (grid,).
+        lines: derivatives by log gf (grid, lines), per dex.
+        labels: derivatives by label (grid,).
+        strength: largest opacity of each line relative to the continuum (lines,).
+    """
+
+    flux: Floats
+    lines: sparse.csc_array
+    labels: dict[str, Floats]
+    strength: Floats
+
+
+def class_of(species: str, excitation_ev: float) -> str:
+    """The class of a line."""
+    if species in _SPLIT_EV:
+        return f"{species} {np.searchsorted(_SPLIT_EV[species], excitation_ev)}"
+    element, _, stage = species.partition(" ")
+    if stage == "1":
+        return f"neutral {int(excitation_ev >= 2)}"
+    if element in _IONISED_METALS:
+        return "ionised"
+    return "rare earths" if element in _RARE_EARTHS else "other"
+
+
+def isotope_shifts(star: StandardStar, species: NDArray[np.str_], reference: NDArray[np.str_]) -> Floats:
+    """Changes of log gf (n,) by the star's 12C/13C, for molecules whose reference names the isotopes ("M606.01213")."""
+    share13 = 0.0111 * 10**star.carbon13
+    shift12 = np.log10((1 - share13) / (1 - 0.0111))
+    shifts = np.zeros(len(species))
+    for i in np.flatnonzero(np.isin(species, ("C2 1", "CN 1"))):
+        isotopes = reference[i].partition(".")[2].split(" ")[0][-4:]
+        carbons = [isotopes[:2], isotopes[2:]] if species[i] == "C2 1" else [isotopes[:2]]
+        shifts[i] = sum(star.carbon13 if carbon == "13" else shift12 for carbon in carbons)
+    return shifts
+
+
+def spectra(jobs: list[Job], lines: LineList, grid: LogGrid, workers: Workers, advance: Advance) -> list[tuple]:
+    """Spectra of jobs, in their order.
+
+    Raises:
+        SynthesisError: one failed twice.
+    """
+    results: list[tuple] = [()] * len(jobs)
+    maker = (StarSynthesizer, (lines, grid.wavelength_aa))
+    for number, result in workers.map(maker, ((i, (job,)) for i, job in enumerate(jobs)), timeout_s=300.0):
+        if isinstance(result, SynthesisError):
+            raise SynthesisError(f"spectrum {number + 1} of {len(jobs)}: {result}")
+        results[number] = result
+        advance(1)
+    return results
+
+
+def job_for(star: StandardStar, atmospheres: AtmosphereGrid, log_gf: Floats, **changes: float) -> Job:
+    """The job of a star, some labels or abundances (by element) changed."""
+    labels = {name: getattr(star, name) + changes.get(name, 0.0) for name in SOLVED}
+    ratios = dict(star.abundances)
+    for element, change in changes.items():
+        if element not in SOLVED:
+            ratios[element] = ratios.get(element, 0.0) + change
+    atmosphere = atmospheres(labels["teff"], labels["logg"], labels["mh"])
+    return Job(atmosphere, labels["vmic"], log_gf, ratios)
+
+
+def respond(
+    star: StandardStar,
+    log_gf: Floats,
+    lines: LineList,
+    atmospheres: AtmosphereGrid,
+    grid: LogGrid,
+    workers: Workers,
+    advance: Advance,
+) -> Response:
+    """All derivatives of a star's spectrum.
+
+    Args:
+        star: the star.
+        log_gf: of all lines in this star (n,).
+        lines: the list.
+        atmospheres: model atmospheres.
+        grid: where to compute.
+        workers: processes.
+        advance: called with 1 after each spectrum; there are `count_jobs` of them.
+    """
+    species, energy = lines.species, np.asarray(lines.columns["excit"], float)
+    classes = np.array([class_of(s, e) for s, e in zip(species, energy, strict=True)])
+    names = sorted(set(classes))
+    base = job_for(star, atmospheres, log_gf)
+    jobs = [Job(base.atmosphere, base.vmic, log_gf, base.abundances, strengths=True)]
+    jobs += [Job(base.atmosphere, base.vmic, log_gf + DEX * (classes == name), base.abundances) for name in names]
+    jobs += [job_for(star, atmospheres, log_gf, **{name: step}) for name, step in STEPS.items()]
+    (flux, strength), *rest = spectra(jobs, lines, grid, workers, advance)
+    of_class = [(other - flux) / DEX for other, _ in rest[: len(names)]]
+    labels = {name: (other - flux) / STEPS[name] for name, (other, _) in zip(STEPS, rest[len(names) :], strict=True)}
+    shares = _shares(star, lines, grid, strength, {n: (classes == n, d) for n, d in zip(names, of_class, strict=True)})
+    return Response(flux, shares, labels, strength)
+
+
+def count_jobs(lines: LineList) -> int:
+    """Number of spectra that `respond` makes for a star."""
+    energy = np.asarray(lines.columns["excit"], float)
+    return 1 + len({class_of(s, e) for s, e in zip(lines.species, energy, strict=True)}) + len(STEPS)
+
+
+def _shares(
+    star: StandardStar,
+    lines: LineList,
+    grid: LogGrid,
+    strength: Floats,
+    classes: dict[str, tuple[NDArray[np.bool_], Floats]],
+) -> sparse.csc_array:
+    """Derivatives of single lines (grid, lines): the class's, times the line's share of the class's opacity."""
+    rows, columns, values = [], [], []
+    for member, derivative in classes.values():
+        total = np.full(grid.size, 1e-12)
+        profiles = []
+        for i in np.flatnonzero(member & (strength > WEAKEST)):
+            first, profile = _profile(star, lines, grid, int(i), float(strength[i]))
+            if profile.size:
+                total[first : first + profile.size] += profile
+                profiles.append((i, first, profile))
+        for i, first, profile in profiles:
+            span = slice(first, first + profile.size)
+            share = derivative[span] * profile / total[span]
+            kept = np.flatnonzero(np.abs(share) > 3e-5)
+            rows.append(kept + first)
+            columns.append(np.full(kept.size, i))
+            values.append(share[kept])
+    where = (np.concatenate(rows), np.concatenate(columns))
+    return sparse.csc_array((np.concatenate(values), where), shape=(grid.size, len(lines)))
+
+
+def _profile(star: StandardStar, lines: LineList, grid: LogGrid, i: int, strength: float) -> tuple[int, Floats]:
+    """Opacity of a line over the continuum's, where it is above 3e-4: first pixel and values; a Voigt function."""
+    element = lines.species[i].partition(" ")[0]
+    temperature = _LINE_TEMPERATURE * star.teff
+    doppler = np.sqrt(_BOLTZMANN_KMS2 * temperature / MASSES.get(element, 140.0) + star.vmic**2)
+    waals = float(lines.columns["gamvw"][i])
+    hydrogen = 17.0 - 0.45 * (5 - np.clip(star.logg, 0, 5))  # log10 of number density where lines form, roughly
+    gamma = 10 ** ((waals if waals < 0 else _UNSOELD) + hydrogen) + _RADIATIVE
+    centre = float(lines.wavelength_aa[i])
+    damping = gamma / (4 * np.pi * doppler * 1e13 / centre)
+    reach = doppler * (3.5 + np.sqrt(damping / np.sqrt(np.pi) * strength / 3e-4))
+    position = grid.position([centre * (1 - reach / C_KMS), centre * (1 + reach / C_KMS)])
+    first, last = np.clip(np.ceil(position), 0, grid.size).astype(int)
+    if last - first < 3:
+        return 0, np.empty(0)
+    offset = (np.arange(first, last) - float(grid.position([centre])[0])) * grid.step_kms / doppler
+    return int(first), strength * wofz(offset + 1j * damping).real / wofz(1j * damping).real

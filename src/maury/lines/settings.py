@@ -1,0 +1,188 @@
+"""Settings of a calibration: the list, the stars, and how far a line may move by the quality of its source."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from maury.config import Settings, load_config
+
+Positive = Annotated[float, Field(gt=0)]
+
+SOLVED = ("teff", "logg", "mh", "vmic")
+"""Labels of a star that are solved for, within the widths of its settings, together with the lines."""
+
+
+class LabelWidths(Settings):
+    """Standard deviations of what the calibration may change in a star, so that its errors do not go into the lines.
+
+    Attributes:
+        teff: K.
+        logg: dex.
+        mh: dex.
+        vmic: km/s.
+        abundance: of each element, dex.
+        magnesium_hydride: of the strength of all MgH lines in this star, dex.
+    """
+
+    teff: Positive = 20.0
+    logg: Positive = 0.02
+    mh: Positive = 0.02
+    vmic: Positive = 0.08
+    abundance: Positive = 0.03
+    magnesium_hydride: Positive = 0.05
+
+
+class StandardStar(Settings):
+    """An observed spectrum of a star with known labels.
+
+    Attributes:
+        name: of the star.
+        role: "calibrate", or "test" for one that is only looked at, before and after.
+        file: the spectrum; relative to the settings' folder ``observed``.
+        resolution: R = lambda / FWHM.
+        velocity_kms: velocity to be taken out of the wavelengths; what is left of it is found.
+        teff: K.
+        logg: dex (cgs).
+        mh: dex.
+        vmic: km/s.
+        vsini: km/s, below 15.
+        zeta: radial-tangential macroturbulence to start from, km/s.
+        abundances: [X/M] by element, those not named are 0.
+        carbon13: how much stronger lines of molecules with 13C are than at the solar ratio, dex; the lines with 12C
+            alone lose what 13C gains.
+        sigma: error of the model in a resolution element, in units of the continuum: the star's weight.
+        widths: how far its labels may go.
+    """
+
+    name: Annotated[str, Field(min_length=1)]
+    role: Literal["calibrate", "test"] = "calibrate"
+    file: str
+    resolution: Annotated[float, Field(ge=5_000, le=1_000_000)]
+    velocity_kms: Annotated[float, Field(ge=-1000, le=1000)] = 0.0
+    teff: Annotated[float, Field(gt=2000, lt=50_000)]
+    logg: Annotated[float, Field(ge=-1, le=6)]
+    mh: Annotated[float, Field(ge=-5, le=1)]
+    vmic: Annotated[float, Field(gt=0, le=10)]
+    vsini: Annotated[float, Field(ge=0, le=15)] = 2.0
+    zeta: Annotated[float, Field(ge=0, le=15)] = 3.0
+    abundances: dict[str, Annotated[float, Field(ge=-3, le=3)]] = Field(default_factory=dict)
+    carbon13: Annotated[float, Field(ge=0, le=2)] = 0.0
+    sigma: Positive = 0.01
+    widths: LabelWidths = LabelWidths()
+
+
+class Source(Settings):
+    """Lines of one quality.
+
+    Attributes:
+        name: what to call it.
+        pattern: regular expression that the field of references matches from its start (after the first number).
+        width: standard deviation of their log gf, dex.
+    """
+
+    name: str
+    pattern: str
+    width: Positive
+
+    @field_validator("pattern")
+    @classmethod
+    def _compiles(cls, pattern: str) -> str:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"not a regular expression: {error}") from error
+        return pattern
+
+
+class MoleculeTerms(Settings):
+    """What all lines of one molecule have in common: log gf + offset + slope (E - 0.5 eV).
+
+    Attributes:
+        offset: standard deviation of the offset, dex.
+        slope: standard deviation of the slope, dex per eV.
+        line: standard deviation of each single line's own change, dex.
+    """
+
+    offset: Positive = 0.05
+    slope: Positive = 0.05
+    line: Positive = 0.08
+
+
+class CalibrateConfig(Settings):
+    """Settings of `maury lines calibrate`.
+
+    Attributes:
+        list: line list in VALD's short format.
+        atmospheres: folder or archive of model atmospheres.
+        observed: folder of the spectra.
+        window: first and last wavelength used, Å air.
+        anchor: star whose labels, fitted back with the new list, have to come out as they are.
+        stars: the stars.
+        sources: qualities of atomic lines; the first whose pattern matches counts.
+        molecules: common terms by molecule.
+        bound: a line moves by at most so many widths.
+        threshold: lines that change the flux of a star by less, per dex and relative to its ``sigma`` over that of
+            the anchor, stay.
+        continuum_aa: distance of the knots of the continuum, Å.
+        iterations: times that the spectra are made anew.
+        unexplained: flux (mean of 0.1 Å) by which the anchor star or two others have to differ from their model for
+            their wavelengths to be listed as unexplained.
+    """
+
+    list: str
+    atmospheres: str
+    observed: str
+    window: tuple[float, float] = (5047.0, 5353.0)
+    anchor: str = "Sun"
+    stars: Annotated[tuple[StandardStar, ...], Field(min_length=1)]
+    sources: Annotated[tuple[Source, ...], Field(min_length=1)]
+    molecules: dict[str, MoleculeTerms] = Field(default_factory=dict)
+    bound: Positive = 3.0
+    threshold: Positive = 1.5e-3
+    continuum_aa: Annotated[float, Field(ge=5)] = 20.0
+    iterations: Annotated[int, Field(ge=1, le=20)] = 3
+    unexplained: Positive = 0.03
+
+    @model_validator(mode="after")
+    def _consistent(self) -> CalibrateConfig:
+        if not self.window[0] < self.window[1]:
+            raise ValueError(f"window {self.window} is empty")
+        names = [star.name for star in self.stars]
+        if len(set(names)) < len(names):
+            raise ValueError(f"stars must have distinct names, got {', '.join(names)}")
+        if self.anchor not in [star.name for star in self.calibrating]:
+            raise ValueError(f"anchor {self.anchor!r} must be the name of a star with role calibrate")
+        return self
+
+    @property
+    def calibrating(self) -> tuple[StandardStar, ...]:
+        """The stars that move lines, the anchor first."""
+        used = [star for star in self.stars if star.role == "calibrate"]
+        return tuple(sorted(used, key=lambda star: star.name != self.anchor))
+
+    @property
+    def testing(self) -> tuple[StandardStar, ...]:
+        """The stars that are only looked at."""
+        return tuple(star for star in self.stars if star.role == "test")
+
+
+def load_calibration(path: str | os.PathLike[str]) -> CalibrateConfig:
+    """Settings from TOML; paths in it are relative to the file.
+
+    Raises:
+        ConfigError: the file cannot be read, or a setting is unknown or out of range.
+    """
+    config = load_config(path, CalibrateConfig)
+    folder = Path(path).parent
+    return config.model_copy(
+        update={
+            "list": str(folder / config.list),
+            "atmospheres": str(folder / config.atmospheres),
+            "observed": str(folder / config.observed),
+        }
+    )

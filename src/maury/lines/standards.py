@@ -1,0 +1,173 @@
+"""A standard star during a calibration: its spectrum beside its model, and what both would change by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from maury.lines.linefile import LineFile
+from maury.lines.observed import Broadening, broadening_kernel, broadening_matrix, continuum, continuum_basis
+from maury.lines.response import Response
+from maury.lines.settings import SOLVED, StandardStar
+from maury.wavelengths import C_KMS, LogGrid
+
+Floats = NDArray[np.float64]
+
+FREE_WIDTHS = {"zeta": 1.0, "resolution": 0.05, "velocity": 0.1}
+"""Widths of what is always solved for: macroturbulence (km/s), ln R, velocity (km/s)."""
+
+CONTINUUM_WIDTH = 0.05
+
+_RESOLUTION_ELEMENT_AA = 0.12
+_CORE = 0.4
+_SEEN = 0.003
+
+
+@dataclass
+class Standard:
+    """An observed star.
+
+    Attributes:
+        star: its settings, with the labels as they are now.
+        wavelength_aa: pixels (p,).
+        flux: as observed (p,).
+        grid: of the intrinsic spectrum.
+        response: intrinsic flux and derivatives.
+        window_aa: range of the continuum.
+        spacing_aa: of the knots of the continuum.
+        velocity_kms: what is left in the wavelengths.
+        magnesium_hydride: change of log gf of MgH in this star alone.
+        moved: sum of all steps of its own parameters, by name.
+    """
+
+    star: StandardStar
+    wavelength_aa: Floats
+    flux: Floats
+    grid: LogGrid
+    response: Response
+    window_aa: tuple[float, float]
+    spacing_aa: float
+    velocity_kms: float = 0.0
+    magnesium_hydride: float = 0.0
+    moved: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.basis = continuum_basis(self.wavelength_aa, self.window_aa, self.spacing_aa)
+        self.compare()
+        self.velocity_kms = self._find_velocity()
+        self.compare()
+
+    def _broadening(self, velocity: float = 0.0, zeta: float = 0.0, resolution: float = 0.0) -> Broadening:
+        star = self.star
+        return Broadening(
+            self.velocity_kms + velocity,
+            star.vsini,
+            max(star.zeta + zeta, 0.0),
+            star.resolution * float(np.exp(resolution)),
+        )
+
+    def _matrix(self, **changes: float) -> sparse.csr_array:
+        return broadening_matrix(self.wavelength_aa, self.grid, self._broadening(**changes))
+
+    def compare(self) -> None:
+        """Broaden the model, divide the continuum out of the observed flux, weigh the pixels.
+
+        Pixels of one resolution element count as one; cores of strong lines, where LTE fails, count less.
+        """
+        self.broaden = self._matrix()
+        self.model = self.broaden @ self.response.flux
+        self.observed = self.flux / continuum(self.flux, self.model, self.basis)
+        step = float(np.median(np.diff(self.wavelength_aa)))
+        correlated = max(1.0, _RESOLUTION_ELEMENT_AA / step)
+        cores = 1 + 4 * np.clip((_CORE - self.model) / _CORE, 0, 1)
+        self.sigma = self.star.sigma * np.sqrt(correlated) * cores
+
+    def _find_velocity(self) -> float:
+        """Velocity (km/s) within 3 of zero where observed and model differ least."""
+        shifts = np.arange(-3, 3.01, 0.1)
+        broadened = 1 + np.convolve(self.response.flux - 1, broadening_kernel(self._broadening()), "same")
+        cost = []
+        for shift in shifts:
+            model = np.interp(self.wavelength_aa * (1 - shift / C_KMS), self.grid.wavelength_aa, broadened)
+            cost.append(float((np.clip(self.observed - model, -0.1, 0.1) ** 2).sum()))
+        i = int(np.clip(np.argmin(cost), 1, len(shifts) - 2))
+        a, b, _ = np.polyfit(shifts[i - 1 : i + 2], cost[i - 1 : i + 2], 2)
+        return float(-b / (2 * a))
+
+    def line_derivatives(self) -> sparse.csr_array:
+        """Derivatives of the pixels by log gf (p, lines)."""
+        return sparse.csr_array(self.broaden @ self.response.lines)
+
+    def label_derivatives(self) -> dict[str, Floats]:
+        """Derivatives of the pixels by label (p,)."""
+        return {name: self.broaden @ values for name, values in self.response.labels.items()}
+
+    def free_derivatives(self) -> dict[str, Floats]:
+        """Derivatives of the pixels by macroturbulence, ln R and velocity (p,)."""
+        steps = {"zeta": 0.3, "resolution": 0.05, "velocity": 0.05}
+        flux = self.response.flux
+        return {name: (self._matrix(**{name: step}) @ flux - self.model) / step for name, step in steps.items()}
+
+    def continuum_derivatives(self) -> sparse.csc_array:
+        """Derivatives of the pixels by the coefficients of the continuum (p, functions)."""
+        return sparse.csc_array(sparse.diags_array(self.model) @ self.basis)
+
+    def own_parameters(self, lines: LineFile, by_line: sparse.csr_array) -> tuple[list[str], Floats, sparse.csc_array]:
+        """What is solved for in this star alone: names, widths of the priors, derivatives (p, parameters)."""
+        widths = self.star.widths
+        columns = {name: (getattr(widths, name), d) for name, d in self.label_derivatives().items() if name in SOLVED}
+        for element, derivative in element_derivatives(lines, by_line).items():
+            if np.abs(derivative).max() >= _SEEN:
+                columns[f"[{element}/M]"] = (widths.abundance, derivative)
+        hydride = by_line @ (lines.species == "MgH 1").astype(float)
+        if np.abs(hydride).max() >= _SEEN:
+            columns["MgH"] = (widths.magnesium_hydride, hydride)
+        columns |= {name: (FREE_WIDTHS[name], derivative) for name, derivative in self.free_derivatives().items()}
+        smooth = self.continuum_derivatives()
+        names = [*columns, *[f"continuum {k}" for k in range(smooth.shape[1])]]
+        width = np.r_[[w for w, _ in columns.values()], np.full(smooth.shape[1], CONTINUUM_WIDTH)]
+        stacked = sparse.csc_array(np.column_stack([d for _, d in columns.values()]))
+        return names, width, sparse.csc_array(sparse.hstack([stacked, smooth]))
+
+    def take(self, names: list[str], steps: Floats) -> None:
+        """Take the steps of its own parameters; the model is not made anew."""
+        labels: dict[str, float] = {}
+        ratios = dict(self.star.abundances)
+        for name, step in zip(names, steps.tolist(), strict=True):
+            self.moved[name] = self.moved.get(name, 0.0) + step
+            if name == "velocity":
+                self.velocity_kms += step
+            elif name == "resolution":
+                labels[name] = self.star.resolution * float(np.exp(step))
+            elif name == "zeta":
+                labels[name] = max(self.star.zeta + step, 0.0)
+            elif name == "MgH":
+                self.magnesium_hydride += step
+            elif name.startswith("["):
+                element = name[1:].partition("/")[0]
+                ratios[element] = ratios.get(element, 0.0) + step
+            elif name in SOLVED:
+                labels[name] = getattr(self.star, name) + step
+        self.star = self.star.model_copy(update={**labels, "abundances": ratios})
+
+    def moved_labels(self) -> dict[str, float]:
+        """How far its own parameters went, without the continuum's."""
+        return {name: round(value, 4) for name, value in self.moved.items() if not name.startswith("continuum")}
+
+
+def element_derivatives(lines: LineFile, by_line: sparse.csr_array) -> dict[str, Floats]:
+    """Derivatives of the pixels by the abundance of each element (p,): sums over its lines.
+
+    Carbon counts twice in C2 and once in CN; N counts in CN; MgH has a parameter of its own.
+    """
+    elements = np.array([species.partition(" ")[0] for species in lines.species])
+    sums = {element: by_line @ (elements == element).astype(float) for element in np.unique(elements)}
+    molecules = {name: sums.pop(name, np.zeros(by_line.shape[0])) for name in ("C2", "CN", "MgH")}
+    if "C" in sums:
+        sums["C"] = sums["C"] + 2 * molecules["C2"] + molecules["CN"]
+    if "CN" in elements:
+        sums["N"] = molecules["CN"]
+    return sums
