@@ -76,12 +76,14 @@ def apply(
     Example: `maury lines apply mgb.lin changes.ecsv --out mgb_cal.lin`
     """
     from maury.cli.console import out
-    from maury.files import check_writable
-    from maury.lines import apply_changes, read_changes, read_line_file, write_text
+    from maury.files import atomic_path, check_writable
+    from maury.lines import apply_changes, read_changes, read_line_file
 
     check_writable(output)
     lines, table = read_line_file(path), read_changes(changes)
-    write_text(apply_changes(lines, table), output)
+    new = apply_changes(lines, table)
+    with atomic_path(output) as temporary:
+        temporary.write_bytes(new)
     out.print(f"{output}: {len(table.table)} of {len(lines)} lines changed one by one, molecules by {table.terms}")
 
 

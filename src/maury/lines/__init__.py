@@ -2,7 +2,7 @@
 
 from maury.lines.changes import Changes, apply_changes, make_changes, read_changes, write_changes
 from maury.lines.check import Finding, check_lines, species_table
-from maury.lines.linefile import LineFile, read_line_file, write_text
+from maury.lines.linefile import LineFile, read_line_file
 from maury.lines.unexplained import unexplained_mask
 
 __all__ = [
@@ -17,5 +17,4 @@ __all__ = [
     "species_table",
     "unexplained_mask",
     "write_changes",
-    "write_text",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ Floats = NDArray[np.float64]
 MARK = "CAL"
 """Word in the references of a line whose log gf was calibrated."""
 
+_HEAD = ("list", "sha256", "result_sha256", "molecules")
 _COLUMNS = ("species", "wavelength", "excitation", "number", "change", "source", "stars")
 
 
@@ -35,6 +37,7 @@ class Changes:
         terms: offset (dex) and slope (dex per eV, from 0.5 eV) common to all lines of a molecule: "MgH:offset".
         list_name: name of the list's file.
         list_digest: its SHA-256.
+        result_digest: SHA-256 of the new list.
         notes: what else to know.
     """
 
@@ -42,6 +45,7 @@ class Changes:
     terms: dict[str, float]
     list_name: str
     list_digest: str
+    result_digest: str
     notes: dict[str, Any] = field(default_factory=dict)
 
 
@@ -68,7 +72,8 @@ def make_changes(
     rows = [(*keys[i], round(float(change[i]), 2), str(source[i]), str(stars[i])) for i in moved]
     table = Table(rows=rows, names=_COLUMNS, dtype=("str", "f8", "f8", "i4", "f8", "str", "str"))
     table["wavelength"].unit, table["excitation"].unit = "Angstrom", "eV"
-    return Changes(table, dict(terms), lines.path.name, sha256(lines.path), dict(notes))
+    result = hashlib.sha256(_changed(lines, change, terms)).hexdigest()
+    return Changes(table, dict(terms), lines.path.name, sha256(lines.path), result, dict(notes))
 
 
 def write_changes(changes: Changes, path: str | os.PathLike[str]) -> None:
@@ -78,8 +83,8 @@ def write_changes(changes: Changes, path: str | os.PathLike[str]) -> None:
         OutputError: the file cannot be written.
     """
     table = changes.table.copy()
-    head = {"list": changes.list_name, "sha256": changes.list_digest, "molecules": changes.terms}
-    table.meta = head | changes.notes
+    head = {"list": changes.list_name, "sha256": changes.list_digest, "result_sha256": changes.result_digest}
+    table.meta = head | {"molecules": changes.terms} | changes.notes
     for name, digits in (("wavelength", 4), ("excitation", 4), ("change", 2)):
         table[name].info.format = f".{digits}f"
     stream = StringIO()
@@ -101,25 +106,24 @@ def read_changes(path: str | os.PathLike[str]) -> Changes:
         raise FormatError(f"{path}: not a table of changes (ECSV): {reason}") from error
     notes = dict(table.meta)
     missing = [name for name in _COLUMNS if name not in table.colnames]
-    missing += [key for key in ("list", "sha256", "molecules") if key not in notes]
+    missing += [key for key in _HEAD if key not in notes]
     if missing:
-        raise FormatError(
-            f"{path}: missing {', '.join(missing)}; needed: {', '.join(_COLUMNS)}, list, sha256, molecules"
-        )
+        raise FormatError(f"{path}: missing {', '.join(missing)}; needed: {', '.join((*_COLUMNS, *_HEAD))}")
     for name in ("wavelength", "excitation", "change"):
         column: Floats = np.ma.filled(np.ma.asarray(table[name], float), np.nan)
         bad = np.flatnonzero(~np.isfinite(column))
         if bad.size:
             raise FormatError(f"{path}: column {name} is not finite in row {bad[0] + 1}")
     terms = {str(name): float(value) for name, value in notes.pop("molecules").items()}
-    return Changes(table, terms, str(notes.pop("list")), str(notes.pop("sha256")), notes)
+    name, digest, result = (str(notes.pop(key)) for key in _HEAD[:3])
+    return Changes(table, terms, name, digest, result, notes)
 
 
-def apply_changes(lines: LineFile, changes: Changes) -> str:
-    """The text of the list with the changes put in; a value never changed before gets the mark `MARK`.
+def apply_changes(lines: LineFile, changes: Changes) -> bytes:
+    """The bytes of the list with the changes put in; a value never changed before gets the mark `MARK`.
 
     Raises:
-        FormatError: the list is not the one the changes were made for, or a line is not in it.
+        FormatError: the list is not the one the changes were made for, a line is not in it, or the table was altered.
     """
     digest = sha256(lines.path)
     if digest != changes.list_digest:
@@ -136,5 +140,12 @@ def apply_changes(lines: LineFile, changes: Changes) -> str:
                 f"{lines.path}: has no line {key[0]} at {key[1]:g} Å with {key[2]:g} eV (number {key[3]})"
             )
         change[index[key]] = row["change"]
-    loggf = np.round(lines.loggf + change + molecule_shift(lines, changes.terms), 3)
+    result = _changed(lines, change, changes.terms)
+    if hashlib.sha256(result).hexdigest() != changes.result_digest:
+        raise FormatError(f"the changes for {changes.list_name} were altered: they do not make the list that they name")
+    return result
+
+
+def _changed(lines: LineFile, change: Floats, terms: Mapping[str, float]) -> bytes:
+    loggf = np.round(lines.loggf + change + molecule_shift(lines, dict(terms)), 3)
     return lines.replaced({"loggf": loggf}, MARK)

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from maury.errors import FormatError, OutputError
-from maury.files import atomic_path
 
 Floats = NDArray[np.float64]
 
@@ -67,8 +66,8 @@ class LineFile:
             keys.append((*key, seen[key]))
         return keys
 
-    def replaced(self, changes: Mapping[str, ArrayLike], mark: str) -> str:
-        """The file's text with other numbers in some lines.
+    def replaced(self, changes: Mapping[str, ArrayLike], mark: str) -> bytes:
+        """The file's bytes with other numbers in some lines.
 
         Args:
             changes: new values (n,) by column; lines whose values round to the text they have stay as they are.
@@ -81,7 +80,7 @@ class LineFile:
         for index, row in enumerate(self.row):
             values = {name: float(np.asarray(new)[index]) for name, new in changes.items()}
             text[row] = _edited(text[row], values, mark, f"{self.path}: line {row + 1}")
-        return "".join(text)
+        return "".join(text).encode("latin-1")
 
 
 def _edited(line: str, values: Mapping[str, float], mark: str, where: str) -> str:
@@ -154,13 +153,3 @@ def _numbers(text: str, path: str | os.PathLike[str], number: int) -> list[float
         if not np.isfinite(values[-1]):
             raise FormatError(f"{path}: line {number + 1}: {name} is {word.strip()}, not finite")
     return values
-
-
-def write_text(text: str, path: str | os.PathLike[str]) -> None:
-    """Write a list's text as it stands.
-
-    Raises:
-        OutputError: the file cannot be written.
-    """
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(text.encode("latin-1"))
