@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 from astropy.table import Table
-from numpy.typing import NDArray
 
 from maury import __version__
 from maury.files import atomic_path
 from maury.lines.calibrate import Calibration, Outcome
 from maury.lines.changes import make_changes, write_changes
 from maury.lines.judge import Verdict
+from maury.lines.linefile import Strings
 from maury.lines.parameters import Qualities, qualities
 from maury.lines.response import Response
 from maury.lines.unexplained import find_unexplained, write_unexplained
@@ -67,7 +67,7 @@ def write_calibration(
     return summary
 
 
-def _shown(run: Calibration, responses: dict[str, Response], letters: dict[str, str]) -> NDArray[np.str_]:
+def _shown(run: Calibration, responses: dict[str, Response], letters: dict[str, str]) -> Strings:
     """Letters of the stars in which each line shows."""
     stars = {star.name: star for star in run.config.calibrating}
     anchor = stars[run.config.anchor]

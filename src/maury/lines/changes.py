@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from maury.errors import FormatError
 from maury.files import atomic_path, sha256
-from maury.lines.linefile import LineFile
+from maury.lines.linefile import LineFile, Strings
 from maury.lines.parameters import molecule_shift
 
 Floats = NDArray[np.float64]
@@ -53,8 +53,8 @@ def make_changes(
     lines: LineFile,
     change: Floats,
     terms: Mapping[str, float],
-    source: NDArray[np.str_],
-    stars: NDArray[np.str_],
+    source: Strings,
+    stars: Strings,
     notes: Mapping[str, Any],
 ) -> Changes:
     """A table of the lines that have a change of their own.

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from maury.errors import FormatError, OutputError
 
 Floats = NDArray[np.float64]
+Strings = NDArray[Any]
 
 COLUMNS = ("wavelength_aa", "excitation_ev", "loggf", "radiative", "stark", "waals", "lande")
 """The numbers of a line in their order in the file; damping parameters as VALD defines them, 0 where there is none."""
@@ -41,7 +43,7 @@ class LineFile:
     """
 
     path: Path
-    species: NDArray[np.str_]
+    species: Strings
     wavelength_aa: Floats
     excitation_ev: Floats
     loggf: Floats
@@ -49,7 +51,7 @@ class LineFile:
     stark: Floats
     waals: Floats
     lande: Floats = field(repr=False)
-    reference: NDArray[np.str_] = field(repr=False)
+    reference: Strings = field(repr=False)
     text: tuple[str, ...] = field(repr=False)
     row: NDArray[np.int64] = field(repr=False)
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from maury.errors import ConfigError
-from maury.lines.linefile import LineFile
+from maury.lines.linefile import LineFile, Strings
 from maury.lines.settings import CalibrateConfig
 
 Floats = NDArray[np.float64]
@@ -26,7 +26,7 @@ _SAME_MOLECULE_AA, _SAME_MOLECULE_EV = 0.03, 0.015
 class Qualities:
     """Of each line (n,): the name of its source's quality, and its prior's standard deviation in dex."""
 
-    name: NDArray[np.str_]
+    name: Strings
     width: Floats
 
 

@@ -16,6 +16,7 @@ from scipy import sparse
 from scipy.special import wofz
 
 from maury.errors import SynthesisError
+from maury.lines.linefile import Strings
 from maury.lines.physics import Job, StarSynthesizer
 from maury.lines.settings import SOLVED, StandardStar
 from maury.synthesis import AtmosphereGrid, LineList, Workers
@@ -82,7 +83,7 @@ def class_of(species: str, excitation_ev: float) -> str:
     return "rare earths" if element in _RARE_EARTHS else "other"
 
 
-def isotope_shifts(star: StandardStar, species: NDArray[np.str_], reference: NDArray[np.str_]) -> Floats:
+def isotope_shifts(star: StandardStar, species: Strings, reference: Strings) -> Floats:
     """Changes of log gf (n,) by the star's 12C/13C, for molecules whose reference names the isotopes ("M606.01213")."""
     share13 = 0.0111 * 10**star.carbon13
     shift12 = np.log10((1 - share13) / (1 - 0.0111))
