@@ -133,3 +133,26 @@ def test_report_compares_test_stars_and_fits(fitted, library, tmp_path):
     assert len(result.fitted) == len(result.recovered) > 0
     write_report(result, tmp_path)
     assert (tmp_path / "emulator.json").exists()
+
+
+def test_a_fit_starts_from_another_emulator(library, fitted, tmp_path):
+    """With hardly a step, the new emulator is the old one, though basis, features and training stars are others."""
+    fitted.save(tmp_path / "old.safetensors")
+    still = {"epochs": 1, "learning_rate": 1e-9, "weight_decay": 0.0, "components": 20, "seed": 8}
+    settings = SETTINGS.model_copy(update={**still, "start": str(tmp_path / "old.safetensors")})
+    half = library.subset(slice(40, 120))
+    started = fit_and_measure(half, settings, tmp_path / "a")
+    cold = fit_and_measure(half, settings.model_copy(update={"start": None}), tmp_path / "b")
+    labels = torch.from_numpy(library.labels).float()
+    old = fitted.modes(labels)
+    spread = (old - old.mean(0)).abs().square().mean().sqrt()
+    assert (started.modes(labels) - old).abs().square().mean().sqrt() < 0.02 * spread
+    assert (cold.modes(labels) - old).abs().square().mean().sqrt() > 0.5 * spread
+    assert len(started.header["started_from"]) == 64
+
+
+def test_a_start_of_another_size_is_refused(library, fitted, tmp_path):
+    fitted.save(tmp_path / "old.safetensors")
+    wider = SETTINGS.model_copy(update={"width": 48, "start": str(tmp_path / "old.safetensors")})
+    with pytest.raises(ConfigError, match="has other hidden layers"):
+        fit_and_measure(library, wider, tmp_path / "run")

@@ -113,6 +113,8 @@ class EmulatorConfig(Settings):
         checkpoint_every: epochs between checkpoints.
         accelerator: where to train.
         seed: of weights and shuffles.
+        start: emulator from which the networks start instead of from random weights: "packaged" or a file, of the same
+            labels, wavelengths and network sizes. For a library of better physics that is still small.
         ranges: for a label, the range to promise; without it as `maury.training.domain.find_domain` says.
     """
 
@@ -133,6 +135,7 @@ class EmulatorConfig(Settings):
     checkpoint_every: int = Field(10, ge=1)
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     seed: int = 1
+    start: str | None = None
     ranges: dict[str, tuple[float, float]] = {}
 
 

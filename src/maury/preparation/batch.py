@@ -11,7 +11,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from maury.errors import MauryError
+from maury.errors import ConfigError, MauryError
 from maury.preparation.prepare import Preparation, prepare
 from maury.readers import read, write
 
@@ -61,8 +61,13 @@ def prepare_files(files: Sequence[str | os.PathLike[str]], options: Options, wor
         files: spectra of any supported format.
         options: the same for all.
         workers: processes.
+
+    Raises:
+        ConfigError: two files would be written to one name.
     """
     paths = [Path(file) for file in files]
+    if options.folder is not None:
+        _require_distinct(paths)
     work = partial(_one, options=options)
     if workers == 1 or len(paths) == 1:
         yield from map(work, paths)
@@ -70,6 +75,14 @@ def prepare_files(files: Sequence[str | os.PathLike[str]], options: Options, wor
     count = min(workers, len(paths))
     with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
         yield from pool.map(work, paths, chunksize=max(1, min(16, len(paths) // (4 * count))))
+
+
+def _require_distinct(paths: Sequence[Path]) -> None:
+    first: dict[str, Path] = {}
+    for path in paths:
+        other = first.setdefault(path.stem, path)
+        if other is not path:
+            raise ConfigError(f"{other} and {path} would both be written as {path.stem}: prepare them one by one")
 
 
 def _one(file: Path, options: Options) -> Outcome:

@@ -63,7 +63,8 @@ def cut(observation: Observation, window_aa: tuple[float, float], reach_kms: flo
     if not kept:
         where = observation.provenance.get("file", "spectrum")
         raise DomainError(
-            f"{where}: fewer than {_LEAST_PIXELS} good pixels in any order between {low:.0f} and {high:.0f} Å"
+            f"{where}: fewer than {_LEAST_PIXELS} pixels with light (finite, positive, not of one value) in any order "
+            f"between {low:.0f} and {high:.0f} Å"
         )
     return kept
 

@@ -35,7 +35,9 @@ from maury.errors import ConfigError, FormatError
 from maury.files import atomic_path
 from maury.library import Library
 from maury.training.domain import Domain, find_domain
+from maury.training.emulator_start import Basis, in_metric, start_from
 from maury.training.lightning_tools import AtomicCheckpoints, quiet_lightning
+from maury.wavelengths import LogGrid
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
 
@@ -57,21 +59,6 @@ def split(labels: NDArray[np.float64], validation: float, test: float) -> NDArra
     return np.where(u < test, TEST, np.where(u < test + validation, VALIDATION, TRAIN)).astype(np.uint8)
 
 
-@dataclass(frozen=True)
-class Basis:
-    """Principal components of spectra in a metric that weights frequencies as an instrument of high R passes them.
-
-    Attributes:
-        mean: modes (m,) complex of the mean training spectrum.
-        components: modes (k, m) complex, orthonormal in the metric.
-        coefficients: of every star (n, k).
-    """
-
-    mean: Tensor
-    components: Tensor
-    coefficients: Tensor
-
-
 def find_basis(modes: Tensor, training: Tensor, count: int, weight: Tensor, size: int) -> Basis:
     """Principal components (Karhunen-Loeve) of the training modes by the eigenvectors of their Gram matrix.
 
@@ -83,8 +70,7 @@ def find_basis(modes: Tensor, training: Tensor, count: int, weight: Tensor, size
         size: pixels of the grid.
     """
     mean = modes[training].mean(0)
-    weighted = torch.view_as_real((modes - mean) * weight).flatten(1)
-    weighted *= np.sqrt(2 / size)  # Parseval: the sum over pixels of the squared flux, both signs of frequency
+    weighted = in_metric(modes - mean, weight, size)
     part = weighted[training]
     values, vectors = torch.linalg.eigh((part @ part.T).double())
     vectors = vectors[:, -count:].flip(1) / values[-count:].flip(0).clamp_min(1e-30).sqrt()
@@ -218,12 +204,17 @@ def prepare(library: Library, config: EmulatorConfig, advance: Callable[[int], N
     domain = find_domain(library, config.ranges)
     grid = grid_for(library.wavelength_aa)
     modes = torch.from_numpy(to_modes_of(library, advance))
-    weight = instrument(torch.from_numpy(grid.frequency).float(), torch.tensor(config.metric_resolution))
+    weight = _metric(grid, config)
     count = min(config.components, len(training) - 1)
     basis = find_basis(modes, training, count, weight, grid.size)
     digest = hashlib.sha256(library.labels.tobytes() + library.counts.tobytes()).hexdigest()
     labels = torch.from_numpy(np.stack([library.column(name) for name in domain.space.names], axis=-1)).float()
     return FitData(part, training, labels, modes, basis, digest, domain)
+
+
+def _metric(grid: LogGrid, config: EmulatorConfig) -> Tensor:
+    """Amplitude (m,) that the metric's instrument passes at each frequency."""
+    return instrument(torch.from_numpy(grid.frequency).float(), torch.tensor(config.metric_resolution))
 
 
 def to_modes_of(library: Library, advance: Callable[[int], None] | None = None) -> NDArray[np.complex64]:
@@ -265,8 +256,11 @@ def fit_and_measure(
     targets = data.basis.coefficients
     networks = LabelNetworks(config.members, x.shape[1], config.width, config.depth, targets.shape[1], config.seed)
     module = EmulatorTask(networks, (x - scale[0]) / scale[1], targets, data.training, grid.size, config)
-    train(module, data.training, config, Path(run), bar)
     known = data.domain.header()
+    if config.start is not None:
+        weight = _metric(grid, config)
+        known["started_from"] = start_from(config.start, networks, data.basis, weight, grid, space, scale, module.scale)
+    train(module, data.training, config, Path(run), bar)
     mean, components = data.basis.mean, data.basis.components
     emulator = Emulator(networks, grid, mean, components, scale, module.scale, known, space=space)
     emulator.eval().requires_grad_(False)

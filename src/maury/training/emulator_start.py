@@ -1,0 +1,102 @@
+"""Start a fit from another emulator: its networks, written in the new basis and the new scale of the features.
+
+Both changes are linear, so they go into the first and the last layer: before the first step the new emulator is the
+old one, as far as the new basis holds its spectra. A few hundred spectra of a better line list then move it, where they
+would be too few to begin with.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from maury.emulator import PACKAGED, LabelNetworks, load
+from maury.errors import ConfigError
+from maury.files import sha256
+from maury.labels import LabelSpace
+from maury.wavelengths import LogGrid
+
+
+@dataclass(frozen=True)
+class Basis:
+    """Principal components of spectra in a metric that weights frequencies as an instrument of high R passes them.
+
+    Attributes:
+        mean: modes (m,) complex of the mean training spectrum.
+        components: modes (k, m) complex, orthonormal in the metric.
+        coefficients: of every star (n, k).
+    """
+
+    mean: Tensor
+    components: Tensor
+    coefficients: Tensor
+
+
+def in_metric(modes: Tensor, weight: Tensor, size: int) -> Tensor:
+    """Modes (n, m) complex as real rows (n, 2 m) whose squared length is the summed squared flux in the metric.
+
+    By Parseval the sum over pixels is that over frequencies of both signs, over the number of pixels.
+    """
+    return torch.view_as_real(modes * weight).flatten(1) * np.sqrt(2 / size)
+
+
+def start_from(
+    name: str,
+    networks: LabelNetworks,
+    basis: Basis,
+    weight: Tensor,
+    grid: LogGrid,
+    space: LabelSpace,
+    features: tuple[Tensor, Tensor],
+    scale: Tensor,
+) -> str:
+    """Set the weights of ``networks`` so that they give the spectra of another emulator.
+
+    Args:
+        name: "packaged" or the other emulator's file.
+        networks: from features standardised by ``features`` to coefficients in units of ``scale``.
+        basis: of the new emulator.
+        weight: amplitude (m,) of the metric in which the basis is orthonormal.
+        grid: of the new emulator.
+        space: its labels.
+        features: mean and standard deviation (f,).
+        scale: (k,).
+
+    Returns:
+        SHA-256 of the other emulator's file.
+
+    Raises:
+        ConfigError: other labels, wavelengths or sizes of the networks.
+    """
+    old = load(name)
+    for what, mine, others in (
+        ("labels", space.names, old.space.names),
+        ("wavelengths", grid, old.grid),
+        ("hidden layers", _hidden(networks), _hidden(old.networks)),
+    ):
+        if mine != others:
+            raise ConfigError(f"start: {name} has other {what}: {others}; this fit has {mine}")
+    directions = in_metric(basis.components, weight, grid.size)
+    components = torch.view_as_complex(old.basis.reshape(len(old.basis), -1, 2))
+    mean = torch.view_as_complex(old.mean.reshape(-1, 2))
+    turn = in_metric(components, weight, grid.size) @ directions.T
+    offset = in_metric((mean - basis.mean)[None], weight, grid.size) @ directions.T
+    with torch.no_grad():
+        for new, given in zip(networks.parameters(), old.networks.parameters(), strict=True):
+            if new.shape == given.shape:
+                new.copy_(given)
+        ratio, shift = features[1] / old.feature_std, (features[0] - old.feature_mean) / old.feature_std
+        first, last = old.networks.weights[0], old.networks.weights[-1]
+        networks.weights[0].copy_(first * ratio[:, None])
+        networks.biases[0].copy_(old.networks.biases[0] + (shift @ first)[:, None])
+        networks.weights[-1].copy_((last * old.coefficient_scale) @ turn / scale)
+        networks.biases[-1].copy_(((old.networks.biases[-1] * old.coefficient_scale) @ turn + offset) / scale)
+    return sha256(PACKAGED if name == "packaged" else name)
+
+
+def _hidden(networks: LabelNetworks) -> list[tuple[int, ...]]:
+    """Members, inputs and width of each layer but the last, whose outputs are those of the basis."""
+    return [tuple(weight.shape) for weight in networks.weights[:-1]]
