@@ -42,6 +42,9 @@ _IRON_KMS2_PER_K = 2 * 1.380649e-16 / (55.845 * 1.66053907e-24) / 1e10
 _LINE_TEMPERATURE = 0.8
 """Temperature where weak lines form over Teff."""
 
+_WIDEST_STEP_KMS = 1.0
+"""Saturated lines have flanks that are steeper than their Doppler width."""
+
 _PAD_STEPS = 8
 
 _CONTINUUM_STEP_AA = 10.0
@@ -156,7 +159,7 @@ class PysmeSynthesizer:
     def _uniform(self, star: Any) -> Floats:
         """Flux from intensities at equal steps of ln(wavelength) and at the angles of `disc_quadrature`."""
         width = np.sqrt(_IRON_KMS2_PER_K * _LINE_TEMPERATURE * star.teff + star.vmic**2) / C_KMS
-        step = self.config.doppler_step * width
+        step = min(self.config.doppler_step * width, _WIDEST_STEP_KMS / C_KMS)
         low, high = np.log(self.wavelength_aa[[0, -1]]) + np.array([-1, 1]) * _PAD_STEPS * step
         grid = np.exp(low + step * np.arange(int(np.ceil((high - low) / step)) + 1))
         star.mu, weights = disc_quadrature(3)

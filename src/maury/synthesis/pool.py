@@ -90,7 +90,7 @@ class Worker:
         self.home.mkdir(parents=True, exist_ok=True)
         home = str(self.home)
         places = {"HOME": home, "XDG_CACHE_HOME": home, "XDG_CONFIG_HOME": home, "MPLCONFIGDIR": home}
-        paths = os.pathsep.join(path for path in sys.path if path)
+        paths = os.pathsep.join(os.path.abspath(path) for path in sys.path)
         environment = os.environ | places | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
         with open(self.home / "messages.txt", "ab") as log:
             return subprocess.Popen(

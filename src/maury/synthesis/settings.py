@@ -30,7 +30,7 @@ class PhysicsConfig(Settings):
             between them. The library of the founding window was made so. "uniform" is four times faster and more exact:
             equal steps of ln(wavelength), a fraction of the Doppler width; 3 angles that stand for PySME's 7; coarser
             where nothing changes (layers, continuum, reach of weak lines).
-        doppler_step: step of the uniform sampling in Doppler widths of iron.
+        doppler_step: step of the uniform sampling in Doppler widths of iron; never wider than 1 km/s.
         accrt: opacity of a line relative to the continuum below which it is neglected.
         line_margin: lines within so many Å on either side of the spectrum are included.
         nlte: files of departure coefficients by element, for lists in VALD's long format; other elements are in LTE.
