@@ -103,3 +103,40 @@ def vald_short(
         f"{top}{rows}* oscillator strengths were scaled by the solar isotopic ratios.\n References:\n  1. x\n"
     )
     return path
+
+
+_ELEMENTS = """
+H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se
+Br Kr Rb Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er
+Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U Np Pu Am Cm Bk Cf Es
+"""
+
+
+def vald_stellar(path: Path, layout: str) -> Path:
+    """An "extract stellar" of 5050 to 5200 Å, with depths, a model and its abundances, "short" or "long"."""
+    rows = ""
+    for name, wave, excitation, gf in sorted(LINES, key=lambda line: line[1]):
+        if layout == "short":
+            rows += (
+                f"'{name}', {wave:.4f}, {excitation:.4f}, 1.0, {gf:.3f}, 8.000,-6.000,-7.500, 1.250, 0.700, "
+                "'  1 wl:K14   1 K14'\n"
+            )
+        else:
+            rows += (
+                f"'{name}', {wave:.4f}, {gf:.3f}, {excitation:.4f}, 2.0, {excitation + 12398.4 / wave:.4f}, 3.0, "
+                "1.820, 1.340, 1.100, 8.000,-6.000,-7.500, 0.700,\n"
+                "'  LS                                     3d6.4s2 a5P'\n"
+                "'  LS                        3d6.(5D).4s.4p.(3P*) y5P*'\n"
+                "'K14       Kurucz obs. energy level   1 wl:K14   1 K14  '\n"
+            )
+    headings = {
+        "short": "Damping parameters   Lande  Central\nSpec Ion       WL_air(A)  Excit(eV) Vmic log gf*  Rad.\n",
+        "long": "Lande factors        Damping parameters\nElm Ion       WL_air(A)  log gf* E_low(eV) J lo  E_up(eV)\n",
+    }
+    abundances = [*(f"'{name}: -5.00'" for name in _ELEMENTS.split()), "'END'"]
+    tail = ",\n".join(", ".join(abundances[max(i, 0) : i + 6]) for i in range(-4, 100, 6))  # 18 lines
+    path.write_text(
+        f" 5050.00000, 5200.00000, {len(LINES)}, 999, 1.0 Wavelength region, lines selected, lines processed, Vmicro\n"
+        f"{' ' * 60}{headings[layout]}{rows}'models/t5500.krz',\n{tail}\n References:\n"
+    )
+    return path

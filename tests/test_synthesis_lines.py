@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from maury.errors import DomainError, FormatError
-from maury.synthesis import Workers, read_lines
+from maury.synthesis import Workers, read_atmospheres, read_lines, synthesize
 from maury.wavelengths import air_to_vacuum
-from synthesis_inputs import LINES, vald_short
+from synthesis_inputs import LINES, atmosphere_folder, vald_short, vald_stellar
 
 pytest.importorskip("pysme", reason="needs the extra 'synthesis'")
 
@@ -25,6 +25,32 @@ def test_short_list_of_all(tmp_path, workers):
     assert lines.log_gf[0] == -2.0
     assert (lines.layout, lines.span, lines.notes) == ("short", (5055.0, 5195.0), ())
     assert len(lines.within(5060, 5080)) == 7
+
+
+@pytest.mark.parametrize("layout", ["short", "long"])
+def test_extracts_for_a_star(tmp_path, workers, layout):
+    everything = read_lines(vald_short(tmp_path / "a.lin"), workers)
+    lines = read_lines(vald_stellar(tmp_path / "s.lin", layout), workers)
+    assert (lines.layout, lines.span) == (layout, (5050.0, 5200.0))
+    for name in ("species", "wlcent", "excit", "gflog", "gamrad", "gamqst", "gamvw"):
+        np.testing.assert_array_equal(lines.columns[name], everything.columns[name])
+    assert ("e_upp" in lines.columns) == (layout == "long")
+    text = (tmp_path / "s.lin").read_text()
+    cut = text[: text.index("'Fe 1', 5195")]
+    (tmp_path / "s.lin").write_text(cut)
+    with pytest.raises(FormatError, match=r"s\.lin: "):
+        read_lines(tmp_path / "s.lin", workers)
+
+
+def test_long_format_makes_spectra(tmp_path, workers):
+    short = read_lines(vald_short(tmp_path / "a.lin"), workers)
+    long = read_lines(vald_stellar(tmp_path / "s.lin", "long"), workers)
+    atmospheres = read_atmospheres(atmosphere_folder(tmp_path / "models"))
+    wavelength = np.arange(5060.0, 5080.0, 0.02)
+    star = [5500.0, 4.5, 0.0, 1.0] + [0.0] * 6
+    a, b = (synthesize(lines, atmospheres, [star], wavelength, workers=workers).flux for lines in (short, long))
+    assert a.min() < 0.5
+    np.testing.assert_allclose(a, b, atol=1e-6)
 
 
 def test_vacuum_becomes_air_and_is_noted(tmp_path, workers):
