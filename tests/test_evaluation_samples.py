@@ -172,6 +172,11 @@ class TestLabelsBetween:
         with pytest.raises(DomainError, match="no space"):
             labels_between(dataclasses.replace(grid, labels=line), 8, seed=1)
 
+    def test_scattered_spectra_have_no_nodes(self, grid: Grid) -> None:
+        scattered = np.random.default_rng(0).uniform(grid.labels.min(0), grid.labels.max(0), (50, 4))
+        with pytest.raises(DomainError, match="its labels are scattered"):
+            labels_between(dataclasses.replace(grid, labels=scattered), 8, seed=1)
+
 
 class TestEmulatedFlux:
     def test_on_nodes_they_are_the_grids_spectra(self, grid: Grid, emulator: Emulator) -> None:

@@ -71,6 +71,21 @@ def test_info_of_the_full_grid_prints_the_founding_totals(tmp_path: Path, capsys
     assert max(map(len, out.splitlines()[:29])) <= 80
 
 
+def test_info_of_scattered_spectra_stays_short(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "scattered.h5"
+    labels = np.random.default_rng(1).uniform(spc.SPACE.lower, spc.SPACE.upper, (60, 4))
+    splits = {"random": spc.random_split(60, 0), "block": spc.block_split(labels, 0)}
+    chunks = encode(np.full((1, 8), 20_000, np.uint16)) * 60
+    write_grid(path, np.linspace(5050, 5350, 8), labels, chunks, splits, 0, {"resolution": 44_000.0})
+    code, out, _ = _run(capsys, "info", path)
+    rows = [line.split() for line in out.splitlines()]
+    assert code == 0
+    assert rows[1][:3] == ["Teff", "0.0", "0.5"]
+    assert rows[2][0] == "3500"
+    assert rows[3][0] == "4000"
+    assert len(rows) < 40
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

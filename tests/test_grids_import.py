@@ -212,6 +212,10 @@ class TestRecord:
         found = survey(family, family.find([str(source)]), tmp_path / "l.csv")
         assert found.names == ("teff", "logg")
         assert found.table[:, 0].tolist() == [6000, 6001, 6002, 6003, 6004]
+        left = sorted(source.iterdir())[5:]
+        assert found.notes == [
+            f"{len(left)} files that {tmp_path / 'l.csv'} does not name are left out, such as {left[0]}"
+        ]
 
 
 class TestNames:

@@ -402,6 +402,17 @@ def test_tables_that_name_no_file(tmp_path: Path) -> None:
     assert problem.endswith("labels.csv: run99.txt is not there")
 
 
+def test_tables_that_name_a_file_twice_or_two_files(tmp_path: Path) -> None:
+    source = synthetic.plain_text(tmp_path / "a [1]")
+    (source / "more").mkdir()
+    (source / "more" / "run1.txt").write_bytes((source / "run1.txt").read_bytes())
+    rows = ["run0.txt,5000,4,0", f"{source}/run0.txt,5500,4,0", "run1.txt,6000,4,0", "more/run1.txt,6500,4,0"]
+    (tmp_path / "l.csv").write_text("\n".join(["file,teff,logg,mh", *rows]))
+    twice, two = run("files", source, tmp_path / "g.h5", tmp_path / "l.csv", medium="air")
+    assert twice.endswith(f"{source}/run0.txt is a second name of {source}/run0.txt")
+    assert two.endswith("run1.txt is 2 files")
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from matplotlib.colors import to_hex
 
 from maury import plots
 from maury.errors import OutputError
-from maury.labels import FOUNDING
+from maury.labels import FOUNDING, LABELS
 from maury.plots.style import COLOURS, INK, axis_label, error_label
 
 NODES = np.repeat([4000.0, 4250.0, 4500.0, 5000.0], 25)
@@ -166,6 +167,12 @@ class TestErrors:
             assert axes.get_yscale() == "log"
         shown = [text.get_text() for text in figure.legends[0].get_texts()]
         assert shown == ["random split", "between nodes", "robust scatter", "95 % of absolute errors"]
+
+    def test_many_labels_have_room(self) -> None:
+        columns = {"centre": [1.0, 2.0], "bias": [0.5, -0.5]}
+        figure = plots.plot_bias({"random split": {"teff": dict.fromkeys(LABELS, columns)}})
+        panels = [axes.get_tightbbox() for axes in figure.axes]
+        assert all(left.x1 < right.x0 for left, right in itertools.pairwise(panels))
 
     def test_bias_is_linear_about_zero(self) -> None:
         axes = plots.plot_bias(self.curves(("teff",))).axes[0]

@@ -57,7 +57,7 @@ def evaluate(
         reason = why_not_between(opened)
         if reason is not None:
             between = 0
-            notes.append(f"No spectra between the nodes: {reason}. Name an emulator with --emulator.")
+            notes.append(f"No spectra between the nodes: {reason}.")
     for note in notes:
         err.print(f"[yellow]note:[/] {note}")
     with progress() as bar:

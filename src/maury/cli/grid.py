@@ -19,6 +19,7 @@ app = typer.Typer(help="Grids of broadened synthetic spectra, to train on.", no_
 
 Range = tuple[float, float]
 
+_MOST_COUNTED = 40
 _PROVENANCE = ("preset", "emulator_digest", "settings", "maury")
 
 
@@ -184,16 +185,20 @@ def info(grid: Annotated[Path, typer.Argument(help="A grid (HDF5).")]) -> None:
 
 
 def _counts(grid: Grid) -> Table:
-    """Spectra by Teff (rows) and log g (columns), with totals."""
+    """Spectra by Teff (rows) and log g (columns), with totals; many values are rounded to 500 K and 0.5 dex."""
     import numpy as np
     from rich.table import Table
 
-    (teff, row), (logg, column) = (np.unique(grid.column(n), return_inverse=True) for n in ("teff", "logg"))
+    def nodes(name: str, step: float) -> tuple[np.ndarray, np.ndarray]:
+        values = grid.column(name)
+        many = len(np.unique(values)) > _MOST_COUNTED
+        return np.unique(np.round(values / step) * step if many else values, return_inverse=True)
+
+    (teff, row), (logg, column) = nodes("teff", 500), nodes("logg", 0.5)
     counts = np.zeros((len(teff), len(logg)), int)
     np.add.at(counts, (row.ravel(), column.ravel()), 1)
-    table = Table(
-        title=f"{len(grid):,} spectra by Teff (K) and log g", box=None, padding=(0, 1, 0, 0), show_footer=True
-    )
+    title = f"{len(grid):,} spectra by Teff (K) and log g"
+    table = Table(title=title, box=None, padding=(0, 1, 0, 0), show_footer=True)
     table.add_column("Teff", "all", justify="right")
     for value, total in zip(logg, counts.sum(0), strict=True):
         table.add_column(f"{value:.1f}", str(total), justify="right")

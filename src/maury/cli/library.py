@@ -39,7 +39,8 @@ def info(files: Files) -> None:
     nodes = int((library.kind == NODE).sum())
     wave = library.wavelength_aa
     out.print(f"[bold]{len(library)} spectra[/] from {len(library.sources)} file(s)")
-    out.print(f"{nodes} nodes of the SPC grid, {len(library) - nodes} off-node")
+    if nodes:
+        out.print(f"{nodes} nodes of the SPC grid, {len(library) - nodes} off-node")
     out.print(f"{wave[0]:.2f} to {wave[-1]:.2f} Å (air), {wave.size} pixels, step {np.median(np.diff(wave)):.6f} Å")
     for key, value in library.attributes.items():
         out.print(f"{key}: {str(value).splitlines()[0] if str(value) else ''}")

@@ -140,9 +140,13 @@ def check_grid(model: Model, grid: Grid) -> list[str]:
 def why_not_between(grid: Grid, emulator: str = "packaged") -> str | None:
     """Why an emulator cannot make spectra between the nodes of a grid, in one line, or None if it can."""
     try:
-        emulated_flux(load(emulator), grid, labels_between(grid, 1, 0))
+        labels = labels_between(grid, 1, 0)
     except DomainError as error:
         return str(error)
+    try:
+        emulated_flux(load(emulator), grid, labels)
+    except DomainError as error:
+        return f"{error}. Name an emulator with --emulator"
     return None
 
 

@@ -16,7 +16,7 @@ from maury.designs import intrinsic_labels
 from maury.emulator import MAX_RESOLUTION, Emulator, Sampler, grid_for, to_modes
 from maury.errors import DomainError, FormatError
 from maury.grids import Grid
-from maury.labels import INTRINSIC
+from maury.labels import INTRINSIC, tensor_axes
 from maury.library import OFF_NODE, Library
 from maury.networks import predict
 from maury.wavelengths import FOUNDING_PIXELS, LogGrid, founding_wavelengths, pixel_points
@@ -136,10 +136,12 @@ def labels_between(grid: Grid, count: int, seed: int) -> Floats:
     between the nodes), where these are labels of the grid, are left out: nothing is extrapolated.
 
     Raises:
-        DomainError: a count below 1, or a grid that has no space between its nodes.
+        DomainError: a count below 1, a grid that has no space between its nodes, or scattered spectra without nodes.
     """
     if count < 1:
         raise DomainError(f"number of spectra between nodes must be positive, got {count}")
+    if tensor_axes(grid.labels) is None:
+        raise DomainError(f"{grid.path}: its labels are scattered, so there are no nodes for spectra to lie between")
     nodes = [np.unique(column) for column in grid.labels.T]
     sobol = qmc.Sobol(len(nodes), scramble=True, seed=seed)
     points = np.empty((0, len(nodes)))

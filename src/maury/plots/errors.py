@@ -15,6 +15,10 @@ Curves = Mapping[str, Mapping[str, Mapping[str, Mapping[str, Any]]]]
 """Set of spectra -> predicted label -> label on the axis -> column (``centre``, ``bias``) -> bins."""
 
 
+_COLUMN = 1.25
+"""Least width of a column, inches: many labels make the figure wider than a page."""
+
+
 @styled
 def plot_errors(curves: Curves, *, title: str = "") -> Figure:
     """Robust scatter (solid) and 95 % of absolute errors (dashed) of each label against every label.
@@ -57,7 +61,7 @@ def _matrix(curves: Curves, draw: Any, what: str, log: bool) -> Figure:
     """One row per predicted label, one column per label on the axis; a row shares its vertical axis."""
     first = next(iter(curves.values()))
     names, against = list(first), list(next(iter(first.values())))
-    figure = Figure(figsize=(DOUBLE, 1.55 * len(names) + 0.95))
+    figure = Figure(figsize=(max(DOUBLE, _COLUMN * len(against) + 0.6), 1.55 * len(names) + 0.95))
     table = figure.subplots(len(names), len(against), sharex="col", sharey="row", squeeze=False)
     for i, name in enumerate(names):
         for j, other in enumerate(against):

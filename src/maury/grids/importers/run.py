@@ -68,40 +68,48 @@ def survey(family: Family, paths: Sequence[Path], labels: Path | None = None, ad
     """
     problems = Problems()
     entries: list[Entry] = []
-    table = None if labels is None else read_label_files(labels)
-    if table is not None:
-        paths = _in_table(paths, table, labels, problems)
-    for path in paths:
+    chosen = dict.fromkeys(paths) if labels is None else _in_table(paths, labels)
+    for path, values in chosen.items():
         try:
-            entries += _entries(family, path, table)
+            entries += _entries(family, path) if values is None else [Entry(path, values)]
         except FormatError as error:
             problems.add(str(error))
         if advance is not None:
             advance(1)
     _same_labels(entries, problems)
     problems.stop()
-    return _ordered(entries, problems)
+    found = _ordered(entries, problems)
+    left = [path for path in paths if path not in chosen and path.resolve() != Path(labels or path).resolve()]
+    if left:
+        found.notes.append(f"{len(left)} files that {labels} does not name are left out, such as {left[0]}")
+    return found
 
 
-def _in_table(
-    paths: Sequence[Path], table: dict[str, dict[str, float]], labels: Path | None, problems: Problems
-) -> list[Path]:
-    """The files that a table names, by their whole path or the end of it."""
-    chosen = []
-    for name in table:
-        matches = [path for path in paths if str(path) == name or str(path).endswith(f"/{name.lstrip('./')}")]
-        if len(matches) == 1:
-            chosen.append(matches[0])
-        else:
+def _in_table(paths: Sequence[Path], labels: Path) -> dict[Path, dict[str, float] | None]:
+    """The files that a table names, by their whole path or the end of it, and their labels.
+
+    Raises:
+        ImportProblemsError: names of no file or of several, and files with two names.
+    """
+    problems = Problems()
+    by_ending: dict[str, list[Path]] = {}
+    for path in paths:
+        for i in range(len(path.parts)):
+            by_ending.setdefault(str(Path(*path.parts[i:])), []).append(path)
+    chosen: dict[Path, dict[str, float] | None] = {}
+    for name, values in read_label_files(labels).items():
+        matches = by_ending.get(str(Path(name)), [])
+        if len(matches) != 1:
             problems.add(f"{labels}: {name} is {'not there' if not matches else f'{len(matches)} files'}")
+        elif matches[0] in chosen:
+            problems.add(f"{labels}: {name} is a second name of {matches[0]}")
+        else:
+            chosen[matches[0]] = values
     problems.stop()
     return chosen
 
 
-def _entries(family: Family, path: Path, table: dict[str, dict[str, float]] | None) -> list[Entry]:
-    if table is not None:
-        key = next(name for name in table if str(path) == name or str(path).endswith(f"/{name.lstrip('./')}"))
-        return [Entry(path, table[key])]
+def _entries(family: Family, path: Path) -> list[Entry]:
     found = family.entries(path)
     for entry in found:
         if not entry.labels:

@@ -178,7 +178,9 @@ def find_files(sources: Iterable[str], patterns: Sequence[str]) -> list[Path]:
     """
     found: list[Path] = []
     for source in sources:
-        paths = [Path(name) for name in sorted(glob.glob(os.path.expanduser(source), recursive=True))]
+        pattern = os.path.expanduser(source)
+        names = [pattern] if os.path.exists(pattern) else sorted(glob.glob(pattern, recursive=True))
+        paths = [Path(name) for name in names]
         if not paths:
             raise FormatError(f"{source}: no such file or folder")
         files = [path for path in paths if path.is_file()]

@@ -12,7 +12,8 @@ from maury.errors import FormatError
 from maury.grids.importers.source import read_text
 from maury.wavelengths import Floats
 
-_COMMENTS = ("#", "%", "!", ";", "*", "//", '"', "|")
+_COMMENTS = frozenset('#%!;*/"|')
+_NO_NUMBERS = _COMMENTS | {""}
 _EXPONENT = re.compile(r"(\d)[dD]([+-]?\d)")
 
 
@@ -22,9 +23,9 @@ def numeric_lines(path: Path) -> tuple[list[str], list[str]]:
     Raises:
         FormatError: it cannot be read, or holds no line of numbers.
     """
-    lines = [line for line in read_text(path).splitlines() if line and not line.isspace()]
-    header = [line for line in lines[:500] if line.lstrip().startswith(_COMMENTS)]
-    body = [line for line in lines if not line.lstrip().startswith(_COMMENTS)]
+    lines = read_text(path).splitlines()
+    header = [line for line in lines[:500] if line.lstrip()[:1] in _COMMENTS]
+    body = [line for line in lines if line.lstrip()[:1] not in _NO_NUMBERS]
     start = next((i for i, line in enumerate(body[:500]) if _numbers(line)), None)
     if start is None:
         raise FormatError(f"{path}: text without a line of numbers")
