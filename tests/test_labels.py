@@ -36,8 +36,8 @@ def test_units_are_read_by_astropy():
     assert all(units.Unit(label.unit) for label in LABELS.values())
 
 
-def test_packaged_labels_are_all_but_rotation_and_alpha():
-    assert set(LABELS) - set(INTRINSIC) == {"vsini", "alpha"}
+def test_packaged_labels_are_all_but_those_of_the_disc_and_alpha():
+    assert set(LABELS) - set(INTRINSIC) == {"vsini", "alpha", "zeta"}
 
 
 def test_a_subset_keeps_ranges_and_order():

@@ -41,7 +41,7 @@ class Library:
         attributes: what the files say of their making (code, line list, atmospheres, solar scale). Of these maury
             itself reads ``domain`` (JSON: label to its range), ``window`` (JSON: first and last wavelength that the
             spectra are meant for, without margins) and ``resolution`` (R they were made at; absent or 0: infinite).
-        names: the k labels, in the order of `maury.labels.LABELS`; rotation is none of them.
+        names: the k labels, in the order of `maury.labels.LABELS`; rotation and macroturbulence are none of them.
         extrapolated: log g lies below the lowest model atmosphere (n,); None where the file does not tell.
     """
 
@@ -121,7 +121,7 @@ def _read(path: Path, file: h5py.File) -> Library:
     if wavelength.ndim != 1 or not np.isfinite(wavelength).all() or not (np.diff(wavelength) > 0).all():
         raise FormatError(f"{path}: dataset wavelength must be 1-D, finite and strictly increasing")
     table = file["labels"][...]
-    names = tuple(name for name in LABELS if name in (table.dtype.names or ()) and name != "vsini")
+    names = tuple(name for name in LABELS if name in (table.dtype.names or ()) and name not in ("vsini", "zeta"))
     if not names:
         found = ", ".join(table.dtype.names or ()) or "none"
         raise FormatError(f"{path}: no column of labels is one of {', '.join(LABELS)}; columns found: {found}")

@@ -3,15 +3,18 @@
 from maury.emulator.accuracy import measure_errors, rms_per_star
 from maury.emulator.errormap import ErrorMap
 from maury.emulator.model import MAX_RESOLUTION, PACKAGED, Emulator, LabelNetworks, features, load
+from maury.emulator.pixels import REFERENCE_RESOLUTION, NetworkPixels
 from maury.emulator.sampling import Sampler
 from maury.emulator.spectra import grid_for, to_modes
 
 __all__ = [
     "MAX_RESOLUTION",
     "PACKAGED",
+    "REFERENCE_RESOLUTION",
     "Emulator",
     "ErrorMap",
     "LabelNetworks",
+    "NetworkPixels",
     "Sampler",
     "features",
     "grid_for",

@@ -1,0 +1,196 @@
+"""How wrong synthetic spectra are, measured on observed stars: the table in the settings of simulated observations.
+
+    python benchmarks/model_error.py ../shared/data/observed --out docs/results/observations
+
+Each star of the folder's CATALOG.csv (columns file, resolution, teff, mh) is prepared, and the robust scatter of
+observed minus template flux beyond the noise on the network's pixels, between lines and in deep ones, is compared with
+that of simulated errors of unit level and unit error of line depths at the template's labels. The levels, as a function
+of Teff and [M/H], are fitted by least squares of their logarithms. Writes model-error.json. The template fits a part of
+the error away, so that the levels are lower limits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize, nnls
+
+from maury.broadening import instrument_sigma
+from maury.cli.console import fail, out, progress
+from maury.emulator import Emulator, NetworkPixels, load
+from maury.errors import MauryError
+from maury.files import atomic_path
+from maury.observations import ObservationSettings, Simulator
+from maury.observations.settings import ContinuumSettings, GapSettings, ModelErrorSettings, NoiseSettings
+from maury.preparation import prepare
+from maury.preparation.network import NetworkInput, to_network
+from maury.readers import read
+
+AUXILIARY = {"APF_HIP62207": "aux_apf_wave_bj2.fits", "APF_HD72760": "aux_apf_wave_bj2.fits"}
+AUXILIARY["APF_Moon"] = "aux_apf_wave_bj2.fits"
+UNIT = 1e-3
+DEPTHS = (-1.0, 0.05, 0.2, 1.2)
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """Robust scatter of residuals between lines and in deep ones, tails and correlation at 2, 4 and 6 km/s."""
+
+    shallow: float
+    deep: float
+    tails: float
+    correlation: tuple[float, ...]
+
+    @classmethod
+    def of(cls, residual: NDArray[np.float64], model: NDArray[np.float64], good: NDArray[np.bool_]) -> Scatter:
+        """Measure residuals (s, p) about a model (p,)."""
+        bins = [good & (1 - model >= a) & (1 - model < b) for a, b in pairwise(DEPTHS)]
+        shallow, _, deep = (robust(residual[:, chosen]) for chosen in bins)
+        x = np.where(good, residual, 0.0)
+        square = (x**2).mean()
+        return cls(
+            shallow,
+            deep,
+            float(residual[:, good].std()) / robust(residual[:, good]),
+            tuple(float((x[:, :-k] * x[:, k:]).mean() / square) for k in (1, 2, 3)),
+        )
+
+
+def robust(values: NDArray[np.float64]) -> float:
+    """Standard deviation from the median of absolute values; NaN with fewer than 20."""
+    return float(1.4826 * np.median(np.abs(values))) if values.size >= 20 else float("nan")
+
+
+def errors_only(emulator: Emulator, resolution: float, level: float, line: float) -> Simulator:
+    """A simulator of one model error at every temperature, and nothing else wrong."""
+    error = ModelErrorSettings(
+        teff_k=(3000.0, 10_000.0), level=(level, level), mh_slope=0, floor=0, scatter=0, line=line, emulator=0
+    )
+    settings = ObservationSettings(
+        model_error=error,
+        noise=NoiseSettings(snr=(1e7, 1e7), correlated_share=0),
+        continuum=ContinuumSettings(
+            floor=0, share_of_noise=0, share_of_model_error=0, ripple_share=0, join_share=0, scattered_share=0
+        ),
+        gaps=GapSettings(fixed_share=0, orders_share=0, short_share=0, bad_pixels=0, spike_share=0),
+        resolution=(resolution, resolution),
+        resolution_error=0,
+        velocity_kms=0,
+        velocity_per_vsini=0,
+        velocity_per_noise=0,
+    )
+    return Simulator(emulator, settings)
+
+
+def simulated(simulator: Simulator, labels: list[float], model: NetworkInput, good: NDArray[np.bool_]) -> Scatter:
+    """Scatter of simulated errors at labels."""
+    rows = torch.tensor([[*labels, 0.0, 0.0]]).expand(32, -1).float()
+    batch = simulator.observe(rows, torch.Generator().manual_seed(1))
+    truth = simulator.spectra(rows[:1], torch.tensor([simulator.settings.resolution[0]]))
+    return Scatter.of((batch.flux - truth).double().numpy(), model.flux, good)
+
+
+def measure(path: Path, row: dict[str, str], emulator: Emulator, pixels: NetworkPixels) -> dict[str, Any]:
+    """Errors of one star, with the shape of its residuals beside that of simulated ones."""
+    auxiliary = next((path.parent / name for key, name in AUXILIARY.items() if path.name.startswith(key)), None)
+    star = prepare(read(path, resolution=float(row["resolution"]), wavelength_file=auxiliary), emulator=emulator)
+    seen = to_network(star, pixels)
+    flux = np.where(np.isfinite(star.model), star.model, 1.0)
+    model = to_network(star.spectrum.with_(flux=flux), pixels)
+    observed = Scatter.of((seen.flux - model.flux)[None].astype(float), model.flux, seen.good)
+    labels = [star.template.get(name, 0.0) for name in (*emulator.space.names, "vsini")]
+    resolution = float(star.spectrum.resolution or 0)
+    level, line = (
+        simulated(errors_only(emulator, min(resolution, 115_000.0), *unit), labels, model, seen.good)
+        for unit in ((UNIT, 0.0), (0.0, UNIT))
+    )
+    noise = noise_per_pixel(seen, resolution, pixels)
+    a = np.array([[level.shallow**2, line.shallow**2], [level.deep**2, line.deep**2]]) / UNIT**2
+    excess = np.maximum(np.array([observed.shallow, observed.deep]) ** 2 - noise**2, 0.0)
+    found = np.full(2, np.nan)
+    if (excess > 0).all():
+        found = np.sqrt(nnls(a / excess[:, None], np.ones(2))[0])
+    elif excess[0] > 0:
+        found[0] = np.sqrt(excess[0] / a[0, 0])
+    return {
+        "star": row["star"], "file": path.name, "teff": float(row["teff"]), "mh": float(row["mh"]),
+        "vsini": round(star.template["vsini"], 1), "noise": round(noise, 5),
+        "shallow": round(observed.shallow, 5), "deep": round(observed.deep, 5),
+        "level": round(float(found[0]), 5), "line": round(float(found[1]), 4),
+        "tails": [round(observed.tails, 2), round(level.tails, 2)],
+        "correlation": [[round(c, 2) for c in s.correlation] for s in (observed, level)],
+    }  # fmt: skip
+
+
+def noise_per_pixel(seen: NetworkInput, resolution: float, pixels: NetworkPixels) -> float:
+    """Median noise of single pixels, smaller than ``sigma`` after degrading."""
+    smoothed = float(instrument_sigma(pixels.resolution)) ** 2 - float(instrument_sigma(resolution)) ** 2
+    pixel = pixels.grid.step_kms
+    factor = min(1.0, pixel / np.sqrt(4 * np.pi * max(smoothed, 1e-6)))
+    return float(np.median(seen.sigma[seen.good]) * np.sqrt(factor))
+
+
+def fit_levels(stars: list[dict[str, Any]], nodes: NDArray[np.float64]) -> dict[str, Any]:
+    """The table: level^2 = floor^2 + (level at [M/H] = 0 x 10^(slope [M/H]))^2, by least squares of ln."""
+    usable = [star for star in stars if star["level"] > max(0.3 * star["noise"], 1e-3) and star["vsini"] < 30]
+    teff, mh, level = (np.array([star[name] for star in usable], float) for name in ("teff", "mh", "level"))
+
+    def residual(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        metals = np.exp(np.interp(teff, nodes, x[:-2]) + np.log(10) * x[-2] * mh)
+        return np.asarray(np.log(level) - np.log(np.hypot(metals, np.exp(x[-1]))))
+
+    def cost(x: NDArray[np.float64]) -> float:
+        bend = np.diff(np.diff(x[:-2]) / np.diff(nodes / 1000))
+        return float((residual(x) ** 2).sum() + 0.02 * (bend**2).sum())
+
+    start = np.r_[np.log(np.interp(nodes, [3500, 5000, 9750], [0.1, 0.015, 0.002])), 0.3, np.log(0.004)]
+    best = minimize(cost, start, method="Powell", options={"maxiter": 100_000, "xtol": 1e-6, "ftol": 1e-10}).x
+    lines = [star["line"] for star in stars if star["line"] > 0 and star["vsini"] < 30]
+    return {
+        "stars": len(usable),
+        "teff_k": nodes.tolist(),
+        "level": [float(f"{x:.2g}") for x in np.exp(best[:-2])],
+        "mh_slope": round(float(best[-2]), 2),
+        "floor": float(f"{np.exp(best[-1]):.2g}"),
+        "scatter": round(float(residual(best).std()), 2),
+        "line": round(float(np.median(lines)), 3),
+    }
+
+
+def main() -> None:
+    """Measure, fit, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--nodes", type=float, nargs="+", default=[3500, 4000, 4500, 5000, 5750, 9750])
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    emulator = load()
+    pixels = NetworkPixels.of(emulator)
+    with (options.folder / "CATALOG.csv").open(encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["resolution"] and row["teff"] and row["mh"]]
+    stars = []
+    with progress() as bar:
+        for row in bar.track(rows, description="stars"):
+            try:
+                stars.append(measure(options.folder / row["file"], row, emulator, pixels))
+            except MauryError as error:
+                fail(str(error))
+    for star in sorted(stars, key=lambda s: s["teff"]):
+        out.print(" ".join(str(value) for value in star.values()), soft_wrap=True, markup=False, highlight=False)
+    table = fit_levels(stars, np.array(options.nodes))
+    out.print(table)
+    with atomic_path(options.out / "model-error.json") as temporary:
+        temporary.write_text(json.dumps({"fit": table, "stars": stars}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

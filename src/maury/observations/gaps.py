@@ -1,0 +1,74 @@
+"""What was not observed, what was masked, and cosmic rays that were not."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from maury.emulator import NetworkPixels
+from maury.observations.draws import Draws
+from maury.observations.settings import GapSettings
+from maury.observations.smooth import Orders
+from maury.wavelengths import C_KMS
+
+_LONGEST = 5
+_SPIKES = 3
+
+
+class Gaps:
+    """Draws good pixels and spikes."""
+
+    def __init__(self, pixels: NetworkPixels, settings: GapSettings, device: torch.device) -> None:
+        """Keep the wavelengths on a device."""
+        self.settings, self.count = settings, pixels.count
+        wavelength = pixels.wavelength_aa
+        self.start_aa = float(wavelength[0])
+        self.x = torch.from_numpy(wavelength - wavelength[0]).float().to(device)
+
+    def good(self, orders: Orders, draws: Draws) -> Tensor:
+        """Pixels (n, p) that were observed and not masked."""
+        s = self.settings
+        kind = draws.uniform()[:, None]
+        fixed, between, short = s.fixed_share, s.fixed_share + s.orders_share, s.fixed_share + s.orders_share
+        good = ~((kind < fixed) & self._fixed(draws))
+        good &= ~((kind >= fixed) & (kind < between) & self._between_orders(orders, draws))
+        good &= ~((kind >= short) & (kind < short + s.short_share) & self._beyond(draws))
+        return good & ~self._runs(draws)
+
+    def _fixed(self, draws: Draws) -> Tensor:
+        shift = 1 + draws.uniform(-1, 1)[:, None] * self.settings.fixed_kms / C_KMS
+        low, high = (end * shift - self.start_aa for end in self.settings.fixed_aa)
+        return (self.x > low) & (self.x < high)
+
+    def _between_orders(self, orders: Orders, draws: Draws) -> Tensor:
+        number = orders.number(self.x)
+        half = draws.uniform(*self.settings.orders_aa) / 2 / orders.length_aa
+        return (number - number.round()).abs_() < half[:, None]
+
+    def _beyond(self, draws: Draws) -> Tensor:
+        """Outside a piece of random length and place."""
+        span = float(self.x[-1])
+        length = draws.uniform(min(self.settings.short_aa, span), span)
+        start = draws.uniform() * (span - length)
+        return (self.x < start[:, None]) | (self.x > (start + length)[:, None])
+
+    def _runs(self, draws: Draws) -> Tensor:
+        """Short runs of masked pixels."""
+        wanted = draws.uniform(0, self.settings.bad_pixels)[:, None] * self.count
+        runs = math.ceil(2 * self.settings.bad_pixels * self.count / (_LONGEST + 1))
+        length = draws.uniform(1, _LONGEST + 1, runs).long()
+        length = length * (length.cumsum(1) <= wanted)
+        first = (draws.uniform(0, 1, runs) * self.count).long()
+        bad = torch.zeros(draws.count, self.count + _LONGEST, dtype=torch.bool, device=draws.device)
+        for step in range(_LONGEST):
+            index = torch.where(length > step, first + step, self.count + _LONGEST - 1)
+            bad.scatter_(1, index, torch.ones((), dtype=torch.bool, device=draws.device).expand_as(index))
+        return bad[:, : self.count]
+
+    def spikes(self, draws: Draws) -> tuple[Tensor, Tensor]:
+        """Pixels (n, 3) hit by cosmic rays that were not masked, and their heights in standard deviations (n, 3)."""
+        height = draws.uniform(*self.settings.spike_sigma, _SPIKES)
+        hit = draws.chance(self.settings.spike_share)[:, None] & (draws.uniform(0, 1, _SPIKES) < 0.7)
+        return (draws.uniform(0, 1, _SPIKES) * self.count).long().clamp_max(self.count - 1), height * hit

@@ -1,0 +1,202 @@
+"""Settings of simulated observations: the prior of the labels and what instrument, night and reduction do."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, model_validator
+
+from maury.config import Settings
+
+
+def _ordered(ends: tuple[float, float]) -> tuple[float, float]:
+    if not ends[0] <= ends[1]:
+        raise ValueError(f"the lower end {ends[0]:g} is above the upper end {ends[1]:g}")
+    return ends
+
+
+Share = Annotated[float, Field(ge=0, le=1)]
+NotNegative = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+Range = Annotated[tuple[float, float], AfterValidator(_ordered)]
+PositiveRange = Annotated[tuple[Positive, Positive], AfterValidator(_ordered)]
+NotNegativeRange = Annotated[tuple[NotNegative, NotNegative], AfterValidator(_ordered)]
+Resolution = Annotated[float, Field(ge=5_000, le=115_000)]
+
+
+class PriorSettings(Settings):
+    """How labels are drawn; Teff, log g above the lowest atmosphere, and [M/H] are uniform over the emulator's domain.
+
+    Attributes:
+        vsini_kms: range of v sin i, km/s.
+        vsini_low_share: part of the stars with ln(1 + v sin i) uniform; v sin i of the others is uniform.
+        zeta_kms: range of the radial-tangential macroturbulence, km/s, uniform.
+        vmic_kms: scatter of the microturbulence about 1 km/s for dwarfs, 0.25 more for each dex of log g below 4.5 and
+            0.35 more for each 1000 K above 5500 K.
+        alpha: range of the common [alpha/M], dex, uniform.
+        alpha_scatter: of single alpha elements about it, dex.
+        carbon_scatter: of [C/M] about 0, dex.
+        iron_peak_scatter: of [Cr/M] and [Ni/M] about 0, dex.
+    """
+
+    vsini_kms: NotNegativeRange = (0.0, 200.0)
+    vsini_low_share: Share = 0.5
+    zeta_kms: NotNegativeRange = (0.0, 10.0)
+    vmic_kms: Positive = 0.5
+    alpha: Range = (-0.2, 0.55)
+    alpha_scatter: Positive = 0.15
+    carbon_scatter: Positive = 0.2
+    iron_peak_scatter: Positive = 0.12
+
+
+class ModelErrorSettings(Settings):
+    """How wrong the synthetic spectra are: residuals of real stars, `benchmarks/model_error.py`.
+
+    Attributes:
+        teff_k: temperatures of ``level``, K, increasing.
+        level: error (rms) of the flux between strong lines at [M/H] = 0 as it would be at R = 50,000 without rotation,
+            per unit of the continuum; interpolated in its logarithm.
+        mh_slope: growth of log10(level) per dex of [M/H].
+        floor: added to the level in quadrature, whatever Teff and [M/H] are.
+        scatter: of ln(level) from star to star.
+        line: error of the depth of lines, per unit of the depth in the intrinsic spectrum.
+        width_kms: standard deviation of the error's Gaussian kernel before rotation and instrument: the width of lines.
+        emulator: error of the emulator in units of its error map.
+    """
+
+    teff_k: Annotated[tuple[Positive, ...], Field(min_length=2)] = (3500.0, 4000.0, 4500.0, 5000.0, 5750.0, 9750.0)
+    level: Annotated[tuple[NotNegative, ...], Field(min_length=2)] = (0.098, 0.061, 0.029, 0.016, 0.0032, 0.0001)
+    mh_slope: float = 0.57
+    floor: NotNegative = 0.008
+    scatter: NotNegative = 0.3
+    line: NotNegative = 0.05
+    width_kms: Positive = 1.5
+    emulator: NotNegative = 1.0
+
+    @model_validator(mode="after")
+    def _matching(self) -> ModelErrorSettings:
+        if len(self.teff_k) != len(self.level):
+            raise ValueError(f"{len(self.teff_k)} temperatures, but {len(self.level)} levels")
+        if any(b <= a for a, b in zip(self.teff_k, self.teff_k[1:], strict=False)):
+            raise ValueError("temperatures must increase")
+        return self
+
+
+class NoiseSettings(Settings):
+    """Noise, and what the pipeline says of it.
+
+    Attributes:
+        snr: range of the continuum's signal-to-noise per pixel of the network, log-uniform.
+        detector: range of the part of the variance that does not fall with the flux.
+        tilt: largest change of ln(sigma) over half of the window, by slope and by curvature.
+        blaze: largest growth of sigma from the middle of an order to its ends, less 1.
+        correlated_share: part of the stars whose neighbouring pixels are correlated by resampling.
+        correlated_pixels: largest standard deviation of the Gaussian kernel that correlates them, pixels.
+        reported_error: the reported sigma is wrong by a factor uniform within 1 - reported_error to 1 + reported_error.
+    """
+
+    snr: PositiveRange = (5.0, 1000.0)
+    detector: Annotated[tuple[Share, Share], AfterValidator(_ordered)] = (0.02, 0.5)
+    tilt: NotNegative = 0.3
+    blaze: NotNegative = 0.6
+    correlated_share: Share = 0.3
+    correlated_pixels: NotNegative = 0.8
+    reported_error: Annotated[float, Field(ge=0, lt=1)] = 0.3
+
+
+class ContinuumSettings(Settings):
+    """What the fitted continuum leaves, and the zero level.
+
+    The scatter of the continuum about the truth is floor, share_of_noise / (S/N) and share_of_model_error x level in
+    quadrature; a third of its variance is a parabola over the window, the rest a spline.
+
+    Attributes:
+        floor: smallest scatter, per unit of the continuum.
+        share_of_noise: of the noise of a network's pixel.
+        share_of_model_error: of the level of `ModelErrorSettings`.
+        knot_aa: distance of the spline's knots, Å; that of the preparation.
+        ripple_share: part of the stars with ripples of the blaze.
+        ripple: largest amplitude of ripples.
+        ripple_aa: range of their period, Å.
+        join_share: part of the stars whose orders are joined with steps.
+        join: standard deviation of the level of an order.
+        order_aa: range of the length of an order, Å.
+        scattered_share: part of the stars with a wrong zero level.
+        scattered: range of the light added to the flux, per unit of the continuum.
+    """
+
+    floor: NotNegative = 0.0005
+    share_of_noise: NotNegative = 0.12
+    share_of_model_error: NotNegative = 0.2
+    knot_aa: Positive = 12.0
+    ripple_share: Share = 0.2
+    ripple: Annotated[float, Field(ge=0, lt=0.5)] = 0.01
+    ripple_aa: PositiveRange = (12.0, 25.0)
+    join_share: Share = 0.4
+    join: NotNegative = 0.003
+    order_aa: PositiveRange = (40.0, 120.0)
+    scattered_share: Share = 0.5
+    scattered: Range = (-0.01, 0.03)
+
+
+class GapSettings(Settings):
+    """What was not observed or had to be masked. A star has at most one of the three kinds of gaps.
+
+    Attributes:
+        fixed_share: part of the stars with a gap at ``fixed_aa``.
+        fixed_aa: the gap of HARPS, Å, in the frame of the instrument.
+        fixed_kms: largest velocity of a star by which the gap is shifted, km/s.
+        orders_share: part of the stars with gaps between orders.
+        orders_aa: range of their width, Å.
+        short_share: part of the stars of which only a part of the window was observed.
+        short_aa: shortest part, Å.
+        bad_pixels: largest part of the pixels that is masked in short runs (cosmic rays, bad columns).
+        spike_share: part of the stars with cosmic rays that were not masked.
+        spike_sigma: range of their height, standard deviations of the noise.
+    """
+
+    fixed_share: Share = 0.15
+    fixed_aa: PositiveRange = (5304.0, 5337.0)
+    fixed_kms: NotNegative = 150.0
+    orders_share: Share = 0.15
+    orders_aa: NotNegativeRange = (1.0, 10.0)
+    short_share: Share = 0.15
+    short_aa: Positive = 62.0
+    bad_pixels: Annotated[float, Field(ge=0, le=0.2)] = 0.01
+    spike_share: Share = 0.2
+    spike_sigma: NotNegativeRange = (2.0, 8.0)
+
+    @model_validator(mode="after")
+    def _shares(self) -> GapSettings:
+        total = self.fixed_share + self.orders_share + self.short_share
+        if total > 1 + 1e-9:
+            raise ValueError(f"shares of fixed, orders and short gaps add up to {total:g}, more than 1")
+        return self
+
+
+class ObservationSettings(Settings):
+    """Everything about simulated observations; a range with two equal ends is a constant.
+
+    Attributes:
+        prior: labels.
+        model_error: of the physics and the emulator.
+        noise: noise and its report.
+        continuum: errors of continuum and zero level.
+        gaps: what is missing.
+        resolution: range of the instrument's R = lambda / FWHM, log-uniform.
+        resolution_error: scatter of ln(R) as told about the true one.
+        velocity_kms: scatter of the radial velocity left after preparation, km/s.
+        velocity_per_vsini: what v sin i adds to it in quadrature, km/s per km/s.
+        velocity_per_noise: what noise adds in quadrature: x (5 km/s + v sin i) / (S/N).
+    """
+
+    prior: PriorSettings = PriorSettings()
+    model_error: ModelErrorSettings = ModelErrorSettings()
+    noise: NoiseSettings = NoiseSettings()
+    continuum: ContinuumSettings = ContinuumSettings()
+    gaps: GapSettings = GapSettings()
+    resolution: Annotated[tuple[Resolution, Resolution], AfterValidator(_ordered)] = (10_000.0, 115_000.0)
+    resolution_error: NotNegative = 0.03
+    velocity_kms: NotNegative = 0.3
+    velocity_per_vsini: NotNegative = 0.01
+    velocity_per_noise: NotNegative = 0.17

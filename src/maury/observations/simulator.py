@@ -1,0 +1,235 @@
+"""`Simulator`: batches of simulated observations on a network's pixels, on CPU or GPU."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from maury.broadening import gaussian, instrument_sigma, remaining_resolution, shift, transfer
+from maury.emulator import Emulator, NetworkPixels
+from maury.emulator.domain import require_known
+from maury.errors import DomainError
+from maury.labels import LabelSpace
+from maury.observations.draws import Draws
+from maury.observations.gaps import Gaps
+from maury.observations.physics import ModelError
+from maury.observations.prior import Prior
+from maury.observations.settings import ObservationSettings
+from maury.observations.smooth import Smooth
+
+_CHUNK = 128
+"""Spectra at a time on a CPU: arrays of some megabytes stay in its caches."""
+_GPU_CHUNK = 4096
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Simulated observations as the default network sees them.
+
+    Attributes:
+        flux: continuum-normalised flux (n, p), float32; 1 where not good.
+        sigma: noise that a pipeline would report (n, p), float32, without model error, as if the pixels were
+            independent: where neighbours are correlated, sums over several pixels have the right error; 1 where not
+            good.
+        good: what was observed and not masked (n, p).
+        resolution: R = lambda / FWHM (n,) as it is known, at most that of the pixels.
+        labels: the truth (n, k), float32, in the order of `Simulator.labels`.
+    """
+
+    flux: Tensor
+    sigma: Tensor
+    good: Tensor
+    resolution: Tensor
+    labels: Tensor
+
+    @classmethod
+    def joined(cls, parts: list[Batch]) -> Batch:
+        """Batches one after the other."""
+        names = ("flux", "sigma", "good", "resolution", "labels")
+        return cls(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
+
+
+class Simulator:
+    """The emulator's spectra as a spectrograph, a night and a pipeline give them.
+
+    A batch is one matrix product (coefficients times a basis cut at the pixels' Nyquist frequency), one product with a
+    transfer function and one inverse FFT, without interpolation; errors of the physics are added to the intrinsic
+    spectrum before, those of instrument and reduction after.
+
+    Attributes:
+        pixels: of the network.
+        space: names and ranges of the labels.
+        labels: names of the columns of `Batch.labels`.
+        settings: as given.
+        device: where batches are made.
+    """
+
+    def __init__(
+        self,
+        emulator: Emulator,
+        settings: ObservationSettings | None = None,
+        device: torch.device | str = "cpu",
+        pixels: NetworkPixels | None = None,
+    ) -> None:
+        """Prepare tables on the device; the emulator itself is left where it is.
+
+        Args:
+            emulator: the physics.
+            settings: by default those of the default network.
+            device: where batches are made.
+            pixels: by default those of the default network.
+
+        Raises:
+            DomainError: settings that the emulator or the pixels cannot serve.
+        """
+        self.settings = settings or ObservationSettings()
+        self.device = torch.device(device)
+        self.pixels = pixels or NetworkPixels.of(emulator)
+        if self.settings.resolution[1] > emulator.native_resolution:
+            raise DomainError(
+                f"resolution up to {self.settings.resolution[1]:g} is above that of the emulator's library, "
+                f"{emulator.native_resolution:g}"
+            )
+        if self.settings.gaps.short_aa > emulator.window_aa[1] - emulator.window_aa[0]:
+            raise DomainError(f"short_aa = {self.settings.gaps.short_aa:g} Å is longer than the emulator's window")
+        self._prior = Prior(emulator, self.settings.prior)
+        self.space, self.labels = self._prior.space, self._prior.space.names
+        self._emulator = copy.deepcopy(emulator).to(self.device).eval().requires_grad_(False)
+        self._count = self.pixels.grid.size // 2
+        scale = self.pixels.grid.size / emulator.grid.size
+        self._mean = self._emulator.mean[: 2 * self._count] * scale
+        self._basis = self._emulator.basis[:, : 2 * self._count] * scale
+        self._frequency = self._emulator.frequency[: self._count]
+        self._native = emulator.native_resolution
+        self._physics = ModelError(emulator, self.settings.model_error, self.pixels, self._frequency)
+        self._smooth = Smooth(self.pixels, self.settings.continuum, self.settings.noise, self.device)
+        self._gaps = Gaps(self.pixels, self.settings.gaps, self.device)
+
+    def batch(self, count: int, generator: torch.Generator) -> Batch:
+        """Simulate ``count`` stars of the prior; the same generator state gives the same batch.
+
+        Raises:
+            DomainError: no spectrum asked for, or a generator of another device.
+        """
+        return self._run(count, None, generator)
+
+    def observe(self, labels: Tensor, generator: torch.Generator) -> Batch:
+        """Simulate stars of given labels (n, k) in the order of ``labels``; [alpha/M] as a mean is not looked at.
+
+        Rotation and macroturbulence may be anything that labels in general may be, also outside the prior.
+
+        Raises:
+            DomainError: labels outside the domain, or a generator of another device.
+        """
+        self._check(labels.detach().cpu())
+        return self._run(len(labels), labels.to(self.device, torch.float32), generator)
+
+    def _check(self, labels: Tensor) -> None:
+        """Refuse labels (n, k) outside the domain."""
+        if labels.shape[1] != len(self.labels):
+            raise DomainError(f"labels: {labels.shape[1]} columns, but the labels are {', '.join(self.labels)}")
+        own = len(self._emulator.space)
+        require_known(self._emulator, labels[:, :own], "labels")
+        LabelSpace.of(["vsini", "zeta"]).require_inside(labels[:, own : own + 2], "labels")
+
+    @torch.no_grad()
+    def spectra(self, labels: Tensor, resolution: Tensor) -> Tensor:
+        """Flux (n, p) without any error for labels (n, k), at R (n,) or that of the pixels if R is above it."""
+        labels, resolution = labels.to(self.device, torch.float32), resolution.to(self.device, torch.float32)
+        kernel = self._transfer(labels, resolution.clamp_max(self.pixels.resolution))
+        flux = torch.fft.irfft(self._intrinsic(labels) * kernel, n=self.pixels.grid.size)
+        return flux[:, self.pixels.window]
+
+    @torch.no_grad()
+    def _run(self, count: int, labels: Tensor | None, generator: torch.Generator) -> Batch:
+        if count < 1:
+            raise DomainError(f"at least 1 spectrum must be asked for, got {count}")
+        if generator.device.type != self.device.type:
+            raise DomainError(f"the generator is on {generator.device}, the simulator on {self.device}")
+        chunk = _CHUNK if self.device.type == "cpu" else _GPU_CHUNK
+        parts = []
+        for first in range(0, count, chunk):
+            draws = Draws(min(chunk, count - first), generator)
+            rows = self._prior.draw(draws) if labels is None else labels[first : first + chunk]
+            parts.append(self._chunk(rows, draws))
+        return parts[0] if len(parts) == 1 else Batch.joined(parts)
+
+    def _chunk(self, labels: Tensor, draws: Draws) -> Batch:
+        noise = self.settings.noise
+        true, told = self._resolutions(draws)
+        snr = draws.log_uniform(noise.snr)
+        level = self._physics.level(labels, draws)
+        orders = self._smooth.orders(draws)
+        flux = self._flux(labels, true, told, snr, level, draws)
+        flux.mul_(self._smooth.at_pixels(self._smooth.continuum_factor(snr, level, orders, draws)))
+        size = self._smooth.at_pixels(self._smooth.noise_size(orders, draws) / snr[:, None])
+        detector = draws.uniform(*noise.detector)[:, None]
+        sigma = size.mul_((flux.clamp_min(0) * (1 - detector)).add_(detector).sqrt_())
+        flux.addcmul_(sigma, self._noise(told, draws))
+        where, height = self._gaps.spikes(draws)
+        flux.scatter_add_(1, where, sigma.gather(1, where) * height)
+        good = self._gaps.good(orders, draws)
+        sigma.mul_(1 + draws.uniform(-noise.reported_error, noise.reported_error)[:, None])
+        bad = ~good
+        known = told.clamp_max(self.pixels.resolution)
+        return Batch(flux.masked_fill_(bad, 1.0), sigma.masked_fill_(bad, 1.0), good, known, labels)
+
+    def _resolutions(self, draws: Draws) -> tuple[Tensor, Tensor]:
+        """R of the instrument, and R as it is told (n,)."""
+        true = draws.log_uniform(self.settings.resolution)
+        return true, true * (self.settings.resolution_error * draws.normal()).exp()
+
+    def _flux(self, labels: Tensor, true: Tensor, told: Tensor, snr: Tensor, level: Tensor, draws: Draws) -> Tensor:
+        """Flux (n, p) at the network's resolution, with errors of the physics, velocity and zero level."""
+        modes = self._intrinsic(labels)
+        size = self.pixels.grid.size
+        if self._physics.active:
+            modes += self._physics.modes(labels, torch.fft.irfft(modes, n=size), level, draws)
+        variance = instrument_sigma(true) ** 2 + self._degraded(told)
+        modes *= self._transfer(labels, instrument_sigma(1.0) / variance.sqrt())
+        modes *= shift(self._frequency, self._velocity(labels, snr, draws))
+        flux = torch.fft.irfft(modes, n=size)[:, self.pixels.window].contiguous()
+        s = self.settings.continuum
+        light = (draws.uniform(*s.scattered) * draws.chance(s.scattered_share))[:, None]
+        return flux.add_(light).div_(1 + light)
+
+    def _intrinsic(self, labels: Tensor) -> Tensor:
+        """Modes (n, m) of the intrinsic flux."""
+        coefficients = self._emulator.coefficients(labels[:, : len(self._emulator.space)])
+        flat = torch.addmm(self._mean, coefficients, self._basis)
+        return torch.view_as_complex(flat.reshape(len(flat), -1, 2))
+
+    def _transfer(self, labels: Tensor, resolution: Tensor) -> Tensor:
+        """Rotation, macroturbulence and instrument (n, m)."""
+        first = len(self._emulator.space)
+        return transfer(
+            self._frequency,
+            vsini_kms=labels[:, first],
+            resolution=remaining_resolution(resolution, self._native),
+            zeta_kms=labels[:, first + 1],
+        )
+
+    def _degraded(self, told: Tensor) -> Tensor:
+        """Variance (n,), (km/s)^2, of the Gaussian with which a spectrum of R as told is degraded."""
+        return (instrument_sigma(self.pixels.resolution).to(told.device) ** 2 - instrument_sigma(told) ** 2).clamp_min(
+            0
+        )
+
+    def _velocity(self, labels: Tensor, snr: Tensor, draws: Draws) -> Tensor:
+        """Radial velocity (n,) left after preparation, km/s."""
+        s, vsini = self.settings, labels[:, len(self._emulator.space)]
+        noise = s.velocity_per_noise * (5 + vsini) / snr
+        return draws.normal() * (s.velocity_kms**2 + (s.velocity_per_vsini * vsini) ** 2 + noise**2).sqrt()
+
+    def _noise(self, told: Tensor, draws: Draws) -> Tensor:
+        """Noise (n, p) whose sums over many pixels are those of white noise of unit variance."""
+        noise, step = self.settings.noise, self.pixels.grid.step_kms
+        resampled = draws.uniform(0, noise.correlated_pixels * step) * draws.chance(noise.correlated_share)
+        width = (self._degraded(told) + resampled**2).sqrt()
+        modes = torch.view_as_complex(draws.normal(self._count, 2))
+        modes *= gaussian(self._frequency, width) * math.sqrt(self.pixels.grid.size / 2)
+        return torch.fft.irfft(modes, n=self.pixels.grid.size)[:, self.pixels.window]
