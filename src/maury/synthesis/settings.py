@@ -16,7 +16,7 @@ Range = tuple[float, float]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
-SYNTHESISED = tuple(name for name in LABELS if name != "vsini")
+SYNTHESISED = tuple(name for name in LABELS if name not in ("vsini", "zeta"))
 """Labels that a spectrum can be made for: those of a star at rest and without rotation."""
 
 FOUNDING_STEP_AA = (FOUNDING_END_AA - FOUNDING_START_AA) / (FOUNDING_PIXELS - 1)
