@@ -189,7 +189,8 @@ def main() -> None:
     table = fit_levels(stars, np.array(options.nodes))
     out.print(table)
     with atomic_path(options.out / "model-error.json") as temporary:
-        temporary.write_text(json.dumps({"fit": table, "stars": stars}, indent=1) + "\n")
+        known = [{k: None if v != v else v for k, v in star.items()} for star in stars]  # NaN is no JSON
+        temporary.write_text(json.dumps({"fit": table, "stars": known}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

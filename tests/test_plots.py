@@ -8,6 +8,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import matplotlib as mpl
@@ -251,3 +252,20 @@ class TestEmulator:
         assert (low, high) == figure.axes[1].get_ylim()
         assert low == 0
         assert high > 0.01
+
+
+class TestObservations:
+    def test_pairs_are_drawn_and_bad_pixels_left_blank(self) -> None:
+        wave = np.linspace(5155, 5215, 60)
+        good = np.arange(60) % 10 > 0
+        left, right = (
+            SimpleNamespace(flux=np.full(60, level), sigma=np.full(60, 0.1), good=good) for level in (0.8, 0.6)
+        )
+        figure = plots.plot_observations(wave, [left, left], [right, right], ["one", "two"])
+        panels = figure.axes
+        assert [panel.get_title("left") for panel in panels] == ["one", "", "two", ""]
+        drawn = [panel.get_lines()[0].get_ydata() for panel in panels]
+        assert [float(np.nanmedian(y)) for y in drawn] == [0.8, 0.6, 0.8, 0.6]
+        assert (np.isnan(drawn[0]) == ~good).all()
+        with pytest.raises(ValueError, match="zip"):
+            plots.plot_observations(wave, [left], [right, right], ["one", "two"])

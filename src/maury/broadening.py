@@ -126,7 +126,9 @@ class _BesselRatio(torch.autograd.Function):
         ctx.save_for_backward(z)
         small = z.abs() < 1e-2
         safe = torch.where(small, torch.ones_like(z), z)
-        return torch.where(small, 1 - z**2 / 8 + z**4 / 192, 2 * torch.special.bessel_j1(safe) / safe)
+        square = z * z
+        series = 1 + square * (square / 192 - 1 / 8)
+        return torch.where(small, series, 2 * torch.special.bessel_j1(safe) / safe)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
@@ -146,5 +148,6 @@ def _disc_term(z: Tensor) -> Tensor:
     """2 (sin z - z cos z) / z^3: the fully darkened disc."""
     small = z.abs() < 0.7
     safe = torch.where(small, torch.ones_like(z), z)
-    series = 2 / 3 - z**2 / 15 + z**4 / 420 - z**6 / 22680 + z**8 / 1995840
-    return torch.where(small, series, 2 * (torch.sin(safe) - safe * torch.cos(safe)) / safe**3)
+    square = z * z
+    series = 2 / 3 + square * (-1 / 15 + square * (1 / 420 + square * (-1 / 22680 + square / 1995840)))
+    return torch.where(small, series, 2 * (torch.sin(safe) - safe * torch.cos(safe)) / (safe * safe * safe))

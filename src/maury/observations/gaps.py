@@ -30,29 +30,33 @@ class Gaps:
     def good(self, orders: Orders, draws: Draws) -> Tensor:
         """Pixels (n, p) that were observed and not masked."""
         s = self.settings
-        kind = draws.uniform()[:, None]
-        fixed, between, short = s.fixed_share, s.fixed_share + s.orders_share, s.fixed_share + s.orders_share
-        good = ~((kind < fixed) & self._fixed(draws))
-        good &= ~((kind >= fixed) & (kind < between) & self._between_orders(orders, draws))
-        good &= ~((kind >= short) & (kind < short + s.short_share) & self._beyond(draws))
+        kind = draws.uniform()
+        fixed, between = s.fixed_share, s.fixed_share + s.orders_share
+        good = self._one_piece(kind < fixed, (kind >= between) & (kind < between + s.short_share), draws)
+        half = draws.uniform(*s.orders_aa) / 2 / orders.length_aa
+        half = torch.where((kind >= fixed) & (kind < between), half, -1.0)[:, None]
+        number = orders.number(self.x)
+        good &= (number - number.round()).abs_() >= half
         return good & ~self._runs(draws)
 
-    def _fixed(self, draws: Draws) -> Tensor:
-        shift = 1 + draws.uniform(-1, 1)[:, None] * self.settings.fixed_kms / C_KMS
-        low, high = (end * shift - self.start_aa for end in self.settings.fixed_aa)
-        return (self.x > low) & (self.x < high)
+    def _one_piece(self, fixed: Tensor, short: Tensor, draws: Draws) -> Tensor:
+        """Pixels (n, p) outside the fixed gap where a spectrum has one, inside the observed piece where it is short.
 
-    def _between_orders(self, orders: Orders, draws: Draws) -> Tensor:
-        number = orders.number(self.x)
-        half = draws.uniform(*self.settings.orders_aa) / 2 / orders.length_aa
-        return (number - number.round()).abs_() < half[:, None]
-
-    def _beyond(self, draws: Draws) -> Tensor:
-        """Outside a piece of random length and place."""
-        span = float(self.x[-1])
-        length = draws.uniform(min(self.settings.short_aa, span), span)
+        Args:
+            fixed: spectra with the fixed gap (n,).
+            short: spectra of which a piece was observed (n,).
+            draws: random numbers.
+        """
+        s, span = self.settings, float(self.x[-1])
+        shift = 1 + draws.uniform(-1, 1) * s.fixed_kms / C_KMS
+        low, high = (end * shift - self.start_aa for end in s.fixed_aa)
+        length = draws.uniform(min(s.short_aa, span), span)
         start = draws.uniform() * (span - length)
-        return (self.x < start[:, None]) | (self.x > (start + length)[:, None])
+        centre = torch.where(fixed, (low + high) / 2, start + length / 2)
+        nearest = torch.where(fixed, (high - low) / 2, -1.0)
+        farthest = torch.where(short, length / 2, 2 * self.x[-1] + 1e4)
+        distance = (self.x - centre[:, None]).abs_()
+        return (distance >= nearest[:, None]) & (distance <= farthest[:, None])
 
     def _runs(self, draws: Draws) -> Tensor:
         """Short runs of masked pixels."""

@@ -4,6 +4,7 @@ from maury.plots.calibrations import plot_calibration
 from maury.plots.emulators import plot_emulator_error, plot_emulator_pixels, plot_library_size
 from maury.plots.errors import plot_bias, plot_errors
 from maury.plots.grids import plot_grid_coverage
+from maury.plots.observations import plot_observations
 from maury.plots.predictions import plot_predicted, plot_residuals
 from maury.plots.preparations import plot_preparation
 from maury.plots.spectra import plot_spectrum_fit
@@ -20,6 +21,7 @@ __all__ = [
     "plot_grid_coverage",
     "plot_learning_curve",
     "plot_library_size",
+    "plot_observations",
     "plot_predicted",
     "plot_preparation",
     "plot_residuals",

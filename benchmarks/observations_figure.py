@@ -1,0 +1,84 @@
+"""Figure of observed spectra on the default network's pixels beside simulated observations of like stars.
+
+    python benchmarks/observations_figure.py ../shared/data/observed --out docs/results/observations
+
+The simulated ones have the labels of the template that fits the observed star, its resolution and its signal-to-noise;
+everything else is drawn as for training, but that none is short. Writes spectra.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from maury.emulator import Emulator, NetworkPixels, load
+from maury.observations import Batch, ObservationSettings, Simulator
+from maury.plots import plot_observations, save_figure
+from maury.preparation import Preparation, prepare
+from maury.preparation.network import NetworkInput, to_network
+from maury.readers import read
+
+FILES = (
+    "HARPS_Sun.fits",
+    "HARPS.GBOG_alfTau.fits",
+    "hd122563.fits",
+    "UVES_ABDor_ADP.2020-06-19T10_12_40.152.fits",
+    "WASP14-2009-12-24.hdf5",
+)
+WINDOW_AA = (5155.0, 5215.0)
+
+
+def simulate(emulator: Emulator, star: Preparation, seen: NetworkInput, seed: int) -> Batch:
+    """One simulated observation like an observed one."""
+    snr = float(1 / np.median(seen.sigma[seen.good]))
+    resolution = float(np.clip(star.spectrum.resolution or 0, 10_000, 115_000))
+    default = ObservationSettings()
+    settings = default.model_copy(
+        update={
+            "noise": default.noise.model_copy(update={"snr": (snr, snr)}),
+            "gaps": default.gaps.model_copy(update={"short_share": 0.0}),
+            "resolution": (resolution, resolution),
+        }
+    )
+    labels = [star.template[name] for name in (*emulator.space.names, "vsini")]
+    rows = torch.tensor([[*labels, 0.0, 0.0]]).float()
+    return Simulator(emulator, settings).observe(rows, torch.Generator().manual_seed(seed))
+
+
+def part(seen: Any, chosen: np.ndarray, index: int | None = None) -> NetworkInput:
+    """The chosen pixels of an observed spectrum, or of a row of a batch."""
+    arrays = (np.asarray(x if index is None else x[index]) for x in (seen.flux, seen.sigma, seen.good))
+    return NetworkInput(*(x[chosen] for x in arrays), resolution=0.0)
+
+
+def main() -> None:
+    """Prepare, simulate, draw."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    with (options.folder / "CATALOG.csv").open(encoding="utf-8") as file:
+        catalogue = {row["file"]: row for row in csv.DictReader(file)}
+    emulator = load()
+    pixels = NetworkPixels.of(emulator)
+    wavelength = pixels.wavelength_aa
+    chosen = (wavelength >= WINDOW_AA[0]) & (wavelength <= WINDOW_AA[1])
+    observed, simulated, titles = [], [], []
+    for seed, name in enumerate(FILES):
+        row = catalogue[name]
+        star = prepare(read(options.folder / name, resolution=float(row["resolution"])), emulator=emulator)
+        seen = to_network(star, pixels)
+        observed.append(part(seen, chosen))
+        simulated.append(part(simulate(emulator, star, seen, seed), chosen, 0))
+        snr = 1 / np.median(seen.sigma[seen.good])
+        titles.append(f"{row['star'].split(' (')[0]}, S/N {snr:.0f}")
+    save_figure(plot_observations(wavelength[chosen], observed, simulated, titles), options.out / "spectra")
+
+
+if __name__ == "__main__":
+    main()
