@@ -27,8 +27,8 @@ from maury.errors import ConfigError, FormatError
 from maury.grids import Grid, GridConfig, encode, open_grid, quantise, spc, write_grid
 from maury.networks import load, predict
 from maury.training.data import Batches, Spectra
+from maury.training.lightning_tools import LOG_COLUMNS, CurveLogger
 from maury.training.network import Run, open_run, train
-from maury.training.task import LOG_COLUMNS, CurveLogger
 
 PIXELS, COUNT = 64, 600
 CONFIG = TrainConfig(

@@ -28,6 +28,18 @@ class Settings(BaseModel):
 Positive = Annotated[int, Field(gt=0)]
 
 
+def known_labels(labels: tuple[str, ...]) -> tuple[str, ...]:
+    """Labels to predict, if they are distinct and known.
+
+    Raises:
+        ValueError: they are not; pydantic names the setting.
+    """
+    unknown = [name for name in labels if name not in LABELS]
+    if unknown or len(set(labels)) < len(labels):
+        raise ValueError(f"must be distinct names among {', '.join(LABELS)}")
+    return labels
+
+
 class NetworkConfig(Settings):
     """The founding convolutional network (after StarNet, Fabbro et al. 2018).
 
@@ -47,13 +59,7 @@ class NetworkConfig(Settings):
     pool: Positive = 4
     dense: tuple[Positive, Positive] = (256, 128)
 
-    @field_validator("labels")
-    @classmethod
-    def _known(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
-        unknown = [name for name in labels if name not in LABELS]
-        if unknown or len(set(labels)) < len(labels):
-            raise ValueError(f"must be distinct names among {', '.join(LABELS)}")
-        return labels
+    _known = field_validator("labels")(known_labels)
 
 
 class TrainConfig(Settings):
@@ -90,6 +96,87 @@ class TrainConfig(Settings):
     max_time: Annotated[float, Field(gt=0)] | None = None
     grid: str = ""
     grid_digest: str = ""
+
+
+class PosteriorConfig(Settings):
+    """The default network: spectrum, noise, mask and resolution -> posterior of the labels.
+
+    Attributes:
+        pixels: pixels of the input spectrum.
+        labels: labels of the posterior, in the order of its columns.
+        trunk: what makes features of a spectrum.
+        components: rows of the linear projection, started from principal components.
+        width: features, and units of each hidden layer.
+        depth: residual blocks.
+        bins: parts of the window for which mean noise and share of good pixels are told to the trunk.
+        context: numbers that tell the flow of the spectrum.
+        transforms: spline transformations of the flow.
+        knots: bins of each spline.
+        hidden: units of the hidden layers that give the splines.
+    """
+
+    pixels: Annotated[int, Field(ge=16)] = 8650
+    labels: Annotated[tuple[str, ...], Field(min_length=1)] = (*FOUNDING, "vmic", "alpha")
+    trunk: Literal["residual", "convolution", "attention"] = "residual"
+    components: Positive = 256
+    width: Positive = 512
+    depth: Positive = 4
+    bins: Positive = 32
+    context: Positive = 64
+    transforms: Positive = 4
+    knots: Annotated[int, Field(ge=2)] = 8
+    hidden: Annotated[tuple[Positive, ...], Field(min_length=1)] = (64, 64)
+
+    _known = field_validator("labels")(known_labels)
+
+
+class PosteriorTrainConfig(Settings):
+    """How the default network is trained, on observations simulated as it goes.
+
+    Attributes:
+        kind: "posterior", which tells these settings from those of a network trained on a grid.
+        preset: name of the preset it started from.
+        network: the network.
+        observations: settings of the simulation (`maury.observations`) that differ from its defaults.
+        epochs: epochs to train.
+        steps: steps in an epoch, each with new spectra; after each epoch the network is validated and saved.
+        batch_size: spectra per step, on each device.
+        learning_rate: of AdamW after the first `warmup` steps; from there it falls along a half cosine to 0 at the end
+            of the run, given by ``epochs`` or ``max_time``, whichever comes first.
+        warmup: steps over which the learning rate rises from 0.
+        weight_decay: of AdamW.
+        average: decay of the running average of the weights, which is what is validated and saved.
+        components_from: simulated spectra of which the principal components are taken.
+        validation: spectra of the held-out simulated set that chooses the weights.
+        precision: float32, or bfloat16 products with float32 weights; the flow is in float32.
+        accelerator: where to train.
+        devices: number of devices; more than one trains with distributed data parallel.
+        seed: of the first weights and of the simulated spectra.
+        max_time: minutes of training after which the run stops, None for no limit.
+        emulator: "packaged" or the file of an emulator.
+        emulator_digest: its SHA-256, which maury fills in.
+    """
+
+    kind: Literal["posterior"] = "posterior"
+    preset: str = "default"
+    network: PosteriorConfig = PosteriorConfig()
+    observations: dict[str, Any] = {}
+    epochs: Positive = 100
+    steps: Positive = 400
+    batch_size: Positive = 256
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.001
+    warmup: Annotated[int, Field(ge=0)] = 200
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    average: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    components_from: Annotated[int, Field(ge=2)] = 4096
+    validation: Positive = 4096
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    devices: Positive = 1
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
+    max_time: Annotated[float, Field(gt=0)] | None = None
+    emulator: str = "packaged"
+    emulator_digest: str = ""
 
 
 class EmulatorConfig(Settings):
@@ -150,6 +237,18 @@ def load_config(path: str | os.PathLike[str], cls: type[Config]) -> Config:
             the file, the setting, its value and what is allowed.
     """
     return make_config(read_toml(path), cls, str(path))
+
+
+def load_training(path: str | os.PathLike[str]) -> TrainConfig | PosteriorTrainConfig:
+    """Read settings of a training, of whichever kind of network the file says.
+
+    Raises:
+        ConfigError: as `load_config`.
+    """
+    values = read_toml(path)
+    if "kind" in values:
+        return make_config(values, PosteriorTrainConfig, str(path))
+    return make_config(values, TrainConfig, str(path))
 
 
 def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -26,12 +26,16 @@ def list_networks() -> None:
         weights = sum(layer.weights for layer in layer_table(network))
         presets.add_row(name, ", ".join(network.labels), f"{network.pixels:,}", f"{weights:,}")
     out.print(presets)
-    models = Table("model", "labels", "split", "MSE", "MAE", "epochs", title="Packaged models")
+    models = Table("model", "labels", "trained on", "MSE", "MAE", "epochs", title="Packaged models")
     for name, header in packaged_networks().items():
         figures = header.get("validation", {})
         cells = [f"{figures[key]:.5f}" if key in figures else "" for key in ("mse", "mae")]
         models.add_row(
-            name, ", ".join(header["labels"]["names"]), header.get("split", ""), *cells, str(header.get("epochs", ""))
+            name,
+            ", ".join(header["labels"]["names"]),
+            header.get("split", "simulated"),
+            *cells,
+            str(header.get("epochs", "")),
         )
     out.print(models if models.row_count else "No packaged models.")
 

@@ -31,6 +31,13 @@ def predict(
     emulator: Annotated[
         str, typer.Option(help="Templates of the preparation: a file, for a network of another window.")
     ] = "packaged",
+    samples: Annotated[
+        int, typer.Option(min=10, help="Samples of the posterior, from a network that gives one.")
+    ] = 4000,
+    samples_output: Annotated[
+        Path | None, typer.Option("--samples-out", help="HDF5 file for the samples of all stars.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the samples.")] = 1,
     output: Annotated[
         Path | None, typer.Option("--out", "-o", help="Table to write; .ecsv, .fits, .csv or .vot by its name.")
     ] = None,
@@ -40,8 +47,9 @@ def predict(
     """Stellar parameters of spectra, by a network trained on synthetic spectra.
 
     Spectra are prepared first, unless they are normalised and at rest already: radial velocity, continuum, orders
-    merged (`maury prepare` shows the steps). The founding network gives points without errors; what limits the trust in
-    them is listed as flags. A file that fails does not stop the others: it is named at the end and the exit code is 2.
+    merged (`maury prepare` shows the steps). A network with a posterior gives medians, and half of the central 68 % as
+    errors; the founding network gives points without errors. What limits the trust in them is listed as flags. A file
+    that fails does not stop the others: it is named at the end and the exit code is 2.
 
     Example: `maury predict sun.txt --resolution 78000 --plot figures`
     """
@@ -51,11 +59,12 @@ def predict(
     from maury.errors import MauryError
     from maury.files import check_writable
     from maury.inference import predict as predict_star
-    from maury.inference import write_table
+    from maury.inference import write_samples, write_table
     from maury.readers import read
 
-    if output is not None:
-        check_writable(output)
+    for path in (output, samples_output):
+        if path is not None:
+            check_writable(path)
     results, records, failed = [], [], []
     for file in files:
         try:
@@ -66,7 +75,9 @@ def predict(
                 sigma_file=sigma_file,
                 window_aa=None,
             )
-            result = predict_star(observation, model, velocity_kms=velocity, emulator=emulator)
+            result = predict_star(
+                observation, model, velocity_kms=velocity, emulator=emulator, samples=samples, seed=seed
+            )
         except MauryError as error:
             failed.append(str(error))
             records.append({"file": str(file), "status": "failed", "error": str(error), "model": model})
@@ -83,6 +94,10 @@ def predict(
         write_table(results, output)
         if not as_json:
             out.print(f"{output}: {len(results)} rows")
+    if samples_output is not None and results:
+        write_samples(results, samples_output)
+        if not as_json:
+            out.print(f"{samples_output}: samples of {len(results)} stars")
     for message in failed:
         fail(message)
     if failed:
@@ -95,16 +110,23 @@ def _table(result: Result, truth: dict[str, float] | None) -> Table:
     from maury.labels import LABELS
 
     table = Table(title=f"{result.file}  (model {result.model})", title_justify="left")
-    columns = ["label", "value", *(["truth"] if truth else []), "unit", "68 % of synthetic spectra within"]
-    for name in columns:
-        table.add_column(name, justify="right" if name in ("value", "truth") else "left")
-    for name, value in result.values.items():
-        digits = _DIGITS.get(name, 2)
-        row = [name, f"{value:.{digits}f}"]
+    summary = result.summary
+    errors = result.posterior is not None
+    last = "68 % of the posterior" if errors else "68 % of synthetic spectra within"
+    for name in ["label", "value", *(["error"] if errors else []), *(["truth"] if truth else []), "unit", last]:
+        table.add_column(name, justify="right" if name in ("value", "error", "truth") else "left")
+    for name, measured in summary.items():
+        digits, typical = _DIGITS.get(name, 2), result.typical_errors.get(name)
+        row = [name, f"{measured.value:.{digits}f}"]
+        if measured.error is not None and measured.interval is not None:
+            row.append(f"{measured.error.value:.{digits}f}")
+            interval = " to ".join(f"{end:.{digits}f}" for end in measured.interval)
+        else:
+            interval = "" if typical is None else f"{typical:.{max(digits, 1)}f}"
         if truth:
             row.append(f"{truth[name]:.{digits}f}" if name in truth else "")
-        typical = result.typical_errors.get(name)
-        table.add_row(*row, LABELS[name].unit, "" if typical is None else f"{typical:.{max(digits, 1)}f}")
+        limit = result.posterior.upper_limits.get(name) if result.posterior is not None else None
+        table.add_row(*row, LABELS[name].unit, interval if limit is None else f"below {limit:.{digits}f} (95 %)")
     done = result.preparation
     prepared = "" if done is None else f"velocity {done.velocity_kms:+.2f} ± {done.velocity_error_kms:.2f} km/s; "
     table.caption = f"{prepared}flags: {', '.join(result.flags) or 'none'}"

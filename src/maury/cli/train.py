@@ -1,4 +1,4 @@
-"""`maury train`: train a network on a grid, with a progress bar for the run and the epoch."""
+"""`maury train`: train a network on a grid or on simulated observations, with progress of the run and the epoch."""
 
 from __future__ import annotations
 
@@ -12,11 +12,15 @@ if TYPE_CHECKING:
     from lightning.pytorch.callbacks import Callback
     from rich.progress import Progress
 
-    from maury.config import TrainConfig
+    from maury.config import PosteriorTrainConfig, TrainConfig
+    from maury.emulator import Emulator
 
 
 def train(
-    grid: Annotated[Path | None, typer.Option("--grid", "-g", help="Grid to train on (HDF5).")] = None,
+    grid: Annotated[
+        Path | None,
+        typer.Option("--grid", "-g", help="Grid to train on (HDF5); not for networks trained on simulated spectra."),
+    ] = None,
     output: Annotated[Path, typer.Option("--out", "-o", help="Directory of the run.")] = Path("runs/founding"),
     preset: Annotated[
         str | None, typer.Option(help="Network and recipe [default: starnet-spc]; see maury networks list.")
@@ -25,6 +29,9 @@ def train(
     labels: Annotated[
         str | None,
         typer.Option(help="Labels to learn, as in teff,logg,mh [default: the preset's]."),
+    ] = None,
+    emulator: Annotated[
+        str | None, typer.Option(help="Emulator (file) that simulates the observations [default: packaged].")
     ] = None,
     split: Annotated[str | None, typer.Option(help="What is held out: random or block (whole nodes).")] = None,
     epochs: Annotated[int | None, typer.Option(help="Most epochs; early stopping usually ends the run before.")] = None,
@@ -45,7 +52,9 @@ def train(
 
     The directory then holds config.toml, metrics.csv, tensorboard/, checkpoints and model.safetensors.
 
-    Example: `maury train --preset starnet-spc --grid spc.h5 --out runs/founding`
+    Examples: `maury train --preset starnet-spc --grid spc.h5 --out runs/founding`
+
+    `maury train --preset default --out runs/default --max-time 120`, on observations simulated as it goes
     """
     options = {
         name: value
@@ -55,16 +64,49 @@ def train(
     # Before torch is loaded: a thread that waits for another sleeps. On a machine with other work to do, threads that
     # spin instead make a step take twice as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    from maury.config import PosteriorTrainConfig
+    from maury.errors import ConfigError
+
+    base = _base(preset, config)
+    first = (
+        os.environ.get("LOCAL_RANK", "0") == "0"
+    )  # with several devices Lightning starts this command again for each
+    if isinstance(base, PosteriorTrainConfig):
+        if grid is not None or half:
+            raise ConfigError(f"{base.preset} is trained on simulated observations: --grid and --half are not for it")
+        _train_posterior(base, config is None, options, output, fresh, first)
+    else:
+        _train_on_grid(base, config is None, options, grid, output, fresh, first, half)
+
+
+def _base(preset: str | None, config: Path | None) -> TrainConfig | PosteriorTrainConfig:
+    """Settings of a preset or a file."""
+    from maury.config import load_training
+    from maury.errors import ConfigError
+    from maury.networks import read_preset
+
+    if preset is not None and config is not None:
+        raise ConfigError("--preset and --config exclude each other")
+    return load_training(config) if config is not None else read_preset(preset or "starnet-spc")
+
+
+def _train_on_grid(
+    base: TrainConfig,
+    of_preset: bool,
+    options: dict[str, Any],
+    grid: Path | None,
+    output: Path,
+    fresh: bool,
+    first: bool,
+    half: bool,
+) -> None:
     import torch
 
     from maury.cli.console import out, progress
     from maury.training.network import open_run
     from maury.training.network import train as train_network
 
-    settings, opened = _settings(grid, preset, config, options)
-    first = (
-        os.environ.get("LOCAL_RANK", "0") == "0"
-    )  # with several devices Lightning starts this command again for each
+    settings, opened = _grid_settings(base, of_preset, grid, options)
     run = open_run(output, settings, fresh and first)
     header = run.finished()
     if header is not None:
@@ -82,24 +124,79 @@ def train(
         _summarise(header, run.model)
 
 
-def _settings(
-    grid: Path | None, preset: str | None, config: Path | None, options: dict[str, Any]
+def _train_posterior(
+    base: PosteriorTrainConfig, of_preset: bool, options: dict[str, Any], output: Path, fresh: bool, first: bool
+) -> None:
+    from maury.cli.console import out, progress
+    from maury.config import make_config
+    from maury.emulator import PACKAGED
+    from maury.emulator import load as load_emulator
+    from maury.files import sha256
+    from maury.observations import ObservationSettings, Simulator
+    from maury.training.posterior import train as train_network
+    from maury.training.run import open_run
+
+    emulator = load_emulator(options.get("emulator", base.emulator))
+    settings = _posterior_settings(base, of_preset, options, emulator)
+    digest = sha256(PACKAGED if settings.emulator == "packaged" else settings.emulator)
+    settings = settings.model_copy(update={"emulator_digest": digest})
+    observations = make_config(settings.observations, ObservationSettings, "observations")
+    run = open_run(output, settings, fresh and first)
+    header = run.finished()
+    if header is not None:
+        out.print(f"{output}: finished ({header['stopped']}); --fresh trains anew")
+    else:
+        if first:
+            _announce_posterior(settings, run.last.is_file())
+        with progress() as bar:
+            bar.disable = not first
+            callbacks = [_bar_callback(bar, settings.epochs)] if first else []
+            header = train_network(run, lambda device: Simulator(emulator, observations, device), callbacks)
+    if first:
+        _summarise(header, run.model)
+
+
+def _posterior_settings(
+    base: PosteriorTrainConfig, of_preset: bool, options: dict[str, Any], emulator: Emulator
+) -> PosteriorTrainConfig:
+    """Settings with options on top; those of a preset with the pixels that the emulator makes.
+
+    Raises:
+        ConfigError: an option that is not for this network, or out of range.
+    """
+    from maury.config import PosteriorTrainConfig, make_config
+    from maury.emulator import NetworkPixels
+    from maury.errors import ConfigError
+
+    options = dict(options)
+    labels = options.pop("labels", None)
+    for name in options:
+        if name not in PosteriorTrainConfig.model_fields:
+            raise ConfigError(f"--{name.replace('_', '-')} is not for {base.preset}, which needs no grid")
+    values = base.model_dump() | options
+    if of_preset:
+        values["network"]["pixels"] = NetworkPixels.of(emulator).count
+    if labels is not None:
+        values["network"]["labels"] = [name.strip() for name in labels.split(",")]
+    return make_config(values, PosteriorTrainConfig, "options")
+
+
+def _grid_settings(
+    base: TrainConfig, of_preset: bool, grid: Path | None, options: dict[str, Any]
 ) -> tuple[TrainConfig, Any]:
-    """Settings from a preset or a file, options on top; and the opened grid."""
-    from maury.config import TrainConfig, load_config, make_config
+    """Settings with options on top, and the opened grid."""
+    from maury.config import TrainConfig, make_config
     from maury.errors import ConfigError
     from maury.grids import open_grid
-    from maury.networks import read_preset
 
-    if preset is not None and config is not None:
-        raise ConfigError("--preset and --config exclude each other")
-    base = load_config(config, TrainConfig) if config is not None else read_preset(preset or "starnet-spc")
+    if "emulator" in options:
+        raise ConfigError("--emulator is for networks trained on simulated observations; name a grid with --grid")
     if grid is None and not base.grid:
         raise ConfigError("no grid: name one with --grid (maury grid build makes one)")
     opened = open_grid(grid or base.grid)
     labels = options.pop("labels", None)
     values = base.model_dump() | options | {"grid": os.fspath(opened.path), "grid_digest": opened.digest}
-    if config is None:
+    if of_preset:
         values["network"]["pixels"] = len(opened.wavelength_aa)
     if labels is not None:
         values["network"]["labels"] = [name.strip() for name in labels.split(",")]
@@ -127,19 +224,36 @@ def _announce(settings: TrainConfig, grid: Any, resumed: bool) -> None:
         out.print("going on from the last finished epoch")
 
 
+def _announce_posterior(settings: PosteriorTrainConfig, resumed: bool) -> None:
+    from maury.cli.console import out
+    from maury.networks import layer_table
+
+    weights = sum(layer.weights for layer in layer_table(settings.network))
+    out.print(f"{settings.preset}: {weights:,} weights, labels {', '.join(settings.network.labels)}")
+    out.print(
+        f"{settings.epochs} epochs of {settings.steps * settings.batch_size:,} observations, simulated with the "
+        f"emulator ({settings.emulator}), {settings.network.pixels:,} pixels"
+    )
+    if resumed:
+        out.print("going on from the last finished epoch")
+
+
 def _summarise(header: dict[str, Any], model: Path) -> None:
     from maury.cli.console import out
     from maury.labels import LABELS
 
     figures = header["validation"]
+    first = f"MSE {figures['mse']:.5f}" if "mse" in figures else f"negative log density {figures['nll']:.4f}"
     out.print(
         f"stopped by {header['stopped']} after {header['epochs']} epochs; best epoch {header['best_epoch']}: "
-        f"validation MSE {figures['mse']:.5f}, MAE {figures['mae']:.5f}"
+        f"validation {first}, MAE {figures['mae']:.5f}"
     )
     typical = header["typical_errors"]
     errors = [f"{name} {typical[name]:.3g} {LABELS[name].unit}" for name in header["labels"]["names"]]
     out.print(f"68 % of validation spectra within: {', '.join(errors)}")
-    out.print(f"{model} written; next: maury evaluate {model.parent} --grid {header['training']['grid']}")
+    grid = header["training"].get("grid")
+    judge = f"maury evaluate {model.parent} --grid {grid}" if grid else f"maury evaluate {model.parent} --out report"
+    out.print(f"{model} written; next: {judge}")
 
 
 def _bar_callback(bar: Progress, epochs: int) -> Callback:

@@ -1,11 +1,27 @@
-"""The networks: spectrum -> labels. Founding presets, their layers, files of trained weights, point predictions."""
+"""The networks: spectrum -> labels. Presets, layers, files of trained weights, points, posteriors."""
 
-from maury.networks.starnet import Layer, StarNet, layer_table
-from maury.networks.store import load, packaged_networks, pixel_wavelengths, predict, preset_names, read_preset, save
+from maury.networks.layers import Layer, layer_table
+from maury.networks.posterior import Inputs, PosteriorNetwork
+from maury.networks.prior import Prior
+from maury.networks.starnet import StarNet
+from maury.networks.store import (
+    is_posterior,
+    load,
+    packaged_networks,
+    pixel_wavelengths,
+    predict,
+    preset_names,
+    read_preset,
+    save,
+)
 
 __all__ = [
+    "Inputs",
     "Layer",
+    "PosteriorNetwork",
+    "Prior",
     "StarNet",
+    "is_posterior",
     "layer_table",
     "load",
     "packaged_networks",

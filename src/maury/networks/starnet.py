@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -46,35 +46,3 @@ class StarNet(nn.Module):
         maps = convolve_and_pool(flux, self.conv1.weight, bias1, self.conv2.weight, bias2, pool, block)
         hidden = self.dense1(maps.flatten(1)).relu()
         return self.output(self.dense2(hidden).relu())
-
-
-class Layer(NamedTuple):
-    """A line of the layer table: name, shape of what it hands on (without the batch), number of weights."""
-
-    name: str
-    shape: tuple[int, ...]
-    weights: int
-
-
-def layer_table(config: NetworkConfig) -> list[Layer]:
-    """The layers of a network, counted from its own weights."""
-    with torch.device("meta"):
-        network = StarNet(config)
-
-    def count(layer: nn.Module) -> int:
-        return sum(parameter.numel() for parameter in layer.parameters())
-
-    pixels, pooled = config.pixels, config.pixels // config.pool
-    first, second = config.filters
-    kernel, pool = config.kernel, config.pool
-    return [
-        Layer("input", (pixels,), 0),
-        Layer("reshape", (pixels, 1), 0),
-        Layer(f"convolution, {first} filters of {kernel}, ReLU", (pixels, first), count(network.conv1)),
-        Layer(f"convolution, {second} filters of {kernel}, ReLU", (pixels, second), count(network.conv2)),
-        Layer(f"max-pooling by {pool}", (pooled, second), 0),
-        Layer("flatten", (pooled * second,), 0),
-        Layer("dense, ReLU", (config.dense[0],), count(network.dense1)),
-        Layer("dense, ReLU", (config.dense[1],), count(network.dense2)),
-        Layer("dense, linear", (len(config.labels),), count(network.output)),
-    ]

@@ -12,9 +12,19 @@ import torch
 from numpy.typing import NDArray
 
 from maury import checkpoints
-from maury.config import PRESETS, NetworkConfig, TrainConfig, load_config, make_config
+from maury.config import (
+    PRESETS,
+    NetworkConfig,
+    PosteriorConfig,
+    PosteriorTrainConfig,
+    TrainConfig,
+    load_training,
+    make_config,
+)
 from maury.errors import ConfigError, DomainError, FormatError
 from maury.labels import LabelSpace
+from maury.networks.posterior import PosteriorNetwork
+from maury.networks.prior import Prior
 from maury.networks.starnet import StarNet
 from maury.wavelengths import regular_pixels
 
@@ -26,7 +36,7 @@ def preset_names() -> list[str]:
     return sorted(path.stem for path in (PRESETS / "networks").glob("*.toml"))
 
 
-def read_preset(name: str) -> TrainConfig:
+def read_preset(name: str) -> TrainConfig | PosteriorTrainConfig:
     """Settings of a preset: the network and how it is trained.
 
     Raises:
@@ -34,7 +44,7 @@ def read_preset(name: str) -> TrainConfig:
     """
     if name not in preset_names():
         raise ConfigError(f"preset {name!r} is unknown; allowed: {', '.join(preset_names())}")
-    return load_config(PRESETS / "networks" / f"{name}.toml", TrainConfig)
+    return load_training(PRESETS / "networks" / f"{name}.toml")
 
 
 def packaged_networks() -> dict[str, dict[str, Any]]:
@@ -44,23 +54,29 @@ def packaged_networks() -> dict[str, dict[str, Any]]:
 
 
 def save(
-    path: str | os.PathLike[str], network: StarNet, header: Mapping[str, Any], dtype: torch.dtype = torch.float32
+    path: str | os.PathLike[str],
+    network: StarNet | PosteriorNetwork,
+    header: Mapping[str, Any],
+    dtype: torch.dtype = torch.float32,
 ) -> None:
     """Write a network with what is needed to use it; ``dtype`` float16 halves the file.
+
+    The header of a posterior network needs ``labels``, ``pixels`` (of `maury.emulator.NetworkPixels`) and ``prior``.
 
     Args:
         path: the file to write.
         network: the network.
-        header: ``labels`` (names, lower, upper), ``flux`` (mean, std), ``wavelength`` (first, last; Å, air),
-            ``sampling`` ("linear" or "log" pixels between them; linear if left out), ``resolution``, and what is known
-            of the training. The network's own settings are added as ``network``.
+        header: of a founding network, ``labels`` (names, lower, upper), ``flux`` (mean, std), ``wavelength`` (first,
+            last; Å, air), ``sampling`` ("linear" or "log" pixels between them; linear if left out), ``resolution``, and
+            what is known of the training. The network's own settings are added as ``network``.
         dtype: of the stored weights.
 
     Raises:
         DomainError: a weight is not finite in ``dtype``.
         OutputError: the file cannot be written.
     """
-    tensors = {name: tensor.detach().to(dtype) for name, tensor in network.state_dict().items()}
+    state = network.state_dict()
+    tensors = {name: t.detach().to(dtype if t.is_floating_point() else t.dtype) for name, t in state.items()}
     for name, tensor in tensors.items():
         if not bool(torch.isfinite(tensor).all()):
             raise DomainError(f"{path}: weights of {name} are not finite as {str(dtype).removeprefix('torch.')}")
@@ -68,7 +84,7 @@ def save(
     checkpoints.save(path, "network", tensors, {**header, "network": settings})
 
 
-def load(name: str | os.PathLike[str]) -> tuple[StarNet, dict[str, Any]]:
+def load(name: str | os.PathLike[str]) -> tuple[StarNet | PosteriorNetwork, dict[str, Any]]:
     """Read a trained network, in float32 and ready to predict.
 
     Args:
@@ -84,15 +100,33 @@ def load(name: str | os.PathLike[str]) -> tuple[StarNet, dict[str, Any]]:
     path = _find(name)
     checkpoint = checkpoints.load(path, "network")
     header = checkpoint.header
-    missing = [key for key in ("network", "labels", "flux", "wavelength", "resolution") if key not in header]
-    if missing:
-        raise FormatError(f"{path}: its header lacks {', '.join(missing)}")
-    network = StarNet(make_config(header["network"], NetworkConfig, str(path)))
+    network = _empty(header, str(path))
     try:
-        network.load_state_dict({key: tensor.float() for key, tensor in checkpoint.tensors.items()})
+        state = {key: t.float() if t.is_floating_point() else t for key, t in checkpoint.tensors.items()}
+        network.load_state_dict(state)
     except RuntimeError as error:
         raise FormatError(f"{path}: its weights do not fit its settings ({str(error).splitlines()[-1]})") from error
     return network.eval().requires_grad_(False), header
+
+
+def is_posterior(header: Mapping[str, Any]) -> bool:
+    """Whether a network's header is that of one that gives a posterior."""
+    return "trunk" in header.get("network", {})
+
+
+def _empty(header: Mapping[str, Any], where: str) -> StarNet | PosteriorNetwork:
+    """A network of the settings in a header, its weights to be filled.
+
+    Raises:
+        FormatError: the header lacks what predictions need.
+    """
+    needed = ("labels", "prior", "pixels") if is_posterior(header) else ("labels", "flux", "wavelength", "resolution")
+    missing = [key for key in ("network", *needed) if key not in header]
+    if missing:
+        raise FormatError(f"{where}: its header lacks {', '.join(missing)}")
+    if is_posterior(header):
+        return PosteriorNetwork(make_config(header["network"], PosteriorConfig, where), Prior.from_header(header))
+    return StarNet(make_config(header["network"], NetworkConfig, where))
 
 
 def _find(name: str | os.PathLike[str]) -> Path:

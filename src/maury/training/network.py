@@ -1,125 +1,30 @@
-"""Train a network on a grid: run directory, resume, best weights, the file that comes out."""
+"""Train a network on a grid: resume, best weights, the file that comes out."""
 
 from __future__ import annotations
 
 import ctypes
-import datetime
-import os
-import pickle
-import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import lightning
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, Timer
-from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import Callback, EarlyStopping
 from numpy.typing import NDArray
 
 from maury import __version__
 from maury.checkpoints import read_header
-from maury.config import TrainConfig, load_config, save_config
-from maury.errors import ConfigError, FormatError, OutputError
-from maury.files import check_writable
+from maury.config import TrainConfig
+from maury.errors import ConfigError
 from maury.grids import Grid
 from maury.networks import StarNet, predict, save
 from maury.training.data import Batches, Spectra, loader
-from maury.training.lightning_tools import AtomicCheckpoints, quiet_lightning
-from maury.training.task import CurveLogger, NetworkTask
+from maury.training.run import Run, epochs_done, fit, open_run, reason
+from maury.training.task import NetworkTask
 
-FREE = ("epochs", "max_time", "accelerator", "devices")
-"""Settings that may change when a run goes on."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run directory: config.toml, metrics.csv, tensorboard/, last.ckpt, best.ckpt and in the end model.safetensors.
-
-    Attributes:
-        folder: the directory.
-        config: settings of the run.
-    """
-
-    folder: Path
-    config: TrainConfig
-
-    @property
-    def model(self) -> Path:
-        """The trained network."""
-        return self.folder / "model.safetensors"
-
-    @property
-    def last(self) -> Path:
-        """The state after the last finished epoch, to go on from."""
-        return self.folder / "last.ckpt"
-
-    @property
-    def best(self) -> Path:
-        """The state with the lowest validation loss."""
-        return self.folder / "best.ckpt"
-
-    def finished(self) -> dict[str, Any] | None:
-        """Header of the trained network if the run met a limit that still holds, else None."""
-        if not self.model.is_file():
-            return None
-        header = read_header(self.model, "network")
-        stopped, training = header["stopped"], header["training"]
-        if stopped == "epochs" and self.config.epochs > training["epochs"]:
-            return None
-        longer = (self.config.max_time or np.inf) > (training.get("max_time") or np.inf)
-        return None if stopped == "max_time" and longer else header
-
-
-def open_run(folder: str | os.PathLike[str], config: TrainConfig, fresh: bool = False) -> Run:
-    """Prepare a run directory, or find the run in it to go on with.
-
-    Args:
-        folder: the directory; it is made.
-        config: settings, with the grid's path and digest.
-        fresh: throw away an earlier run there.
-
-    Raises:
-        ConfigError: the directory holds a run with other settings or another grid, or something else than a run.
-        OutputError: it cannot be written.
-    """
-    run = Run(Path(folder), config)
-    settings = run.folder / "config.toml"
-    if settings.is_file():
-        if fresh:
-            _clear(run)
-        else:
-            _check_same(settings, config)
-    elif run.folder.is_dir() and any(run.folder.iterdir()):
-        raise ConfigError(f"{folder}: neither empty nor a run of maury's; name another folder with --out")
-    check_writable(settings)
-    save_config(settings, config)
-    return run
-
-
-def _check_same(settings: Path, config: TrainConfig) -> None:
-    """Refuse to go on with a run whose settings were others."""
-    before, now = (c.model_dump(mode="json") for c in (load_config(settings, TrainConfig), config))
-    for key in now:
-        if before[key] != now[key] and key not in (*FREE, "grid"):
-            raise ConfigError(
-                f"{settings}: this run was started with {key} = {before[key]!r}, now it is {now[key]!r}; "
-                "start anew with --fresh or name another folder with --out"
-            )
-
-
-def _clear(run: Run) -> None:
-    """Remove an earlier run, and nothing else that may lie in the folder."""
-    try:
-        for path in (run.model, run.last, run.best, run.folder / "metrics.csv", run.folder / "config.toml"):
-            path.unlink(missing_ok=True)
-        shutil.rmtree(run.folder / "tensorboard", ignore_errors=True)
-    except OSError as error:
-        raise OutputError(f"{run.folder}: cannot be cleared: {error.strerror}") from error
+__all__ = ["Run", "keep_freed_memory", "open_run", "train", "validation_figures"]
 
 
 def keep_freed_memory() -> None:
@@ -134,7 +39,7 @@ def keep_freed_memory() -> None:
 
 
 def train(
-    run: Run,
+    run: Run[TrainConfig],
     grid: Grid,
     callbacks: Sequence[Callback] = (),
     advance: Callable[[int], None] | None = None,
@@ -163,69 +68,32 @@ def train(
     keep_freed_memory()
     spectra = Spectra(grid, config, advance)
     task = NetworkTask(StarNet(config.network, config.seed), spectra, config)
-    with quiet_lightning():
-        trainer = _trainer(run, callbacks)
-        try:
-            _fit(trainer, task, spectra, run)
-        except SystemExit as error:  # what Lightning makes of an interrupt or a request to terminate
-            raise KeyboardInterrupt from error
+    stop = EarlyStopping("val_loss", patience=config.patience)
+    trainer = fit(run, [stop, *callbacks], lambda trainer, last: _fit(trainer, last, task, spectra))
     if trainer.is_global_zero:
         _write_best(run, grid, spectra, task.network.cpu(), trainer, dtype)
     trainer.strategy.barrier()
     return read_header(run.model, "network")
 
 
-def _trainer(run: Run, callbacks: Sequence[Callback]) -> lightning.Trainer:
-    config = run.config
-    limit = None if config.max_time is None else datetime.timedelta(minutes=config.max_time)
-    states: dict[str, Any] = {"dirpath": run.folder, "save_on_train_epoch_end": True, "enable_version_counter": False}
-    own: list[Callback] = [
-        EarlyStopping("val_loss", patience=config.patience),
-        Timer(limit),
-        ModelCheckpoint(filename="best", monitor="val_loss", **states),
-        ModelCheckpoint(filename="last", **states),
-    ]
-    try:
-        return lightning.Trainer(
-            accelerator=config.accelerator,
-            devices=config.devices,
-            strategy="ddp" if config.devices > 1 else "auto",
-            precision=config.precision,
-            max_epochs=config.epochs,
-            logger=[CurveLogger(run.folder / "metrics.csv"), TensorBoardLogger(run.folder, "", "tensorboard")],
-            callbacks=[*own, *callbacks],
-            plugins=[AtomicCheckpoints()],
-            log_every_n_steps=1,
-            num_sanity_val_steps=0,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            use_distributed_sampler=False,
-        )
-    except (RuntimeError, ValueError, MisconfigurationException) as error:
-        raise ConfigError(f"accelerator = {config.accelerator!r}, devices = {config.devices}: {error}") from error
-
-
-def _fit(trainer: lightning.Trainer, task: NetworkTask, spectra: Spectra, run: Run) -> None:
-    config = run.config
+def _fit(trainer: lightning.Trainer, last: Path | None, task: NetworkTask, spectra: Spectra) -> None:
+    config = task.config
     rank, devices = trainer.global_rank, trainer.world_size
     shuffled = Batches(spectra.training, config.batch_size, config.seed, rank, devices)
     ordered = Batches(spectra.validation, 256, None, rank, devices)
     pin = trainer.strategy.root_device.type == "cuda"
-    last = run.last if run.last.is_file() else None
     if last is not None:
-        shuffled.set_epoch(_epochs_done(last))  # Lightning tells it only from the second epoch after a resume on
+        shuffled.set_epoch(epochs_done(last))  # Lightning tells it only from the second epoch after a resume on
     trainer.fit(task, loader(spectra, shuffled, pin), loader(spectra, ordered, pin), ckpt_path=last)
 
 
-def _epochs_done(checkpoint: Path) -> int:
-    try:
-        return int(torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["epoch"]) + 1
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        raise FormatError(f"{checkpoint}: damaged ({error}); start anew with --fresh") from error
-
-
 def _write_best(
-    run: Run, grid: Grid, spectra: Spectra, network: StarNet, trainer: lightning.Trainer, dtype: torch.dtype
+    run: Run[TrainConfig],
+    grid: Grid,
+    spectra: Spectra,
+    network: StarNet,
+    trainer: lightning.Trainer,
+    dtype: torch.dtype,
 ) -> None:
     """Measure the weights of the best epoch in float32 and write them with all that is known of them."""
     state = torch.load(run.best, map_location="cpu", weights_only=True)
@@ -245,7 +113,7 @@ def _write_best(
         "training": config.model_dump(mode="json", exclude={"network"}),
         "epochs": trainer.current_epoch,
         "best_epoch": int(state["epoch"]) + 1,
-        "stopped": _reason(trainer, config),
+        "stopped": reason(trainer, config.epochs),
         "maury": __version__,
     }
     network.eval()
@@ -274,12 +142,3 @@ def validation_figures(
         },
         "typical_errors": dict(zip(spectra.space.names, map(float, typical), strict=True)),
     }
-
-
-def _reason(trainer: lightning.Trainer, config: TrainConfig) -> str:
-    """Which limit ended the run: "early stopping", "max_time" or "epochs"."""
-    if trainer.early_stopping_callback is not None and trainer.early_stopping_callback.stopped_epoch:
-        return "early stopping"
-    timers = [callback for callback in trainer.callbacks if isinstance(callback, Timer)]  # type: ignore[attr-defined]
-    out_of_time = any((timer.time_remaining() or 1) <= 0 for timer in timers)
-    return "max_time" if out_of_time and trainer.current_epoch < config.epochs else "epochs"

@@ -1,23 +1,14 @@
-"""The Lightning module that trains a network, and the log of its losses."""
+"""The Lightning module that trains a network on a grid."""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
-
 import lightning
 import torch
-from lightning.pytorch.loggers.logger import Logger
-from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
 from maury.config import TrainConfig
 from maury.networks import StarNet
 from maury.training.data import Spectra
-
-LOG_COLUMNS = ("epoch", "step", "train_loss", "train_mae", "val_loss", "val_mae")
 
 
 class NetworkTask(lightning.LightningModule):
@@ -49,51 +40,3 @@ class NetworkTask(lightning.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam at the founding project's constant learning rate."""
         return torch.optim.Adam(self.network.parameters(), self.config.learning_rate, fused=True)
-
-
-class CurveLogger(Logger):
-    """Append losses to a CSV file, a line per step and one per validation, cells that do not apply left blank.
-
-    Lightning's own CSV logger deletes the file when a run is resumed; here a step that is made again after a resume is
-    a second line, and the later line counts.
-    """
-
-    def __init__(self, path: Path) -> None:
-        """Write to ``path``; its folder exists."""
-        super().__init__()
-        self.path = path
-        self._waiting: list[list[Any]] = []
-
-    @property
-    def name(self) -> str:
-        """Lightning asks for a name."""
-        return "curve"
-
-    @property
-    def version(self) -> str:
-        """Lightning asks for a version; a run has one log."""
-        return ""
-
-    @rank_zero_only
-    def log_hyperparams(self, *_: Any, **__: Any) -> None:
-        """The settings of a run are in its config.toml."""
-
-    @rank_zero_only
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Keep a line; every hundredth writes."""
-        if set(metrics) & set(LOG_COLUMNS[2:]):
-            values = {**metrics, "step": step}
-            self._waiting.append([values.get(name, "") for name in LOG_COLUMNS])
-        if len(self._waiting) >= 100 or "val_loss" in metrics:
-            self.save()
-
-    @rank_zero_only
-    def save(self) -> None:
-        """Write the lines that wait."""
-        new = not self.path.exists()
-        with open(self.path, "a", newline="", encoding="utf-8") as stream:
-            writer = csv.writer(stream)
-            if new:
-                writer.writerow(LOG_COLUMNS)
-            writer.writerows(self._waiting)
-        self._waiting.clear()

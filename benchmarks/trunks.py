@@ -1,0 +1,111 @@
+"""Trunks and recipes of the default network at equal training time: CPU seconds of training steps, one thread.
+
+    python benchmarks/trunks.py --seconds 120 --out trunks.json
+
+Simulating the spectra is not counted: it costs all of them the same. Every variant sees the same stars in the same
+order, as many of them as it manages, and is judged on the same held-out stars.
+"""
+
+import argparse
+import json
+import math
+import time
+from pathlib import Path
+
+import torch
+from torch.optim.swa_utils import AveragedModel
+
+from maury.config import PosteriorTrainConfig
+from maury.emulator import load
+from maury.networks import read_preset
+from maury.networks.posterior import PosteriorNetwork
+from maury.observations import Simulator
+from maury.training.posterior import figures
+from maury.training.posterior_task import averaging
+from maury.training.simulated import Stream, principal_components, prior_of
+
+TRUNKS = {
+    "residual": {},
+    "residual, random projection": {"random": True},
+    "convolution": {"trunk": "convolution"},
+    "attention": {"trunk": "attention"},
+}
+RECIPES = {
+    "constant rate, no average": {"constant": True, "last": True},
+    "constant rate, average": {"constant": True},
+    "half cosine, no average": {"last": True},
+    "rate 0.002": {"learning_rate": 0.002},
+    "batches of 128": {"batch_size": 128},
+    "128 components": {"components": 128},
+    "width 256": {"width": 256},
+}
+
+
+def train(config: PosteriorTrainConfig, stream: Stream, seconds: float, *, constant: bool, last: bool, random: bool):
+    """Train for so many CPU seconds; returns the network and the number of steps."""
+    network = PosteriorNetwork(config.network, prior_of(stream.source, config.network.labels), config.seed)
+    spectra, _ = stream.batch(0, 2 * config.network.components + 512)
+    mean, directions = principal_components(spectra, config.network.components, config.seed)
+    if random:
+        directions = torch.randn_like(directions) * directions.square().mean(1, keepdim=True).sqrt()
+    network.start_from(mean, directions)
+    average = AveragedModel(network, multi_avg_fn=averaging(config.average)).requires_grad_(False)
+    optimizer = torch.optim.AdamW(
+        network.parameters(), config.learning_rate, weight_decay=config.weight_decay, fused=True
+    )
+    used, step = 0.0, 0
+    while used < seconds:
+        inputs, labels = stream.batch(step + 1, config.batch_size)
+        rate = min(1.0, (step + 1) / config.warmup)
+        rate *= 1.0 if constant else 0.5 * (1 + math.cos(math.pi * used / seconds))
+        optimizer.param_groups[0]["lr"] = config.learning_rate * rate
+        start = time.process_time()
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.precision != "32-true"):
+            features = network(inputs)
+            loss = network.quantile_loss(features, labels) - network.log_prob_real(features, labels).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        average.update_parameters(network)
+        used += time.process_time() - start
+        step += 1
+    return (network if last else average.module).eval(), step
+
+
+def main() -> None:
+    """Train every variant and write what it reached."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=120.0)
+    parser.add_argument("--out", type=Path, default=Path("trunks.json"))
+    parser.add_argument("--only", nargs="*", help="names of variants")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    base = read_preset("default").model_dump() | {"validation": 2048}
+    source = Simulator(load())
+    results = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
+    for name, changes in {**TRUNKS, **RECIPES}.items():
+        if name in results or (arguments.only and name not in arguments.only):
+            continue
+        changes = dict(changes)
+        flags = {flag: bool(changes.pop(flag, False)) for flag in ("constant", "last", "random")}
+        inner = {key: changes.pop(key) for key in tuple(changes) if key in base["network"]}
+        network = base["network"] | inner | {"pixels": source.pixels.count}
+        config = PosteriorTrainConfig.model_validate(base | changes | {"network": network})
+        stream = Stream(source, config.network.labels, config.seed)
+        trained, steps = train(config, stream, arguments.seconds, **flags)
+        reached = figures(trained, stream, config)
+        results[name] = {
+            "steps": steps,
+            "spectra_per_second": steps * config.batch_size / arguments.seconds,
+            "weights": sum(p.numel() for p in trained.parameters()),
+            "nll": reached["validation"]["nll"],
+            "mae": reached["validation"]["mae"],
+            "typical_errors": reached["typical_errors"],
+        }
+        arguments.out.write_text(json.dumps(results, indent=1) + "\n")
+        print(name, json.dumps(results[name]))
+
+
+if __name__ == "__main__":
+    main()

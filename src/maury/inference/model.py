@@ -1,0 +1,41 @@
+"""The packaged emulator's spectrum for a result, to be drawn over the data."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from maury.designs import VMIC_KMS
+from maury.emulator import MAX_RESOLUTION
+from maury.emulator import load as load_emulator
+from maury.errors import DomainError
+from maury.inference.result import Result
+from maury.labels import FOUNDING, INTRINSIC
+
+_ALPHA = ("mg", "ca", "ti")
+
+
+def model_flux(result: Result) -> NDArray[np.float64] | None:
+    """The packaged emulator's spectrum for a result's labels on the network's pixels, or None where it has none.
+
+    It has none without the founding four labels, outside its ranges and outside its window. Labels that the network
+    does not give are those of the SPC grid: microturbulence 2 km/s, solar-scaled abundances.
+    """
+    if any(name not in result.values for name in FOUNDING) or any(f.startswith("outside") for f in result.flags):
+        return None
+    emulator = load_emulator()
+    wavelength, (low, high) = result.prepared.wavelength_aa, emulator.window_aa
+    alpha = result.values.get("alpha", 0.0)
+    known = {"vmic": VMIC_KMS, **dict.fromkeys(_ALPHA, alpha), **result.values}
+    labels = np.array([[known.get(name, 0.0) for name in INTRINSIC]])
+    try:
+        emulator.space.require_inside(labels, result.file)
+    except DomainError:
+        return None
+    if wavelength[0] < low or wavelength[-1] > high or result.resolution > MAX_RESOLUTION:
+        return None
+    sampler = emulator.sampler(wavelength, result.resolution)
+    vsini, resolution = torch.tensor([result.values["vsini"]]), torch.tensor([result.resolution])
+    flux = emulator.flux(torch.from_numpy(labels).float(), vsini, resolution, sampler)
+    return flux[0].double().numpy()

@@ -1,0 +1,83 @@
+"""Results as tables with units, and samples as HDF5."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import astropy.units as u
+import h5py
+import numpy as np
+from astropy.table import QTable
+
+from maury.errors import OutputError
+from maury.files import atomic_path
+from maury.inference.result import Result, unit_of
+from maury.labels import LABELS
+
+_FORMATS = {".ecsv": "ascii.ecsv", ".csv": "ascii.csv", ".fits": "fits", ".vot": "votable", ".xml": "votable"}
+
+_OF_INTERVAL = {
+    "_err": "half the width of the central 68 % of",
+    "_lo": "16 % quantile of",
+    "_hi": "84 % quantile of",
+    "_upper": "95 % upper limit of",
+}
+
+
+def to_table(results: Sequence[Result]) -> QTable:
+    """One row per star, with units and column descriptions; NaN where a star has no upper limit.
+
+    Args:
+        results: of one model.
+    """
+    numbers = [result.numbers() for result in results]
+    table = QTable({"file": [r.file for r in results], "status": [r.record()["status"] for r in results]})
+    for name in results[0].values:
+        table[name] = [row[name] for row in numbers] * unit_of(name)
+        table[name].info.description = LABELS[name].description
+        for ending, what in _OF_INTERVAL.items():
+            if any(name + ending in row for row in numbers):
+                table[name + ending] = [row.get(name + ending, np.nan) for row in numbers] * unit_of(name)
+                table[name + ending].info.description = f"{what} the {LABELS[name].description}"
+    for key in ("velocity_kms", "velocity_error_kms"):
+        if any(r.preparation is not None for r in results):
+            table[key.removesuffix("_kms")] = [r.record().get(key, np.nan) for r in results] * u.km / u.s
+    table["flags"] = [",".join(r.flags) for r in results]
+    table["model"] = [r.model for r in results]
+    points = "point estimates of a network trained on noise-free synthetic spectra; no errors per star"
+    posteriors = "medians and central 68 % of each star's posterior"
+    table.meta["maury"] = points if results[0].posterior is None else posteriors
+    return table
+
+
+def write_table(results: Sequence[Result], path: str | os.PathLike[str]) -> None:
+    """Write one row per star; the format goes by the file's name.
+
+    Raises:
+        OutputError: an unknown ending, or the file cannot be written.
+    """
+    path = Path(path)
+    if path.suffix not in _FORMATS:
+        raise OutputError(f"{path}: unknown ending {path.suffix or 'none'}; allowed: {', '.join(_FORMATS)}")
+    with atomic_path(path) as temporary:
+        to_table(results).write(temporary, format=_FORMATS[path.suffix], overwrite=True)
+
+
+def write_samples(results: Sequence[Result], path: str | os.PathLike[str]) -> None:
+    """Write ``samples`` (stars, samples, labels) in float32, ``files`` and the labels' names and units to HDF5.
+
+    Raises:
+        OutputError: a result without samples, or the file cannot be written.
+    """
+    samples = [result.samples for result in results]
+    if not samples or any(part is None for part in samples):
+        raise OutputError(f"{path}: {results[0].model if results else 'no star'}: this network gives no samples")
+    names = list(results[0].values)
+    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+        data = file.create_dataset("samples", data=np.array(samples, np.float32), compression="gzip", shuffle=True)
+        data.attrs["labels"] = names
+        data.attrs["units"] = [LABELS[name].unit for name in names]
+        file["files"] = [result.file for result in results]
+        file.attrs["model"] = results[0].model

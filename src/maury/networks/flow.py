@@ -1,0 +1,98 @@
+"""A conditional neural spline flow on standardised labels (Durkan et al. 2019, arXiv:1906.04032), by zuko."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+_checks = Distribution._validate_args
+from zuko.flows.coupling import GeneralCouplingTransform  # noqa: E402
+from zuko.lazy import LazyComposedTransform  # noqa: E402
+from zuko.transforms import MonotonicRQSTransform  # noqa: E402
+
+Distribution.set_default_validate_args(_checks)  # zuko's import switches torch's own checks off for everybody
+
+
+def _kept(labels: int, i: int) -> Tensor:
+    """Which labels (k,) transformation ``i`` leaves as they are: even, odd, first half, second half, and so on."""
+    index = torch.arange(labels)
+    return (index % 2 == i % 2) if i % 4 < 2 else ((index < labels // 2) == (i % 2 == 0))
+
+
+class PosteriorFlow(nn.Module):
+    """p(y | c): y = m(c) + L(c) x, and x is standard normal after coupled rational-quadratic splines.
+
+    Mean and lower-triangular factor are linear in the features, so that position, width and correlations, which change
+    most from star to star, need no splines; these give the shape, and do nothing beyond 5 standard deviations.
+    """
+
+    def __init__(
+        self, labels: int, features: int, context: int, transforms: int, knots: int, hidden: tuple[int, ...], seed: int
+    ) -> None:
+        """First weights by ``seed``: m = 0, L = 1 and splines near the identity.
+
+        Args:
+            labels: k.
+            features: what describes a spectrum (f numbers).
+            context: numbers made of the features for the splines.
+            transforms: splines in a row.
+            knots: bins of a spline.
+            hidden: units of the networks that give the splines.
+            seed: of the weights.
+        """
+        super().__init__()
+        self.count = labels
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.gaussian = nn.Linear(features, labels + labels * (labels + 1) // 2)
+            self.context = nn.Linear(features, context)
+            self.splines = LazyComposedTransform(
+                *(
+                    GeneralCouplingTransform(
+                        labels,
+                        context,
+                        mask=_kept(labels, i),
+                        univariate=partial(MonotonicRQSTransform, slope=1e-3),
+                        shapes=[(knots,), (knots,), (knots - 1,)],
+                        hidden_features=hidden,
+                        activation=nn.SiLU,
+                    )
+                    for i in range(transforms)
+                )
+            )
+        nn.init.zeros_(self.gaussian.weight)
+        nn.init.zeros_(self.gaussian.bias)
+        for transform in self.splines.transforms:
+            last = transform.hyper[-1]
+            with torch.no_grad():
+                last.weight.mul_(0.1)
+                last.bias.zero_()
+
+    def mean_and_factor(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """M (b, k) and L (b, k, k) for features (b, f); the diagonal is exp of what the layer gives, within e^+-7."""
+        k = self.count
+        mean, diagonal, below = self.gaussian(features).split([k, k, k * (k - 1) // 2], -1)
+        scale = torch.exp(7 * torch.tanh(diagonal / 7))
+        rows, columns = torch.tril_indices(k, k, -1, device=features.device)
+        factor = torch.diag_embed(scale)
+        factor[:, rows, columns] = below * scale[:, rows]
+        return mean, factor
+
+    def log_prob(self, features: Tensor, real: Tensor) -> Tensor:
+        """Log p(y | c) (b,) for features (b, f) and real coordinates y (b, k)."""
+        mean, factor = self.mean_and_factor(features)
+        x = torch.linalg.solve_triangular(factor, (real - mean)[..., None], upper=False)[..., 0]
+        z, slope = self.splines(self.context(features)).call_and_ladj(x)
+        normal = -0.5 * z.square().sum(-1) - 0.5 * self.count * math.log(2 * math.pi)
+        return normal + slope - factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+
+    def sample(self, features: Tensor, count: int, generator: torch.Generator) -> Tensor:
+        """Real coordinates (b, count, k) drawn from p(y | c) for features (b, f)."""
+        mean, factor = self.mean_and_factor(features)
+        z = torch.randn(len(features), count, self.count, generator=generator, device=features.device)
+        x = self.splines(self.context(features)[:, None]).inv(z)
+        return mean[:, None] + x @ factor.mT

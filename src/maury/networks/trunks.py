@@ -1,0 +1,95 @@
+"""Trunks: from a spectrum's depths and what is known of its noise and resolution to features.
+
+All take depths (b, p), flux less the mean spectrum and 0 in pixels that are not good, and side information (b, s), and
+give features (b, width). `docs/decisions` compares them at equal cost.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from maury.config import PosteriorConfig
+
+
+class Block(nn.Module):
+    """h + W2 silu(W1 norm(h))."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.inner, self.outer = nn.Linear(width, width), nn.Linear(width, width)
+        nn.init.zeros_(self.outer.weight)
+
+    def forward(self, h: Tensor) -> Tensor:
+        """(b, width) -> (b, width)."""
+        return h + self.outer(nn.functional.silu(self.inner(self.norm(h))))
+
+
+class ResidualTrunk(nn.Module):
+    """A linear projection, started from whitened principal components, and residual blocks."""
+
+    def __init__(self, config: PosteriorConfig, side: int) -> None:
+        super().__init__()
+        self.projection = nn.Linear(config.pixels, config.components)
+        self.entry = nn.Linear(config.components + side, config.width)
+        self.blocks = nn.Sequential(*(Block(config.width) for _ in range(config.depth)), nn.LayerNorm(config.width))
+
+    def start_from(self, directions: Tensor) -> None:
+        """Let the projection start from whitened principal components (components, p)."""
+        with torch.no_grad():
+            self.projection.weight.copy_(directions)
+            self.projection.bias.zero_()
+
+    def forward(self, depth: Tensor, side: Tensor) -> Tensor:
+        """Features (b, width)."""
+        return self.blocks(self.entry(torch.cat([self.projection(depth), side], -1)))
+
+
+class ConvolutionTrunk(nn.Module):
+    """Four convolutions with strides, a dense layer over all that is left, and residual blocks."""
+
+    def __init__(self, config: PosteriorConfig, side: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        left = config.pixels
+        for inputs, outputs, kernel, stride in ((1, 16, 16, 4), (16, 32, 8, 4), (32, 32, 8, 4), (32, 32, 4, 2)):
+            layers += [nn.Conv1d(inputs, outputs, kernel, stride, padding=kernel // 2), nn.SiLU()]
+            left = (left + 2 * (kernel // 2) - kernel) // stride + 1
+        self.layers = nn.Sequential(*layers, nn.Flatten())
+        self.entry = nn.Linear(32 * left + side, config.width)
+        self.blocks = nn.Sequential(*(Block(config.width) for _ in range(config.depth)), nn.LayerNorm(config.width))
+
+    def forward(self, depth: Tensor, side: Tensor) -> Tensor:
+        """Features (b, width)."""
+        return self.blocks(self.entry(torch.cat([self.layers(3 * depth[:, None]), side], -1)))
+
+
+class AttentionTrunk(nn.Module):
+    """Patches of 64 pixels as tokens with learnt positions, two layers of self-attention, residual blocks."""
+
+    _PATCH, _TOKEN = 64, 64
+
+    def __init__(self, config: PosteriorConfig, side: int) -> None:
+        super().__init__()
+        patches, token = -(-config.pixels // self._PATCH), self._TOKEN
+        self.padding = patches * self._PATCH - config.pixels
+        self.token = nn.Linear(self._PATCH, token)
+        self.position = nn.Parameter(0.1 * torch.randn(patches, token))
+        layer = nn.TransformerEncoderLayer(token, 4, 2 * token, 0.0, "gelu", batch_first=True, norm_first=True)
+        self.layers = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+        self.entry = nn.Linear(patches * token + side, config.width)
+        self.blocks = nn.Sequential(*(Block(config.width) for _ in range(config.depth)), nn.LayerNorm(config.width))
+
+    def forward(self, depth: Tensor, side: Tensor) -> Tensor:
+        """Features (b, width)."""
+        patches = nn.functional.pad(3 * depth, (0, self.padding)).unflatten(1, (-1, self._PATCH))
+        tokens = self.layers(self.token(patches) + self.position)
+        return self.blocks(self.entry(torch.cat([tokens.flatten(1), side], -1)))
+
+
+TRUNKS: dict[str, type[ResidualTrunk] | type[ConvolutionTrunk] | type[AttentionTrunk]] = {
+    "residual": ResidualTrunk,
+    "convolution": ConvolutionTrunk,
+    "attention": AttentionTrunk,
+}

@@ -1,0 +1,80 @@
+"""The model card of a network that gives a posterior, written from its header alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from maury.config import to_toml
+from maury.labels import LABELS
+
+
+def model_card(header: Mapping[str, Any]) -> str:
+    """What a network is, for which stars, how it was trained, how good it is and where it ends, as Markdown.
+
+    Args:
+        header: of the network's file.
+    """
+    first, last = header["wavelength"]
+    figures, training = header["validation"], header["training"]
+    stars = header["epochs"] * training["steps"] * training["batch_size"] * training["devices"]
+    return "\n".join(
+        [
+            f"# {header['preset']}",
+            "",
+            f"A posterior of {', '.join(header['labels']['names'])} of a prepared spectrum. maury {header['maury']}.",
+            "",
+            "## Domain",
+            "",
+            f"{first:.1f} to {last:.1f} Å (air), at rest, normalised; {header['pixels']['count']:,} pixels of "
+            f"{header['pixels']['grid']['step_kms']:.3g} km/s; R up to {header['resolution']:,.0f}, to which sharper "
+            "spectra are degraded. The posterior is bounded to these ranges:",
+            "",
+            *_ranges(header),
+            "",
+            "## Data",
+            "",
+            f"{stars:,} observations simulated as the training went, none of them twice, with the emulator of SHA-256 "
+            f"{header['emulator'] or 'unknown'}.",
+            "",
+            f"{header['epochs']} epochs (stopped by {header['stopped']}), weights of epoch {header['best_epoch']}. "
+            "Settings:",
+            "",
+            "```toml",
+            to_toml(training).strip(),
+            "```",
+            "",
+            "## Figures",
+            "",
+            f"{figures['spectra']:,} simulated observations that were not trained on, with the weights as they are "
+            f"stored: negative log density {figures['nll']:.3f} nats, mean absolute error on normalised labels "
+            f"{figures['mae']:.4f}.",
+            "",
+            *_errors(header),
+            "",
+            "## Limits",
+            "",
+            "The errors hold for spectra as the simulation makes them. Physics wrong beyond its model errors, "
+            "binaries, emission and peculiar stars are not in it: the network itself does not recognise such spectra. "
+            "Rotation and macroturbulence are not told apart below about one resolution element.",
+            "",
+        ]
+    )
+
+
+def _ranges(header: Mapping[str, Any]) -> list[str]:
+    labels = header["labels"]
+    rows = [
+        f"| {name} | {low:g} | {high:g} | {LABELS[name].unit} |"
+        for name, low, high in zip(labels["names"], labels["lower"], labels["upper"], strict=True)
+    ]
+    note = ["", "The lowest and the highest log g depend on Teff."] if header["prior"]["edges"] else []
+    return ["| label | from | to | unit |", "|---|---|---|---|", *rows, *note]
+
+
+def _errors(header: Mapping[str, Any]) -> list[str]:
+    rows = [
+        f"| {name} | {value:.3g} | {LABELS[name].unit} | {header['validation']['coverage'][name]:.3f} |"
+        for name, value in header["typical_errors"].items()
+    ]
+    return ["| label | 68 % of stars within | unit | inside the central 68.3 % |", "|---|---|---|---|", *rows]

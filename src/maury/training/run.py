@@ -1,0 +1,189 @@
+"""Run directories: what a training leaves on disk, and how it is found again after a kill."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import pickle
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import lightning
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, Timer
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from maury.checkpoints import read_header
+from maury.config import PosteriorTrainConfig, TrainConfig, load_config, save_config
+from maury.errors import ConfigError, FormatError, OutputError
+from maury.files import check_writable
+from maury.training.lightning_tools import AtomicCheckpoints, CurveLogger, quiet_lightning
+
+Config = TypeVar("Config", TrainConfig, PosteriorTrainConfig)
+
+FREE = ("epochs", "max_time", "accelerator", "devices")
+"""Settings that may change when a run goes on."""
+
+
+@dataclass(frozen=True)
+class Run(Generic[Config]):
+    """A run directory: config.toml, metrics.csv, tensorboard/, last.ckpt, best.ckpt, at the end model.safetensors.
+
+    Attributes:
+        folder: the directory.
+        config: settings of the run.
+    """
+
+    folder: Path
+    config: Config
+
+    @property
+    def model(self) -> Path:
+        """The trained network."""
+        return self.folder / "model.safetensors"
+
+    @property
+    def last(self) -> Path:
+        """The state after the last finished epoch, to go on from."""
+        return self.folder / "last.ckpt"
+
+    @property
+    def best(self) -> Path:
+        """The state with the lowest validation loss."""
+        return self.folder / "best.ckpt"
+
+    def finished(self) -> dict[str, Any] | None:
+        """Header of the trained network if the run met a limit that still holds, else None."""
+        if not self.model.is_file():
+            return None
+        header = read_header(self.model, "network")
+        stopped, training = header["stopped"], header["training"]
+        if stopped == "epochs" and self.config.epochs > training["epochs"]:
+            return None
+        longer = (self.config.max_time or np.inf) > (training.get("max_time") or np.inf)
+        return None if stopped == "max_time" and longer else header
+
+
+def open_run(folder: str | os.PathLike[str], config: Config, fresh: bool = False) -> Run[Config]:
+    """Prepare a run directory, or find the run in it to go on with.
+
+    Args:
+        folder: the directory; it is made.
+        config: settings, with the digest of the grid or the emulator.
+        fresh: throw away an earlier run there.
+
+    Raises:
+        ConfigError: the directory holds a run with other settings or other training data, or something else than a run.
+        OutputError: it cannot be written.
+    """
+    run = Run(Path(folder), config)
+    settings = run.folder / "config.toml"
+    if settings.is_file():
+        if fresh:
+            _clear(run)
+        else:
+            _check_same(settings, config)
+    elif run.folder.is_dir() and any(run.folder.iterdir()):
+        raise ConfigError(f"{folder}: neither empty nor a run of maury's; name another folder with --out")
+    check_writable(settings)
+    save_config(settings, config)
+    return run
+
+
+def _check_same(settings: Path, config: TrainConfig | PosteriorTrainConfig) -> None:
+    """Refuse to go on with a run whose settings were others."""
+    before, now = (c.model_dump(mode="json") for c in (load_config(settings, type(config)), config))
+    for key in now:
+        if before[key] != now[key] and key not in (*FREE, "grid", "emulator"):
+            raise ConfigError(
+                f"{settings}: this run was started with {key} = {before[key]!r}, now it is {now[key]!r}; "
+                "start anew with --fresh or name another folder with --out"
+            )
+
+
+def _clear(run: Run[Any]) -> None:
+    """Remove an earlier run, and nothing else that may lie in the folder."""
+    try:
+        for path in (run.model, run.last, run.best, run.folder / "metrics.csv", run.folder / "config.toml"):
+            path.unlink(missing_ok=True)
+        shutil.rmtree(run.folder / "tensorboard", ignore_errors=True)
+    except OSError as error:
+        raise OutputError(f"{run.folder}: cannot be cleared: {error.strerror}") from error
+
+
+def make_trainer(run: Run[Any], callbacks: Sequence[Callback]) -> lightning.Trainer:
+    """A Lightning trainer that logs, stops at the run's limits, and keeps its best and its last state.
+
+    Raises:
+        ConfigError: the device is not there.
+    """
+    config = run.config
+    limit = None if config.max_time is None else datetime.timedelta(minutes=config.max_time)
+    states: dict[str, Any] = {"dirpath": run.folder, "save_on_train_epoch_end": True, "enable_version_counter": False}
+    own: list[Callback] = [
+        Timer(limit),
+        ModelCheckpoint(filename="best", monitor="val_loss", **states),
+        ModelCheckpoint(filename="last", **states),
+    ]
+    try:
+        return lightning.Trainer(
+            accelerator=config.accelerator,
+            devices=config.devices,
+            strategy="ddp" if config.devices > 1 else "auto",
+            precision=config.precision,
+            max_epochs=config.epochs,
+            logger=[CurveLogger(run.folder / "metrics.csv"), TensorBoardLogger(run.folder, "", "tensorboard")],
+            callbacks=[*own, *callbacks],
+            plugins=[AtomicCheckpoints()],
+            log_every_n_steps=1,
+            num_sanity_val_steps=0,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+        )
+    except (RuntimeError, ValueError, MisconfigurationException) as error:
+        raise ConfigError(f"accelerator = {config.accelerator!r}, devices = {config.devices}: {error}") from error
+
+
+def fit(run: Run[Any], callbacks: Sequence[Callback], start: Callable[[lightning.Trainer, Path | None], None]) -> Any:
+    """Train: ``start`` is given a trainer and the state to go on from, if there is one.
+
+    Returns:
+        The trainer.
+
+    Raises:
+        KeyboardInterrupt: interrupted or asked to terminate.
+    """
+    with quiet_lightning():
+        trainer = make_trainer(run, callbacks)
+        try:
+            start(trainer, run.last if run.last.is_file() else None)
+        except SystemExit as error:  # what Lightning makes of an interrupt or a request to terminate
+            raise KeyboardInterrupt from error
+    return trainer
+
+
+def epochs_done(checkpoint: Path) -> int:
+    """Finished epochs of a state.
+
+    Raises:
+        FormatError: it is damaged.
+    """
+    try:
+        return int(torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["epoch"]) + 1
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        raise FormatError(f"{checkpoint}: damaged ({error}); start anew with --fresh") from error
+
+
+def reason(trainer: lightning.Trainer, epochs: int) -> str:
+    """Which limit ended the run: "early stopping", "max_time" or "epochs"."""
+    if trainer.early_stopping_callback is not None and trainer.early_stopping_callback.stopped_epoch:
+        return "early stopping"
+    timers = [callback for callback in trainer.callbacks if isinstance(callback, Timer)]  # type: ignore[attr-defined]
+    out_of_time = any((timer.time_remaining() or 1) <= 0 for timer in timers)
+    return "max_time" if out_of_time and trainer.current_epoch < epochs else "epochs"
