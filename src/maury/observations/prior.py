@@ -40,6 +40,15 @@ class Prior:
         self.space = LabelSpace(tuple(names), tuple(lower), tuple(upper))
         self._gravities = torch.from_numpy(_allowed_logg(emulator)).float() if "logg" in self._own.names else None
 
+    @property
+    def logg_edges(self) -> tuple[tuple[float, float, float], ...]:
+        """Rows (Teff, lowest log g, highest log g) between which the ends are linear; empty if they are constant."""
+        if self._gravities is None or "teff" not in self._own.names:
+            return ()
+        row = self._own.names.index("teff")
+        teff = np.linspace(self._own.lower[row], self._own.upper[row], len(self._gravities))
+        return tuple((float(t), float(low), float(high)) for t, (low, high) in zip(teff, self._gravities, strict=True))
+
     def draw(self, draws: Draws) -> Tensor:
         """Labels (n, k) float32 in the order of ``space``."""
         ranges = dict(zip(self._own.names, zip(self._own.lower, self._own.upper, strict=True), strict=True))

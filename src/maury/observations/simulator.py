@@ -109,6 +109,11 @@ class Simulator:
         self._smooth = Smooth(self.pixels, self.settings.continuum, self.settings.noise, self.device)
         self._gaps = Gaps(self.pixels, self.settings.gaps, self.device)
 
+    @property
+    def logg_edges(self) -> tuple[tuple[float, float, float], ...]:
+        """Rows (Teff, lowest log g, highest log g) between which the prior of log g is linear; empty if it is a box."""
+        return self._prior.logg_edges
+
     def batch(self, count: int, generator: torch.Generator) -> Batch:
         """Simulate ``count`` stars of the prior; the same generator state gives the same batch.
 
