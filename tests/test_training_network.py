@@ -333,11 +333,15 @@ def test_the_command_trains_shows_and_says_when_it_is_finished(grid: Grid, tmp_p
 
 def test_settings_of_the_command(grid: Grid, tmp_path: Path) -> None:
     save_config(tmp_path / "c.toml", CONFIG)
-    settings, _ = command._settings(grid.path, None, tmp_path / "c.toml", {"epochs": 9})
+    from_file, preset = command._base(None, tmp_path / "c.toml"), command._base(None, None)
+    assert (from_file, preset.preset) == (CONFIG, "starnet-spc")
+    settings, _ = command._grid_settings(from_file, False, grid.path, {"epochs": 9})
     assert (settings.epochs, settings.network, settings.grid_digest) == (9, CONFIG.network, grid.digest)
     with pytest.raises(ConfigError, match="exclude each other"):
-        command._settings(grid.path, "starnet-spc", tmp_path / "c.toml", {})
+        command._base("starnet-spc", tmp_path / "c.toml")
     with pytest.raises(ConfigError, match="--grid"):
-        command._settings(None, None, None, {})
+        command._grid_settings(preset, True, None, {})
     with pytest.raises(ConfigError, match=r"options: precision = '16'.*bf16-mixed"):
-        command._settings(grid.path, None, None, {"precision": "16"})
+        command._grid_settings(preset, True, grid.path, {"precision": "16"})
+    with pytest.raises(ConfigError, match="--emulator is for networks trained on simulated"):
+        command._grid_settings(preset, True, grid.path, {"emulator": "e.safetensors"})

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from maury.errors import ConfigError
 from maury.files import atomic_path
@@ -177,6 +177,13 @@ class PosteriorTrainConfig(Settings):
     max_time: Annotated[float, Field(gt=0)] | None = None
     emulator: str = "packaged"
     emulator_digest: str = ""
+
+    @model_validator(mode="after")
+    def _enough(self) -> PosteriorTrainConfig:
+        least = 2 * self.network.components
+        if self.components_from < least:
+            raise ValueError(f"components_from must be at least {least}, twice network.components")
+        return self
 
 
 class EmulatorConfig(Settings):

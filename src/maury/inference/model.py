@@ -36,6 +36,6 @@ def model_flux(result: Result) -> NDArray[np.float64] | None:
     if wavelength[0] < low or wavelength[-1] > high or result.resolution > MAX_RESOLUTION:
         return None
     sampler = emulator.sampler(wavelength, result.resolution)
-    vsini, resolution = torch.tensor([result.values["vsini"]]), torch.tensor([result.resolution])
+    vsini, resolution = torch.tensor([[result.values["vsini"]], [result.resolution]]).float()
     flux = emulator.flux(torch.from_numpy(labels).float(), vsini, resolution, sampler)
     return flux[0].double().numpy()

@@ -109,7 +109,7 @@ def _posterior(
     return {
         "values": dict(zip(posterior.names, map(float, posterior.median), strict=True)),
         "flags": (*short, *posterior.flags),
-        "resolution": star.resolution,
+        "resolution": float(star.resolution),
         "prepared": Prepared(pixels.wavelength_aa, star.flux.astype(float), star.good, short),
         "posterior": posterior,
     }

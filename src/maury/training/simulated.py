@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -74,7 +75,8 @@ class Stream:
 
     def batch(self, number: int, count: int) -> tuple[Inputs, Tensor]:
         """``count`` spectra and their labels (count, k)."""
-        generator = torch.Generator(self.source.device).manual_seed(self.seed * 2**42 + number)
+        seed = int(np.random.SeedSequence((self.seed, number)).generate_state(1)[0])  # on CPUs torch takes 32 bits
+        generator = torch.Generator(self.source.device).manual_seed(seed)
         stars = self.source.batch(count, generator)
         return Inputs(stars.flux, stars.sigma, stars.good, stars.resolution), stars.labels[:, self.columns]
 
