@@ -139,6 +139,18 @@ def test_sigma_is_the_truth(emulator, resolution):
     assert (batch.sigma.amax(1) / batch.sigma.amin(1)).median() > 1.2
 
 
+def test_sigma_falls_with_the_flux_as_photons_do(emulator):
+    noise = {"snr": (80.0, 80.0), "detector": (0.2, 0.2), "tilt": 0.0, "blaze": 0.0}
+    simulator = Simulator(emulator, only(noise=noise))
+    batch = simulator.batch(8, seeded(23))
+    truth = simulator.spectra(batch.labels, batch.resolution)
+    assert (batch.sigma * 80 - (0.8 * truth + 0.2).sqrt()).abs().max() < 1e-3
+    varied = Simulator(emulator, only(noise={**noise, "blaze": 1.0, "tilt": 0.3, "detector": (1.0, 1.0)}))
+    shape = varied.batch(64, seeded(24)).sigma * 80
+    assert (shape.median(1).values - 1).abs().max() < 0.02
+    assert 1.3 < (shape.amax(1) / shape.amin(1)).max() < 3
+
+
 def test_reported_sigma_is_wrong_as_told(emulator):
     noise = {"snr": (50.0, 50.0), "correlated_share": 0.0, "reported_error": 0.3}
     simulator = Simulator(emulator, only(noise=noise, resolution=(20_000.0, 20_000.0)))
