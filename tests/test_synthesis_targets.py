@@ -1,10 +1,14 @@
 """Designs of labels: tables, nodes, Sobol points, points around a star; completed, with an atmosphere each."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from maury.config import EmulatorConfig, load_config
 from maury.designs import sobol_labels
 from maury.errors import ConfigError, DomainError, FormatError
+from maury.grids import NodesConfig
 from maury.labels import INTRINSIC
 from maury.library import NODE
 from maury.synthesis import read_atmospheres
@@ -18,6 +22,17 @@ BASE = {"line_list": "a", "atmospheres": "b", "design": {"kind": "table", "file"
 @pytest.fixture(scope="module")
 def atmospheres(tmp_path_factory):
     return read_atmospheres(atmosphere_folder(tmp_path_factory.mktemp("models")))
+
+
+def test_settings_of_the_worked_example():
+    folder = Path(__file__).parents[1] / "benchmarks" / "own_window"
+    config = load_config(folder / "synthesis.toml", SynthesisConfig)
+    nodes = load_config(folder / "nodes.toml", NodesConfig)
+    load_config(folder / "emulator.toml", EmulatorConfig)
+    for name, values in nodes.nodes.items():
+        if name != "vsini":
+            low, high = config.design.ranges[name]
+            assert low <= min(values) < max(values) <= high
 
 
 def test_pixels_of_the_founding_library():
