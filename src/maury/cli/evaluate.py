@@ -10,6 +10,8 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
+_SAMPLES, _BOUND_STARS = 499, 400
+
 
 def evaluate(
     run: Annotated[
@@ -30,16 +32,21 @@ def evaluate(
         list[str] | None,
         typer.Option(help="Library file or quoted pattern: its off-node spectra are a test set too; may be repeated."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the labels between nodes.")] = 1,
+    stars: Annotated[int, typer.Option(min=200, help="Simulated stars to judge a network with a posterior on.")] = 4000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the labels between nodes, or of the simulated stars.")] = 1,
 ) -> None:
     """Measure a network's errors and write a report: report.html, report.json, figures as PNG and PDF.
 
-    It is judged on the validation parts of the grid's random and block splits without any spectrum that it was
-    trained on, on spectra between the nodes made with the emulator, and, with --library, on synthesised ones.
+    A network trained on a grid is judged on the validation parts of the grid's random and block splits without any
+    spectrum that it was trained on, on spectra between the nodes made with the emulator, and, with --library, on
+    synthesised ones. A network that gives a posterior is judged on new simulated observations: errors by Teff and S/N,
+    coverage and ranks, and its scatter beside the Cramer-Rao bound, in posterior.json.
 
     Examples: `maury evaluate runs/founding --out report`
 
     `maury evaluate starnet-spc --grid spc.h5 --out report --library spc_library.h5`
+
+    `maury evaluate runs/default --out report --stars 10000`
     """
     from functools import partial
 
@@ -48,7 +55,13 @@ def evaluate(
     from maury.evaluation.network import check_grid, find_grid, load_model, make_samples, why_not_between
     from maury.evaluation.report import make_report, write_report
     from maury.files import check_writable
+    from maury.networks import is_posterior
+    from maury.networks import load as load_network
 
+    header = load_network(run)[1]
+    if is_posterior(header):
+        _evaluate_posterior(run, output, emulator or header["training"]["emulator"], stars, seed)
+        return
     check_writable(output / "report.json")
     model = load_model(run)
     opened = find_grid(model, grid)
@@ -89,4 +102,62 @@ def _table(split: dict[str, Any]) -> Table:
     for name, label in split["labels"].items():
         rest = [in_unit(label[key], label["unit"]) for key in ("scatter", "robust_scatter", "p95")]
         table.add_row(name, in_unit(label["bias"], label["unit"], sign=True), *rest)
+    return table
+
+
+def _evaluate_posterior(run: str, output: Path, emulator: str, stars: int, seed: int) -> None:
+    import json
+    from functools import partial
+
+    from maury.cli.console import out, progress
+    from maury.emulator import load as load_emulator
+    from maury.evaluation import posterior
+    from maury.files import atomic_path, check_writable
+    from maury.networks import load_posterior
+    from maury.plots import plot_bound, plot_coverage, plot_ranks, save_figure
+
+    check_writable(output / "posterior.json")
+    network, header = load_posterior(run)
+    names = network.config.labels
+    simulator = posterior.simulator_for(header, load_emulator(emulator))
+    with progress() as bar:
+        task = bar.add_task("simulated stars", total=stars)
+        judged = posterior.judge(network, simulator, stars, _SAMPLES, seed, partial(bar.advance, task))
+        task = bar.add_task("Cramer-Rao bound", total=len(posterior.BOUND_SNR))
+        count = min(_BOUND_STARS, stars // 8)
+        least = posterior.bound_report(network, simulator, count, _SAMPLES, seed + 1, partial(bar.advance, task))
+    calibration = posterior.calibration_report(judged, names)
+    report = posterior.report(run, header, emulator, seed, calibration, least)
+    with atomic_path(output / "posterior.json") as temporary:
+        temporary.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    figures = {
+        "coverage": plot_coverage(dict(zip(names, judged.rank.T, strict=True))),
+        "ranks": plot_ranks({name: calibration["labels"][name]["sbc"]["counts"] for name in names}),
+        "bound": plot_bound(least["labels"]),
+    }
+    paths = [path for name, figure in figures.items() for path in save_figure(figure, output / "figures" / name)]
+    out.print(_posterior_table(calibration, least))
+    for path in (output / "posterior.json", *paths):
+        out.print(str(path))
+
+
+def _posterior_table(calibration: dict[str, Any], least: dict[str, Any]) -> Table:
+    """One line per label: errors, coverage, probability of the ranks, scatter over the bound at S/N 100."""
+    from rich import box
+    from rich.table import Table
+
+    from maury.evaluation.figures import in_unit
+
+    title = f"{calibration['n']:,} simulated stars: negative log density {calibration['nll']:.3f} nats a star"
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    table.add_column("label")
+    columns = ("bias", "scatter", "95 % within", "in 50 %", "in 68 %", "in 95 %", "ranks p", "/ bound")
+    for column in columns:
+        table.add_column(column, justify="right")
+    for name, label in calibration["labels"].items():
+        sizes = [in_unit(label[key], label["unit"]) for key in ("robust_scatter", "p95")]
+        shares = [f"{share:.3f}" for share in label["coverage"].values()]
+        ratio = next(row["scatter_ratio"] for row in least["labels"][name] if row["snr"] == 100)
+        bias = in_unit(label["bias"], label["unit"], sign=True)
+        table.add_row(name, bias, *sizes, *shares, f"{label['sbc']['p']:.2g}", f"{ratio:.2f}")
     return table

@@ -109,6 +109,19 @@ def load(name: str | os.PathLike[str]) -> tuple[StarNet | PosteriorNetwork, dict
     return network.eval().requires_grad_(False), header
 
 
+def load_posterior(name: str | os.PathLike[str]) -> tuple[PosteriorNetwork, dict[str, Any]]:
+    """Read a network that gives a posterior.
+
+    Raises:
+        FormatError: as `load`, or a network that gives points alone.
+        SchemaError: as `load`.
+    """
+    network, header = load(name)
+    if not isinstance(network, PosteriorNetwork):
+        raise FormatError(f"{os.fspath(name)}: gives points alone, no posterior")
+    return network, header
+
+
 def is_posterior(header: Mapping[str, Any]) -> bool:
     """Whether a network's header is that of one that gives a posterior."""
     return "trunk" in header.get("network", {})

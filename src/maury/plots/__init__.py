@@ -5,6 +5,7 @@ from maury.plots.emulators import plot_emulator_error, plot_emulator_pixels, plo
 from maury.plots.errors import plot_bias, plot_errors
 from maury.plots.grids import plot_grid_coverage
 from maury.plots.observations import plot_observations
+from maury.plots.posteriors import plot_bound, plot_coverage, plot_ranks
 from maury.plots.predictions import plot_predicted, plot_residuals
 from maury.plots.preparations import plot_preparation
 from maury.plots.spectra import plot_spectrum_fit
@@ -14,7 +15,9 @@ from maury.plots.training import plot_learning_curve
 __all__ = [
     "figure_svg",
     "plot_bias",
+    "plot_bound",
     "plot_calibration",
+    "plot_coverage",
     "plot_emulator_error",
     "plot_emulator_pixels",
     "plot_errors",
@@ -24,6 +27,7 @@ __all__ = [
     "plot_observations",
     "plot_predicted",
     "plot_preparation",
+    "plot_ranks",
     "plot_residuals",
     "plot_spectrum_fit",
     "save_figure",

@@ -1,0 +1,241 @@
+"""Judge a network that gives a posterior: on new simulated observations, and against the Cramer-Rao bound."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from maury import __version__
+from maury.config import make_config
+from maury.emulator import PACKAGED, Emulator
+from maury.errors import DomainError
+from maury.evaluation.bound import bound
+from maury.evaluation.calibration import LEVELS, coverage, ranks, uniformity
+from maury.evaluation.metrics import error_summary
+from maury.files import sha256
+from maury.labels import LABELS
+from maury.networks import Inputs, PosteriorNetwork
+from maury.observations import ObservationSettings, Simulator
+
+SCHEMA = 1
+"""Version of the layout of posterior.json."""
+
+TEFF_EDGES = (3500.0, 4500.0, 5500.0, 6500.0, 8000.0, 9750.0)
+SNR_EDGES = (5.0, 15.0, 30.0, 60.0, 120.0, 250.0, 1000.0)
+FEWEST = 20
+
+BOUND_RESOLUTION = 42_000.0
+BOUND_SNR = (20.0, 50.0, 100.0, 200.0)
+BOUND_STEP_KMS = 2.3
+"""S/N of the bound is per pixel of this width."""
+
+_BATCH, _INNER = 128, (0.05, 0.95)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a network said of simulated stars.
+
+    Attributes:
+        truth: labels (n, k).
+        median: of the posteriors (n, k).
+        rank: share of the samples below the truth (n, k).
+        density: log posterior density of the truth, of the real coordinates (n,).
+        snr: median S/N per pixel of the network (n,).
+    """
+
+    truth: NDArray[np.float64]
+    median: NDArray[np.float64]
+    rank: NDArray[np.float64]
+    density: NDArray[np.float64]
+    snr: NDArray[np.float64]
+
+
+def simulator_for(header: Mapping[str, Any], emulator: Emulator) -> Simulator:
+    """The simulation that a network was trained with, by its header.
+
+    Raises:
+        DomainError: the emulator makes other pixels than the network takes.
+    """
+    settings = make_config(header["training"].get("observations", {}), ObservationSettings, "observations")
+    simulator = Simulator(emulator, settings)
+    first, last = header["wavelength"]
+    pixels = simulator.pixels.wavelength_aa
+    count = int(header["pixels"]["count"])
+    if simulator.pixels.count != count or not np.allclose(pixels[[0, -1]], [first, last], rtol=0, atol=1e-3):
+        raise DomainError(
+            f"the emulator makes {simulator.pixels.count} pixels of {pixels[0]:.2f} to {pixels[-1]:.2f} Å; the network "
+            f"takes {count} of {first:.2f} to {last:.2f} Å; name its emulator with --emulator"
+        )
+    return simulator
+
+
+@torch.inference_mode()
+def judge(
+    network: PosteriorNetwork,
+    simulator: Simulator,
+    count: int,
+    samples: int,
+    seed: int,
+    advance: Callable[[int], None] | None = None,
+) -> Judged:
+    """Let a network infer ``count`` new simulated stars.
+
+    Args:
+        network: on the CPU.
+        simulator: what it is judged on.
+        count: stars.
+        samples: of each posterior.
+        seed: of stars and samples.
+        advance: called with the number of stars done.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    columns = [simulator.labels.index(name) for name in network.config.labels]
+    parts = []
+    for first in range(0, count, _BATCH):
+        stars = simulator.batch(min(_BATCH, count - first), generator)
+        labels = stars.labels[:, columns]
+        features = network(Inputs(stars.flux, stars.sigma, stars.good, stars.resolution))
+        drawn = network.sample(features, samples, generator)
+        snr = torch.where(stars.good, 1 / stars.sigma, torch.nan).nanmedian(1).values
+        rank = ranks(drawn.numpy(), labels.numpy())
+        median, density = drawn.median(1).values, network.log_prob_real(features, labels)
+        parts.append([part.double().numpy() for part in (labels, median, torch.from_numpy(rank), density, snr)])
+        if advance is not None:
+            advance(len(labels))
+    return Judged(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def calibration_report(judged: Judged, names: tuple[str, ...]) -> dict[str, Any]:
+    """Errors, coverage and ranks by label; errors and coverage also by Teff and S/N.
+
+    Returns:
+        ``n``, ``nll`` (nats a star, of the real coordinates), ``labels.<label>`` with the figures of
+        `maury.evaluation.metrics.error_summary`, ``coverage``, ``sbc``, and the tables ``cells`` (Teff and S/N) and
+        ``by_snr``.
+    """
+    error = judged.median - judged.truth
+    teff = judged.truth[:, names.index("teff")] if "teff" in names else np.zeros(len(error))
+    labels = {}
+    for k, name in enumerate(names):
+        labels[name] = {
+            "unit": "dex" if name == "logg" else LABELS[name].unit,
+            **error_summary(error[:, k]),
+            "coverage": coverage(judged.rank[:, k]),
+            "sbc": uniformity(judged.rank[:, k]),
+            "cells": _cells(error[:, k], teff, judged.snr),
+            "by_snr": _by_snr(error[:, k], judged.rank[:, k], judged.snr),
+        }
+    return {"n": len(error), "nll": float(-judged.density.mean()), "levels": list(LEVELS), "labels": labels}
+
+
+def _cells(error: NDArray[np.float64], teff: NDArray[np.float64], snr: NDArray[np.float64]) -> list[dict[str, Any]]:
+    rows = []
+    for low, high in pairwise(TEFF_EDGES):
+        for least, most in pairwise(SNR_EDGES):
+            inside = (teff >= low) & (teff < high) & (snr >= least) & (snr < most)
+            if inside.sum() >= FEWEST:
+                figures = error_summary(error[inside])
+                rows.append({"teff": [low, high], "snr": [least, most], "n": int(inside.sum()), **figures})
+    return rows
+
+
+def _by_snr(error: NDArray[np.float64], rank: NDArray[np.float64], snr: NDArray[np.float64]) -> list[dict[str, Any]]:
+    rows = []
+    for least, most in pairwise(SNR_EDGES):
+        inside = (snr >= least) & (snr < most)
+        if inside.sum() >= FEWEST:
+            figures = error_summary(error[inside])
+            rows.append({"snr": [least, most], "n": int(inside.sum()), **figures, "coverage": coverage(rank[inside])})
+    return rows
+
+
+@torch.inference_mode()
+def bound_report(
+    network: PosteriorNetwork,
+    simulator: Simulator,
+    count: int,
+    samples: int,
+    seed: int,
+    advance: Callable[[int], None] | None = None,
+) -> dict[str, Any]:
+    """Scatter of spectra with white noise and no other error as a ratio to the Cramer-Rao bound.
+
+    Labels lie between 5 % and 95 % of every range of the network's prior (in unit coordinates); R = 42,000.
+
+    Returns:
+        ``resolution``, ``step_kms``, ``n`` and, by label, rows of ``snr``, ``bound`` (median, label's unit),
+        ``scatter_ratio`` (1.4826 times the median of |error - median error| / bound) and ``error_ratio`` (median of the
+        posterior's standard deviation / bound).
+    """
+    generator = torch.Generator().manual_seed(seed)
+    prior = torch.cat([simulator.batch(_BATCH, generator).labels for _ in range(-(-8 * count // _BATCH))])
+    names = network.config.labels
+    columns = [simulator.labels.index(name) for name in names]
+    unit = network.prior.unit(prior[:, columns])
+    labels = prior[((unit > _INNER[0]) & (unit < _INNER[1])).all(1)][:count]
+    sigma = [(BOUND_STEP_KMS / simulator.pixels.grid.step_kms) ** 0.5 / snr for snr in BOUND_SNR]
+    least = np.concatenate(
+        [bound(simulator, part, prior, BOUND_RESOLUTION, sigma, names) for part in labels.split(_BATCH)], axis=1
+    )
+    rows: dict[str, list[dict[str, float]]] = {name: [] for name in names}
+    resolution = torch.full((len(labels),), BOUND_RESOLUTION)
+    flux = simulator.spectra(labels, resolution)
+    for i, snr in enumerate(BOUND_SNR):
+        noisy = flux + sigma[i] * torch.randn(flux.shape, generator=generator)
+        features = network(
+            Inputs(noisy, torch.full_like(flux, sigma[i]), torch.ones_like(flux, dtype=torch.bool), resolution)
+        )
+        drawn = torch.cat([network.sample(part, samples, generator) for part in features.split(_BATCH)])
+        error = (drawn.median(1).values - labels[:, columns]).double().numpy() / least[i]
+        width = drawn.std(1).double().numpy() / least[i]
+        for k, name in enumerate(names):
+            rows[name].append(
+                {
+                    "snr": snr,
+                    "bound": float(np.median(least[i][:, k])),
+                    "scatter_ratio": error_summary(error[:, k])["robust_scatter"],
+                    "error_ratio": float(np.median(width[:, k])),
+                }
+            )
+        if advance is not None:
+            advance(1)
+    return {"resolution": BOUND_RESOLUTION, "step_kms": BOUND_STEP_KMS, "n": len(labels), "labels": rows}
+
+
+def report(
+    name: str,
+    header: Mapping[str, Any],
+    emulator: str,
+    seed: int,
+    calibration: Mapping[str, Any],
+    least: Mapping[str, Any],
+) -> dict[str, Any]:
+    """All figures as plain JSON values, with what made them.
+
+    Args:
+        name: of the run or packaged model.
+        header: of the network.
+        emulator: "packaged" or a file.
+        seed: of the stars.
+        calibration: from `calibration_report`.
+        least: from `bound_report`.
+    """
+    digest = sha256(PACKAGED if emulator == "packaged" else emulator)
+    return {
+        "schema": SCHEMA,
+        "maury": __version__,
+        "model": name,
+        "header": dict(header),
+        "emulator": digest,
+        "emulator_of_training": digest == header.get("emulator"),
+        "seed": seed,
+        "simulated": dict(calibration),
+        "cramer_rao": dict(least),
+    }
