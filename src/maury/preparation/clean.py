@@ -15,6 +15,8 @@ _SPIKE = 6.0
 _ABOVE = 5.0
 _DEAD = 8.0
 _UNDERSTATED = 1.25
+_CHANCE = 5.5
+"""Times 1 / sqrt(pixels): three standard deviations of a noise that is measured."""
 _QUIET = 0.95
 _SMOOTHED = 2.5
 
@@ -34,9 +36,9 @@ def photon_shape(flux: Floats) -> Floats:
 def spikes(flux: Floats, model: Floats, sigma: Floats, good: Bools, fwhm_pixels: float) -> Bools:
     """Pixels (n,) hit by cosmic rays and hot or dead pixels.
 
-    Above the continuum by 5 and above the model by 6 standard deviations, with the two pixels beside it; or a single
-    pixel or two far below the model between neighbours that agree with it. The standard deviation is that of the noise
-    or the scatter of all residuals, whichever is larger.
+    Above the continuum by 5 and above the model by 6 standard deviations, in a run that is no wider than a cosmic ray;
+    or far from the model, above or below, and sharper than the instrument profile lets a line be. The standard deviation
+    is that of the noise or the scatter of all residuals, whichever is larger. The pixels on both sides are taken too.
 
     Args:
         flux: over continuum (n,).
@@ -51,17 +53,26 @@ def spikes(flux: Floats, model: Floats, sigma: Floats, good: Bools, fwhm_pixels:
     total = np.maximum(np.where(good, sigma, np.inf), 1.4826 * np.median(np.abs(difference[good])))
     residual = np.where(good, difference / total, 0.0)
     high = good & (residual > _SPIKE) & (flux > 1 + _ABOVE * total)
-    low = good & (residual < -_DEAD)
-    wide = low.copy()
-    wide[2:] &= low[:-2] | low[1:-1]
-    wide[:-2] &= low[2:] | low[1:-1]
-    neighbours = np.zeros(low.shape, bool)
-    neighbours[3:-3] = (np.abs(residual[:-6]) < 3) & (np.abs(residual[6:]) < 3)
-    hit = _short(high, round(2 * fwhm_pixels) + 3) | (low & ~wide & neighbours)
+    hit = _short(high, round(2 * fwhm_pixels) + 3) | _sharp(residual, good, fwhm_pixels)
     grown = hit.copy()
     grown[1:] |= hit[:-1]
     grown[:-1] |= hit[1:]
     return grown & good
+
+
+def _sharp(residual: Floats, good: Bools, fwhm_pixels: float) -> Bools:
+    """Pixels (n,) that stand out from their neighbours by more than the peak of any instrument profile does.
+
+    Beside the peak of a Gaussian of FWHM w pixels lies the part e = 2^(-4 / w^2) of it, or more; so the residual minus
+    the mean of its two neighbours over e is noise for every line, and the height of the peak for a single bad pixel.
+    """
+    part = 2 ** (-4 / fwhm_pixels**2)
+    between = np.zeros(good.shape, bool)
+    between[1:-1] = good[1:-1] & good[:-2] & good[2:]
+    excess = residual.copy()
+    excess[1:-1] -= (residual[:-2] + residual[2:]) / (2 * part)
+    limit = _SPIKE * np.sqrt(1 + 0.5 / part**2)
+    return between & (np.abs(residual) > _DEAD) & (excess * np.sign(residual) > limit)
 
 
 def _short(flagged: Bools, longest: int) -> Bools:
@@ -101,6 +112,6 @@ def final_sigma(
     if strip.sigma is None:
         return noise, source
     ratio = float(np.median((noise / np.where(good, strip.sigma, np.inf))[good]))
-    if ratio > _UNDERSTATED:
+    if ratio > max(_UNDERSTATED, 1 + _CHANCE / np.sqrt(good.sum())):
         return strip.sigma * ratio, "of the file, raised: less than what is measured"
     return strip.sigma, "of the file"

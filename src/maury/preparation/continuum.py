@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import BSpline
 
 KNOT_AA = 12.0
-"""Distance of the knots in a slow rotator: waves down to some 25 Å are followed, single lines and wings are not."""
+"""Largest distance of the knots in a slow rotator: waves down to some 25 Å are followed, single lines and wings are not."""
 
 CURVATURE = 0.1
 """Prior standard deviation of the second difference of neighbouring coefficients, per unit of the continuum; it only
@@ -22,11 +22,11 @@ def knot_distance(vsini_kms: float) -> float:
 
 
 def spline_basis(wavelength_aa: Floats, first_aa: float, last_aa: float, knot_aa: float) -> Floats:
-    """Cubic B-splines (n, k) with equidistant knots about ``knot_aa`` apart between two wavelengths (Å).
+    """Cubic B-splines (n, k) with equidistant knots at most ``knot_aa`` apart between two wavelengths (Å).
 
     The basis is a partition of unity: coefficients of 1 are a continuum of 1.
     """
-    pieces = max(1, round((last_aa - first_aa) / knot_aa))
+    pieces = max(1, int(np.ceil((last_aa - first_aa) / knot_aa)))
     inner = np.linspace(first_aa, last_aa, pieces + 1)
     knots = np.r_[[first_aa] * 3, inner, [last_aa] * 3]
     inside = np.clip(wavelength_aa, first_aa, last_aa)

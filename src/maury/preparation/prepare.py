@@ -12,7 +12,7 @@ from threadpoolctl import ThreadpoolController
 
 from maury.emulator import MAX_RESOLUTION, Emulator
 from maury.emulator import load as load_emulator
-from maury.errors import ConfigError
+from maury.errors import ConfigError, DomainError
 from maury.preparation.clean import final_sigma, first_sigma, spikes
 from maury.preparation.fit import Fit, Problem, solve
 from maury.preparation.merge import Merged, OrderRecord, log_pixels, merge, step_of
@@ -189,7 +189,7 @@ def _prepare(
     correlation = correlate(strips, templates, velocity_kms)
     guess = correlation.peak_kms if velocity_kms is None else velocity_kms
     start = np.r_[correlation.labels, correlation.vsini_kms, guess]
-    fit, records, notes = _fit_orders(emulator, strips, resolution, start)
+    fit, records, notes = _fit_orders(emulator, strips, resolution, start, _name(observation))
     pixels = log_pixels(window_aa, step_kms or step_of(strips), MARGIN_AA)
     merged = merge(records, fit.velocity_kms, pixels)
     coverage = _coverage(observation, merged, window_aa)
@@ -208,13 +208,13 @@ def _check(velocity_kms: float | None, step_kms: float | None) -> None:
 
 
 def _fit_orders(
-    emulator: Emulator, strips: list[Strip], resolution: float | None, start: Floats
+    emulator: Emulator, strips: list[Strip], resolution: float | None, start: Floats, name: str
 ) -> tuple[Fit, tuple[OrderRecord, ...], list[str]]:
     """Fit, mask what the residuals show to be bad, measure the noise, and fit again from there."""
     used = MAX_RESOLUTION if resolution is None else resolution
     fwhm = [fwhm_pixels(s, used) for s in strips]
     first = [first_sigma(s, w) for s, w in zip(strips, fwhm, strict=True)]
-    fit = solve(Problem(emulator, strips, first, used, start))
+    fit = solve(_with_light(Problem(emulator, strips, first, used, start), name))
     cleaned, sigmas, sources, hit = [], [], [], 0
     sparse = "teff" in emulator.space.names and fit.labels[emulator.space.names.index("teff")] > _SPARSE_K
     for strip, width, part in zip(strips, fwhm, _parts(strips), strict=True):
@@ -229,12 +229,27 @@ def _fit_orders(
         sources += [source] * bool(good.any())
         hit += int(bad.sum())
     again = np.r_[fit.labels, fit.vsini_kms, fit.velocity_kms]
-    fit = solve(Problem(emulator, cleaned, sigmas, used, again), iterations=6)
+    fit = solve(_with_light(Problem(emulator, cleaned, sigmas, used, again), name), iterations=6)
     records = tuple(
         OrderRecord(s, fit.continuum[part], fit.continuum_error[part], fit.model[part], sigma)
         for s, sigma, part in zip(cleaned, sigmas, _parts(strips), strict=True)
     )
     return fit, records, _sentences(strips, sources, hit)
+
+
+def _with_light(problem: Problem, name: str) -> Problem:
+    """The problem itself.
+
+    Raises:
+        DomainError: no pixel of it can be used.
+    """
+    if not problem.good.any():
+        raise DomainError(f"{name}: no light within the window at the velocity found, {problem.guess_kms:+.0f} km/s")
+    return problem
+
+
+def _name(observation: Observation) -> str:
+    return str(observation.provenance.get("file", "spectrum"))
 
 
 def _parts(strips: list[Strip]) -> list[slice]:
@@ -276,7 +291,7 @@ def _coverage(observation: Observation, merged: Merged, window_aa: tuple[float, 
     wave, (low, high) = merged.wavelength_aa, window_aa
     seen = np.isfinite(merged.flux) & (wave >= low) & (wave <= high)
     coverage = float(np.gradient(wave)[seen].sum())
-    require_overlap(str(observation.provenance.get("file", "spectrum")), coverage, low, high)
+    require_overlap(_name(observation), coverage, low, high)
     return coverage
 
 

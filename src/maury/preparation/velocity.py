@@ -37,6 +37,7 @@ class Correlation:
         template: row of the bank.
         labels: labels of the template (k,).
         vsini_kms: rotation of the template.
+        chance: what noise alone reaches somewhere, with some template.
     """
 
     velocity_kms: Floats
@@ -48,11 +49,12 @@ class Correlation:
     template: int
     labels: Floats
     vsini_kms: float
+    chance: float
 
     @property
     def believable(self) -> bool:
-        """Whether the peak stands out: six times the scatter elsewhere, and 1.5 times any other peak."""
-        return self.height > max(6 * self.scatter, 1.5 * self.second)
+        """Whether the peak stands out: six times the scatter elsewhere, 1.5 times any other peak, and no chance."""
+        return self.height > max(6 * self.scatter, 1.5 * self.second, self.chance)
 
 
 def rough_depths(strips: list[Strip]) -> list[Floats]:
@@ -133,7 +135,13 @@ def correlate(strips: list[Strip], templates: Bank, about_kms: float | None = No
         best,
         templates.labels[best],
         vsini,
+        _CHANCE / _elements(strips, seen),
     )
+
+
+def _elements(strips: list[Strip], seen: Tensor) -> float:
+    """Independent pixels: those of the data, or those of the grid where these are fewer."""
+    return max(1.0, min(float(seen.sum()), sum(int(strip.good.sum()) for strip in strips)))
 
 
 def apart(velocity_kms: Floats, peak_kms: float, vsini_kms: float) -> NDArray[np.bool_]:
@@ -165,8 +173,7 @@ def second_star(
     best = int(value.amax(1).argmax())
     curve = value[best].double().numpy()
     peak = int(curve.argmax())
-    elements = min(float(seen.sum()), sum(int(strip.good.sum()) for strip in strips))
-    if curve[peak] < max(5 * curve[away].std(), _CHANCE / elements):
+    if curve[peak] < max(5 * curve[away].std(), _CHANCE / _elements(strips, seen)):
         return float(velocity[peak]), 0.0
     ratio = float(depth.square().sum() / own.square().sum().clamp_min(1e-12))
     return float(velocity[peak]), float(np.sqrt(curve[peak] * ratio))
