@@ -45,12 +45,16 @@ def prepare(
 
     from maury.cli.console import fail, out, progress
     from maury.errors import ConfigError
+    from maury.files import check_writable
     from maury.preparation.batch import Options, prepare_files
 
     if form not in ("ecsv", "fits"):
         raise ConfigError(f"format {form!r}: must be ecsv or fits")
     hints: dict[str, Any] = {"resolution": resolution, "wavelength_file": wavelength_file, "sigma_file": sigma_file}
     options = Options(hints, {"velocity_kms": velocity, "step_kms": step}, output, form, keep=plot is not None)
+    for folder, ending in ((output, form), (plot, "png")):
+        if folder is not None:
+            check_writable(folder / f"{files[0].stem}.{ending}")
     records, failed = [], []
     with progress() as bar:
         task = bar.add_task("preparing", total=len(files), visible=len(files) > 1)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from maury.errors import ConfigError, MauryError
-from maury.preparation.prepare import Preparation, prepare
+from maury.preparation.prepare import Preparation, check_settings, prepare
 from maury.readers import read, write
 
 
@@ -33,6 +33,10 @@ class Options:
     folder: Path | None = None
     form: str = "ecsv"
     keep: bool = False
+
+    def target(self, file: Path) -> Path | None:
+        """Where the prepared spectrum of a file goes."""
+        return None if self.folder is None else self.folder / f"{file.stem}.{self.form}"
 
 
 @dataclass(frozen=True)
@@ -63,11 +67,11 @@ def prepare_files(files: Sequence[str | os.PathLike[str]], options: Options, wor
         workers: processes.
 
     Raises:
-        ConfigError: two files would be written to one name.
+        ConfigError: a setting is out of its range, two files have one name, or an input would be overwritten.
     """
     paths = [Path(file) for file in files]
-    if options.folder is not None:
-        _require_distinct(paths)
+    check_settings(**options.settings)
+    _check_names(paths, options)
     work = partial(_one, options=options)
     if workers == 1 or len(paths) == 1:
         yield from map(work, paths)
@@ -77,18 +81,22 @@ def prepare_files(files: Sequence[str | os.PathLike[str]], options: Options, wor
         yield from pool.map(work, paths, chunksize=max(1, min(16, len(paths) // (4 * count))))
 
 
-def _require_distinct(paths: Sequence[Path]) -> None:
-    first: dict[str, Path] = {}
+def _check_names(paths: list[Path], options: Options) -> None:
+    if options.folder is None and not options.keep:
+        return
+    inputs, named = {path.resolve() for path in paths}, dict[str, Path]()
     for path in paths:
-        other = first.setdefault(path.stem, path)
-        if other is not path:
-            raise ConfigError(f"{other} and {path} would both be written as {path.stem}: prepare them one by one")
+        other, target = named.setdefault(path.stem, path), options.target(path)
+        if other.resolve() != path.resolve():
+            raise ConfigError(f"{other} and {path}: both would be written as {path.stem}; use two folders")
+        if target is not None and target.resolve() in inputs:
+            raise ConfigError(f"{target}: is an input and would be overwritten; give another folder")
 
 
 def _one(file: Path, options: Options) -> Outcome:
     try:
         result = prepare(read(file, **options.hints), **options.settings)
-        target = None if options.folder is None else options.folder / f"{file.stem}.{options.form}"
+        target = options.target(file)
         if target is not None:
             write(result.spectrum, target)
     except MauryError as error:

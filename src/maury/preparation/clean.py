@@ -37,8 +37,9 @@ def spikes(flux: Floats, model: Floats, sigma: Floats, good: Bools, fwhm_pixels:
     """Pixels (n,) hit by cosmic rays and hot or dead pixels.
 
     Above the continuum by 5 and above the model by 6 standard deviations, in a run that is no wider than a cosmic ray;
-    or far from the model, above or below, and sharper than the instrument profile lets a line be. The standard deviation
-    is that of the noise or the scatter of all residuals, whichever is larger. The pixels on both sides are taken too.
+    or far from the model, above or below, and sharper than the instrument profile lets a line be. The standard
+    deviation is that of the noise or the scatter of all residuals, whichever is larger. The pixels on both sides are
+    taken too.
 
     Args:
         flux: over continuum (n,).

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import BSpline
 
 KNOT_AA = 12.0
-"""Largest distance of the knots in a slow rotator: waves down to some 25 Å are followed, single lines and wings are not."""
+"""Largest distance of the knots in a slow rotator: waves down to some 25 Å are followed, lines and wings are not."""
 
 CURVATURE = 0.1
 """Prior standard deviation of the second difference of neighbouring coefficients, per unit of the continuum; it only

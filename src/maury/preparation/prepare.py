@@ -162,7 +162,7 @@ def prepare(
         ConfigError: a setting is out of its range.
     """
     observation = star if isinstance(star, Observation) else Observation((star,), None, dict(star.provenance))
-    _check(velocity_kms, step_kms)
+    check_settings(resolution, velocity_kms, step_kms)
     emulator = _packaged() if emulator is None else emulator
     resolution = observation.resolution if resolution is None else resolution
     window_aa = window_aa or emulator.window_aa
@@ -200,7 +200,16 @@ def _prepare(
     )
 
 
-def _check(velocity_kms: float | None, step_kms: float | None) -> None:
+def check_settings(
+    resolution: float | None = None, velocity_kms: float | None = None, step_kms: float | None = None
+) -> None:
+    """Check what does not depend on the spectrum.
+
+    Raises:
+        ConfigError: a setting is out of its range.
+    """
+    if resolution is not None and not 500 <= resolution <= 1_000_000:
+        raise ConfigError(f"resolution {resolution:g}: must be between 500 and 1,000,000")
     if velocity_kms is not None and not abs(velocity_kms) <= 500:
         raise ConfigError(f"velocity {velocity_kms:g} km/s: must be between -500 and 500")
     if step_kms is not None and not 0.2 <= step_kms <= 20:
