@@ -46,16 +46,30 @@ def test_what_is_missing_is_counted_and_filled_with_continuum():
     assert "short_coverage" in prepared.flags
 
 
-def test_assumptions_are_flagged():
-    prepared = to_pixels(spectrum(20_000.0, frame="unknown", normalised=False), PIXELS, 44_000.0)
-    assert set(prepared.flags) == {"rest_frame_assumed", "normalisation_assumed", "resolution_below_model"}
+def test_lower_resolution_than_the_networks_is_flagged():
+    assert to_pixels(spectrum(20_000.0), PIXELS, 44_000.0).flags == ("resolution_below_model",)
+    assert to_pixels(spectrum(43_500.0), PIXELS, 44_000.0).flags == ()
+
+
+def test_a_gap_of_a_few_pixels_is_bridged():
+    """Cosmic rays leave holes of three pixels: interpolated through, counted as observed."""
+    mask = np.zeros(FINE.size, bool)
+    mask[10_000:20_000:500] = mask[10_001:20_000:500] = mask[10_002:20_000:500] = True
+    flux = np.where(mask, np.nan, observe(78_000.0))
+    prepared = to_pixels(spectrum(flux=flux, mask=mask), PIXELS, 44_000.0)
+    assert prepared.covered.all()
+    assert prepared.flags == ()
+    whole = to_pixels(spectrum(), PIXELS, 44_000.0)
+    assert np.abs(prepared.flux - whole.flux).max() < 2e-3
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"resolution": None}, "resolution is not in the file; give R = lambda / FWHM with --resolution"),
-        ({"flux": 3000 * observe(78_000.0)}, "not continuum-normalised: the 95th percentile"),
+        ({"normalised": False}, "not normalised and at rest; it has to be prepared"),
+        ({"frame": "barycentric"}, "normalised and in the barycentric frame; it has to be prepared"),
+        ({"frame": "unknown", "normalised": False}, "not normalised and in the unknown frame; it has to be prepared"),
         ({"wavelength_aa": FINE + 260}, "covers 40.1 Å of the window 5050 to 5350 Å; at least 60 Å are needed"),
         ({"wavelength_aa": FINE + 1000}, "covers 0.0 Å of the window"),
     ],

@@ -23,8 +23,8 @@ def fail(message: str) -> None:
     err.print(f"[bold red]error:[/] {escape(' '.join(message.split()))}")
 
 
-def progress() -> Progress:
-    """A progress bar with count, elapsed time and time left, on stderr."""
+def progress(shown: bool = True) -> Progress:
+    """A progress bar with count, elapsed time and time left, on stderr; or none, for a single quick thing."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -34,4 +34,5 @@ def progress() -> Progress:
         TextColumn("left"),
         TimeRemainingColumn(),
         console=err,
+        disable=not shown,
     )

@@ -56,8 +56,8 @@ def prepare(
         if folder is not None:
             check_writable(folder / f"{files[0].stem}.{ending}")
     records, failed = [], []
-    with progress() as bar:
-        task = bar.add_task("preparing", total=len(files), visible=len(files) > 1)
+    with progress(len(files) > 1) as bar:
+        task = bar.add_task("preparing", total=len(files))
         for result in prepare_files(files, options, workers):
             bar.advance(task)
             if result.error is not None:

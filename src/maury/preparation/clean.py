@@ -19,6 +19,8 @@ _CHANCE = 5.5
 """Times 1 / sqrt(pixels): three standard deviations of a noise that is measured."""
 _QUIET = 0.95
 _SMOOTHED = 2.5
+_CONFIRMED = 0.8
+"""A sigma of the file is confirmed by noise measured above this part of it: the spectrum was not smoothed."""
 
 
 def first_sigma(strip: Strip, fwhm_pixels: float) -> Floats:
@@ -105,14 +107,19 @@ def final_sigma(
     factor = correlation_factor(residual / shape, good, fwhm_pixels)
     noise = measured(residual, good, shape, fwhm_pixels) * factor
     source = "measured" + (f", raised {factor:.1f} times for correlated neighbours" if factor > 1.1 else "")
+    confirmed = strip.sigma is not None and _ratio(noise, strip.sigma, good) > _CONFIRMED
     quiet = good & (model > _QUIET)
-    if sparse and quiet.sum() > 0.2 * good.sum():
+    if sparse and not confirmed and quiet.sum() > 0.2 * good.sum():
         scatter = 1.4826 * float(np.median(np.abs((residual / shape)[quiet])))
         if scatter > max(_SMOOTHED * float(np.median((noise / shape)[quiet])), 0.02):
             noise, source = scatter * shape, "from the scatter between lines: the spectrum was smoothed"
     if strip.sigma is None:
         return noise, source
-    ratio = float(np.median((noise / np.where(good, strip.sigma, np.inf))[good]))
+    ratio = _ratio(noise, strip.sigma, good)
     if ratio > max(_UNDERSTATED, 1 + _CHANCE / np.sqrt(good.sum())):
         return strip.sigma * ratio, "of the file, raised: less than what is measured"
     return strip.sigma, "of the file"
+
+
+def _ratio(noise: Floats, sigma: Floats, good: Bools) -> float:
+    return float(np.median(noise[good] / sigma[good]))

@@ -21,6 +21,7 @@ from maury.labels import INTRINSIC, lowest_logg
 from maury.preparation.continuum import curvature_penalty, knot_distance, spline_basis
 from maury.preparation.strips import Strip, fwhm_pixels
 from maury.preparation.templates import usable_aa, usual_labels
+from maury.preparation.velocity import NEAR_KMS
 from maury.wavelengths import C_KMS
 
 Floats = NDArray[np.float64]
@@ -68,7 +69,15 @@ class Fit:
 class Problem:
     """Observed pixels, noise and bases of one spectrum about a first guess of its velocity."""
 
-    def __init__(self, emulator: Emulator, strips: list[Strip], sigma: list[Floats], resolution: float, start: Floats):
+    def __init__(
+        self,
+        emulator: Emulator,
+        strips: list[Strip],
+        sigma: list[Floats],
+        resolution: float,
+        guess_kms: float,
+        start: Floats,
+    ):
         """Prepare sampler, bases and prior.
 
         Args:
@@ -76,12 +85,13 @@ class Problem:
             strips: the orders.
             sigma: noise of each strip in its unit.
             resolution: R of the instrument.
-            start: labels, v sin i and velocity (km/s) to start from (k + 2,).
+            guess_kms: velocity that the fitted one may differ from by 30 km/s.
+            start: labels, v sin i and velocity (km/s) beyond the guess to start from (k + 2,).
         """
         self.emulator = emulator
         limit = min(resolution, MAX_RESOLUTION, emulator.native_resolution)
         self.resolution = remaining_resolution(torch.tensor([limit]), emulator.native_resolution)
-        self.guess_kms = float(start[-1])
+        self.guess_kms = guess_kms
         rest = np.concatenate([s.wavelength_aa for s in strips]) / (1 + self.guess_kms / C_KMS)
         low, high = usable_aa(emulator)
         self.inside = (rest > low + 0.3) & (rest < high - 0.3)
@@ -94,9 +104,9 @@ class Problem:
         space = emulator.space
         self.steps = np.array([*(_STEPS.get(name, 0.05) for name in space.names), 0.5, 0.2])
         self.prior = np.array([*(_PRIOR.get(name, 0.2) for name in space.names), 1e3, 1e3])
-        self.lower = np.r_[space.lower, _SOFT_KMS, -30.0]
-        self.upper = np.r_[space.upper, np.hypot(200.0, _SOFT_KMS), 30.0]
-        self.start = self.bounded(np.r_[start[:-2], np.hypot(start[-2], _SOFT_KMS), 0.0])
+        self.lower = np.r_[space.lower, _SOFT_KMS, -NEAR_KMS]
+        self.upper = np.r_[space.upper, np.hypot(200.0, _SOFT_KMS), NEAR_KMS]
+        self.start = self.bounded(np.r_[start[:-2], np.hypot(start[-2], _SOFT_KMS), start[-1]])
         main = {n: x for n, x in zip(space.names, self.start, strict=False) if n in ("teff", "logg", "mh")}
         self.centre = np.r_[usual_labels(space, main), self.start[-2:]]
 

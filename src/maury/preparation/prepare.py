@@ -188,8 +188,9 @@ def _prepare(
     templates = bank(emulator)
     correlation = correlate(strips, templates, velocity_kms)
     guess = correlation.peak_kms if velocity_kms is None else velocity_kms
-    start = np.r_[correlation.labels, correlation.vsini_kms, guess]
-    fit, records, notes = _fit_orders(emulator, strips, resolution, start, _name(observation))
+    beyond = correlation.peak_kms - guess if correlation.believable else 0.0
+    start = np.r_[correlation.labels, correlation.vsini_kms, beyond]
+    fit, records, notes = _fit_orders(emulator, strips, resolution, guess, start, _name(observation))
     pixels = log_pixels(window_aa, step_kms or step_of(strips), MARGIN_AA)
     merged = merge(records, fit.velocity_kms, pixels)
     coverage = _coverage(observation, merged, window_aa)
@@ -217,13 +218,13 @@ def check_settings(
 
 
 def _fit_orders(
-    emulator: Emulator, strips: list[Strip], resolution: float | None, start: Floats, name: str
+    emulator: Emulator, strips: list[Strip], resolution: float | None, guess_kms: float, start: Floats, name: str
 ) -> tuple[Fit, tuple[OrderRecord, ...], list[str]]:
     """Fit, mask what the residuals show to be bad, measure the noise, and fit again from there."""
     used = MAX_RESOLUTION if resolution is None else resolution
     fwhm = [fwhm_pixels(s, used) for s in strips]
     first = [first_sigma(s, w) for s, w in zip(strips, fwhm, strict=True)]
-    fit = solve(_with_light(Problem(emulator, strips, first, used, start), name))
+    fit = solve(_with_light(Problem(emulator, strips, first, used, guess_kms, start), name))
     cleaned, sigmas, sources, hit = [], [], [], 0
     sparse = "teff" in emulator.space.names and fit.labels[emulator.space.names.index("teff")] > _SPARSE_K
     for strip, width, part in zip(strips, fwhm, _parts(strips), strict=True):
@@ -237,8 +238,8 @@ def _fit_orders(
         sigmas.append(sigma)
         sources += [source] * bool(good.any())
         hit += int(bad.sum())
-    again = np.r_[fit.labels, fit.vsini_kms, fit.velocity_kms]
-    fit = solve(_with_light(Problem(emulator, cleaned, sigmas, used, again), name), iterations=6)
+    again = np.r_[fit.labels, fit.vsini_kms, fit.velocity_kms - guess_kms]
+    fit = solve(_with_light(Problem(emulator, cleaned, sigmas, used, guess_kms, again), name), iterations=6)
     records = tuple(
         OrderRecord(s, fit.continuum[part], fit.continuum_error[part], fit.model[part], sigma)
         for s, sigma, part in zip(cleaned, sigmas, _parts(strips), strict=True)

@@ -54,7 +54,7 @@ def cut(observation: Observation, window_aa: tuple[float, float], reach_kms: flo
     """Strips of all orders that reach into the window at any velocity up to ``reach_kms``.
 
     Raises:
-        DomainError: no order has enough good pixels there.
+        DomainError: no order has enough good pixels with light there.
     """
     low, high = window_aa[0] * (1 - reach_kms / C_KMS), window_aa[1] * (1 + reach_kms / C_KMS)
     several = len(observation.orders) > 1
@@ -95,6 +95,13 @@ def envelope(wavelength_aa: Floats, flux: Floats, good: Bools, width_aa: float =
     return np.interp(wavelength_aa, centres[known], levels[known])
 
 
+def has_light(flux: Floats) -> bool:
+    """Whether the median of a flux (n,) lies above 0 by more than five of its standard errors."""
+    middle = float(np.median(flux))
+    error = 1.2533 * 1.4826 * float(np.median(np.abs(flux - middle))) / np.sqrt(flux.size)
+    return middle > 5 * error
+
+
 def _strip(order: Spectrum, low: float, high: float, several: bool, index: int) -> Strip | None:
     keep = (order.wavelength_aa >= low) & (order.wavelength_aa <= high)
     raw = order.flux[keep]
@@ -102,9 +109,9 @@ def _strip(order: Spectrum, low: float, high: float, several: bool, index: int) 
     good = np.logical_not(np.any(list(rules.values()), axis=0))
     if good.sum() < _LEAST_PIXELS:
         return None
-    scale = float(np.quantile(raw[good], 0.95))
-    if not scale > 0:
+    if not has_light(raw[good]):
         return None
+    scale = float(np.quantile(raw[good], 0.95))
     wavelength, flux = order.wavelength_aa[keep], np.where(np.isfinite(raw), raw, 0.0) / scale
     level = envelope(wavelength, flux, good)
     rules["edge"] = level < _EDGE * level.max()

@@ -1,0 +1,86 @@
+"""Many files: their order kept, the same by two processes as by one, failures among the results."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import observatory
+from maury.errors import ConfigError
+from maury.preparation.batch import Options, prepare_files
+from maury.readers import read, write
+from nights import K_DWARF, OLD_GIANT, SUN, Instrument, observe
+
+COARSE = Instrument(44_000.0, 0.05)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("night")
+    paths = []
+    for i, labels in enumerate((SUN, K_DWARF, OLD_GIANT)):
+        paths.append(folder / f"star{i}.fits")
+        write(observe(labels, COARSE, velocity_kms=10.0 * i, snr=60, seed=i), paths[-1])
+    paths.insert(1, folder / "nothing.fits")
+    paths[1].write_bytes(b"")
+    return paths
+
+
+HINTS = {"resolution": 44_000.0}
+
+
+def test_two_processes_give_what_one_gives_in_the_same_order(files, tmp_path):
+    results = {}
+    for workers in (1, 2):
+        options = Options(HINTS, {}, tmp_path / str(workers), keep=True)
+        results[workers] = list(prepare_files(files, options, workers))
+    for one, other in zip(results[1], results[2], strict=True):
+        assert one.file == other.file
+        assert one.record == other.record
+        assert one.error == other.error
+        if one.error is None:
+            np.testing.assert_array_equal(one.preparation.spectrum.flux, other.preparation.spectrum.flux)
+            assert one.written.read_bytes() == other.written.read_bytes()
+    assert [result.file for result in results[1]] == files
+    velocities = [result.record["velocity_kms"] for result in results[1] if result.error is None]
+    assert velocities == pytest.approx([0, 10, 20], abs=0.1)
+
+
+def test_a_file_that_fails_is_a_result_in_one_line(files, tmp_path):
+    results = list(prepare_files(files, Options(HINTS, {}, tmp_path, "fits")))
+    assert [result.error is None for result in results] == [True, False, True, True]
+    failed = results[1]
+    assert failed.error == f"{files[1]}: empty file"
+    assert (failed.record, failed.written, failed.preparation) == ({}, None, None)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["star0.fits", "star1.fits", "star2.fits"]
+    assert read(results[0].written).frame == "rest"
+    assert results[0].preparation is None
+
+
+def test_without_a_folder_nothing_is_written(files, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (result,) = prepare_files(files[:1], Options(HINTS))
+    assert result.written is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_settings_are_checked_before_the_first_file(files):
+    with pytest.raises(ConfigError, match="velocity 900 km/s"):
+        list(prepare_files(files, Options(HINTS, {"velocity_kms": 900.0})))
+
+
+def test_an_input_is_never_overwritten(files):
+    before = files[0].read_bytes()
+    with pytest.raises(ConfigError, match=r"star0\.fits: is an input and would be overwritten"):
+        list(prepare_files(files, Options(HINTS, {}, files[0].parent, "fits")))
+    assert files[0].read_bytes() == before
+
+
+def test_two_files_of_one_name_are_refused(tmp_path):
+    paths = []
+    for night in ("a", "b"):
+        (tmp_path / night).mkdir()
+        paths.append(observatory.linear_fits(tmp_path / night).path)
+    with pytest.raises(ConfigError, match=r"a/a\.fits and .*b/a\.fits: both would be written as a; use two folders"):
+        list(prepare_files(paths, Options(HINTS, {}, tmp_path / "out")))
+    assert not (tmp_path / "out").exists()
