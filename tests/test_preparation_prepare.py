@@ -10,7 +10,7 @@ import torch
 
 from fakes import tiny_emulator
 from maury.errors import ConfigError, DomainError
-from maury.inference import is_prepared
+from maury.inference.predict import is_prepared
 from maury.preparation import FLAGS, Preparation, prepare
 from maury.readers import from_specutils, read, to_specutils, write
 from maury.spectra import Observation, Spectrum

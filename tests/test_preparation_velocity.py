@@ -73,7 +73,7 @@ def test_a_second_star_is_flagged_with_its_velocity(star, instrument, snr):
 
 
 @pytest.mark.parametrize("snr", [10, 50, 200])
-@pytest.mark.parametrize("seed", [1, 2, 4])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_a_spectrum_without_lines_has_no_believable_velocity(snr, seed):
     wave = np.arange(5040, 5360, 0.04)
     flux = 1000 * (1 + np.random.default_rng(seed).standard_normal(wave.size) / snr)

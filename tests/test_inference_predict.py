@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
+
+import astropy.units as u
 import numpy as np
 import pytest
 
-import maury.inference
 from maury.errors import DomainError, FormatError
 from maury.inference import predict, to_table, write_table
 from maury.networks import packaged_networks
@@ -14,6 +16,7 @@ from maury.readers import read, write
 from maury.spectra import Observation
 from nights import SUN, Instrument, observe, star_flux
 
+MODULE = importlib.import_module("maury.inference.predict")  # the package shows the function of that name
 ECHELLE = Instrument(60_000.0, 0.04, orders=6, blaze=True, wave=0.02)
 
 
@@ -50,7 +53,7 @@ def test_a_prepared_spectrum_is_not_prepared_again(result, night, monkeypatch, t
     """From Python and from files: the same values as from the raw orders, without another preparation."""
     window = (float(result.prepared.wavelength_aa[0]), float(result.prepared.wavelength_aa[-1]))
     done = prepare(night, resolution=60_000.0, window_aa=window)
-    monkeypatch.setattr(maury.inference, "prepare", lambda *_, **__: pytest.fail("prepared again"))
+    monkeypatch.setattr(MODULE, "prepare", lambda *_, **__: pytest.fail("prepared again"))
     for ending in (None, ".ecsv", ".fits"):
         star = done.spectrum
         if ending:
@@ -78,8 +81,6 @@ def test_a_known_velocity_is_passed_on(night):
 
 
 def test_the_table_holds_velocities_with_units(result, tmp_path):
-    import astropy.units as u
-
     table = to_table([result])
     assert table["velocity"][0].to_value(u.m / u.s) == pytest.approx(83_000, abs=50)
     assert table["velocity_error"].unit == u.km / u.s
@@ -96,7 +97,7 @@ def test_no_emulator_of_the_networks_window(night, monkeypatch):
     class Elsewhere:
         window_aa = (6400.0, 6700.0)
 
-    monkeypatch.setattr(maury.inference, "_templates", lambda _: Elsewhere())
+    monkeypatch.setattr(MODULE, "_templates", lambda _: Elsewhere())
     with pytest.raises(DomainError, match=r"network's window 5050 to 5350 Å, but the emulator .* 6400 to 6700 Å"):
         predict(night, resolution=60_000.0)
 
@@ -111,3 +112,10 @@ def test_a_spectrum_of_the_wrong_place_is_refused(night):
     moved = tuple(order.with_(wavelength_aa=order.wavelength_aa * 1.3) for order in night.orders)
     with pytest.raises(DomainError, match=r"^night\.fits: fewer than 40 pixels with light"):
         predict(Observation(moved, None, night.provenance), resolution=60_000.0)
+
+
+def test_what_is_at_rest_but_not_normalised_is_not_searched_for_a_velocity(night):
+    order = observe(SUN, Instrument(60_000.0, 0.04), snr=100).single().with_(frame="rest")
+    result = predict(Observation((order,)), resolution=60_000.0)
+    assert abs(result.preparation.correlation.peak_kms) < 30
+    assert result.preparation.velocity_kms == pytest.approx(0, abs=0.05)
