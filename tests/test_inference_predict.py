@@ -74,6 +74,17 @@ def test_flags_of_the_preparation_are_flags_of_the_result(night):
     assert result.record()["status"] == "flagged"
 
 
+def test_flags_of_a_preparation_before_are_not_forgotten(tmp_path):
+    """Prepared, written, read, predicted: what was wrong with the spectrum stands in the result."""
+    night = observe(SUN, Instrument(60_000.0, 0.04), snr=80, second=({**SUN, "teff": 5500.0}, 70.0, 0.3))
+    done = prepare(night, resolution=60_000.0)
+    assert done.flags == ("double_lined",)
+    assert predict(done.spectrum).flags[0] == "double_lined"
+    for ending in (".ecsv", ".fits"):
+        write(done.spectrum, tmp_path / f"two{ending}")
+        assert predict(read(tmp_path / f"two{ending}")).flags[0] == "double_lined"
+
+
 def test_a_known_velocity_is_passed_on(night):
     result = predict(night, resolution=60_000.0, velocity_kms=80.0)
     assert abs(result.preparation.correlation.peak_kms - 80) < 30

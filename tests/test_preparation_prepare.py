@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from astropy.io import fits
+from astropy.table import QTable
 
 from fakes import tiny_emulator
 from maury.errors import ConfigError, DomainError
@@ -86,8 +89,11 @@ def test_low_signal_to_noise_is_flagged():
     assert prepare(observe(SUN, COARSE, snr=14), resolution=44_000.0).flags == ()
 
 
-def test_every_flag_is_explained():
-    assert all(len(text.split()) > 3 for text in FLAGS.values())
+def test_every_flag_is_explained_here_and_in_the_documentation():
+    page = (Path(__file__).parents[1] / "docs" / "preparation.md").read_text()
+    for flag, text in FLAGS.items():
+        assert len(text.split()) > 3
+        assert f"| `{flag}` |" in page
 
 
 def test_without_a_resolution_the_velocity_is_found_all_the_same():
@@ -154,6 +160,24 @@ class TestRoundTrip:
         seen = read(tmp_path / f"sun{ending}")
         assert is_prepared(seen)
         self.same(seen.single(), sun.spectrum)
+
+    def test_the_file_says_what_was_done(self, sun, tmp_path):
+        half = Observation(observe(SUN, ECHELLE, velocity_kms=-37.0, snr=80).orders[:3])
+        done = prepare(half, resolution=44_000.0)
+        write(done.spectrum, tmp_path / "half.ecsv")
+        meta = QTable.read(tmp_path / "half.ecsv").meta
+        assert meta["velocity_kms"] == done.velocity_kms
+        assert meta["velocity_error_kms"] == done.velocity_error_kms
+        assert meta["prepared"] == list(done.notes)
+        assert meta["flags"] == ["short_coverage"]
+        write(done.spectrum, tmp_path / "half.fits")
+        header = fits.getheader(tmp_path / "half.fits")
+        assert header["STARVEL"] == done.velocity_kms
+        assert header["STARVELE"] == done.velocity_error_kms
+        assert header["PREPFLAG"] == "short_coverage"
+        assert list(done.notes) == list(header["HISTORY"])
+        for ending in (".ecsv", ".fits"):
+            assert read(tmp_path / f"half{ending}").provenance["flags"] == ("short_coverage",)
 
     def test_through_specutils_and_back(self, sun):
         pytest.importorskip("specutils")

@@ -16,6 +16,7 @@ from maury.labels import LabelSpace
 from maury.networks import PosteriorNetwork, StarNet, load, pixel_wavelengths
 from maury.networks import predict as predict_labels
 from maury.networks.posterior import Inputs
+from maury.preparation import FLAGS as PREPARATION_FLAGS
 from maury.preparation import Preparation, Prepared, prepare, to_pixels
 from maury.preparation.network import to_network
 from maury.spectra import Observation, Spectrum
@@ -76,7 +77,7 @@ def predict(
         result = _posterior(network, header, spectrum, samples, seed)
     else:
         result = _points(network, header, spectrum)
-    done = [] if preparation is None else list(preparation.flags)
+    done = _flags_before(observation) if preparation is None else list(preparation.flags)
     flags = (*done, *(flag for flag in result["flags"] if flag not in done))
     typical = {k: float(v) for k, v in header.get("typical_errors", {}).items()}
     return Result(file, model, typical_errors=typical, preparation=preparation, **result | {"flags": flags})
@@ -118,6 +119,11 @@ def _posterior(
 def is_prepared(observation: Observation) -> bool:
     """Whether a spectrum says of itself that it is one, normalised and at rest."""
     return len(observation.orders) == 1 and observation.normalised and observation.frame == "rest"
+
+
+def _flags_before(observation: Observation) -> list[str]:
+    """Flags that a spectrum got when it was prepared, as it or its file tells."""
+    return [flag for flag in observation.provenance.get("flags", ()) if flag in PREPARATION_FLAGS]
 
 
 def _prepare(

@@ -57,7 +57,8 @@ class Preparation:
 
     Attributes:
         spectrum: normalised, at rest, on pixels uniform in ln(wavelength) that fill the window and 2 Å on both sides,
-            with noise; NaN and masked where nothing good was observed. Provenance continues that of the observation.
+            with noise; NaN and masked where nothing good was observed. Provenance continues that of the observation by
+            ``prepared`` (the notes), ``flags``, ``velocity_kms`` and ``velocity_error_kms``, which its file holds too.
         velocity_kms: radial velocity in the frame of the file's wavelengths.
         velocity_error_kms: its standard deviation, from noise and misfit; no zero point of the wavelengths is in it.
         barycentric_velocity_kms: the velocity referred to the barycentre, or None where the frame does not allow it.
@@ -322,13 +323,6 @@ def _assemble(
     snr = float(np.median((merged.flux / merged.sigma)[seen]))
     if merged.discordant:
         notes.append(f"{merged.discordant} pixels where orders disagree: the best order alone was kept")
-    provenance = {
-        **observation.provenance,
-        "prepared": tuple(notes),
-        "velocity_kms": fit.velocity_kms,
-        "velocity_error_kms": fit.velocity_error_kms,
-    }
-    spectrum = Spectrum(merged.wavelength_aa, merged.flux, merged.sigma, ~seen, "rest", True, resolution, provenance)
     template = dict(zip(names, map(float, fit.labels), strict=True)) | {"vsini": fit.vsini_kms}
     flags = {
         "velocity_uncertain": fit.velocity_error_kms > 5 or not correlation.believable,
@@ -342,6 +336,15 @@ def _assemble(
         "frame_unknown": observation.frame == "unknown",
         "low_snr": snr < 10,
     }
+    raised = tuple(name for name, applies in flags.items() if applies)
+    provenance = {
+        **observation.provenance,
+        "prepared": tuple(notes),
+        "flags": raised,
+        "velocity_kms": fit.velocity_kms,
+        "velocity_error_kms": fit.velocity_error_kms,
+    }
+    spectrum = Spectrum(merged.wavelength_aa, merged.flux, merged.sigma, ~seen, "rest", True, resolution, provenance)
     return Preparation(
         spectrum,
         fit.velocity_kms,
@@ -356,7 +359,7 @@ def _assemble(
         coverage,
         window_aa,
         twin,
-        tuple(name for name, raised in flags.items() if raised),
+        raised,
         tuple(notes),
         correlation,
         records,

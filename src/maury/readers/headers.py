@@ -245,4 +245,6 @@ def describe(headers: list[Header], raw: Raw, job: Job) -> Raw:
             value = str(header.get(key, "")).strip()
             if value and name not in raw.info:
                 raw.info[name] = value
+        if header.get("PREPFLAG"):
+            raw.info["flags"] = tuple(str(header["PREPFLAG"]).split(","))  # of a spectrum that maury prepared
     return raw

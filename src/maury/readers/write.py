@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from astropy import units as u
@@ -34,10 +35,21 @@ def _columns(orders: tuple[Spectrum, ...]) -> Table:
     return table
 
 
+def _prepared(spectrum: Spectrum) -> dict[str, Any]:
+    """What `maury.prepare` noted, or nothing."""
+    found: dict[str, Any] = {}
+    for key in ("velocity_kms", "velocity_error_kms", "prepared", "flags"):
+        value = spectrum.provenance.get(key)
+        if value is not None:
+            found[key] = list(value) if isinstance(value, tuple) else float(value)
+    return found
+
+
 def write(spectrum: Spectrum | Observation, path: str | os.PathLike[str]) -> None:
     """Write a spectrum or the orders of an observation to ``.ecsv`` or ``.fits``.
 
-    Wavelengths in Å air; frame, normalisation, resolution and barycentric velocity in the metadata.
+    Wavelengths in Å air; frame, normalisation, resolution and barycentric velocity in the metadata; of a prepared
+    spectrum also the velocity taken out, its error, what was done and the flags.
 
     Raises:
         OutputError: the ending is another one, or the file cannot be written.
@@ -57,6 +69,7 @@ def write(spectrum: Spectrum | Observation, path: str | os.PathLike[str]) -> Non
             "normalised": bool(first.normalised),
             "resolution": first.resolution,
             "barycentric_kms": velocity,
+            **_prepared(first),
         }
         table.meta.update({key: value for key, value in meta.items() if value is not None})
         with atomic_path(target) as temporary:
@@ -73,5 +86,13 @@ def write(spectrum: Spectrum | Observation, path: str | os.PathLike[str]) -> Non
         header["SPEC_RES"] = (first.resolution, "wavelength over FWHM")
     if velocity is not None:
         header["BERV"] = (velocity, "[km/s] barycentric velocity, not taken out")
+    done = _prepared(first)
+    for key, name in (("STARVEL", "velocity_kms"), ("STARVELE", "velocity_error_kms")):
+        if name in done:
+            header[key] = (done[name], f"[km/s] {name.removesuffix('_kms').replace('_', ' ')} taken out")
+    if done.get("flags"):
+        header["PREPFLAG"] = (",".join(done["flags"]), "what limits the trust in it")
+    for line in done.get("prepared", ()):
+        header["HISTORY"] = line
     with atomic_path(target) as temporary:
         fits.HDUList([fits.PrimaryHDU(header=header), hdu]).writeto(temporary, overwrite=True)
