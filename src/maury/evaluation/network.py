@@ -72,8 +72,6 @@ def load_model(run: str) -> Model:
     if not folder.is_dir():
         network, header = load_network(run)
         return _checked(Model(folder.stem if folder.is_file() else run, network, header))
-    if not (folder / "model.safetensors").is_file():
-        raise FormatError(f"{folder}: holds no model.safetensors; is its training finished?")
     network, header = load_network(folder)
     log = folder / "metrics.csv"
     history = read_history(log) if log.is_file() else None

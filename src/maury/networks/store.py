@@ -145,6 +145,8 @@ def _empty(header: Mapping[str, Any], where: str) -> StarNet | PosteriorNetwork:
 def _find(name: str | os.PathLike[str]) -> Path:
     path = Path(name)
     if path.is_dir():
+        if not (path / "model.safetensors").is_file():
+            raise FormatError(f"{path}: holds no model.safetensors; is its training finished?")
         return path / "model.safetensors"
     packaged = checkpoints.MODELS / f"{os.fspath(name)}.safetensors"
     if path.exists() or not packaged.is_file():
