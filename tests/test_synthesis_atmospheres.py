@@ -8,6 +8,7 @@ import pytest
 from maury.errors import DomainError, FormatError
 from maury.labels import INTRINSIC
 from maury.synthesis import read_atmospheres
+from maury.synthesis.atmospheres import MASS_PER_ATOM
 from maury.synthesis.modelfiles import BOLTZMANN, read_model
 from synthesis_inputs import atlas, atmosphere_folder, grey, marcs
 
@@ -23,6 +24,7 @@ def test_header_and_layers_are_read(write):
     expected = grey(5750.0, 4.5, -0.5)
     layers = model.layers()
     np.testing.assert_allclose(np.exp(layers[:, [0, 2, 3]]), expected[:, [0, 2, 3]], rtol=1e-3)
+    assert layers.shape[1] == (5 if write is marcs else 4)
     np.testing.assert_allclose(layers[:, 1], expected[:, 1], atol=0.06)
 
 
@@ -40,6 +42,14 @@ def test_a_node_is_its_own_model(tmp_path):
         made.atoms, expected[:, 2] / (BOLTZMANN * expected[:, 1]) - expected[:, 3], rtol=2e-3, atol=1e8
     )
     assert not made.extrapolated
+
+
+def test_mass_density_is_that_of_marcs_or_of_the_atoms(tmp_path):
+    made = read_atmospheres(atmosphere_folder(tmp_path / "atlas"))(5500.0, 4.5, -1.0)
+    np.testing.assert_allclose(made.density, made.atoms * MASS_PER_ATOM)
+    (tmp_path / "marcs").mkdir()
+    (tmp_path / "marcs" / "x.mod").write_text(marcs(5500.0, 4.5, -1.0))
+    np.testing.assert_allclose(read_atmospheres(tmp_path / "marcs")(5500.0, 4.5, -1.0).density, 1e-9)
 
 
 def test_between_nodes_each_layer_is_linear(tmp_path):

@@ -150,7 +150,7 @@ def test_killed_half_way_it_goes_on_with_nothing_lost_or_doubled(tmp_path, folde
 
 
 def test_parts_of_other_settings_are_not_used(tmp_path, folder, workers):
-    config = settings(folder, [5000, 5003])
+    config = settings(folder, [5000, 5200])
     plan = make_plan(config, workers)
     shards = tmp_path / ".lib.h5.shards"
     messages = []
@@ -220,6 +220,18 @@ def test_bad_input_is_one_line_and_exit_code_2(tmp_path, folder, monkeypatch, ca
     assert stop.value.code == 2
     assert message in capsys.readouterr().err
     assert os.listdir(tmp_path) == []
+
+
+def test_without_pysme_the_extra_is_named(tmp_path, folder, monkeypatch, capsys):
+    (tmp_path / "pysme").mkdir()
+    (tmp_path / "pysme" / "__init__.py").write_text("raise ModuleNotFoundError(\"No module named 'pysme'\")")
+    monkeypatch.syspath_prepend(tmp_path)
+    write_labels(folder / "labels.csv", [5200])
+    options = ["--line-list", folder / "a.lin", "--atmospheres", folder / "models", "--window", 5062, 5082]
+    with pytest.raises(SystemExit) as stop:
+        main(["synthesize", "--labels", f"{folder}/labels.csv", *map(str, options), "--out", f"{tmp_path}/l.h5"])
+    assert stop.value.code == 2
+    assert "error: synthesis needs PySME; install it with: pip install 'maury[synthesis]'" in capsys.readouterr().err
 
 
 def test_failures_on_the_command_line(tmp_path, folder, monkeypatch, capsys):

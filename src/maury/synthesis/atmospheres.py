@@ -14,7 +14,7 @@ from maury.synthesis.modelfiles import BOLTZMANN, ModelFile, read_models
 Floats = NDArray[np.float64]
 
 MASS_PER_ATOM = 1.2566 * 1.6735575e-24
-"""Mass of the gas per nucleus or molecule in g: 10 hydrogen for each helium."""
+"""Mean mass of an atom in g, hydrogen and a tenth of helium: of the gas of ATLAS9, whose files hold no density."""
 
 _SHOWN = 5
 
@@ -31,6 +31,7 @@ class Atmosphere:
         temperature: K (layers,).
         atoms: number density of atoms, ions and molecules, P / kT less the electrons, cm-3 (layers,).
         electrons: number density of electrons, cm-3 (layers,).
+        density: mass density of the gas, g cm-3 (layers,).
         extrapolated: log g lies below the lowest model.
     """
 
@@ -41,21 +42,17 @@ class Atmosphere:
     temperature: Floats
     atoms: Floats
     electrons: Floats
+    density: Floats
     extrapolated: bool = False
-
-    @property
-    def density(self) -> Floats:
-        """Mass density of the gas, g cm-3 (layers,)."""
-        return self.atoms * MASS_PER_ATOM
 
 
 @dataclass
 class AtmosphereGrid:
     """Model atmospheres of one microturbulence by Teff, log g and [M/H].
 
-    Between models, T and the logarithms of column mass, gas pressure and electron density of each layer are linear in
-    [M/H], in Teff and in log g, in this order: around a [M/H], Teff has the two neighbouring columns of models at each
-    of the two [M/H], and log g the two neighbouring models in each of the columns.
+    Between models, T and the logarithms of column mass, gas pressure, electron density (and the mass density of MARCS
+    models) of each layer are linear in [M/H], in Teff and in log g, in this order: around a [M/H], Teff has the two
+    neighbouring columns of models at each of the two [M/H], and log g the two neighbouring models in each column.
 
     Attributes:
         source: folder or archive.
@@ -117,7 +114,8 @@ class AtmosphereGrid:
         x = np.einsum("i,ijk->jk", [weight for weight, _ in parts], np.stack(tables))
         temperature, electrons = x[:, 1], np.exp(x[:, 3])
         atoms = np.exp(x[:, 2]) / (BOLTZMANN * temperature) - electrons
-        return Atmosphere(teff, logg, mh, np.exp(x[:, 0]), temperature, atoms, electrons, extrapolated)
+        density = np.exp(x[:, 4]) if x.shape[1] > 4 else atoms * MASS_PER_ATOM
+        return Atmosphere(teff, logg, mh, np.exp(x[:, 0]), temperature, atoms, electrons, density, extrapolated)
 
     def check(self, labels: Floats, what: str = "labels") -> NDArray[np.bool_]:
         """Check that all stars lie within the grid.

@@ -183,7 +183,7 @@ def thinned(atmosphere: Atmosphere) -> Atmosphere:
         return atmosphere
     keep = np.ones(count, bool)
     keep[5:32:2] = keep[65 : count - 1 : 2] = False
-    columns = ("column_mass", "temperature", "atoms", "electrons")
+    columns = ("column_mass", "temperature", "atoms", "electrons", "density")
     return dataclasses.replace(atmosphere, **{name: getattr(atmosphere, name)[keep] for name in columns})
 
 

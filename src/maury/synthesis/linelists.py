@@ -106,15 +106,14 @@ def read_lines(path: str | os.PathLike[str], workers: Workers | None = None) -> 
     """
     path = Path(path).expanduser()
     medium, unit = _heading(path)
+    if workers is None:
+        with Workers() as own:
+            return read_lines(path, own)
+    workers.run(engine.version)  # tells whether PySME is there
     try:
-        if workers is None:
-            with Workers() as own:
-                parsed = own.run(engine.read_vald, str(path.absolute()))
-        else:
-            parsed = workers.run(engine.read_vald, str(path.absolute()))
+        columns, layout, expected, span = workers.run(engine.read_vald, str(path.absolute()))
     except SynthesisError as error:
         raise FormatError(f"{path}: not a readable extract of VALD ({error})") from error
-    columns, layout, expected, span = parsed
     count = len(columns["wlcent"])
     if count == 0 or (expected is not None and count != expected):
         raise FormatError(f"{path}: {count} lines, but its heading says {expected}; perhaps truncated")

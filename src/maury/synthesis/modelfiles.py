@@ -60,9 +60,10 @@ class ModelFile:
         return self.teff, self.logg, self.mh
 
     def layers(self) -> NDArray[np.float64]:
-        """Columns (layers, 4) from the top down: ln column mass (g cm-2), T (K), ln gas pressure, ln electron density.
+        """Columns (layers, 4 or 5) from the top down: ln column mass, T (K), ln gas pressure, ln electron density.
 
-        Pressure in dyn cm-2, electron density in cm-3.
+        The last, of MARCS alone, is ln mass density. Column mass in g cm-2, pressure in dyn cm-2, electrons in cm-3,
+        mass density in g cm-3.
 
         Raises:
             FormatError: a layer is missing, not a number or not positive.
@@ -73,7 +74,9 @@ class ModelFile:
             raise FormatError(f"{self.name}: the layers of the model cannot be read, perhaps truncated") from error
         if not (np.isfinite(table).all() and (table > 0).all() and (np.diff(table[:, 0]) > 0).all()):
             raise FormatError(f"{self.name}: layers must be finite and positive, with column masses that increase")
-        return np.column_stack([np.log(table[:, 0]), table[:, 1], np.log(table[:, 2]), np.log(table[:, 3])])
+        logarithms = np.log(table)
+        logarithms[:, 1] = table[:, 1]
+        return logarithms
 
 
 def read_models(path: str | os.PathLike[str]) -> tuple[list[ModelFile], str]:
@@ -151,7 +154,7 @@ def _atlas_layers(text: str) -> NDArray[np.float64]:
 
 
 def _marcs_layers(text: str) -> NDArray[np.float64]:
-    """RHOX, T, Pg, and the electron density Pe / kT of the layers."""
+    """RHOX, T, Pg, the electron density Pe / kT, and the mass density of the layers."""
     lines = text[text.index("Model structure") :].splitlines()[1:]
     count = int(re.search(r"(\d+)\s+Number of depth points", text)[1])  # type: ignore[index]
     columns: dict[str, NDArray[np.float64]] = {}
@@ -161,7 +164,7 @@ def _marcs_layers(text: str) -> NDArray[np.float64]:
         table = np.array([[float(value) for value in row[: len(names)]] for row in rows])
         columns |= {column: table[:, i] for i, column in enumerate(names)}
     electrons = columns["Pe"] / (BOLTZMANN * columns["T"])
-    return np.column_stack([columns["RHOX"], columns["T"], columns["Pg"], electrons])
+    return np.column_stack([columns["RHOX"], columns["T"], columns["Pg"], electrons, columns["Density"]])
 
 
 BOLTZMANN = 1.380649e-16
