@@ -19,6 +19,7 @@ from maury.inference import Posterior, predict, predict_batch, write_samples, wr
 from maury.inference.posterior import edges, is_limit
 from maury.labels import LabelSpace
 from maury.networks import PosteriorNetwork, Prior, save
+from maury.readers import read
 from maury.spectra import Spectrum
 
 NAMES = ("teff", "logg", "mh", "vsini", "vmic", "alpha")
@@ -148,6 +149,16 @@ def test_half_of_the_window(usual, star):
         predict(star.with_(mask=star.wavelength_aa > 5080), usual)
     with pytest.raises(DomainError, match=r"star: its resolution is not in the file; .* --resolution"):
         predict(star.with_(resolution=None), usual)
+
+
+def test_a_spectrum_without_noise_gets_it_from_the_preparation(tmp_path, usual):
+    """Normalised and at rest: its velocity is not looked for again."""
+    path = tmp_path / "star.ecsv"
+    assert run("emulator", "star", "--teff", 5800, "--snr", 100, "-o", path) == 0
+    observation = read(path, window_aa=None)
+    silent = observation.single().with_(sigma=None)
+    assert abs(predict(silent, usual, samples=50).preparation.velocity_kms) < 0.01
+    assert predict(observation, usual, samples=50).preparation is None
 
 
 def _inputs(count):

@@ -70,7 +70,7 @@ def predict(
         spectrum = observation.single().with_(resolution=resolution)
     else:
         window = (float(wavelength[0]), float(wavelength[-1]))
-        known = 0.0 if observation.frame == "rest" and velocity_kms is None else velocity_kms
+        known = 0.0 if is_prepared(observation) and velocity_kms is None else velocity_kms
         preparation = _prepare(observation, window, resolution, known, emulator)
         spectrum = preparation.spectrum
     if isinstance(network, PosteriorNetwork):
