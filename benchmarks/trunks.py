@@ -21,19 +21,18 @@ from maury.networks import read_preset
 from maury.networks.posterior import PosteriorNetwork
 from maury.observations import Simulator
 from maury.training.posterior import figures
-from maury.training.posterior_task import averaging
 from maury.training.simulated import Stream, principal_components, prior_of
 
 TRUNKS = {
     "residual": {},
-    "residual, random projection": {"random": True},
-    "convolution": {"trunk": "convolution"},
-    "attention": {"trunk": "attention"},
+    "residual, random projection, average": {"random": True, "averaged": True},
+    "convolution, average": {"trunk": "convolution", "averaged": True},
+    "attention, average": {"trunk": "attention", "averaged": True},
 }
 RECIPES = {
-    "constant rate, no average": {"constant": True, "last": True},
-    "constant rate, average": {"constant": True},
-    "half cosine, no average": {"last": True},
+    "constant rate": {"constant": True},
+    "constant rate, average": {"constant": True, "averaged": True},
+    "half cosine, average": {"averaged": True},
     "rate 0.002": {"learning_rate": 0.002},
     "batches of 128": {"batch_size": 128},
     "128 components": {"components": 128},
@@ -41,7 +40,15 @@ RECIPES = {
 }
 
 
-def train(config: PosteriorTrainConfig, stream: Stream, seconds: float, *, constant: bool, last: bool, random: bool):
+@torch.no_grad()
+def averaging(average, current, count):
+    """Running average of weights with a decay of 0.999, less at the start."""
+    torch._foreach_lerp_(average, current, 1 - min(0.999, (1 + int(count)) / (10 + int(count))))
+
+
+def train(
+    config: PosteriorTrainConfig, stream: Stream, seconds: float, *, constant: bool, averaged: bool, random: bool
+):
     """Train for so many CPU seconds; returns the network and the number of steps."""
     network = PosteriorNetwork(config.network, prior_of(stream.source, config.network.labels), config.seed)
     spectra, _ = stream.batch(0, 2 * config.network.components + 512)
@@ -49,7 +56,7 @@ def train(config: PosteriorTrainConfig, stream: Stream, seconds: float, *, const
     if random:
         directions = torch.randn_like(directions) * directions.square().mean(1, keepdim=True).sqrt()
     network.start_from(mean, directions)
-    average = AveragedModel(network, multi_avg_fn=averaging(config.average)).requires_grad_(False)
+    average = AveragedModel(network, multi_avg_fn=averaging).requires_grad_(False)
     optimizer = torch.optim.AdamW(
         network.parameters(), config.learning_rate, weight_decay=config.weight_decay, fused=True
     )
@@ -70,7 +77,7 @@ def train(config: PosteriorTrainConfig, stream: Stream, seconds: float, *, const
         average.update_parameters(network)
         used += time.process_time() - start
         step += 1
-    return (network if last else average.module).eval(), step
+    return (average.module if averaged else network).eval(), step
 
 
 def main() -> None:
@@ -88,7 +95,7 @@ def main() -> None:
         if name in results or (arguments.only and name not in arguments.only):
             continue
         changes = dict(changes)
-        flags = {flag: bool(changes.pop(flag, False)) for flag in ("constant", "last", "random")}
+        flags = {flag: bool(changes.pop(flag, False)) for flag in ("constant", "averaged", "random")}
         inner = {key: changes.pop(key) for key in tuple(changes) if key in base["network"]}
         network = base["network"] | inner | {"pixels": source.pixels.count}
         config = PosteriorTrainConfig.model_validate(base | changes | {"network": network})

@@ -145,7 +145,6 @@ class PosteriorTrainConfig(Settings):
             of the run, given by ``epochs`` or ``max_time``, whichever comes first.
         warmup: steps over which the learning rate rises from 0.
         weight_decay: of AdamW.
-        average: decay of the running average of the weights, which is what is validated and saved.
         components_from: simulated spectra of which the principal components are taken.
         validation: spectra of the held-out simulated set that chooses the weights.
         precision: float32, or bfloat16 products with float32 weights; the flow is in float32.
@@ -167,7 +166,6 @@ class PosteriorTrainConfig(Settings):
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.001
     warmup: Annotated[int, Field(ge=0)] = 200
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
-    average: Annotated[float, Field(ge=0, lt=1)] = 0.999
     components_from: Annotated[int, Field(ge=2)] = 4096
     validation: Positive = 4096
     precision: Literal["32-true", "bf16-mixed"] = "32-true"

@@ -87,10 +87,9 @@ def _write_best(
     trainer: lightning.Trainer,
     dtype: torch.dtype,
 ) -> None:
-    """Measure the best average as it is stored and write it with all that is known of it, and its model card."""
+    """Measure the best weights as they are stored and write them with all that is known of them, and a model card."""
     state = torch.load(run.best, map_location="cpu", weights_only=True)
-    prefix = "average.module."
-    weights = {k.removeprefix(prefix): v for k, v in state["state_dict"].items() if k.startswith(prefix)}
+    weights = {key.removeprefix("network."): value for key, value in state["state_dict"].items()}
     network.load_state_dict({k: v.to(dtype).to(v.dtype) if v.is_floating_point() else v for k, v in weights.items()})
     config, source = run.config, stream.source
     wavelength = source.pixels.wavelength_aa

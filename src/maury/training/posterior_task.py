@@ -10,23 +10,16 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import Timer
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel
 
 from maury.config import PosteriorTrainConfig
 from maury.networks.posterior import PosteriorNetwork
 from maury.training.simulated import HELD_OUT, Source, Stream
 
 _LARGEST_GRADIENT = 1.0
-_WARMUP_OF_AVERAGE = 10
 
 
 class PosteriorTask(lightning.LightningModule):
-    """AdamW on the negative log posterior density of the true labels, and a running average of the weights.
-
-    Attributes:
-        network: what is trained.
-        average: what is validated and saved.
-    """
+    """AdamW on the negative log posterior density of the true labels."""
 
     def __init__(
         self, network: PosteriorNetwork, config: PosteriorTrainConfig, source: Callable[[torch.device], Source]
@@ -34,36 +27,32 @@ class PosteriorTask(lightning.LightningModule):
         """Keep what is trained, and how to make a source of spectra on a device."""
         super().__init__()
         self.network, self.config, self._source = network, config, source
-        self.average = AveragedModel(network, multi_avg_fn=averaging(config.average)).requires_grad_(False)
 
     def on_fit_start(self) -> None:
         """Make the source of spectra where the network is."""
         self._stream = Stream(self._source(self.device), self.config.network.labels, self.config.seed)
 
-    def _losses(self, network: Any, number: int) -> tuple[Tensor, Tensor, Tensor]:
+    def _losses(self, number: int) -> tuple[Tensor, Tensor, Tensor]:
         """Negative log density and pinball loss, mean absolute error of the medians on normalised labels."""
         inputs, labels = self._stream.batch(number, self.config.batch_size)
-        features = network(inputs)
-        density, pinball = network.log_prob_real(features, labels), network.quantile_loss(features, labels)
+        features = self.network(inputs)
+        density, pinball = self.network.log_prob_real(features, labels), self.network.quantile_loss(features, labels)
         with torch.no_grad():
-            error = network.quantiles(features)[:, 1] - labels
-            scale = error.new_tensor(network.prior.space.upper) - error.new_tensor(network.prior.space.lower)
+            error = self.network.quantiles(features)[:, 1] - labels
+            space = self.network.prior.space
+            scale = error.new_tensor(space.upper) - error.new_tensor(space.lower)
         return -density.mean(), pinball, (error / scale).abs().mean()
 
     def training_step(self, _: int, index: int) -> Tensor:
         """Loss of a batch that no other step or device sees; density and error are logged at every step."""
         step = self.current_epoch * self.config.steps + index
-        density, pinball, error = self._losses(self.network, step * self.trainer.world_size + self.global_rank)
+        density, pinball, error = self._losses(step * self.trainer.world_size + self.global_rank)
         self.log_dict({"train_loss": density.detach(), "train_mae": error}, on_step=True, on_epoch=False)
         return density + pinball
 
-    def on_train_batch_end(self, *_: Any) -> None:
-        """Move the average on."""
-        self.average.update_parameters(self.network)
-
     def validation_step(self, number: int, _: int) -> None:
-        """Loss of the average over the held-out set, which is the same in every epoch."""
-        density, _pinball, error = self._losses(self.average.module, HELD_OUT + number)
+        """Loss over the held-out set, which is the same in every epoch."""
+        density, _pinball, error = self._losses(HELD_OUT + number)
         values = {"val_loss": density, "val_mae": error}
         self.log_dict(values, on_step=False, on_epoch=True, sync_dist=True, batch_size=self.config.batch_size)
 
@@ -86,15 +75,3 @@ class PosteriorTask(lightning.LightningModule):
             timer = next(c for c in self.trainer.callbacks if isinstance(c, Timer))  # type: ignore[attr-defined]
             done = max(done, timer.time_elapsed() / (60 * self.config.max_time))
         return min(1.0, (step + 1) / (self.config.warmup + 1)) * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
-
-
-def averaging(decay: float) -> Callable[[Any, Any, Any], None]:
-    """Update of a running average with ``decay``, less at the start: (1 + n) / (10 + n) after n updates."""
-
-    @torch.no_grad()
-    def update(average: Any, current: Any, count: Any) -> None:
-        n = int(count)
-        part = 1 - min(decay, (1 + n) / (_WARMUP_OF_AVERAGE + n))
-        torch._foreach_lerp_(average, current, part)
-
-    return update
