@@ -4,7 +4,7 @@
 
 The folder holds `CATALOG.csv` with the columns file, star, role, rv_kms, vsini, teff, resolution. Each spectrum is
 read and prepared with its resolution as the only option (raw APF orders also with `--apf-wavelengths`, a file of the
-folder). Writes `observed.md`, a table, and figures of the files named with `--figure`.
+folder). Writes `observed.txt`, a table, and figures of the files named with `--figure`.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def main() -> None:
     table = ["| " + " | ".join(HEAD) + " |", "|" + "---|" * len(HEAD), *lines]
     missed = sum("missed" in text for text in lines)
     print(f"{len(lines)} files, {missed} beyond the limit")
-    with atomic_path(options.out / "observed.md") as temporary:
+    with atomic_path(options.out / "observed.txt") as temporary:
         temporary.write_text("\n".join(table) + "\n")
 
 
