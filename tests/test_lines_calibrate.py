@@ -1,5 +1,6 @@
 """Calibration of log gf: errors put into a toy list come back out, label errors and missing lines do not go in."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +12,10 @@ from scipy import sparse
 from linelists import row, write_list
 from maury.broadening import transfer
 from maury.errors import ConfigError
-from maury.lines import read_line_file
+from maury.evaluation.lines import write_calibrated, write_verdicts
+from maury.lines import change_of, read_changes, read_line_file
 from maury.lines.calibrate import calibrate
-from maury.lines.judge import judge
+from maury.lines.judge import cross_validate, judge
 from maury.lines.leastsquares import robust_steps
 from maury.lines.observed import Broadening, broadening_matrix, continuum, continuum_basis, model_grid
 from maury.lines.parameters import group_components, line_parameters, molecule_shift, qualities
@@ -196,7 +198,8 @@ def test_errors_of_log_gf_come_back_and_missing_lines_do_not_go_in(toy, tmp_path
         assert np.sqrt(np.mean(left[member] ** 2)) < largest < np.sqrt(np.mean(error[member] ** 2)) / 1.4
     limit = toy.config.bound * outcome.parameters.width
     assert (np.abs(outcome.values) <= limit + 1e-12).all()
-    verdicts = {verdict.star: verdict for verdict in judge(toy, outcome, responses, cross_validate=True)}
+    left_out = cross_validate(toy, responses)
+    verdicts = {verdict.star: verdict for verdict in judge(toy, outcome.change, responses, left_out)}
     assert list(verdicts) == ["Sun", "warm"]
     for verdict in verdicts.values():
         assert verdict.after.robust < 0.5 * verdict.before.robust
@@ -213,13 +216,27 @@ def test_errors_of_log_gf_come_back_and_missing_lines_do_not_go_in(toy, tmp_path
     assert mask.tolist() == [False, True, False]
 
 
+def test_results_are_written(toy, tmp_path):
+    responses = {star.name: toy.respond(star) for star in toy.config.stars}
+    outcome = calibrate(toy, responses)
+    moved = write_calibrated(toy, outcome, responses, tmp_path)
+    changes = read_changes(tmp_path / "changes.ecsv")
+    np.testing.assert_allclose(change_of(toy.lines, changes), outcome.change, atol=1e-9)
+    assert set(changes.table["stars"]) <= {"A", "B", "AB"}
+    summary = write_verdicts(toy, judge(toy, outcome.change, responses), tmp_path, moved)
+    assert json.loads((tmp_path / "stars.json").read_text()) == json.loads(json.dumps(summary))
+    assert {row["source"]: row["at_bound"] for row in summary["moves"]}["Kurucz"] == 0
+    assert summary["solved"]["warm"]["velocity"] == pytest.approx(0.0, abs=0.1)
+    assert (tmp_path / "stars.png").stat().st_size > 10_000
+
+
 def test_the_anchor_keeps_its_labels(toy):
     """A trend of log gf with energy looks like another temperature; the anchor forbids it whatever the widths are."""
     hot = toy.lines.loggf + 0.06 * (toy.lines.excitation_ev - 0.6)
     toy = Toy(toy.config, toy.lines, hot)
     responses = {star.name: toy.respond(star) for star in toy.config.stars}
     outcome = calibrate(toy, responses)
-    verdict = judge(toy, outcome, responses, cross_validate=False)[0]
+    verdict = judge(toy, outcome.change, responses)[0]
     assert abs(verdict.before.offsets["teff"]) > 100
     assert abs(verdict.after.offsets["teff"]) < 25
 

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from maury.lines.calibrate import Calibration
+    from maury.lines.settings import CalibrateConfig
+    from maury.synthesis import LineList
 
 app = typer.Typer(help="Line lists in VALD's short format.", no_args_is_help=True)
 
@@ -87,59 +94,106 @@ def apply(
     out.print(f"{output}: {len(table.table)} of {len(lines)} lines changed one by one, molecules by {table.terms}")
 
 
+Config = Annotated[Path, typer.Argument(help="Settings (TOML): list, atmospheres, stars; paths from its folder.")]
+Folder = Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.")]
+Processes = Annotated[int, typer.Option("--workers", min=1, help="Processes that synthesise.")]
+
+
 @app.command()
 def calibrate(
-    settings: Annotated[Path, typer.Argument(help="Settings (TOML): list, atmospheres, stars; paths from its folder.")],
-    output: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.")],
-    workers: Annotated[int, typer.Option(min=1, help="Processes that synthesise.")] = 1,
-    cross_validate: Annotated[
+    settings: Config,
+    output: Folder,
+    workers: Processes = 1,
+    validate: Annotated[
         bool, typer.Option("--cross-validate", help="Also calibrate without each star in turn, and look at that star.")
     ] = False,
 ) -> None:
     """Fit log gf to standard stars, within the error of each source, and tell what moved and what stays unexplained.
 
-    Writes changes.ecsv (for `maury lines apply`), unexplained.ecsv, calibration.json and a figure.
+    Writes changes.ecsv (for `maury lines apply`), unexplained.ecsv, stars.json and a figure.
 
     Example: `maury lines calibrate docs/results/lines/calibrate.toml --out calibration --workers 2`
     """
-    from rich.table import Table
-
-    from maury.cli.console import out, progress
-    from maury.evaluation.lines import write_calibration
+    from maury.evaluation.lines import write_calibrated, write_verdicts
     from maury.files import check_writable
-    from maury.lines import read_line_file
-    from maury.lines.calibrate import Calibration, calibrate, count_spectra
-    from maury.lines.judge import judge
+    from maury.lines.calibrate import calibrate, count_spectra
+    from maury.lines.judge import cross_validate, judge
     from maury.lines.settings import load_calibration
-    from maury.synthesis import Workers, read_atmospheres, read_lines
 
     config = load_calibration(settings)
-    check_writable(output / "calibration.json")
+    check_writable(output / "changes.ecsv")
+    with _running(config, workers, lambda table: count_spectra(config, table, True, validate)) as run:
+        responses = {star.name: run.respond(star) for star in config.stars}
+        outcome = calibrate(run, responses)
+        moved = write_calibrated(run, outcome, responses, output)
+        verdicts = judge(run, outcome.change, responses, cross_validate(run, responses) if validate else None)
+        summary = write_verdicts(run, verdicts, output, moved)
+    _show(summary, output)
+
+
+@app.command("judge")
+def judge_changes(
+    settings: Config,
+    changes: Annotated[Path, typer.Argument(help="Table of changes (ECSV).")],
+    output: Folder,
+    workers: Processes = 1,
+) -> None:
+    """Compare stars with their models before and after changes: residuals, labels fitted back, what is unexplained.
+
+    Writes unexplained.ecsv, stars.json and a figure.
+
+    Example: `maury lines judge calibrate.toml changes.ecsv --out judged`
+    """
+    from maury.evaluation.lines import write_verdicts
+    from maury.files import check_writable
+    from maury.lines import change_of, read_changes
+    from maury.lines.calibrate import count_spectra
+    from maury.lines.judge import judge
+    from maury.lines.settings import load_calibration
+
+    config, table = load_calibration(settings), read_changes(changes)
+    check_writable(output / "stars.json")
+    with _running(config, workers, lambda lines: count_spectra(config, lines, False, False)) as run:
+        change = change_of(run.lines, table)
+        responses = {star.name: run.respond(star) for star in config.stars}
+        summary = write_verdicts(run, judge(run, change, responses), output, {"molecules": table.terms})
+    _show(summary, output)
+
+
+@contextmanager
+def _running(config: CalibrateConfig, workers: int, count: Callable[[LineList], int]) -> Iterator[Calibration]:
+    """Inputs read, processes started, a progress bar over the spectra to be made."""
+    from maury.cli.console import progress
+    from maury.lines import read_line_file
+    from maury.lines.calibrate import Calibration
+    from maury.synthesis import Workers, read_atmospheres, read_lines
+
     lines, atmospheres = read_line_file(config.list), read_atmospheres(config.atmospheres)
     with Workers(workers) as pool, progress() as bar:
         table = read_lines(config.list, pool)
-        task = bar.add_task("synthesising", total=count_spectra(config, table, cross_validate))
-        run = Calibration(config, lines, table, atmospheres, pool, lambda n: bar.advance(task, n))
-        responses = {star.name: run.respond(star) for star in config.stars}
-        outcome = calibrate(run, responses)
-        verdicts = judge(run, outcome, responses, cross_validate)
-        summary = write_calibration(run, outcome, responses, verdicts, output)
-    shown = Table(
-        "star", "role", "before %", "after %", "left out %", "Teff", "log g", "[M/H]", title="Robust residuals"
-    )
+        task = bar.add_task("synthesising", total=count(table))
+        yield Calibration(config, lines, table, atmospheres, pool, lambda n: bar.advance(task, n))
+
+
+def _show(summary: dict[str, Any], folder: Path) -> None:
+    from rich.table import Table
+
+    from maury.cli.console import out
+
+    columns = ("star", "role", "before %", "after %", "left out %", "Teff", "log g", "[M/H]")
+    table = Table(*columns, title="Robust residuals; labels fitted back less literature")
     for row in summary["stars"]:
-        left, offsets = row["left_out"], row["after"]["offsets"]
-        shown.add_row(
+        without, offsets = row["left_out"], row["after"]["offsets"]
+        table.add_row(
             row["star"],
             row["role"],
             f"{100 * row['before']['robust']:.2f}",
             f"{100 * row['after']['robust']:.2f}",
-            f"{100 * left['robust']:.2f}" if left else "",
+            f"{100 * without['robust']:.2f}" if without else "",
             f"{offsets['teff']:+.0f} K",
             f"{offsets['logg']:+.2f}",
             f"{offsets['mh']:+.2f}",
         )
-    out.print(shown)
-    out.print(
-        f"{summary['unexplained']['ranges']} ranges unexplained, {summary['unexplained']['aa']:.1f} Å; see {output}"
-    )
+    out.print(table)
+    unexplained = summary["unexplained"]
+    out.print(f"{unexplained['ranges']} ranges unexplained, {unexplained['aa']:.1f} Å; see {folder}")

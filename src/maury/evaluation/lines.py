@@ -26,29 +26,45 @@ RANGES_AA = ((5160.0, 5190.0), (5203.0, 5216.0))
 """Ranges of the figure: Mg b, and the head of the (0, 0) band of MgH."""
 
 
-def write_calibration(
-    run: Calibration,
-    outcome: Outcome,
-    responses: dict[str, Response],
-    verdicts: Sequence[Verdict],
-    folder: str | os.PathLike[str],
+def write_calibrated(
+    run: Calibration, outcome: Outcome, responses: dict[str, Response], folder: str | os.PathLike[str]
 ) -> dict[str, Any]:
-    """Write changes.ecsv, unexplained.ecsv, calibration.json and the figure into a folder.
+    """Write changes.ecsv into a folder.
 
     Returns:
-        What calibration.json holds.
+        How far lines and stars moved.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    letters = {chr(ord("A") + i): star.name for i, star in enumerate(run.config.calibrating)}
+    quality = qualities(run.lines, run.config)
+    single, terms = outcome.parameters.rounded(outcome.values)
+    shown = _shown(run, responses, letters)
+    changes = make_changes(run.lines, single, terms, quality.name, shown, {"stars": letters, "maury": __version__})
+    write_changes(changes, Path(folder) / "changes.ecsv")
+    solved = {standard.star.name: standard.moved_labels() for standard in outcome.standards}
+    return {"moves": _moves(outcome, quality, run.config.bound), "molecules": terms, "solved": solved}
+
+
+def write_verdicts(
+    run: Calibration, verdicts: Sequence[Verdict], folder: str | os.PathLike[str], more: dict[str, Any]
+) -> dict[str, Any]:
+    """Write unexplained.ecsv, stars.json and the figure stars.png and .pdf into a folder.
+
+    Args:
+        run: inputs.
+        verdicts: of all stars.
+        folder: where.
+        more: to be written into stars.json too.
+
+    Returns:
+        What stars.json holds.
 
     Raises:
         OutputError: a file cannot be written.
     """
     folder, config = Path(folder), run.config
-    used = [star.name for star in config.calibrating]
-    letters = {chr(ord("A") + i): name for i, name in enumerate(used)}
-    quality = qualities(run.lines, config)
-    single, terms = outcome.parameters.rounded(outcome.values)
-    shown = _shown(run, responses, letters)
-    changes = make_changes(run.lines, single, terms, quality.name, shown, {"stars": letters, "maury": __version__})
-    write_changes(changes, folder / "changes.ecsv")
     limits = {s.name: config.unexplained * s.sigma / config.calibrating[0].sigma for s in config.calibrating}
     ranges = find_unexplained(verdicts, limits, config.anchor, config.window)
     write_unexplained(ranges, folder / "unexplained.ecsv", {"limits": limits, "anchor": config.anchor})
@@ -56,14 +72,11 @@ def write_calibration(
         "maury": __version__,
         "list": run.lines.path.name,
         "stars": [verdict.summary() for verdict in verdicts],
-        "moves": _moves(outcome, quality, config.bound),
-        "molecules": terms,
         "unexplained": {"ranges": len(ranges), "aa": float((ranges["last"] - ranges["first"]).sum())},
-        "solved": {s.star.name: s.moved_labels() for s in outcome.standards},
-    }
-    with atomic_path(folder / "calibration.json") as temporary:
+    } | more
+    with atomic_path(folder / "stars.json") as temporary:
         temporary.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
-    _figure(verdicts, ranges, folder / "calibration")
+    _figure(verdicts, ranges, folder / "stars")
     return summary
 
 

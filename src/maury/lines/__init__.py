@@ -1,6 +1,6 @@
 """Line lists: what is wrong with one, and log gf calibrated on standard stars."""
 
-from maury.lines.changes import Changes, apply_changes, make_changes, read_changes, write_changes
+from maury.lines.changes import Changes, apply_changes, change_of, make_changes, read_changes, write_changes
 from maury.lines.check import Finding, check_lines, species_table
 from maury.lines.linefile import LineFile, read_line_file
 from maury.lines.unexplained import unexplained_mask
@@ -10,6 +10,7 @@ __all__ = [
     "Finding",
     "LineFile",
     "apply_changes",
+    "change_of",
     "check_lines",
     "make_changes",
     "read_changes",

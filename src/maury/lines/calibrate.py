@@ -164,10 +164,12 @@ def _step(run: Calibration, standards: list[Standard], parameters: LineParameter
     return np.asarray(new)
 
 
-def count_spectra(config: CalibrateConfig, table: LineList, cross_validate: bool) -> int:
-    """Number of spectra that a calibration and its verdicts make."""
+def count_spectra(config: CalibrateConfig, table: LineList, solve: bool, cross_validate: bool) -> int:
+    """Number of spectra that a calibration (or none) and its verdicts make."""
     stars, used = len(config.stars), len(config.calibrating)
-    count = stars * count_jobs(table) + config.iterations * used + stars
+    count = stars * count_jobs(table) + stars
+    if solve:
+        count += config.iterations * used
     if cross_validate:
         count += (used - 1) * (config.iterations * (used - 1) + 1)
     return count

@@ -119,12 +119,29 @@ def read_changes(path: str | os.PathLike[str]) -> Changes:
     return Changes(table, terms, name, digest, result, notes)
 
 
+def change_of(lines: LineFile, changes: Changes) -> Floats:
+    """Change of log gf of each line (n,), the molecules' terms included.
+
+    Raises:
+        FormatError: the list is not the one the changes were made for, or a line is not in it.
+    """
+    return _single(lines, changes) + molecule_shift(lines, changes.terms)
+
+
 def apply_changes(lines: LineFile, changes: Changes) -> bytes:
-    """The bytes of the list with the changes put in; a value never changed before gets the mark `MARK`.
+    """The bytes of the list with the changes put in; a line never changed before gets the mark `MARK`.
 
     Raises:
         FormatError: the list is not the one the changes were made for, a line is not in it, or the table was altered.
     """
+    result = _changed(lines, _single(lines, changes), changes.terms)
+    if hashlib.sha256(result).hexdigest() != changes.result_digest:
+        raise FormatError(f"the changes for {changes.list_name} were altered: they do not make the list that they name")
+    return result
+
+
+def _single(lines: LineFile, changes: Changes) -> Floats:
+    """Changes of single lines (n,)."""
     digest = sha256(lines.path)
     if digest != changes.list_digest:
         raise FormatError(
@@ -140,10 +157,7 @@ def apply_changes(lines: LineFile, changes: Changes) -> bytes:
                 f"{lines.path}: has no line {key[0]} at {key[1]:g} Å with {key[2]:g} eV (number {key[3]})"
             )
         change[index[key]] = row["change"]
-    result = _changed(lines, change, changes.terms)
-    if hashlib.sha256(result).hexdigest() != changes.result_digest:
-        raise FormatError(f"the changes for {changes.list_name} were altered: they do not make the list that they name")
-    return result
+    return change
 
 
 def _changed(lines: LineFile, change: Floats, terms: Mapping[str, float]) -> bytes:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from maury.lines.calibrate import Calibration, Outcome, calibrate
+from maury.lines.calibrate import Calibration, calibrate
 from maury.lines.fitback import ABUNDANCES, fit_back
 from maury.lines.response import Response
 from maury.lines.settings import SOLVED, StandardStar
@@ -71,41 +72,37 @@ class Verdict:
         return {"star": self.star, "role": self.role} | {k: asdict(v) if v else None for k, v in fits.items()}
 
 
-def judge(run: Calibration, outcome: Outcome, responses: dict[str, Response], cross_validate: bool) -> list[Verdict]:
+def judge(
+    run: Calibration, change: Floats, responses: dict[str, Response], left_out: Mapping[str, Floats] | None = None
+) -> list[Verdict]:
     """Compare the old and the new list on every star.
 
     Args:
         run: inputs.
-        outcome: of the calibration with all stars.
+        change: of log gf of each line from the old to the new list (n,).
         responses: derivatives of all stars with the old list.
-        cross_validate: calibrate anew without each star but the anchor, and look at that star.
+        left_out: changes by the star that was left out when they were found, of `cross_validate`.
     """
     stars = [*run.config.calibrating, *run.config.testing]
-    fluxes = run.fluxes([(star, 0.0) for star in stars], outcome.change)
+    fluxes = run.fluxes([(star, 0.0) for star in stars], change)
     verdicts = []
     for star, flux in zip(stars, fluxes, strict=True):
-        before, _, old = _fit(run, star, responses[star.name], responses[star.name].flux)
-        after, residual, new = _fit(run, star, responses[star.name], flux)
-        left_out = None
-        if cross_validate and star.role == "calibrate" and star.name != run.config.anchor:
-            change = calibrate(run, responses, without=star.name).change
-            (without,) = run.fluxes([(star, 0.0)], change)
-            left_out = _fit(run, star, responses[star.name], without)[0]
-        verdicts.append(
-            Verdict(
-                star.name,
-                star.role,
-                before,
-                after,
-                left_out,
-                new.wavelength_aa,
-                new.observed,
-                old.model,
-                new.model,
-                residual,
-            )
-        )
+        response = responses[star.name]
+        before, _, old = _fit(run, star, response, response.flux)
+        after, residual, new = _fit(run, star, response, flux)
+        without = None
+        if left_out and star.name in left_out:
+            (flux,) = run.fluxes([(star, 0.0)], left_out[star.name])
+            without = _fit(run, star, response, flux)[0]
+        arrays = (new.wavelength_aa, new.observed, old.model, new.model, residual)
+        verdicts.append(Verdict(star.name, star.role, before, after, without, *arrays))
     return verdicts
+
+
+def cross_validate(run: Calibration, responses: dict[str, Response]) -> dict[str, Floats]:
+    """Changes of log gf (n,) found without each star in turn; the anchor always stays."""
+    others = [star.name for star in run.config.calibrating if star.name != run.config.anchor]
+    return {name: calibrate(run, responses, without=name).change for name in others}
 
 
 def _fit(run: Calibration, star: StandardStar, response: Response, flux: Floats) -> tuple[Fit, Floats, Standard]:
