@@ -19,12 +19,12 @@ from maury.networks import load as load_network
 from maury.networks import pixel_wavelengths
 from maury.wavelengths import C_KMS
 
-NODES = list(itertools.product(np.arange(4500, 6501, 250.0), np.arange(3.0, 5.1, 0.5), (-1.0, -0.5, 0.0, 0.5)))[:-1]
+NODES = list(itertools.product(np.arange(4000, 6501, 250.0), np.arange(3.0, 5.1, 0.5), (-1.0, -0.5, 0.0, 0.5)))[:-1]
 
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """179 PHOENIX spectra: nine temperatures, five gravities, four metallicities, the last node missing."""
+    """219 PHOENIX spectra: eleven temperatures, five gravities, four metallicities, the last node missing."""
     return synthetic.phoenix(tmp_path_factory.mktemp("phoenix") / "spectra", NODES, step=0.02)
 
 
@@ -39,9 +39,9 @@ def test_a_phoenix_grid_becomes_a_network_with_a_report(source: Path, tmp_path: 
     grid, folder, report = tmp_path / "grid.h5", tmp_path / "run", tmp_path / "report"
     window = ["--window", 5160, 5195, "--step", 0.05, "--resolution", 42_000, "--vsini", "0,10"]
     printed = run("grid", "import", "phoenix", source, *window, "--out", grid)
-    assert "358 spectra of 701 pixels, R = 42,000, labels teff, logg, mh, vsini" in printed
+    assert "438 spectra of 701 pixels, R = 42,000, labels teff, logg, mh, vsini" in printed
     assert "missing: teff 6500, logg 5, mh 0.5, alpha 0" in printed
-    assert "1 of 180 nodes are missing" in printed
+    assert "1 of 220 nodes are missing" in printed
     info = run("grid", "info", grid)
     assert "alpha: 0 dex in all spectra" in info
     assert "normalisation: pseudo-continuum" in info
@@ -61,7 +61,7 @@ def test_a_phoenix_grid_becomes_a_network_with_a_report(source: Path, tmp_path: 
 def test_an_imported_library_becomes_an_emulator(source: Path, tmp_path: Path) -> None:
     library, emulator, grid = tmp_path / "l.h5", tmp_path / "e.safetensors", tmp_path / "g.h5"
     printed = run("library", "import", "phoenix", source, "--window", 5165, 5190, "--out", library)
-    assert "179 spectra of" in printed
+    assert "219 spectra of" in printed
     assert "alpha" in run("library", "info", library)
     settings = {"components": 12, "members": 2, "width": 32, "depth": 2, "epochs": 150, "batch_size": 32}
     toml = "".join(f"{key} = {value}\n" for key, value in settings.items())
@@ -85,5 +85,5 @@ def test_an_imported_library_becomes_an_emulator(source: Path, tmp_path: Path) -
     (tmp_path / "nodes.toml").write_text("step = 0.05\nresolution = 42000\n[nodes]\nvsini = [0, 5]\n")
     run("grid", "build", "--config", tmp_path / "nodes.toml", "--emulator", emulator, "--out", grid)
     built = open_grid(grid)
-    assert len(built) == 2 * 180
+    assert len(built) == 2 * 220
     assert built.space.upper == (6500, 5, 0.5, 5)
