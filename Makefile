@@ -50,7 +50,7 @@ demo: $(INSTALLED) ## the whole road in about five minutes: grid, network, repor
 	  '  $(DEMO)/report/report.html     its figures and errors: open it in a browser' \
 	  '  $(DEMO)/star.ecsv, figures/    the simulated star, and the fit drawn over it' \
 	  '' 'Next:' \
-	  '  $(MAURY) predict YOUR_SPECTRUM --resolution R    a normalised spectrum at rest, of resolution R' \
+	  '  $(MAURY) predict YOUR_SPECTRUM --resolution R    a file of any spectrograph, of resolution R' \
 	  '  $(MAURY) train --preset starnet-spc --grid $(DEMO)/spc.h5 --out runs/founding    to the end' \
 	  '  $(MAURY) --help'
 
