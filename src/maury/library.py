@@ -243,20 +243,28 @@ def write_library(library: Library, path: str | os.PathLike[str]) -> None:
         flux.attrs.update(scale=library.scale, normalised="by the synthetic continuum")
 
 
+def read_rows(path: str | os.PathLike[str]) -> list[dict[str, str]]:
+    """Rows of a CSV file with a header line, by column; lines that begin with # are left out.
+
+    Raises:
+        FormatError: no such file, or not a table.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as stream:
+            return list(csv.DictReader(line for line in stream if not line.startswith("#")))
+    except FileNotFoundError as error:
+        raise FormatError(f"{path}: no such file") from error
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise FormatError(f"{path}: not a readable CSV table ({error})") from error
+
+
 def read_label_table(path: str | os.PathLike[str], names: Sequence[str]) -> NDArray[np.float64]:
     """Read columns of a CSV file with a header line into an array (n, len(names)).
 
     Raises:
         FormatError: no such file, no rows, a missing column, a value that is not a finite number.
     """
-    path = Path(path)
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as stream:
-            rows = list(csv.DictReader(line for line in stream if not line.startswith("#")))
-    except FileNotFoundError as error:
-        raise FormatError(f"{path}: no such file") from error
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise FormatError(f"{path}: not a readable CSV table ({error})") from error
+    rows = read_rows(path)
     if not rows:
         raise FormatError(f"{path}: no rows; a header line with the columns {', '.join(names)} and rows are needed")
     columns = {str(key).strip(): [row[key] for row in rows] for key in rows[0] if key is not None}

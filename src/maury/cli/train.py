@@ -113,7 +113,7 @@ def _train_on_grid(
         out.print(f"{output}: finished ({header['stopped']}); --fresh trains anew")
     else:
         if first:
-            _announce(settings, opened, run.last.is_file())
+            _announce(settings, _grid_data(settings, opened), run.last.is_file())
         with progress() as bar:
             bar.disable = not first
             task = bar.add_task("reading the grid", total=len(opened))
@@ -147,7 +147,7 @@ def _train_posterior(
         out.print(f"{output}: finished ({header['stopped']}); --fresh trains anew")
     else:
         if first:
-            _announce_posterior(settings, run.last.is_file())
+            _announce(settings, _simulated_data(settings), run.last.is_file())
         with progress() as bar:
             bar.disable = not first
             callbacks = [_bar_callback(bar, settings.epochs)] if first else []
@@ -209,33 +209,31 @@ def _grid_settings(
     return settings, opened
 
 
-def _announce(settings: TrainConfig, grid: Any, resumed: bool) -> None:
+def _announce(settings: TrainConfig | PosteriorTrainConfig, data: str, resumed: bool) -> None:
+    """Say what is trained, on which data, and whether an earlier run goes on."""
     from maury.cli.console import out
     from maury.networks import layer_table
 
+    weights = sum(layer.weights for layer in layer_table(settings.network))
+    out.print(f"{settings.preset}: {weights:,} weights, labels {', '.join(settings.network.labels)}")
+    out.print(f"{data}, {settings.network.pixels:,} pixels")
+    if resumed:
+        out.print("going on from the last finished epoch")
+
+
+def _grid_data(settings: TrainConfig, grid: Any) -> str:
     held_out = int(grid.split(settings.split).sum())
-    weights = sum(layer.weights for layer in layer_table(settings.network))
-    out.print(f"{settings.preset}: {weights:,} weights, labels {', '.join(settings.network.labels)}")
-    out.print(
+    return (
         f"{grid.path}: {len(grid) - held_out:,} spectra to train on, {held_out:,} to validate with "
-        f"({settings.split} split), {settings.network.pixels:,} pixels"
+        f"({settings.split} split)"
     )
-    if resumed:
-        out.print("going on from the last finished epoch")
 
 
-def _announce_posterior(settings: PosteriorTrainConfig, resumed: bool) -> None:
-    from maury.cli.console import out
-    from maury.networks import layer_table
-
-    weights = sum(layer.weights for layer in layer_table(settings.network))
-    out.print(f"{settings.preset}: {weights:,} weights, labels {', '.join(settings.network.labels)}")
-    out.print(
+def _simulated_data(settings: PosteriorTrainConfig) -> str:
+    return (
         f"{settings.epochs} epochs of {settings.steps * settings.batch_size:,} observations, simulated with the "
-        f"emulator ({settings.emulator}), {settings.network.pixels:,} pixels"
+        f"emulator ({settings.emulator})"
     )
-    if resumed:
-        out.print("going on from the last finished epoch")
 
 
 def _summarise(header: dict[str, Any], model: Path) -> None:

@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -259,6 +260,12 @@ def load(path: str | os.PathLike[str] = "packaged") -> Emulator:
         LabelSpace.from_header(header),
     )
     return emulator.eval().requires_grad_(False)
+
+
+@lru_cache(maxsize=2)
+def load_cached(path: str = "packaged") -> Emulator:
+    """An emulator as `load` reads it; the two used last stay in memory, to be used but not changed."""
+    return load(path)
 
 
 def _error_map(tensors: dict[str, Tensor], header: dict[str, Any]) -> ErrorMap | None:

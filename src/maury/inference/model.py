@@ -7,8 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from maury.designs import VMIC_KMS
-from maury.emulator import MAX_RESOLUTION
-from maury.emulator import load as load_emulator
+from maury.emulator import MAX_RESOLUTION, load_cached
 from maury.errors import DomainError
 from maury.inference.result import Result
 from maury.labels import FOUNDING, INTRINSIC
@@ -24,7 +23,7 @@ def model_flux(result: Result) -> NDArray[np.float64] | None:
     """
     if any(name not in result.values for name in FOUNDING) or any(f.startswith("outside") for f in result.flags):
         return None
-    emulator = load_emulator()
+    emulator = load_cached()
     wavelength, (low, high) = result.prepared.wavelength_aa, emulator.window_aa
     alpha = result.values.get("alpha", 0.0)
     known = {"vmic": VMIC_KMS, **dict.fromkeys(_ALPHA, alpha), **result.values}

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from maury.emulator import Emulator, NetworkPixels
-from maury.emulator import load as load_emulator
+from maury.emulator import NetworkPixels
+from maury.emulator import load_cached as load_emulator
 from maury.errors import DomainError
 from maury.inference.posterior import sample
 from maury.inference.result import Result
@@ -19,6 +19,7 @@ from maury.networks.posterior import Inputs
 from maury.preparation import FLAGS as PREPARATION_FLAGS
 from maury.preparation import Preparation, Prepared, prepare, to_pixels
 from maury.preparation.network import to_network
+from maury.preparation.pixels import require_resolution
 from maury.spectra import Observation, Spectrum
 from maury.wavelengths import LogGrid
 
@@ -62,9 +63,7 @@ def predict(
     wavelength = pixel_wavelengths(header)
     observation = star if isinstance(star, Observation) else Observation((star,), None, dict(star.provenance))
     file = str(observation.provenance.get("file", "spectrum"))
-    resolution = observation.resolution if resolution is None else resolution
-    if resolution is None:
-        raise DomainError(f"{file}: its resolution is not in the file; give R = lambda / FWHM with --resolution")
+    resolution = require_resolution(file, observation.resolution if resolution is None else resolution)
     preparation = None
     if is_prepared(observation) and (observation.single().sigma is not None or isinstance(network, StarNet)):
         spectrum = observation.single().with_(resolution=resolution)
@@ -138,7 +137,7 @@ def _prepare(
     Raises:
         DomainError: the emulator is one of another window.
     """
-    templates = _templates(emulator)
+    templates = load_emulator(emulator)
     low, high = templates.window_aa
     if window[0] < low - _WINDOW_SLACK_AA or window[1] > high + _WINDOW_SLACK_AA:
         file = observation.provenance.get("file", "spectrum")
@@ -147,11 +146,6 @@ def _prepare(
             f"emulator ({emulator}) is for {low:.0f} to {high:.0f} Å; give one of that window with --emulator"
         )
     return prepare(observation, resolution=resolution, velocity_kms=velocity_kms, window_aa=window, emulator=templates)
-
-
-@lru_cache(maxsize=2)
-def _templates(emulator: str) -> Emulator:
-    return load_emulator(emulator)
 
 
 @lru_cache(maxsize=4)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maury.preparation.noise import correlation_factor, measured
-from maury.preparation.strips import Strip
+from maury.preparation.strips import Strip, with_neighbours
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -57,10 +57,7 @@ def spikes(flux: Floats, model: Floats, sigma: Floats, good: Bools, fwhm_pixels:
     residual = np.where(good, difference / total, 0.0)
     high = good & (residual > _SPIKE) & (flux > 1 + _ABOVE * total)
     hit = _short(high, round(2 * fwhm_pixels) + 3) | _sharp(residual, good, fwhm_pixels)
-    grown = hit.copy()
-    grown[1:] |= hit[:-1]
-    grown[:-1] |= hit[1:]
-    return grown & good
+    return with_neighbours(hit) & good
 
 
 def _sharp(residual: Floats, good: Bools, fwhm_pixels: float) -> Bools:

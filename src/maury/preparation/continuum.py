@@ -33,9 +33,9 @@ def spline_basis(wavelength_aa: Floats, first_aa: float, last_aa: float, knot_aa
     return np.asarray(BSpline.design_matrix(inside, knots, 3).toarray(), float)
 
 
-def curvature_penalty(count: int, level: float = 1.0) -> Floats:
-    """Inverse covariance (count, count) of the prior on second differences of coefficients about ``level``."""
+def curvature_penalty(count: int) -> Floats:
+    """Inverse covariance (count, count) of the prior on second differences of coefficients about 1."""
     if count < 3:
         return np.zeros((count, count))
-    difference = np.diff(np.eye(count), n=2, axis=0) / (CURVATURE * level)
+    difference = np.diff(np.eye(count), n=2, axis=0) / CURVATURE
     return difference.T @ difference

@@ -35,6 +35,8 @@ _SOFT_KMS = 3.0
 """Rotation enters as sqrt(v^2 + 3^2): the flux is quadratic in a small v, which would leave no slope to follow."""
 _HUBER = 3.0
 _GROWTH = 10.0
+_SMALL = 0.02
+"""A step this part of the differences by which derivatives are taken is the last."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,6 @@ class Fit:
         continuum_error: standard deviation of the continuum over the continuum (n,), labels marginalised.
         inside: pixels that the emulator covers at that velocity (n,).
         model_error: rms of the residuals beyond the noise, per unit of the continuum.
-        chi2: reduced chi-square against the noise alone.
     """
 
     labels: Floats
@@ -63,7 +64,6 @@ class Fit:
     continuum_error: Floats = field(repr=False)
     inside: Bools = field(repr=False)
     model_error: float
-    chi2: float
 
 
 class Problem:
@@ -151,19 +151,11 @@ def _bases(strips: list[Strip], inside: Bools, knot_aa: float) -> tuple[Floats, 
     return block_diag(*blocks), block_diag(*penalties)
 
 
-@dataclass
-class _State:
-    x: Floats
-    coefficients: Floats
-    flux: Floats
-    cost: float
-
-
 def _scatter(residual: Floats, good: Bools) -> float:
     return float(1.4826 * np.median(np.abs(residual[good])))
 
 
-def solve(problem: Problem, iterations: int = 12, tolerance: float = 2e-3) -> Fit:
+def solve(problem: Problem, iterations: int = 12) -> Fit:
     """Fit template, velocity and continua.
 
     Residuals beyond three standard deviations count linearly (Huber 1964); the standard deviation is the noise and a
@@ -172,24 +164,22 @@ def solve(problem: Problem, iterations: int = 12, tolerance: float = 2e-3) -> Fi
     x = problem.start.copy()
     flux, slopes = problem.with_slopes(x)
     coefficients = _first_continuum(problem, flux)
-    damping, precision, error = 1e-2, None, 0.0
+    damping = 1e-2
     for _ in range(iterations):
-        continuum = problem.basis @ coefficients
-        error = _model_error(problem, flux, continuum)
-        state = _step(problem, x, coefficients, flux, slopes, error, damping)
-        if state is None:
+        error = _model_error(problem, flux, problem.basis @ coefficients)
+        step = _step(problem, x, coefficients, flux, slopes, error, damping)
+        if step is None:
             damping *= _GROWTH
             if damping > 1e4:
                 break
             continue
         damping = max(damping / _GROWTH, 1e-6)
-        moved = np.abs(state.x - x) / problem.steps
-        x, coefficients = state.x, state.coefficients
+        moved = np.abs(step[0] - x) / problem.steps
+        x, coefficients = step
         flux, slopes = problem.with_slopes(x)
-        if moved.max() < tolerance * 10:
+        if moved.max() < _SMALL:
             break
-    continuum = problem.basis @ coefficients
-    error = _model_error(problem, flux, continuum)
+    error = _model_error(problem, flux, problem.basis @ coefficients)
     precision = _normal(problem, x, coefficients, flux, slopes, error)[0]
     return _finish(problem, x, coefficients, flux, precision, error)
 
@@ -267,8 +257,8 @@ def _step(
     slopes: Floats,
     error: float,
     damping: float,
-) -> _State | None:
-    """A damped step, or None when it does not lower the cost."""
+) -> tuple[Floats, Floats] | None:
+    """Parameters and coefficients after a damped step, or None when it does not lower the cost."""
     normal, right, cost = _normal(problem, x, coefficients, flux, slopes, error)
     n = len(x)
     at_edge = ((x <= problem.lower) & (right[:n] < 0)) | ((x >= problem.upper) & (right[:n] > 0))
@@ -278,10 +268,8 @@ def _step(
     change = cho_solve(cho_factor(damped), right)
     trial = problem.bounded(x + change[:n])
     new = coefficients + change[n:]
-    trial_flux = problem.model(trial[None])[0]
-    residual, _ = _weights(problem, trial_flux, problem.basis @ new, error)
-    trial_cost = _cost(problem, trial, new, residual)
-    return _State(trial, new, trial_flux, trial_cost) if trial_cost < cost else None
+    residual, _ = _weights(problem, problem.model(trial[None])[0], problem.basis @ new, error)
+    return (trial, new) if _cost(problem, trial, new, residual) < cost else None
 
 
 def _finish(problem: Problem, x: Floats, coefficients: Floats, flux: Floats, precision: Floats, error: float) -> Fit:
@@ -292,7 +280,6 @@ def _finish(problem: Problem, x: Floats, coefficients: Floats, flux: Floats, pre
     noise = float(np.median((problem.sigma / safe)[problem.good]))
     growth = np.sqrt((noise**2 + problem.spacing * error**2) / (noise**2 + error**2))
     spread = np.sqrt(np.einsum("ij,jk,ik->i", problem.basis, covariance[n:, n:], problem.basis))
-    residual = ((problem.flux - continuum * flux) / np.where(problem.good, problem.sigma, 1.0))[problem.good]
     velocity = C_KMS * ((1 + problem.guess_kms / C_KMS) * (1 + x[-1] / C_KMS) - 1)
     return Fit(
         x[:-2].copy(),
@@ -301,8 +288,7 @@ def _finish(problem: Problem, x: Floats, coefficients: Floats, flux: Floats, pre
         float(growth * np.sqrt(covariance[n - 1, n - 1])),
         flux,
         continuum,
-        growth * spread / np.where(continuum > 0.02, continuum, np.inf),
+        growth * spread / safe,
         problem.inside,
         error,
-        float(np.median(residual**2) / 0.4549),
     )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from maury.broadening import instrument_sigma
 from maury.emulator import NetworkPixels
 from maury.errors import DomainError
-from maury.preparation.pixels import require_overlap
+from maury.preparation.pixels import require_overlap, require_resolution
 from maury.preparation.prepare import Preparation
 from maury.spectra import Spectrum
 from maury.wavelengths import C_KMS, LogGrid, pixel_edges, rebin
@@ -87,8 +87,7 @@ def to_network(star: Preparation | Spectrum, pixels: NetworkPixels) -> NetworkIn
 
 def _require_prepared(spectrum: Spectrum, name: str) -> float:
     """R of a spectrum that may go to a network."""
-    if spectrum.resolution is None:
-        raise DomainError(f"{name}: its resolution is not in the file; give R = lambda / FWHM with --resolution")
+    resolution = require_resolution(name, spectrum.resolution)
     if not spectrum.normalised or spectrum.frame != "rest" or spectrum.sigma is None:
         state = "at rest" if spectrum.frame == "rest" else f"in the {spectrum.frame} frame"
         noise = "without noise" if spectrum.sigma is None else "with noise"
@@ -96,7 +95,7 @@ def _require_prepared(spectrum: Spectrum, name: str) -> float:
             f"{name}: {'normalised' if spectrum.normalised else 'not normalised'}, {state}, {noise}; "
             "it has to be prepared"
         )
-    return float(spectrum.resolution)
+    return float(resolution)
 
 
 def _profile(resolution: float, pixels: NetworkPixels) -> tuple[Floats, float]:

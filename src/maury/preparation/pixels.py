@@ -28,6 +28,17 @@ def least_overlap(low_aa: float, high_aa: float) -> float:
     return min(MIN_OVERLAP_AA, 0.5 * (high_aa - low_aa))
 
 
+def require_resolution(name: str, resolution: float | None) -> float:
+    """R itself.
+
+    Raises:
+        DomainError: it is not known.
+    """
+    if resolution is None:
+        raise DomainError(f"{name}: its resolution is not in the file; give R = lambda / FWHM with --resolution")
+    return resolution
+
+
 def require_overlap(name: str, covered_aa: float, low_aa: float, high_aa: float) -> None:
     """Check how much of a window was observed.
 
@@ -75,8 +86,7 @@ def to_pixels(spectrum: Spectrum, wavelength_aa: NDArray[np.float64], resolution
         DomainError: resolution unknown, not normalised, not at rest, or too little overlap.
     """
     name = str(spectrum.provenance.get("file", "spectrum"))
-    if spectrum.resolution is None:
-        raise DomainError(f"{name}: its resolution is not in the file; give R = lambda / FWHM with --resolution")
+    own_resolution = require_resolution(name, spectrum.resolution)
     if not spectrum.normalised or spectrum.frame != "rest":
         state = "at rest" if spectrum.frame == "rest" else f"in the {spectrum.frame} frame"
         raise DomainError(
@@ -91,10 +101,10 @@ def to_pixels(spectrum: Spectrum, wavelength_aa: NDArray[np.float64], resolution
     flags = []
     if overlap < 0.98 * (high - low):
         flags.append("short_coverage")
-    if spectrum.resolution < 0.98 * resolution:
+    if own_resolution < 0.98 * resolution:
         flags.append("resolution_below_model")
-    values = _degrade(spectrum, good, wavelength_aa, resolution, average)
-    return Prepared(wavelength_aa, np.where(covered, values, 1.0), covered, tuple(flags))
+    flux = _degrade(spectrum, good, wavelength_aa, (own_resolution, resolution), average)
+    return Prepared(wavelength_aa, np.where(covered, flux, 1.0), covered, tuple(flags))
 
 
 def _covered(observed_aa: NDArray[np.float64], wavelength_aa: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -120,13 +130,19 @@ def _interpolated(spectrum: Spectrum, good: NDArray[np.bool_], x: NDArray[np.flo
 
 
 def _degrade(
-    spectrum: Spectrum, good: NDArray[np.bool_], wavelength_aa: NDArray[np.float64], target: float, average: int
+    spectrum: Spectrum,
+    good: NDArray[np.bool_],
+    wavelength_aa: NDArray[np.float64],
+    resolutions: tuple[float, float],
+    average: int,
 ) -> NDArray[np.float64]:
+    """Flux on a network's pixels (p,), from the first resolution to the second."""
+    own, target = resolutions
     start = float(wavelength_aa[0]) * (1 - _PADDING_KMS / C_KMS)
     length = np.log(wavelength_aa[-1] / start) * C_KMS + _PADDING_KMS
     grid = LogGrid(start, _STEP_KMS, fast_size(int(length / _STEP_KMS)))
     modes = torch.fft.rfft(torch.from_numpy(_interpolated(spectrum, good, grid.wavelength_aa)))
-    variance = instrument_sigma(target) ** 2 - instrument_sigma(float(spectrum.resolution or target)) ** 2
+    variance = instrument_sigma(target) ** 2 - instrument_sigma(own) ** 2
     if variance > 0:
         modes = modes * gaussian(torch.from_numpy(grid.frequency), variance.sqrt())
     sampler = Sampler(grid, pixel_points(wavelength_aa, average), _BAND_LIMIT, average)

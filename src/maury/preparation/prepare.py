@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
-from maury.emulator import MAX_RESOLUTION, Emulator
-from maury.emulator import load as load_emulator
+from maury.emulator import MAX_RESOLUTION, Emulator, load_cached
 from maury.errors import ConfigError, DomainError
 from maury.preparation.clean import final_sigma, first_sigma, spikes
 from maury.preparation.fit import Fit, Problem, solve
@@ -127,11 +126,6 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
 
 
-@lru_cache(maxsize=1)
-def _packaged() -> Emulator:
-    return load_emulator()
-
-
 def prepare(
     star: Observation | Spectrum,
     *,
@@ -164,7 +158,7 @@ def prepare(
     """
     observation = star if isinstance(star, Observation) else Observation((star,), None, dict(star.provenance))
     check_settings(resolution, velocity_kms, step_kms)
-    emulator = _packaged() if emulator is None else emulator
+    emulator = load_cached() if emulator is None else emulator
     resolution = observation.resolution if resolution is None else resolution
     window_aa = window_aa or emulator.window_aa
     with _libraries().limit(limits=1):

@@ -73,10 +73,14 @@ def dead_runs(flux: Floats, length: int = _DEAD_RUN) -> Bools:
     """Pixels in runs of at least ``length`` equal values, and one pixel on both sides of each run (n,)."""
     change = np.flatnonzero(np.r_[True, np.diff(flux) != 0, True])
     runs = np.diff(change)
-    dead = np.repeat(runs >= length, runs)
-    grown = dead.copy()
-    grown[1:] |= dead[:-1]
-    grown[:-1] |= dead[1:]
+    return with_neighbours(np.repeat(runs >= length, runs))
+
+
+def with_neighbours(flagged: Bools) -> Bools:
+    """Flagged pixels (n,) and one pixel on both sides of each."""
+    grown = flagged.copy()
+    grown[1:] |= flagged[:-1]
+    grown[:-1] |= flagged[1:]
     return grown
 
 

@@ -34,7 +34,6 @@ class Correlation:
         height: its highest value.
         second: the highest value away from the peak, beyond the width of the lines.
         scatter: standard deviation of the values there.
-        template: row of the bank.
         labels: labels of the template (k,).
         vsini_kms: rotation of the template.
         chance: what noise alone reaches somewhere, with some template.
@@ -46,7 +45,6 @@ class Correlation:
     height: float
     second: float
     scatter: float
-    template: int
     labels: Floats
     vsini_kms: float
     chance: float
@@ -132,7 +130,6 @@ def correlate(strips: list[Strip], templates: Bank, about_kms: float | None = No
         float(curve[peak]),
         float(curve[away].max()),
         float(curve[away].std()),
-        best,
         templates.labels[best],
         vsini,
         _CHANCE / _elements(strips, seen),

@@ -16,7 +16,7 @@ import numpy as np
 
 from maury.errors import FormatError
 from maury.grids.importers.names import from_marcs_name, from_sentences
-from maury.grids.importers.source import Entry, Medium, Synthetic, find_files, read_text
+from maury.grids.importers.source import Entry, Medium, Synthetic, find_all, read_text
 
 _FIELD = 7
 
@@ -30,8 +30,7 @@ class Moog:
 
     def find(self, sources: Sequence[str]) -> list[Path]:
         """All files but tables and notes."""
-        found = find_files(sources, ["*"])
-        return [path for path in found if path.suffix.lower() not in (".csv", ".md", ".log", ".par")]
+        return find_all(sources)
 
     def entries(self, path: Path) -> list[Entry]:
         """Labels from the MODEL line, else from a name as of MARCS models."""

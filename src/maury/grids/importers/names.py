@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from maury.errors import FormatError
 from maury.labels import LABELS
+from maury.library import read_rows
 
 _ALIASES = {
     "teff": "teff t temp temperature effectivetemperature phxteff",
@@ -155,13 +155,7 @@ def read_label_files(path: Path) -> dict[str, dict[str, float]]:
     Raises:
         FormatError: it cannot be read, has no such column, an unknown one, a value that is no number, or a file twice.
     """
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as stream:
-            rows = list(csv.DictReader(line for line in stream if not line.startswith("#")))
-    except FileNotFoundError as error:
-        raise FormatError(f"{path}: no such file") from error
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise FormatError(f"{path}: not a readable CSV table ({error})") from error
+    rows = read_rows(path)
     if not rows:
         raise FormatError(f"{path}: no rows; a header line with file and labels, and rows are needed")
     columns = {str(key): str(key).strip() for key in rows[0] if key is not None}

@@ -170,6 +170,15 @@ class ImportProblemsError(FormatError):
         super().__init__(f"{problems[0]}{more}")
 
 
+def find_all(sources: Iterable[str]) -> list[Path]:
+    """All files but tables, notes and logs, for spectra that have no ending of their own.
+
+    Raises:
+        FormatError: as `find_files`.
+    """
+    return [path for path in find_files(sources, ["*"]) if path.suffix.lower() not in (".csv", ".md", ".log", ".par")]
+
+
 def find_files(sources: Iterable[str], patterns: Sequence[str]) -> list[Path]:
     """Files in folders (at any depth) whose names match a pattern, and files or glob patterns that are named.
 
