@@ -108,7 +108,7 @@ def test_no_emulator_of_the_networks_window(night, monkeypatch):
     class Elsewhere:
         window_aa = (6400.0, 6700.0)
 
-    monkeypatch.setattr(MODULE, "_templates", lambda _: Elsewhere())
+    monkeypatch.setattr(MODULE, "load_emulator", lambda _: Elsewhere())
     with pytest.raises(DomainError, match=r"network's window 5050 to 5350 Å, but the emulator .* 6400 to 6700 Å"):
         predict(night, resolution=60_000.0)
 
