@@ -29,7 +29,7 @@ class ModelError:
         self, emulator: Emulator, settings: ModelErrorSettings, pixels: NetworkPixels, frequency: Tensor
     ) -> None:
         """Prepare kernel and tables on the device of ``frequency`` (m,)."""
-        self.settings, self.names, self.size = settings, emulator.space.names, pixels.grid.size
+        self.settings, self.names, self.pixels = settings, emulator.space.names, pixels.grid.size
         device = frequency.device
         self.kernel = gaussian(frequency, torch.tensor(settings.width_kms, device=device))
         self._physics = 1 / _passed(self.kernel, frequency, pixels.resolution)
@@ -43,6 +43,10 @@ class ModelError:
 
     def level(self, labels: Tensor, draws: Draws) -> Tensor:
         """Error of the physics (n,) at the reference resolution, per unit of the continuum, for labels (n, k)."""
+        return self.usual_level(labels) * (self.settings.scatter * draws.normal()).exp()
+
+    def usual_level(self, labels: Tensor) -> Tensor:
+        """The level (n,) without its scatter from star to star."""
         columns = dict(zip(self.names, labels.unbind(1), strict=False))
         teff = columns.get("teff", labels.new_full((len(labels),), 5750.0))
         right = torch.bucketize(teff.contiguous(), self._nodes).clamp(1, len(self._nodes) - 1)
@@ -51,17 +55,22 @@ class ModelError:
         log = torch.lerp(self._logs[left], self._logs[right], part.clamp(0, 1))
         mh = columns.get("mh", torch.zeros_like(teff))
         metals = (log + math.log(10) * self.settings.mh_slope * mh).exp()
-        return (metals**2 + self.settings.floor**2).sqrt() * (self.settings.scatter * draws.normal()).exp()
+        return (metals**2 + self.settings.floor**2).sqrt()
 
-    def modes(self, labels: Tensor, flux: Tensor, level: Tensor, draws: Draws) -> Tensor:
-        """Fourier modes (n, size // 2) of the error of the intrinsic flux (n, size)."""
+    def size(self, labels: Tensor, flux: Tensor, level: Tensor) -> Tensor:
+        """Standard deviation (n, size) of the white noise from which errors of the intrinsic flux (n, size) are made."""
         error = self._physics * (level[:, None] + self.settings.line * (1 - flux).abs_())
         if self._emulator is not None:
             teff, mh = (index.to(flux.device) for index in regions(labels[:, : len(self.names)], self.names))
             error = error.square_().add_(self._emulator[teff, mh]).sqrt_()
-        white = draws.normal(self.size)
+        return error
+
+    def modes(self, labels: Tensor, flux: Tensor, level: Tensor, draws: Draws) -> Tensor:
+        """Fourier modes (n, size // 2) of the error of the intrinsic flux (n, size)."""
+        error = self.size(labels, flux, level)
+        white = draws.normal(self.pixels)
         error.mul_(white).mul_(white.abs_()).mul_(1 / math.sqrt(3))
-        return torch.fft.rfft(error)[:, : self.size // 2] * self.kernel
+        return torch.fft.rfft(error)[:, : self.pixels // 2] * self.kernel
 
 
 def _passed(kernel: Tensor, frequency: Tensor, resolution: float) -> float:

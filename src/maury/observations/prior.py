@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -15,6 +17,8 @@ from maury.observations.settings import PriorSettings
 
 _ALPHA = ("mg", "ca", "ti")
 _NODES = (251, 501)
+_COMMON = 64
+"""Nodes of the integral over the common [alpha/M]."""
 
 
 class Prior:
@@ -65,6 +69,49 @@ class Prior:
             drawn["alpha"] = torch.stack([drawn[name] for name in _ALPHA]).mean(0)
         return torch.stack([drawn[name] for name in self.space.names], 1)
 
+    def log_density(self, labels: Tensor) -> Tensor:
+        """Log of the density (n,) from which `draw` draws labels (n, k), per unit of each; -inf outside the ranges.
+
+        The common [alpha/M] of Mg, Ca and Ti is integrated out; their mean, where it stands beside them, is not looked
+        at.
+        """
+        drawn = dict(zip(self.space.names, labels.double().unbind(1), strict=True))
+        ranges = dict(zip(self.space.names, zip(self.space.lower, self.space.upper, strict=True), strict=True))
+        if set(_ALPHA) <= set(drawn):
+            drawn.pop("alpha", None)
+        total, inside = torch.zeros_like(drawn["vsini"]), torch.ones_like(drawn["vsini"], dtype=torch.bool)
+        for name, x in drawn.items():
+            low, high = self._gravity_ends(drawn.get("teff")) if name == "logg" else ranges[name]
+            inside &= (x >= low) & (x <= high)
+            if name == "vsini":
+                total += self._log_vsini(x)
+            elif name in ("teff", "logg", "mh", "alpha", "zeta"):
+                total -= torch.as_tensor(high - low, dtype=x.dtype).log()
+            elif name not in _ALPHA:
+                mean, sd = self._usual(name, drawn, x, ranges[name])
+                total += _log_truncated(x, mean, sd, low, high)
+        total += self._log_alpha(drawn, ranges)
+        return torch.where(inside, total, -torch.inf)
+
+    def _log_alpha(self, drawn: dict[str, Tensor], ranges: dict[str, tuple[float, float]]) -> Tensor | float:
+        """Log density of the single alpha elements, the common one integrated over its uniform distribution."""
+        single = [name for name in _ALPHA if name in drawn]
+        if not single:
+            return 0.0
+        low, high = self.settings.alpha
+        common = low + (high - low) * (torch.arange(_COMMON, dtype=torch.float64) + 0.5) / _COMMON
+        parts = [
+            _log_truncated(drawn[n][:, None], common.to(drawn[n].device), self.settings.alpha_scatter, *ranges[n])
+            for n in single
+        ]
+        return torch.stack(parts).sum(0).logsumexp(1) - math.log(_COMMON)
+
+    def _log_vsini(self, x: Tensor) -> Tensor:
+        low, high = self.settings.vsini_kms
+        share, span = self.settings.vsini_low_share, max(high - low, 1e-6)
+        logs = max(math.log1p(high) - math.log1p(low), 1e-9)
+        return (share / (1 + x) / logs + (1 - share) / span).log()
+
     def _usual(
         self, name: str, drawn: dict[str, Tensor], alpha: Tensor, ends: tuple[float, float]
     ) -> tuple[Tensor | float, float]:
@@ -87,16 +134,27 @@ class Prior:
 
     def _logg(self, teff: Tensor | None, draws: Draws) -> Tensor:
         """Uniform between the lowest and the highest log g of spectra at that Teff (n,)."""
+        return draws.uniform(*self._gravity_ends(teff))
+
+    def _gravity_ends(self, teff: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Lowest and highest log g of spectra at Teff (n,)."""
         assert self._gravities is not None
-        table = self._gravities.to(draws.device)
         if teff is None:
-            return draws.uniform(table[:, 0].min(), table[:, 1].max())
+            return self._gravities[:, 0].min(), self._gravities[:, 1].max()
+        table = self._gravities.to(teff)
         row = self._own.names.index("teff")
         first, last = self._own.lower[row], self._own.upper[row]
         position = ((teff - first) / (last - first) * (len(table) - 1)).clamp(0, len(table) - 1.001)
         low = position.long()
         ends = torch.lerp(table[low], table[low + 1], (position - low)[:, None])
-        return draws.uniform(ends[:, 0], ends[:, 1])
+        return ends[:, 0], ends[:, 1]
+
+
+def _log_truncated(x: Tensor, mean: Tensor | float, sd: float, low: Tensor | float, high: Tensor | float) -> Tensor:
+    """Log density of a normal distribution between two ends; x inside."""
+    centre = torch.as_tensor(mean, dtype=torch.float64, device=x.device)
+    first, last = (torch.special.ndtr((end - centre) / sd) for end in (low, high))
+    return -0.5 * ((x - centre) / sd) ** 2 - math.log(sd * math.sqrt(2 * math.pi)) - (last - first).log()
 
 
 def _allowed_logg(emulator: Emulator) -> NDArray[np.float64]:

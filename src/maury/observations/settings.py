@@ -65,11 +65,11 @@ class ModelErrorSettings(Settings):
     """
 
     teff_k: Annotated[tuple[Positive, ...], Field(min_length=2)] = (3500.0, 4000.0, 4500.0, 5000.0, 5750.0, 9750.0)
-    level: Annotated[tuple[NotNegative, ...], Field(min_length=2)] = (0.098, 0.061, 0.029, 0.016, 0.0032, 0.0001)
-    mh_slope: float = 0.57
+    level: Annotated[tuple[NotNegative, ...], Field(min_length=2)] = (0.1, 0.064, 0.028, 0.013, 0.0032, 0.0001)
+    mh_slope: float = 0.69
     floor: NotNegative = 0.008
     scatter: NotNegative = 0.3
-    line: NotNegative = 0.05
+    line: NotNegative = 0.043
     width_kms: Positive = 1.5
     emulator: NotNegative = 1.0
 

@@ -114,6 +114,44 @@ class Simulator:
         """Rows (Teff, lowest log g, highest log g) between which the prior of log g is linear; empty if it is a box."""
         return self._prior.logg_edges
 
+    def draw_labels(self, count: int, generator: torch.Generator) -> Tensor:
+        """Labels (n, k) of the prior."""
+        return self._prior.draw(Draws(count, generator))
+
+    def log_prior(self, labels: Tensor) -> Tensor:
+        """Log density (n,) of the labels (n, k) that `batch` draws, in the order of ``labels``."""
+        return self._prior.log_density(labels)
+
+    def usual_level(self, labels: Tensor) -> float:
+        """Error of the physics between lines, at the reference resolution, of a usual star of labels (k,)."""
+        return float(self._physics.usual_level(labels[None].float().to(self.device))[0])
+
+    @torch.no_grad()
+    def model_error(self, labels: Tensor, resolution: float, pixels: int) -> tuple[Tensor, float]:
+        """How large errors of the physics of a usual star are.
+
+        Errors of the intrinsic spectrum are spread by rotation and instrument over many pixels; sums over these have
+        the variance of independent pixels whose variance is that of the intrinsic error, spread in the same way.
+
+        Args:
+            labels: of the star (k,).
+            resolution: R.
+            pixels: length of a short sum.
+
+        Returns:
+            Standard deviation (p,) as if the pixels were independent, and the variance of sums over ``pixels``
+            neighbours in units of what it would be if they were: below 1 where they are shorter than the spreading.
+        """
+        row = labels[None].to(self.device, torch.float32)
+        modes, size = self._intrinsic(row), self.pixels.grid.size
+        error = self._physics.size(row, torch.fft.irfft(modes, n=size), self._physics.usual_level(row))
+        spread = self._transfer(row, torch.tensor([min(resolution, self.pixels.resolution)], device=self.device))
+        spread = spread * self._physics.kernel
+        variance = torch.fft.irfft(torch.fft.rfft(error.square())[:, : size // 2] * spread, n=size)
+        box = torch.sinc(self._frequency * self.pixels.grid.step_kms * pixels).square()
+        share = float((spread[0].square() * box).sum() / box.sum())
+        return variance[0, self.pixels.window].clamp_min(0).sqrt(), share
+
     def batch(self, count: int, generator: torch.Generator) -> Batch:
         """Simulate ``count`` stars of the prior; the same generator state gives the same batch.
 
