@@ -15,8 +15,9 @@ from maury.emulator import NetworkPixels
 from maury.errors import DomainError
 from maury.evaluation.bound import bound, derivatives
 from maury.evaluation.calibration import coverage, ranks, uniformity
-from maury.evaluation.posterior import bound_report, calibration_report, judge, simulator_for
+from maury.evaluation.posterior import bound_report, calibration_report, judge
 from maury.labels import LabelSpace
+from maury.likelihood import simulator_for
 from maury.networks import PosteriorNetwork, Prior, save
 from maury.observations import Simulator
 from stars import LinearStars

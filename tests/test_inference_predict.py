@@ -8,12 +8,14 @@ import astropy.units as u
 import numpy as np
 import pytest
 
-from maury.errors import DomainError, FormatError
+from maury.errors import ConfigError, DomainError, FormatError
 from maury.inference import predict, to_table, write_table
+from maury.inference.spectraltype import spectral_type
+from maury.likelihood import parse_external
 from maury.networks import packaged_networks
 from maury.preparation import prepare
 from maury.readers import read, write
-from maury.spectra import Observation
+from maury.spectra import Observation, Spectrum
 from nights import SUN, Instrument, observe, star_flux
 
 MODULE = importlib.import_module("maury.inference.predict")  # the package shows the function of that name
@@ -32,16 +34,21 @@ def result(night):
 
 def test_a_raw_echelle_spectrum_goes_all_the_way(result):
     assert result.preparation.velocity_kms == pytest.approx(83, abs=0.05)
-    assert result.values["teff"] == pytest.approx(5772, abs=400)
-    assert result.values["mh"] == pytest.approx(0, abs=0.4)
-    assert result.flags == ()
+    assert result.values["teff"] == pytest.approx(5772, abs=30)
+    assert result.values["logg"] == pytest.approx(4.44, abs=0.08)
+    assert result.values["mh"] == pytest.approx(0, abs=0.03)
+    assert result.flags == ("vsini_upper_limit",)
     record = result.record()
-    assert record["velocity_kms"] == pytest.approx(83, abs=0.05)
+    assert record["status"] == "ok"
+    assert record["spectral_type"] == "G2 V"
+    assert 0.05 < record["chi2"] < 2
+    assert record["refined"]
+    assert record["rv_kms"] == pytest.approx(83, abs=0.05)
     assert record["coverage_aa"] == pytest.approx(300, abs=0.1)
 
 
 def test_the_network_sees_the_star_at_its_own_resolution(result):
-    network = packaged_networks()["starnet-spc"]
+    network = packaged_networks()["default"]
     wave = result.prepared.wavelength_aa
     true = star_flux({**SUN, "vmic": 2.0}, wave, network["resolution"])
     wrong = result.prepared.flux - true
@@ -62,7 +69,7 @@ def test_a_prepared_spectrum_is_not_prepared_again(result, night, monkeypatch, t
         again = predict(star)
         assert again.preparation is None
         assert again.values == pytest.approx(result.values, rel=1e-6)
-        assert "velocity_kms" not in again.record()
+        assert "rv_kms" not in again.record()
 
 
 def test_flags_of_the_preparation_are_flags_of_the_result(night):
@@ -93,10 +100,10 @@ def test_a_known_velocity_is_passed_on(night):
 
 def test_the_table_holds_velocities_with_units(result, tmp_path):
     table = to_table([result])
-    assert table["velocity"][0].to_value(u.m / u.s) == pytest.approx(83_000, abs=50)
-    assert table["velocity_error"].unit == u.km / u.s
+    assert table["rv"][0].to_value(u.m / u.s) == pytest.approx(83_000, abs=50)
+    assert table["rv_err"].unit == u.km / u.s
     write_table([result], tmp_path / "t.ecsv")
-    assert "velocity_error" in (tmp_path / "t.ecsv").read_text()
+    assert "rv_err" in (tmp_path / "t.ecsv").read_text()
 
 
 def test_an_unknown_resolution_is_asked_for(night):
@@ -130,3 +137,88 @@ def test_what_is_at_rest_but_not_normalised_is_not_searched_for_a_velocity(night
     result = predict(Observation((order,)), resolution=60_000.0)
     assert abs(result.preparation.correlation.peak_kms) < 30
     assert result.preparation.velocity_kms == pytest.approx(0, abs=0.05)
+
+
+def test_abundances_and_what_cannot_be_measured(night):
+    """Single elements of a star like the Sun; of a fast rotator without metals, nothing is said on most of them."""
+    sun = predict(night, resolution=60_000.0, labels="abundances")
+    record = sun.record()
+    for name in ("c", "mg", "ca", "ti", "cr", "ni"):
+        assert record[f"{name}_fe"] == pytest.approx(0, abs=0.15)
+        assert 0.02 < record[f"{name}_fe_err"] < 0.2
+    poor = observe({**SUN, "teff": 6300.0, "mh": -2.3, "vsini": 60.0}, ECHELLE, snr=60)
+    record = predict(poor, resolution=60_000.0, velocity_kms=0.0, labels="abundances").record()
+    assert record["ni_fe"] is None
+    assert record["ni_fe_err"] is None
+    assert "no_information_ni" in record["flags"]
+
+
+def test_a_prior_moves_what_it_is_on(night):
+    prior = parse_external("logg=4.60+-0.05")
+    free, held = (predict(night, resolution=60_000.0, priors=priors) for priors in ((), (prior,)))
+    assert held.values["logg"] > free.values["logg"] + 0.05
+    assert held.record()["logg_err"] < 0.06
+    assert held.refinement.prior_efficiency < 1
+    assert "prior_conflict" not in held.flags
+    far = predict(night, resolution=60_000.0, priors=(parse_external("logg=1.0+-0.05"),))
+    assert "prior_conflict" in far.flags
+    assert all(np.isfinite(value) for value in far.numbers().values())
+
+
+def test_without_systematic_errors_and_without_refinement(night):
+    real, simulated, own = (
+        predict(night, resolution=60_000.0, **options) for options in ({}, {"systematics": False}, {"refine": False})
+    )
+    assert simulated.record()["teff_err"] < 0.7 * real.record()["teff_err"]
+    assert own.refinement is None
+    assert own.record()["refined"] is False
+    assert own.values["teff"] == pytest.approx(real.values["teff"], abs=4 * own.record()["teff_err"])
+
+
+def test_a_wrong_resolution_is_told(night):
+    """Told to be 35 % less sharp than it is: no rotation can make lines sharper."""
+    assert "resolution_doubtful" in predict(night, resolution=39_000.0).flags
+
+
+def test_the_resolution_from_the_lines(night):
+    result = predict(night, resolution="auto")
+    assert "resolution_assumed" in result.flags
+    assert result.status == "flagged"
+    assert result.values["teff"] == pytest.approx(5772, abs=150)
+
+
+def test_noise_alone_is_refused(night):
+    wave = np.arange(5049.0, 5351.0, 0.02)
+    noise = 1 + 0.8 * np.random.default_rng(1).standard_normal(wave.size)
+    star = Spectrum(
+        wave, noise, np.full(wave.size, 2.0), np.zeros(wave.size, bool), "rest", 45_000.0, True, {"file": "n"}
+    )
+    with pytest.raises(DomainError, match=r"^n: signal-to-noise 0\.\d per pixel of 2 km/s; at least 3 is needed"):
+        predict(star)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"model": "starnet-spc", "refine": True}, "gives points alone"),
+        ({"labels": "all"}, "no set of labels 'all'; there are default, alpha, abundances"),
+        ({"priors": (parse_external("logg=4+-1"),), "refine": False}, "--prior: not possible"),
+    ],
+)
+def test_what_is_not_possible(night, options, message):
+    with pytest.raises(DomainError, match=message):
+        predict(night, resolution=60_000.0, **options)
+
+
+def test_priors_that_contradict_each_other(night):
+    priors = (parse_external("logg=4.5+-0.01"), parse_external("logg=3.5+-0.01"))
+    with pytest.raises(ConfigError, match=r"'logg=4.5\+-0.01' and 'logg=3.5\+-0.01' contradict"):
+        predict(night, resolution=60_000.0, priors=priors)
+
+
+@pytest.mark.parametrize(
+    ("teff", "logg", "expected"),
+    [(5772, 4.44, "G2 V"), (6582, 3.98, "F5 IV"), (4810, 2.55, "K0 III"), (9602, 3.95, "A0 IV"), (3660, 4.9, "M1 V")],
+)
+def test_spectral_types(teff, logg, expected):
+    assert spectral_type(teff, logg) == expected

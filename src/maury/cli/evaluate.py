@@ -113,13 +113,14 @@ def _evaluate_posterior(run: str, output: Path, emulator: str, stars: int, seed:
     from maury.emulator import load as load_emulator
     from maury.evaluation import posterior
     from maury.files import atomic_path, check_writable
+    from maury.likelihood import simulator_for
     from maury.networks import load_posterior
     from maury.plots import plot_bound, plot_coverage, plot_ranks, save_figure
 
     check_writable(output / "posterior.json")
     network, header = load_posterior(run)
     names = network.config.labels
-    simulator = posterior.simulator_for(header, load_emulator(emulator))
+    simulator = simulator_for(header, load_emulator(emulator))
     with progress() as bar:
         task = bar.add_task("simulated stars", total=stars)
         judged = posterior.judge(network, simulator, stars, _SAMPLES, seed, partial(bar.advance, task))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -19,9 +19,36 @@ _UNITS = {"teff": "K", "vsini": "km/s"}
 def predict(
     files: Annotated[list[Path], typer.Argument(help="Spectra of any supported format.")],
     resolution: Annotated[
-        float | None, typer.Option("--resolution", "-R", help="R = lambda / FWHM, where the file does not tell it.")
+        str | None,
+        typer.Option(
+            "--resolution",
+            "-R",
+            metavar="R|auto",
+            help="R = lambda / FWHM, where the file does not tell it; auto: from the width of the lines.",
+        ),
     ] = None,
-    model: Annotated[str, typer.Option(help="A packaged network, a run's folder or a network file.")] = "starnet-spc",
+    model: Annotated[str, typer.Option(help="A packaged network, a run's folder or a network file.")] = "default",
+    labels: Annotated[
+        str, typer.Option(help="What to show: default, alpha or abundances ([C, Mg, Ca, Ti, Cr, Ni / Fe]).")
+    ] = "default",
+    prior: Annotated[
+        list[str] | None,
+        typer.Option(help="What is known from elsewhere: logg=4.29+-0.03, teff=5800+50-80, mh=-0.2..0.1. Repeatable."),
+    ] = None,
+    relation: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Relations that labels obey: doyle2014 (macroturbulence), bruntt2012 (microturbulence), random-axes "
+            "(v sin i), or none. Default: doyle2014 and random-axes. Repeatable.",
+        ),
+    ] = None,
+    refine: Annotated[
+        bool | None,
+        typer.Option("--refine/--no-refine", help="Weigh by the likelihood of model spectra; default: when it can be."),
+    ] = None,
+    systematics: Annotated[
+        bool, typer.Option(help="Errors hold what real stars are off beyond noise; not for simulated stars.")
+    ] = True,
     velocity: Annotated[
         float | None,
         typer.Option(help="Radial velocity in the file's wavelengths, km/s, when known; else looked for in -500..500."),
@@ -44,50 +71,59 @@ def predict(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list instead of a table.")] = False,
     plot: Annotated[Path | None, typer.Option(help="Folder for a figure of each fit (PNG).")] = None,
 ) -> None:
-    """Stellar parameters of spectra, by a network trained on synthetic spectra.
+    """Stellar parameters of spectra, with errors.
 
     Spectra are prepared first, unless they are normalised and at rest already: radial velocity, continuum, orders
-    merged (`maury prepare` shows the steps). A network with a posterior gives medians, and half of the central 68 % as
-    errors; the founding network gives points without errors. What limits the trust in them is listed as flags. A file
-    that fails does not stop the others: it is named at the end and the exit code is 2.
+    merged (`maury prepare` shows the steps). The network's posterior is then refined by the likelihood of the model
+    spectra; values are medians, errors half of the central 68 %, in which systematic errors of real stars are counted.
+    What limits the trust in them is listed as flags. A file that fails does not stop the others: it is named at the end
+    and the exit code is 2. `--model starnet-spc` is the founding network: points without errors.
 
     Example: `maury predict sun.txt --resolution 78000 --plot figures`
     """
     import json
 
-    from maury.cli.console import fail, out
+    from maury.cli.console import fail, out, progress
     from maury.errors import MauryError
     from maury.files import check_writable
     from maury.inference import predict as predict_star
     from maury.inference import write_samples, write_table
+    from maury.inference.predict import RELATIONS
+    from maury.likelihood import parse_external
     from maury.readers import read
 
     for path in (output, samples_output):
         if path is not None:
             check_writable(path)
+    r = _resolution(resolution)
+    priors = [parse_external(text) for text in prior or ()]
+    relations = RELATIONS if not relation else tuple(name for name in relation if name != "none")
     results, records, failed = [], [], []
-    for file in files:
-        try:
-            observation = read(
-                file,
-                resolution=resolution,
-                wavelength_file=wavelength_file,
-                sigma_file=sigma_file,
-                window_aa=None,
-            )
-            result = predict_star(
-                observation, model, velocity_kms=velocity, emulator=emulator, samples=samples, seed=seed
-            )
-        except MauryError as error:
-            failed.append(str(error))
-            records.append({"file": str(file), "status": "failed", "error": str(error), "model": model})
-            continue
-        results.append(result)
-        records.append(result.record())
-        if not as_json:
-            out.print(_table(result, observation.provenance.get("truth")))
-        if plot is not None:
-            _draw(result, plot)
+    with progress(len(files) > 1 and not as_json) as bar:
+        for file in bar.track(files, description="stars"):
+            try:
+                observation = read(
+                    file,
+                    resolution=r if isinstance(r, float) else None,
+                    wavelength_file=wavelength_file,
+                    sigma_file=sigma_file,
+                    window_aa=None,
+                )
+                result = predict_star(
+                    observation, model, resolution=r, velocity_kms=velocity, emulator=emulator, samples=samples,
+                    seed=seed, labels=labels, refine=refine, priors=priors, relations=relations,
+                    systematics=systematics,
+                )  # fmt: skip
+            except MauryError as error:
+                failed.append(str(error))
+                records.append({"file": str(file), "status": "failed", "error": str(error), "model": model})
+                continue
+            results.append(result)
+            records.append(result.record())
+            if not as_json:
+                out.print(_table(result, observation.provenance.get("truth")))
+            if plot is not None:
+                _draw(result, plot)
     if as_json:
         out.print(json.dumps(records, indent=1), markup=False, soft_wrap=True)
     if output is not None and results:
@@ -104,34 +140,76 @@ def predict(
         raise typer.Exit(2)
 
 
+def _resolution(text: str | None) -> float | Literal["auto"] | None:
+    """R as it was written: a number or "auto"."""
+    from maury.errors import ConfigError
+
+    if text is None:
+        return None
+    if text == "auto":
+        return "auto"
+    try:
+        return float(text)
+    except ValueError:
+        raise ConfigError(f"--resolution {text}: give a number, R = lambda / FWHM, or auto") from None
+
+
 def _table(result: Result, truth: dict[str, float] | None) -> Table:
     from rich.table import Table
 
     from maury.labels import LABELS
 
     table = Table(title=f"{result.file}  (model {result.model})", title_justify="left")
-    summary = result.summary
     errors = result.posterior is not None
     last = "68 % of the posterior" if errors else "68 % of synthetic spectra within"
     for name in ["label", "value", *(["error"] if errors else []), *(["truth"] if truth else []), "unit", last]:
         table.add_column(name, justify="right" if name in ("value", "error", "truth") else "left")
-    for name, measured in summary.items():
-        digits, typical = _DIGITS.get(name, 2), result.typical_errors.get(name)
-        row = [name, f"{measured.value:.{digits}f}"]
-        if measured.error is not None and measured.interval is not None:
-            row.append(f"{measured.error.value:.{digits}f}")
-            interval = " to ".join(f"{end:.{digits}f}" for end in measured.interval)
-        else:
-            interval = "" if typical is None else f"{typical:.{max(digits, 1)}f}"
+    for name in result.summary:
+        row = _row(result, name)
         if truth:
-            row.append(f"{truth[name]:.{digits}f}" if name in truth else "")
-        limit = result.posterior.upper_limits.get(name) if result.posterior is not None else None
-        table.add_row(*row, LABELS[name].unit, interval if limit is None else f"below {limit:.{digits}f} (95 %)")
-    done = result.preparation
-    prepared = "" if done is None else f"velocity {done.velocity_kms:+.2f} ± {done.velocity_error_kms:.2f} km/s; "
-    table.caption = f"{prepared}flags: {', '.join(result.flags) or 'none'}"
-    table.caption_justify = "left"
+            digits = _DIGITS.get(name, 2)
+            row.insert(3 if errors else 2, f"{truth[name]:.{digits}f}" if name in truth else "")
+        table.add_row(*row[:-1], LABELS[name].unit, row[-1])
+    table.caption, table.caption_justify = "\n".join(_caption(result)), "left"
     return table
+
+
+def _row(result: Result, name: str) -> list[str]:
+    """Label, value, error where there is one, and interval, limit or typical error."""
+    from maury.inference.result import column_of
+
+    measured, posterior = result.summary[name], result.posterior
+    digits, typical = _DIGITS.get(name, 2), result.typical_errors.get(name)
+    shown = column_of(name)
+    if measured.error is None or measured.interval is None or posterior is None:
+        text = "" if typical is None else f"{typical:.{max(digits, 1)}f}"
+        return [shown, f"{measured.value:.{digits}f}", text]
+    if name in posterior.uninformed:
+        return [shown, "", "", "no information"]
+    limit = posterior.upper_limits.get(name)
+    text = " to ".join(f"{end:.{digits}f}" for end in measured.interval)
+    text = text if limit is None else f"below {limit:.{digits}f} (95 %)"
+    return [shown, f"{measured.value:.{digits}f}", f"{measured.error.value:.{digits}f}", text]
+
+
+def _caption(result: Result) -> list[str]:
+    """Velocity, quality of the fit and flags."""
+    done, fit, lines = result.preparation, result.refinement, []
+    if done is not None:
+        lines.append(
+            f"velocity {done.velocity_kms:+.2f} ± {done.velocity_error_kms:.2f} km/s; S/N {done.snr:.0f} per "
+            f"{done.step_kms:.1f} km/s; about {result.spectral_type}"
+        )
+    if fit is not None:
+        lines.append(
+            f"refined: {fit.effective:.0f} effective samples (efficiency {fit.efficiency:.0%}), "
+            f"reduced chi-square {fit.chi2:.2f}"
+        )
+        if fit.prior_efficiency < 1:
+            lines.append(f"external information leaves {fit.prior_efficiency:.0%} of the samples")
+    elif result.posterior is not None:
+        lines.append("the network's own posterior, not refined")
+    return [*lines, f"flags: {', '.join(result.flags) or 'none'}"]
 
 
 def _draw(result: Result, folder: Path) -> None:
@@ -141,7 +219,8 @@ def _draw(result: Result, folder: Path) -> None:
     from maury.labels import LABELS
     from maury.plots import plot_spectrum_fit, save_figure
 
-    prepared, model = result.prepared, model_flux(result)
+    prepared = result.prepared
+    model = model_flux(result) if result.refinement is None else result.refinement.model
     if model is None:
         err.print(f"{result.file}: no figure: labels or window are not those of the packaged emulator", markup=False)
         return

@@ -12,16 +12,14 @@ import torch
 from numpy.typing import NDArray
 
 from maury import __version__
-from maury.config import make_config
-from maury.emulator import PACKAGED, Emulator
-from maury.errors import DomainError
+from maury.emulator import PACKAGED
 from maury.evaluation.bound import bound
 from maury.evaluation.calibration import LEVELS, coverage, ranks, uniformity
 from maury.evaluation.metrics import error_summary
 from maury.files import sha256
 from maury.labels import LABELS
 from maury.networks import Inputs, PosteriorNetwork
-from maury.observations import ObservationSettings, Simulator
+from maury.observations import Simulator
 
 SCHEMA = 1
 """Version of the layout of posterior.json."""
@@ -55,25 +53,6 @@ class Judged:
     rank: NDArray[np.float64]
     density: NDArray[np.float64]
     snr: NDArray[np.float64]
-
-
-def simulator_for(header: Mapping[str, Any], emulator: Emulator) -> Simulator:
-    """The simulation that a network was trained with, by its header.
-
-    Raises:
-        DomainError: the emulator makes other pixels than the network takes.
-    """
-    settings = make_config(header["training"].get("observations", {}), ObservationSettings, "observations")
-    simulator = Simulator(emulator, settings)
-    first, last = header["wavelength"]
-    pixels = simulator.pixels.wavelength_aa
-    count = int(header["pixels"]["count"])
-    if simulator.pixels.count != count or not np.allclose(pixels[[0, -1]], [first, last], rtol=0, atol=1e-3):
-        raise DomainError(
-            f"the emulator makes {simulator.pixels.count} pixels of {pixels[0]:.2f} to {pixels[-1]:.2f} Å; the network "
-            f"takes {count} of {first:.2f} to {last:.2f} Å; name its emulator with --emulator"
-        )
-    return simulator
 
 
 @torch.inference_mode()

@@ -2,17 +2,20 @@
 
 from maury.inference.batch import Posteriors, predict_batch
 from maury.inference.model import model_flux
-from maury.inference.posterior import FLAGS, Posterior
+from maury.inference.posterior import FLAGS, LABELS_OF, Posterior
 from maury.inference.predict import DEFAULT_MODEL, predict
+from maury.inference.refinement import Refinement
 from maury.inference.result import Measurement, Result
 from maury.inference.write import to_table, write_samples, write_table
 
 __all__ = [
     "DEFAULT_MODEL",
     "FLAGS",
+    "LABELS_OF",
     "Measurement",
     "Posterior",
     "Posteriors",
+    "Refinement",
     "Result",
     "model_flux",
     "predict",

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from maury.errors import DomainError
 from maury.inference.posterior import INTERVAL, UPPER, is_limit
-from maury.inference.predict import load_cached
 from maury.inference.result import unit_of
+from maury.networks import load_cached
 from maury.networks.posterior import Inputs, PosteriorNetwork
 
 Floats = NDArray[np.float64]

@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from maury.networks.posterior import Inputs, PosteriorNetwork
+from maury.errors import DomainError
+from maury.inference.refinement import Samples
 from maury.networks.prior import Prior
 from maury.wavelengths import C_KMS
 
 Floats = NDArray[np.float64]
 
+LABELS_OF = {
+    "default": ("teff", "logg", "mh", "vsini", "vmic", "alpha"),
+    "alpha": ("teff", "logg", "mh", "vsini", "alpha"),
+    "abundances": ("teff", "logg", "mh", "vsini", "vmic", "alpha", "c", "mg", "ca", "ti", "cr", "ni"),
+}
+"""Labels that are shown, by the name of the set. All others of the network are marginalised in each of them."""
+
+ELEMENTS = ("c", "mg", "ca", "ti", "cr", "ni")
+"""Single elements, [X/M]; as Fe is among the metals M, [X/Fe] is the same."""
+
+_ALPHA = ("mg", "ca", "ti")
+
 FLAGS = {
     "edge_<label>": "more than a tenth of the posterior lies within 1 % of an end of the label's range",
     "vsini_upper_limit": "v sin i is below a resolution element and compatible with 0: vsini_upper is its 95 % limit",
+    "no_information_<label>": "the spectrum says next to nothing on it (0.8 of the prior's width): no value",
+    "upper_limit_<label>": "high abundances are excluded, low ones are not: the 95 % limit counts",
 }
 """What limits the trust in a posterior, by name."""
 
@@ -27,6 +43,7 @@ UPPER = 0.95
 """Quantile of an upper limit."""
 
 _EDGE, _AT_EDGE = 0.01, 0.1
+_NO_INFORMATION = 0.8
 _CONSISTENT_WITH_0 = 0.55  # 16 % quantile over median: 0.32 for a flat posterior from 0 on, 0.55 at 2.3 sigma from 0
 
 
@@ -39,12 +56,16 @@ class Posterior:
         samples: (n, k), in the labels' units.
         resolution: R of the spectrum.
         flags: names from `FLAGS`.
+        uninformed: labels on which the spectrum says next to nothing.
+        limits: 95 % upper limits by label, of labels that have no lower end.
     """
 
     names: tuple[str, ...]
     samples: Floats = field(repr=False)
     resolution: float
     flags: tuple[str, ...]
+    uninformed: tuple[str, ...] = ()
+    limits: dict[str, float] = field(default_factory=dict)
 
     @property
     def median(self) -> Floats:
@@ -65,29 +86,86 @@ class Posterior:
     def upper_limits(self) -> dict[str, float]:
         """95 % upper limits, by label, of labels that are not measured."""
         if "vsini_upper_limit" not in self.flags:
-            return {}
-        return {"vsini": float(np.quantile(self.samples[:, self.names.index("vsini")], UPPER))}
+            return self.limits
+        return {"vsini": float(np.quantile(self.samples[:, self.names.index("vsini")], UPPER)), **self.limits}
 
 
-def sample(network: PosteriorNetwork, inputs: Inputs, count: int, seed: int) -> list[Posterior]:
-    """Posteriors of spectra; a star's samples depend on the seed, and not on which others come with it.
+def shown(names: tuple[str, ...], samples: torch.Tensor, labels: str, model: str) -> tuple[tuple[str, ...], Floats]:
+    """Names and samples (n, k) of a set of labels, with [alpha/M] as the mean of Mg, Ca and Ti where it is none itself.
 
     Args:
-        network: the network.
-        inputs: spectra (b, p).
-        count: samples of each.
-        seed: of the samples.
+        names: labels of ``samples``.
+        samples: of all labels.
+        labels: a name of `LABELS_OF`.
+        model: for messages.
+
+    Raises:
+        DomainError: no set of that name, or labels that the network does not have.
     """
-    device = next(network.parameters()).device
-    names = network.prior.space.names
-    with torch.inference_mode():
-        features = network(Inputs(*(part.to(device) for part in inputs)))
-        draws = [network.sample(row[None], count, torch.Generator(device).manual_seed(seed)) for row in features]
-    posteriors = []
-    for drawn, resolution in zip(draws, inputs.resolution.tolist(), strict=True):
-        flags = edges(network.prior, drawn[0]) + limit_flags(names, drawn[0].double().cpu().numpy(), resolution)
-        posteriors.append(Posterior(names, drawn[0].double().cpu().numpy(), resolution, flags))
-    return posteriors
+    if labels not in LABELS_OF:
+        raise DomainError(f"no set of labels {labels!r}; there are {', '.join(LABELS_OF)}")
+    columns = dict(zip(names, samples.double().cpu().unbind(1), strict=True))
+    if "alpha" not in columns and set(_ALPHA) <= set(names):
+        columns["alpha"] = torch.stack([columns[name] for name in _ALPHA]).mean(0)
+    missing = [name for name in LABELS_OF[labels] if name not in columns]
+    if labels != "default" and missing:
+        raise DomainError(f"{model}: has no labels {', '.join(missing)}, which --labels {labels} needs")
+    chosen = tuple(name for name in LABELS_OF[labels] if name in columns)
+    return chosen, torch.stack([columns[name] for name in chosen], 1).numpy()
+
+
+def information(
+    names: tuple[str, ...], samples: Floats, prior: Mapping[str, torch.Tensor]
+) -> tuple[tuple[str, ...], dict[str, float]]:
+    """Abundances on which a spectrum says nothing, and upper limits of those of which it excludes high values alone.
+
+    Args:
+        names: k labels.
+        samples: of the posterior (n, k).
+        prior: draws from the prior (m,), by label.
+    """
+    nothing, limits = [], {}
+    for name, column in zip(names, samples.T, strict=True):
+        if name not in (*ELEMENTS, "alpha") or name not in prior:
+            continue
+        before = prior[name].numpy()
+        low, high = np.quantile(before, (0.1, 0.9))
+        most = float(np.quantile(column, UPPER))
+        if column.std() > _NO_INFORMATION * before.std():
+            nothing.append(name)
+        elif (column < low).mean() > 0.07 and most < high:
+            limits[name] = most
+    return tuple(nothing), limits
+
+
+def posterior_of(
+    prior: Prior,
+    drawn: Samples,
+    resolution: float,
+    labels: str,
+    model: str,
+    before: Mapping[str, torch.Tensor] | None = None,
+) -> Posterior:
+    """A star's posterior with its flags; what is measured and what is at an edge, the fit decides.
+
+    Args:
+        prior: ranges of all labels.
+        drawn: samples of all labels.
+        resolution: R of the spectrum.
+        labels: the set to show.
+        model: for messages.
+        before: draws from the prior (m,), by label; without them nothing is said on information.
+
+    Raises:
+        DomainError: as `shown`.
+    """
+    names, fit = shown(prior.space.names, drawn.fit, labels, model)
+    flags = tuple(flag for flag in edges(prior, drawn.fit) if flag.removeprefix("edge_") in names)
+    flags += limit_flags(names, fit, resolution)
+    _, true = shown(prior.space.names, drawn.true, labels, model)
+    nothing, limits = information(names, fit, before or {})
+    flags += tuple(f"no_information_{name}" for name in nothing) + tuple(f"upper_limit_{name}" for name in limits)
+    return Posterior(names, true, resolution, flags, nothing, limits)
 
 
 def edges(prior: Prior, samples: torch.Tensor) -> tuple[str, ...]:

@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
+import numpy as np
 import torch
 
-from maury.emulator import NetworkPixels
+from maury.emulator import MAX_RESOLUTION, NetworkPixels
 from maury.emulator import load_cached as load_emulator
-from maury.errors import DomainError
-from maury.inference.posterior import sample
+from maury.errors import ConfigError, DomainError
+from maury.inference.posterior import posterior_of
+from maury.inference.refinement import Refinement, Samples, physics_of, refined
 from maury.inference.result import Result
 from maury.labels import LabelSpace
-from maury.networks import PosteriorNetwork, StarNet, load, pixel_wavelengths
+from maury.likelihood import External, Star, contradictory, relation
+from maury.networks import PosteriorNetwork, StarNet, load_cached, pixel_wavelengths
 from maury.networks import predict as predict_labels
 from maury.networks.posterior import Inputs
 from maury.preparation import FLAGS as PREPARATION_FLAGS
 from maury.preparation import Preparation, Prepared, prepare, to_pixels
-from maury.preparation.network import to_network
+from maury.preparation.network import NetworkInput, to_network
 from maury.preparation.pixels import require_resolution
 from maury.spectra import Observation, Spectrum
-from maury.wavelengths import LogGrid
+from maury.wavelengths import C_KMS, LogGrid
 
-DEFAULT_MODEL = "starnet-spc"
+DEFAULT_MODEL = "default"
 
 SAMPLES = 4000
 """Samples of a posterior, unless told otherwise."""
 
+RELATIONS = ("doyle2014", "random-axes")
+"""Relations from the literature that a refined posterior obeys, unless told otherwise."""
+
+LEAST_SNR = 3.0
+"""Signal-to-noise per pixel of the network below which nothing is inferred."""
+
+_SLOW_FWHM_KMS = 5.0
 _WINDOW_SLACK_AA = 1.0
 _WHOLE = 0.98
 
@@ -36,11 +47,16 @@ def predict(
     star: Spectrum | Observation,
     model: str = DEFAULT_MODEL,
     *,
-    resolution: float | None = None,
+    resolution: float | Literal["auto"] | None = None,
     velocity_kms: float | None = None,
     emulator: str = "packaged",
     samples: int = SAMPLES,
     seed: int = 1,
+    labels: str = "default",
+    refine: bool | None = None,
+    priors: Sequence[External] = (),
+    relations: Sequence[str] = RELATIONS,
+    systematics: bool = True,
 ) -> Result:
     """Stellar parameters of an observed spectrum.
 
@@ -49,20 +65,32 @@ def predict(
     Args:
         star: what `maury.read` or `maury.prepare` give: any number of orders, in any frame, normalised or not.
         model: a packaged network, a run's folder or a network file.
-        resolution: R = lambda / FWHM, where the file does not tell it.
+        resolution: R = lambda / FWHM, where the file does not tell it; "auto" takes it from the width of the lines, as
+            if the star rotated slowly.
         velocity_kms: radial velocity in the frame of the wavelengths, when it is known.
         emulator: "packaged" or an emulator's file, for the preparation: templates of the network's window.
         samples: of the posterior, from a network that gives one.
         seed: of the samples: the same seed gives the same result.
+        labels: "default", "alpha" or "abundances" (`maury.inference.posterior.LABELS_OF`).
+        refine: weigh samples by the likelihood of the emulator's spectra; by default wherever the network was trained
+            with that emulator.
+        priors: what is known from elsewhere (`maury.likelihood.parse_external`); needs refinement.
+        relations: from the literature (`maury.likelihood.external.RELATIONS`) that a refined posterior obeys.
+        systematics: whether errors of a refined posterior hold what real stars are off beyond noise and random errors
+            of lines (`maury.likelihood.systematics`); for simulated stars there is none of it.
 
     Raises:
-        DomainError: the spectrum does not suit the network (coverage, resolution unknown).
+        DomainError: the spectrum does not suit the network (coverage, resolution unknown, signal-to-noise below 3), or
+            refinement is asked for where it is not possible.
         FormatError: the network or the emulator cannot be read.
     """
     network, header = load_cached(model)
     wavelength = pixel_wavelengths(header)
     observation = star if isinstance(star, Observation) else Observation((star,), None, dict(star.provenance))
     file = str(observation.provenance.get("file", "spectrum"))
+    guessed = resolution == "auto"
+    if resolution == "auto":
+        resolution = guess_resolution(observation, velocity_kms, emulator)
     resolution = require_resolution(file, observation.resolution if resolution is None else resolution)
     preparation = None
     if is_prepared(observation) and (observation.single().sigma is not None or isinstance(network, StarNet)):
@@ -73,13 +101,35 @@ def predict(
         preparation = _prepare(observation, window, resolution, known, emulator)
         spectrum = preparation.spectrum
     if isinstance(network, PosteriorNetwork):
-        result = _posterior(network, header, spectrum, samples, seed)
+        template = None if preparation is None else preparation.template
+        ask = _Ask(model, emulator, labels, samples, seed, refine, tuple(priors), tuple(relations), systematics)
+        result = _posterior(network, header, spectrum, template, ask)
+    elif refine or priors or labels != "default":
+        raise DomainError(f"{model}: gives points alone; --refine, --prior, --labels need a posterior")
     else:
         result = _points(network, header, spectrum)
     done = _flags_before(observation) if preparation is None else list(preparation.flags)
+    done += ["resolution_assumed"] if guessed else []
     flags = (*done, *(flag for flag in result["flags"] if flag not in done))
     typical = {k: float(v) for k, v in header.get("typical_errors", {}).items()}
     return Result(file, model, typical_errors=typical, preparation=preparation, **result | {"flags": flags})
+
+
+def guess_resolution(observation: Observation, velocity_kms: float | None, emulator: str) -> float:
+    """R from the width of the lines, if v sin i is 2 km/s and macroturbulence usual; a fast rotator gives too low an R.
+
+    A template without an instrument's profile takes up all of the broadening in its rotation, whose profile has a FWHM
+    of 1.5 v sin i; rotation and macroturbulence of a slow star are subtracted in quadrature.
+
+    Args:
+        observation: the spectrum.
+        velocity_kms: radial velocity, when it is known.
+        emulator: of the templates.
+    """
+    bare = Observation(tuple(order.with_(resolution=None) for order in observation.orders), None, {})
+    template = prepare(bare, velocity_kms=velocity_kms, emulator=load_emulator(emulator)).template
+    width = np.sqrt(max((1.5 * template["vsini"]) ** 2 - _SLOW_FWHM_KMS**2, 0.0))
+    return float(np.clip(C_KMS / max(width, 1e-3), 5_000.0, MAX_RESOLUTION))
 
 
 def _points(network: StarNet, header: dict[str, Any], spectrum: Spectrum) -> dict[str, Any]:
@@ -96,23 +146,94 @@ def _points(network: StarNet, header: dict[str, Any], spectrum: Spectrum) -> dic
     }
 
 
+@dataclass(frozen=True)
+class _Ask:
+    """What is wanted of a posterior."""
+
+    model: str
+    emulator: str
+    labels: str
+    samples: int
+    seed: int
+    refine: bool | None
+    priors: tuple[External, ...]
+    relations: tuple[str, ...]
+    systematics: bool
+
+
 def _posterior(
-    network: PosteriorNetwork, header: dict[str, Any], spectrum: Spectrum, samples: int, seed: int
+    network: PosteriorNetwork, header: dict[str, Any], spectrum: Spectrum, template: dict[str, float] | None, ask: _Ask
 ) -> dict[str, Any]:
-    """Medians, flags, resolution, pixels and posterior by the default network."""
+    """Medians, flags, resolution, pixels, posterior and refinement by the default network."""
     stored = header["pixels"]
     pixels = NetworkPixels(LogGrid(**stored["grid"]), stored["first"], stored["count"], stored["resolution"])
     star = to_network(spectrum, pixels)
+    name = str(spectrum.provenance.get("file", "spectrum"))
+    _require_signal(star, name)
     flux, sigma, good = (torch.from_numpy(part)[None] for part in (star.flux, star.sigma, star.good))
-    posterior = sample(network, Inputs(flux, sigma, good, torch.tensor([star.resolution]).float()), samples, seed)[0]
+    with torch.inference_mode():
+        features = network(Inputs(flux, sigma, good, torch.tensor([star.resolution]).float()))
+    physics = None if ask.refine is False else physics_of(ask.model, ask.emulator)
+    _require_physics(physics is not None, ask)
+    fit: Refinement | None = None
+    more: tuple[str, ...] = ()
+    if physics is not None:
+        data = Star(flux[0].double(), sigma[0].double(), good[0], float(star.resolution), name)
+        with torch.inference_mode(False):
+            priors, relations = _priors(ask, network)
+            drawn, fit, more = refined(
+                physics, data, network, features.clone(), template=template, priors=priors, relations=relations,
+                systematics=ask.systematics, count=ask.samples, seed=ask.seed,
+            )  # fmt: skip
+    else:
+        with torch.inference_mode():
+            own = network.sample(features, ask.samples, torch.Generator().manual_seed(ask.seed))[0]
+        drawn = Samples(own, own)
+    before = None if physics is None else physics.coordinates.drawn
+    posterior = posterior_of(network.prior, drawn, float(star.resolution), ask.labels, ask.model, before)
     short = ("short_coverage",) if star.good.mean() < _WHOLE else ()
     return {
         "values": dict(zip(posterior.names, map(float, posterior.median), strict=True)),
-        "flags": (*short, *posterior.flags),
+        "flags": (*short, *posterior.flags, *more),
         "resolution": float(star.resolution),
         "prepared": Prepared(pixels.wavelength_aa, star.flux.astype(float), star.good, short),
         "posterior": posterior,
+        "refinement": fit,
     }
+
+
+def _priors(ask: _Ask, network: PosteriorNetwork) -> tuple[tuple[External, ...], tuple[External, ...]]:
+    """Priors, and relations on labels of the network that no prior is on.
+
+    Raises:
+        ConfigError: priors that contradict each other, on a label that is not the network's, or an unknown relation.
+    """
+    names = {*network.prior.space.names, "alpha"}
+    for prior in ask.priors:
+        if prior.label not in names:
+            raise ConfigError(f"prior {prior.text!r}: network {ask.model} has no label {prior.label}")
+    if (message := contradictory(list(ask.priors))) is not None:
+        raise ConfigError(message)
+    own = {prior.label for prior in ask.priors}
+    chosen = [relation(name) for name in ask.relations]
+    return ask.priors, tuple(r for r in chosen if r.label in names and r.label not in own)
+
+
+def _require_signal(star: NetworkInput, name: str) -> None:
+    snr = float(1 / np.median(star.sigma[star.good]))
+    if snr < LEAST_SNR:
+        raise DomainError(
+            f"{name}: signal-to-noise {snr:.1f} per pixel of 2 km/s; at least {LEAST_SNR:g} is needed for parameters"
+        )
+
+
+def _require_physics(there: bool, ask: _Ask) -> None:
+    if not there and (ask.refine or ask.priors):
+        what = "--prior" if ask.priors else "--refine"
+        raise DomainError(
+            f"{what}: not possible with network {ask.model} and emulator {ask.emulator}: the network must have been "
+            "trained with that emulator, for all of its labels, and --no-refine must not be given"
+        )
 
 
 def is_prepared(observation: Observation) -> bool:
@@ -146,9 +267,3 @@ def _prepare(
             f"emulator ({emulator}) is for {low:.0f} to {high:.0f} Å; give one of that window with --emulator"
         )
     return prepare(observation, resolution=resolution, velocity_kms=velocity_kms, window_aa=window, emulator=templates)
-
-
-@lru_cache(maxsize=4)
-def load_cached(model: str) -> tuple[StarNet | PosteriorNetwork, dict[str, Any]]:
-    """A network and its header; a few that were used last stay in memory."""
-    return load(model)

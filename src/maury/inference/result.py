@@ -9,11 +9,24 @@ import astropy.units as u
 import numpy as np
 from numpy.typing import NDArray
 
-from maury.inference.posterior import Posterior
+from maury.inference.posterior import ELEMENTS, Posterior
+from maury.inference.refinement import Refinement
+from maury.inference.spectraltype import spectral_type
 from maury.labels import LABELS
 from maury.preparation import Preparation, Prepared
 
-_OF_PREPARATION = ("velocity_kms", "velocity_error_kms", "barycentric_velocity_kms", "snr", "coverage_aa")
+_OF_PREPARATION = {
+    "rv_kms": "velocity_kms",
+    "rv_err": "velocity_error_kms",
+    "rv_barycentric_kms": "barycentric_velocity_kms",
+    "snr": "snr",
+    "coverage_aa": "coverage_aa",
+}
+"""Keys of a record, and of the preparation's."""
+
+
+_NOTES = ("vsini_upper_limit", "medium_assumed", "frame_unknown", "no_information_", "upper_limit_")
+"""Flags, or their beginnings, that say what is known and do not limit the trust in what is."""
 
 
 class Measurement:
@@ -79,6 +92,7 @@ class Result:
         prepared: the spectrum as the network saw it.
         preparation: how it was prepared, or None when it was normalised and at rest already.
         posterior: of the labels, or None from a network that gives points alone.
+        refinement: what the likelihood says, or None where the posterior is the network's own.
     """
 
     file: str
@@ -90,6 +104,12 @@ class Result:
     prepared: Prepared = field(repr=False)
     preparation: Preparation | None = field(default=None, repr=False)
     posterior: Posterior | None = field(default=None, repr=False)
+    refinement: Refinement | None = field(default=None, repr=False)
+
+    @property
+    def status(self) -> str:
+        """``ok``, or ``flagged`` where a flag limits the trust in values that are given."""
+        return "flagged" if any(not flag.startswith(_NOTES) for flag in self.flags) else "ok"
 
     @property
     def intervals(self) -> dict[str, tuple[float, float]]:
@@ -104,33 +124,73 @@ class Result:
         return None if self.posterior is None else self.posterior.samples
 
     @property
+    def spectral_type(self) -> str | None:
+        """Approximate MK type, where Teff and log g are known."""
+        if not {"teff", "logg"} <= set(self.values):
+            return None
+        return spectral_type(self.values["teff"], self.values["logg"])
+
+    @property
     def summary(self) -> dict[str, Any]:
         """Labels as astropy quantities (`Measurement`); ``.error`` and ``.interval`` from networks that give them."""
         ends = self.intervals
         return {name: measured(value, unit_of(name), ends.get(name)) for name, value in self.values.items()}
 
     def numbers(self) -> dict[str, float]:
-        """Labels, and of a posterior ``<label>_err`` (half the 68 % interval), ``_lo``, ``_hi`` and ``vsini_upper``."""
-        numbers = dict(self.values)
-        for name, (low, high) in self.intervals.items():
-            numbers |= {f"{name}_err": (high - low) / 2, f"{name}_lo": low, f"{name}_hi": high}
+        """Labels by column, and of a posterior ``_err`` (half the 68 % interval), ``_lo``, ``_hi`` and ``_upper``.
+
+        Values of abundances on which the spectrum says nothing are NaN.
+        """
+        nothing = () if self.posterior is None else self.posterior.uninformed
+        numbers = {column_of(name): np.nan if name in nothing else value for name, value in self.values.items()}
+        for name, ends in self.intervals.items():
+            low, high = (np.nan, np.nan) if name in nothing else ends
+            column = column_of(name)
+            numbers |= {f"{column}_err": (high - low) / 2, f"{column}_lo": low, f"{column}_hi": high}
         if self.posterior is not None:
-            numbers |= {f"{name}_upper": limit for name, limit in self.posterior.upper_limits.items()}
+            numbers |= {f"{column_of(name)}_upper": limit for name, limit in self.posterior.upper_limits.items()}
         return numbers
 
     def record(self) -> dict[str, Any]:
-        """Plain values for JSON: file, status, labels, errors, flags, model."""
-        values = {name: round(value, 5) for name, value in self.numbers().items()}
+        """Plain values for JSON: file, status, labels, errors, velocity, quality of the fit, flags, model."""
+        values = {name: _plain(value) for name, value in self.numbers().items()}
+        if self.posterior is not None:
+            values = {"vsini_upper": None, **values} if "vsini" in self.values else values
         done = self.preparation
-        velocity = {} if done is None else {key: done.record()[key] for key in _OF_PREPARATION}
+        prepared = {} if done is None else {key: done.record()[name] for key, name in _OF_PREPARATION.items()}
         return {
             "file": self.file,
-            "status": "flagged" if self.flags else "ok",
+            "status": self.status,
             **values,
-            **velocity,
+            **({} if self.spectral_type is None else {"spectral_type": self.spectral_type}),
+            **prepared,
+            **({} if self.posterior is None else self._quality()),
             "flags": list(self.flags),
             "model": self.model,
         }
+
+    def _quality(self) -> dict[str, Any]:
+        fit = self.refinement
+        if fit is None:
+            return {"refined": False, "chi2": None}
+        return {
+            "refined": True,
+            "chi2": round(fit.chi2, 3),
+            "efficiency": round(fit.efficiency, 4),
+            "pareto_k": round(fit.pareto_k, 2),
+            "prior_efficiency": round(fit.prior_efficiency, 4),
+            "log_evidence": round(fit.log_evidence, 2),
+            "model_error_scale": round(fit.model_error_scale, 2),
+        }
+
+
+def _plain(value: float) -> float | None:
+    return round(value, 5) if np.isfinite(value) else None
+
+
+def column_of(name: str) -> str:
+    """Name of a label in tables: those of single elements are ratios to iron, which is one of the metals."""
+    return f"{name}_fe" if name in ELEMENTS else name
 
 
 def unit_of(name: str) -> u.UnitBase:

@@ -13,7 +13,7 @@ from astropy.table import QTable
 
 from maury.errors import OutputError
 from maury.files import atomic_path
-from maury.inference.result import Result, unit_of
+from maury.inference.result import Result, column_of, unit_of
 from maury.labels import LABELS
 
 _FORMATS = {".ecsv": "ascii.ecsv", ".csv": "ascii.csv", ".fits": "fits", ".vot": "votable", ".xml": "votable"}
@@ -33,17 +33,25 @@ def to_table(results: Sequence[Result]) -> QTable:
         results: of one model.
     """
     numbers = [result.numbers() for result in results]
-    table = QTable({"file": [r.file for r in results], "status": [r.record()["status"] for r in results]})
+    table = QTable({"file": [r.file for r in results], "status": [r.status for r in results]})
     for name in results[0].values:
-        table[name] = [row[name] for row in numbers] * unit_of(name)
-        table[name].info.description = LABELS[name].description
+        column = column_of(name)
+        table[column] = [row[column] for row in numbers] * unit_of(name)
+        table[column].info.description = LABELS[name].description
         for ending, what in _OF_INTERVAL.items():
-            if any(name + ending in row for row in numbers):
-                table[name + ending] = [row.get(name + ending, np.nan) for row in numbers] * unit_of(name)
-                table[name + ending].info.description = f"{what} the {LABELS[name].description}"
-    for key in ("velocity_kms", "velocity_error_kms"):
-        if any(r.preparation is not None for r in results):
-            table[key.removesuffix("_kms")] = [r.record().get(key, np.nan) for r in results] * u.km / u.s
+            if any(column + ending in row for row in numbers):
+                table[column + ending] = [row.get(column + ending, np.nan) for row in numbers] * unit_of(name)
+                table[column + ending].info.description = f"{what} the {LABELS[name].description}"
+    if any(r.preparation is not None for r in results):
+        for column, key in (("rv", "rv_kms"), ("rv_err", "rv_err")):
+            table[column] = [r.record().get(key, np.nan) for r in results] * u.km / u.s
+            table[column].info.description = "radial velocity in the frame of the file's wavelengths" + (
+                ", its standard deviation" if key == "rv_err" else ""
+            )
+        table["snr"] = [r.record().get("snr", np.nan) for r in results]
+    if any(r.refinement is not None for r in results):
+        table["chi2"] = [np.nan if r.refinement is None else r.refinement.chi2 for r in results]
+        table["efficiency"] = [np.nan if r.refinement is None else r.refinement.efficiency for r in results]
     table["flags"] = [",".join(r.flags) for r in results]
     table["model"] = [r.model for r in results]
     points = "point estimates of a network trained on noise-free synthetic spectra; no errors per star"

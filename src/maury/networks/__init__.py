@@ -7,6 +7,7 @@ from maury.networks.starnet import StarNet
 from maury.networks.store import (
     is_posterior,
     load,
+    load_cached,
     load_posterior,
     packaged_networks,
     pixel_wavelengths,
@@ -25,6 +26,7 @@ __all__ = [
     "is_posterior",
     "layer_table",
     "load",
+    "load_cached",
     "load_posterior",
     "packaged_networks",
     "pixel_wavelengths",

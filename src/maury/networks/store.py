@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,12 @@ def load(name: str | os.PathLike[str]) -> tuple[StarNet | PosteriorNetwork, dict
     except RuntimeError as error:
         raise FormatError(f"{path}: its weights do not fit its settings ({str(error).splitlines()[-1]})") from error
     return network.eval().requires_grad_(False), header
+
+
+@lru_cache(maxsize=4)
+def load_cached(name: str) -> tuple[StarNet | PosteriorNetwork, dict[str, Any]]:
+    """A network and its header as `load` reads them; a few that were used last stay in memory."""
+    return load(name)
 
 
 def load_posterior(name: str | os.PathLike[str]) -> tuple[PosteriorNetwork, dict[str, Any]]:

@@ -58,7 +58,7 @@ class ModelError:
         return (metals**2 + self.settings.floor**2).sqrt()
 
     def size(self, labels: Tensor, flux: Tensor, level: Tensor) -> Tensor:
-        """Standard deviation (n, size) of the white noise from which errors of the intrinsic flux (n, size) are made."""
+        """Standard deviation (n, size) of the white noise of which errors of the intrinsic flux are made."""
         error = self._physics * (level[:, None] + self.settings.line * (1 - flux).abs_())
         if self._emulator is not None:
             teff, mh = (index.to(flux.device) for index in regions(labels[:, : len(self.names)], self.names))

@@ -1,0 +1,154 @@
+"""Stellar parameters of observed benchmark stars beside those of the literature.
+
+    python benchmarks/benchmark_stars.py ../shared/data/observed --out docs/results/benchmark-stars
+
+The folder holds `CATALOG.csv` with the columns file, star, role, resolution, labels_verified and teff, logg, mh, vsini,
+alpha with their errors (e_teff and so on). Each spectrum is read and predicted with its resolution as the only option
+(raw APF orders also with `--apf-wavelengths`, a file of the folder). Writes `stars.json` with everything, `table.md`
+and `summary.md`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from maury.cli.console import fail, out, progress
+from maury.errors import MauryError
+from maury.files import atomic_path
+from maury.inference import predict
+from maury.readers import read
+
+RAW = ("APF_HIP62207", "APF_HD72760", "APF_Moon")
+MAIN = ("teff", "logg", "mh")
+DIGITS = {"teff": 0, "logg": 2, "mh": 2, "vsini": 1, "alpha": 2}
+
+
+def measure(path: Path, row: dict[str, str], wavelengths: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Catalogue and result of one spectrum."""
+    start = time.perf_counter()
+    needed = wavelengths if path.name.startswith(RAW) else None
+    star = read(path, resolution=float(row["resolution"]), wavelength_file=needed)
+    result = predict(star, options.model, refine=None if options.refine else False, labels="abundances")
+    literature = {name: float(row[name]) for name in DIGITS if row.get(name)}
+    errors = {name: float(row[f"e_{name}"]) for name in DIGITS if row.get(f"e_{name}")}
+    return {
+        "star": row["star"], "role": row["role"], "verified": row["labels_verified"] == "True",
+        "literature": literature, "literature_error": errors, "seconds": round(time.perf_counter() - start, 2),
+        "result": {**result.record(), "file": path.name},
+    }  # fmt: skip
+
+
+def off(star: dict[str, Any], name: str) -> tuple[float, float] | None:
+    """Difference to the literature, and in units of both errors in quadrature."""
+    value, known = star["result"].get(name), star["literature"].get(name)
+    if value is None or known is None:
+        return None
+    error = float(np.hypot(star["result"][f"{name}_err"], star["literature_error"].get(name, 0.0)))
+    return value - known, (value - known) / error
+
+
+def line(star: dict[str, Any]) -> str:
+    """One line of the table."""
+    result = star["result"]
+    cells = [f"`{result['file']}`", star["star"].split(" (")[0], "" if star["verified"] else "no"]
+    cells.append(f"{result['snr']:.0f}")
+    for name, digits in DIGITS.items():
+        value, error, known = result.get(name), result.get(f"{name}_err"), star["literature"].get(name)
+        text = "" if value is None else f"{value:.{digits}f} ± {error:.{digits}f}"
+        if name == "vsini" and result["vsini_upper"] is not None:
+            text = f"< {result['vsini_upper']:.1f}"
+        difference = off(star, name)
+        literature = "" if known is None else f"{known:.{digits}f}"
+        sigma = "" if difference is None else f"{difference[1]:+.1f}"
+        cells += [literature, text, sigma]
+    cells += [f"{result['chi2']:.2f}" if result["chi2"] else "", ", ".join(named(result["flags"]))]
+    cells.append(f"{star['seconds']:.1f}")
+    return "| " + " | ".join(cells) + " |"
+
+
+def named(flags: list[str]) -> list[str]:
+    """Flags of the result, without those on what the file does not say and on single elements."""
+    quiet = ("medium_assumed", "frame_unknown", "vsini_upper_limit")
+    return [flag for flag in flags if flag not in quiet and not flag.startswith(("no_information", "upper_limit"))]
+
+
+def summary(stars: list[dict[str, Any]], title: str) -> list[str]:
+    """Medians of the differences, and how often intervals hold the literature's value."""
+    lines = []
+    for name in MAIN:
+        differences = [off(star, name) for star in stars if off(star, name) is not None]
+        if not differences:
+            continue
+        d, s = np.array(differences).T
+        own = np.array([star["result"][f"{name}_err"] for star in stars if off(star, name) is not None])
+        inside = np.mean(np.abs(d) <= own)
+        digits = DIGITS[name] + (0 if name == "teff" else 1)
+        values = [f"{x:{sign}.{digits}f}" for x, sign in ((np.median(np.abs(d)), ""), (np.median(d), "+"))]
+        shares = [f"{x:.0%}" for x in (np.mean(np.abs(s) <= 1), inside, np.mean(np.abs(s) <= 2))]
+        cells = [title, name, str(len(d)), *values, f"{np.median(own):.{digits}f}", *shares]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def tables(stars: list[dict[str, Any]]) -> tuple[str, str]:
+    """All stars, and the summary over those that count."""
+    head = ["file", "star", "verified", "S/N"]
+    for name in DIGITS:
+        head += [f"{name} lit.", "maury", "σ"]
+    head += ["χ²", "flags", "s"]
+    rows = [" | ".join(["", *head, ""]).strip(), "|" + "---|" * len(head), *map(line, stars)]
+    usual = [s for s in stars if 4500 <= s["literature"]["teff"] <= 7000 and s["role"] == "develop"]
+    verified = [s for s in usual if s["verified"]]
+    first = {s["star"]: s for s in reversed(verified)}
+    text = [
+        "| stars | label | spectra | median of the absolute difference | median | own error | "
+        "within 1 σ | within own 68 % | within 2 σ |",
+        "|" + "---|" * 9,
+        *summary(verified, "4500 to 7000 K, verified"),
+        *summary(list(first.values()), "the same, one spectrum a star"),
+        *summary([s for s in verified if s["literature"]["mh"] > -2], "verified, [M/H] above -2"),
+        *summary(usual, "4500 to 7000 K, verified or not"),
+        *summary([s for s in stars if s["literature"]["teff"] < 4500], "below 4500 K"),
+    ]
+    return "\n".join(rows) + "\n", "\n".join(text) + "\n"
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="folder with CATALOG.csv and the spectra")
+    parser.add_argument("--model", default="default", help="network")
+    parser.add_argument("--no-refine", dest="refine", action="store_false", help="the network's own posterior")
+    parser.add_argument("--apf-wavelengths", default="aux_apf_wave_bj2.fits", help="wavelengths of raw APF orders")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the tables")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    with (options.folder / "CATALOG.csv").open(encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["resolution"] and row["teff"] and row["mh"]]
+    stars = []
+    with progress() as bar:
+        for row in bar.track(rows, description="stars"):
+            try:
+                stars.append(
+                    measure(options.folder / row["file"], row, options.folder / options.apf_wavelengths, options)
+                )
+            except MauryError as error:
+                fail(str(error))
+    stars.sort(key=lambda star: star["literature"]["teff"])
+    table, text = tables(stars)
+    written = json.dumps(stars, indent=1) + "\n"
+    for name, content in (("stars.json", written), ("table.md", table), ("summary.md", text)):
+        with atomic_path(options.out / name) as temporary:
+            temporary.write_text(content, encoding="utf-8")
+    out.print(text, markup=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,240 @@
+"""Refinement of a network's posterior by the likelihood of the emulator's spectra."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from maury.emulator import PACKAGED
+from maury.emulator import load_cached as load_emulator
+from maury.files import sha256
+from maury.likelihood import (
+    Coordinates,
+    ErrorModel,
+    External,
+    Refined,
+    Star,
+    free_labels,
+    refine,
+    simulator_for,
+)
+from maury.likelihood.external import value_of
+from maury.likelihood.importance import DEPENDABLE_K
+from maury.likelihood.systematics import with_systematics
+from maury.networks import PosteriorNetwork, load_cached
+
+Floats = NDArray[np.float64]
+
+FLAGS = {
+    "poor_fit": "residuals are more than twice as large as usual for such a star: the model is not of this star",
+    "low_efficiency": "importance sampling found fewer than 100 effective samples, or weights with too long a tail",
+    "resolution_doubtful": "lines are sharper or broader than R and any rotation allow: R differs from what was given",
+    "resolution_assumed": "R was taken from the width of the lines of a slow rotator: v sin i says nothing",
+    "prior_conflict": "external information and spectrum differ by more than 3 standard deviations",
+}
+"""What limits the trust in a refined posterior, by name."""
+
+_POOR, _FEWEST, _CONFLICT, _DOUBTFUL = 2.0, 100.0, 3.0, 2.5
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """What the likelihood says of one star beside its posterior.
+
+    Attributes:
+        effective: effective number of samples.
+        efficiency: of the importance sampling, effective samples per model spectrum.
+        pareto_k: shape of the tail of the weights; below 0.7 they can be trusted.
+        log_evidence: log of the prior-averaged likelihood of the pixels.
+        prior_efficiency: share of the samples that external information leaves, 1 without any.
+        chi2: reduced chi-square of data binned by 8 pixels, with noise and the usual errors of the physics.
+        model_error_scale: size of the errors of the physics in units of the usual one, as fitted.
+        noise_scale: size of the noise in units of what was told, as fitted.
+        outliers: share of pixels beyond 3 standard deviations.
+        resolution_shift: ln(R) less ln(R as told), in units of its prior's standard deviation.
+        labels: most probable labels, by name.
+        model: their spectrum on the network's pixels (p,), nuisances (continuum, velocity, zero level, R) fitted.
+        sigma: standard deviation of data minus model as the likelihood takes it (p,), NaN where nothing is used.
+    """
+
+    effective: float
+    efficiency: float
+    pareto_k: float
+    log_evidence: float
+    prior_efficiency: float
+    chi2: float
+    model_error_scale: float
+    noise_scale: float
+    outliers: float
+    resolution_shift: float
+    labels: dict[str, float]
+    model: Floats = field(repr=False)
+    sigma: Floats = field(repr=False)
+
+
+class FlowProposal:
+    """A network's posterior of one star in real coordinates."""
+
+    def __init__(self, network: PosteriorNetwork, features: Tensor) -> None:
+        """For features (1, f)."""
+        self.network, self.features = network, features
+
+    def sample(self, count: int, generator: torch.Generator) -> Tensor:
+        """Points (count, k)."""
+        return self.network.flow.sample(self.features, count, generator)[0].double()
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Log density (n,) of points (n, k)."""
+        with torch.inference_mode():
+            return self.network.flow.log_prob(self.features.expand(len(x), -1), x.float()).double()
+
+
+class Samples(NamedTuple):
+    """Samples of a posterior.
+
+    Attributes:
+        fit: labels (n, k) of model spectra that fit, within the ranges of the model.
+        true: labels (n, k) of the star: with systematic errors and external information.
+    """
+
+    fit: Tensor
+    true: Tensor
+
+
+@dataclass(frozen=True)
+class Physics:
+    """What refinement needs of an emulator and a network's simulation."""
+
+    coordinates: Coordinates
+    errors: ErrorModel
+
+
+@lru_cache(maxsize=2)
+def physics_of(model: str, emulator: str) -> Physics | None:
+    """Coordinates and errors of a network, or None: the emulator is not that of its training, or labels are missing."""
+    network, header = load_cached(model)
+    if not isinstance(network, PosteriorNetwork) or header.get("emulator") != digest_of(emulator):
+        return None
+    simulator = simulator_for(header, load_emulator(emulator))
+    names = network.prior.space.names
+    if set(names) != set(free_labels(simulator)):
+        return None
+    return Physics(Coordinates(simulator, names), ErrorModel(simulator))
+
+
+@lru_cache(maxsize=4)
+def digest_of(emulator: str) -> str:
+    """Checksum of an emulator's file."""
+    return sha256(PACKAGED if emulator == "packaged" else emulator)
+
+
+def refined(
+    physics: Physics,
+    star: Star,
+    network: PosteriorNetwork,
+    features: Tensor,
+    *,
+    template: dict[str, float] | None = None,
+    priors: Sequence[External] = (),
+    relations: Sequence[External] = (),
+    systematics: bool = True,
+    count: int,
+    seed: int,
+) -> tuple[Samples, Refinement, tuple[str, ...]]:
+    """Refine one star.
+
+    Args:
+        physics: of the network.
+        star: the spectrum.
+        network: whose posterior is a proposal, and the start.
+        features: of the star (1, f).
+        template: labels of the preparation's best template, from where to start too.
+        priors: further information on the true labels.
+        relations: what labels of the fit obey.
+        systematics: whether the systematic errors of real stars are added.
+        count: samples.
+        seed: of the samples.
+
+    Returns:
+        Samples, what is known of the fit, and flags.
+    """
+    coordinates = physics.coordinates
+    proposal = FlowProposal(network, features)
+    with torch.inference_mode():
+        first = proposal.sample(256, torch.Generator().manual_seed(seed)).median(0).values.clone()
+    starts = [first]
+    if template is not None:
+        known = [template.get(name, np.nan) for name in coordinates.names]
+        real = coordinates.prior.real(torch.tensor([known]).double())[0]
+        starts.append(torch.where(torch.isfinite(real), real, first))
+    result = refine(
+        coordinates,
+        physics.errors,
+        star,
+        torch.stack(starts),
+        network=proposal,
+        externals=relations,
+        count=count,
+        seed=seed,
+    )
+    generator = torch.Generator().manual_seed(seed + 1)
+    true, share = with_systematics(result.samples, coordinates.names, generator, priors, systematics)
+    fit = _describe(physics, star, result, share)
+    return Samples(result.samples, true), fit, _flags(coordinates, true, fit, priors)
+
+
+def _describe(physics: Physics, star: Star, result: Refined, prior_efficiency: float) -> Refinement:
+    mode, weighted = result.mode, result.weighted
+    model, shift = physics.errors.adjusted(star, mode.labels, mode.whitened)
+    weight = mode.whitened.weight.numpy()
+    names = physics.coordinates.simulator.labels
+    return Refinement(
+        weighted.effective,
+        weighted.efficiency,
+        weighted.pareto_k,
+        weighted.log_evidence,
+        prior_efficiency,
+        mode.whitened.size**2,
+        mode.whitened.scale,
+        mode.whitened.noise_scale,
+        mode.whitened.outliers,
+        shift,
+        dict(zip(names, mode.labels.tolist(), strict=True)),
+        model.numpy(),
+        np.where(weight > 0, 1 / np.where(weight > 0, weight, 1.0), np.nan),
+    )
+
+
+def _flags(coordinates: Coordinates, samples: Tensor, fit: Refinement, priors: Sequence[External]) -> tuple[str, ...]:
+    labels = dict(zip(coordinates.names, samples.unbind(1), strict=True))
+    tests = {
+        "poor_fit": fit.chi2 > _POOR**2,
+        "low_efficiency": fit.effective < _FEWEST or not fit.pareto_k < DEPENDABLE_K,
+        "resolution_doubtful": abs(fit.resolution_shift) > _DOUBTFUL,
+        "prior_conflict": fit.prior_efficiency * len(samples) < _FEWEST
+        or any(_conflict(external, value_of(external.label, labels)) for external in priors),
+    }
+    return tuple(name for name, yes in tests.items() if yes)
+
+
+def _conflict(external: External, samples: Tensor) -> bool:
+    """Whether what the spectrum alone says, found by taking the prior's Gaussian out, is far from the prior."""
+    mean, variance = float(samples.mean()), float(samples.var())
+    if external.uniform:
+        low, high = external.value - external.below, external.value + external.above
+        crowd = 0.02 * (high - low)
+        at_end = ((samples < low + crowd) | (samples > high - crowd)).double().mean()
+        return float(at_end) > 0.5
+    own = (external.below + external.above) ** 2 / 4
+    if variance >= 0.98 * own:
+        return abs(mean - external.value) > _CONFLICT * own**0.5
+    data = 1 / (1 / variance - 1 / own)
+    centre = (mean / variance - external.value / own) * data
+    return bool(abs(centre - external.value) > _CONFLICT * (data + own) ** 0.5)

@@ -1,0 +1,249 @@
+"""What separates a spectrum from its model: noise, errors of the physics, continuum, velocity, zero level, profile.
+
+All of it is Gaussian given a model spectrum. Noise and errors of the physics are taken as independent from pixel to
+pixel, with the variance that their sums over several pixels have; what varies slowly enters as columns with normal
+amplitudes, which are integrated out: the covariance is D + B B^T, and its inverse by Woodbury's identity.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from scipy.interpolate import BSpline
+from torch import Tensor
+
+from maury.likelihood.data import Star
+from maury.observations import Simulator
+
+_BIN = 8
+"""Pixels in a bin, on which the size of residuals is measured: independent of their correlation."""
+_HUBER = 3.0
+"""Residuals beyond so many standard deviations count linearly (Huber 1964)."""
+_CLIP = 5.0
+_MEDIAN_SQUARE = 0.4549
+"""Median of the square of a standard normal."""
+
+
+@dataclass(frozen=True)
+class Whitened:
+    """A star's residuals in units in which they are independent and of unit variance, nuisances integrated out.
+
+    Attributes:
+        flux: observed (p,).
+        weight: 1 / standard deviation (p,), 0 where not good, Huber's weight included.
+        projector: Q (p, k): chi-square is |r|^2 - |Q^T r|^2 for r = weight x (flux - model).
+        scale: of the errors of the physics that was found, in units of the usual one for such stars.
+        noise_scale: of the noise that was told.
+        log_determinant: of the covariance in good pixels.
+        size: standard deviation of binned residuals in units of that with the usual errors: 1 for a usual star.
+        outliers: share of the good pixels beyond 3 standard deviations.
+    """
+
+    flux: Tensor = field(repr=False)
+    weight: Tensor = field(repr=False)
+    projector: Tensor = field(repr=False)
+    scale: float
+    noise_scale: float
+    log_determinant: float
+    size: float
+    outliers: float
+
+    def residual(self, model: Tensor) -> Tensor:
+        """Weighted residuals (..., p) of model spectra (..., p)."""
+        return (self.flux - model) * self.weight
+
+    def chi2(self, model: Tensor) -> Tensor:
+        """Chi-square (n,) of model spectra (n, p), nuisances integrated out."""
+        r = self.residual(model)
+        return r.square().sum(-1) - (r @ self.projector).square().sum(-1)
+
+    def project(self, columns: Tensor) -> Tensor:
+        """Weighted columns (k, p) with what nuisances explain taken out half: C C^T is their Fisher information.
+
+        Uses (1 - Q Q^T)^(1/2) = 1 - Q M Q^T.
+        """
+        weighted = columns * self.weight
+        gram = self.projector.mT @ self.projector
+        values, vectors = torch.linalg.eigh(gram)
+        part = torch.where(values > 1e-12, (1 - (1 - values).clamp_min(0).sqrt()) / values.clamp_min(1e-12), 0.5)
+        middle = (vectors * part) @ vectors.mT
+        return weighted - weighted @ self.projector @ middle @ self.projector.mT
+
+    @property
+    def constant(self) -> float:
+        """Log likelihood less -chi2 / 2."""
+        count = int((self.weight > 0).sum())
+        return -0.5 * (self.log_determinant + count * math.log(2 * math.pi))
+
+
+class ErrorModel:
+    """The errors that a simulator draws, as a covariance.
+
+    Attributes:
+        simulator: whose settings they are.
+        model_error: whether errors of the physics and the emulator are counted; without them, noise and reduction only.
+    """
+
+    def __init__(self, simulator: Simulator, model_error: bool = True) -> None:
+        """Make the columns that do not depend on the star."""
+        self.simulator, self.model_error = simulator, model_error
+        self._spline, self._parabola = _continuum_columns(simulator)
+
+    def whiten(self, star: Star, labels: Tensor, fit: bool = True) -> Whitened:
+        """Covariance about the spectrum of labels (k,).
+
+        Args:
+            star: the data.
+            labels: where the model is evaluated, in the order of the simulator.
+            fit: measure the size of the errors of the physics from the residuals and weigh outliers down; without it
+                both are as usual.
+        """
+        model, moved, sharper = self._models(star, labels)
+        physics, share = self._physics(star, labels, model)
+        noise = torch.where(star.good, star.sigma, 1.0)
+        columns = self._columns(star, labels, model, moved, sharper)
+        residual = torch.where(star.good, star.flux - model, 0.0)
+        first = torch.where(star.good, (noise.square() + physics.square()).rsqrt(), 0.0)
+        residual = residual - _amplitudes(residual * first, columns * first) @ columns
+        bins = _Bins.of(residual, noise, math.sqrt(share) * physics, star.good)
+        size = bins.size()
+        scale, noise_scale = (1.0, 1.0) if not fit else self._scales(bins, share)
+        total = ((noise_scale * noise).square() + (scale * physics).square()).sqrt()
+        standard = (residual / total).abs()
+        huber = torch.where(standard > _HUBER, _HUBER / standard.clamp_min(_HUBER), 1.0) if fit else 1.0
+        weight = torch.where(star.good, torch.as_tensor(huber, dtype=total.dtype).sqrt() / total, 0.0)
+        outliers = float((standard[star.good] > _HUBER).double().mean())
+        projector, determinant = _woodbury(columns * weight)
+        determinant += float(-2 * weight[star.good].log().sum())
+        return Whitened(star.flux, weight, projector, scale, noise_scale, determinant, size, outliers)
+
+    def adjusted(self, star: Star, labels: Tensor, whitened: Whitened) -> tuple[Tensor, float]:
+        """Model (p,) with the most probable nuisances, and the change of ln R in standard deviations of its prior."""
+        model, moved, sharper = self._models(star, labels)
+        columns = self._columns(star, labels, model, moved, sharper)
+        amplitudes = _amplitudes(whitened.residual(model), columns * whitened.weight)
+        return model + amplitudes @ columns, float(amplitudes[-1])
+
+    def _scales(self, bins: _Bins, share: float) -> tuple[float, float]:
+        """Most probable sizes of the errors of the physics and of the noise.
+
+        The former scatters from star to star as the settings say, with tails of Student's t of 3 degrees of freedom,
+        the latter is uniform within what pipelines misreport.
+        """
+        settings = self.simulator.settings
+        reported = settings.noise.reported_error
+        logs = torch.linspace(-2.0, 2.5, 91, dtype=torch.float64)
+        noise = torch.linspace(1 - reported, 1 / (1 - reported), 31, dtype=torch.float64)
+        if not bool((bins.physics > 0).any()):
+            logs = logs.new_zeros(1)
+        width = max(settings.model_error.scatter, 1e-3)
+        variance = logs.exp().square()[:, None, None] * bins.physics + noise.square()[None, :, None] * bins.noise
+        likelihood = -0.5 * share * (bins.total / variance + variance.log()).sum(-1)
+        likelihood -= 2 * torch.log1p((logs / width).square() / 3)[:, None]
+        row, column = divmod(int(likelihood.argmax()), len(noise))
+        return math.exp(logs[row]), float(noise[column])
+
+    def _models(self, star: Star, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Model (p,), and its derivatives by radial velocity (per km/s) and ln R."""
+        r = min(star.resolution, self.simulator.pixels.resolution)
+        rows = labels.expand(2, -1)
+        both = self.simulator.spectra(rows, torch.tensor([r, 0.97 * r])).double()
+        step = self.simulator.pixels.grid.step_kms
+        moved = -torch.gradient(both[0], spacing=step)[0]
+        return both[0], moved, (both[0] - both[1]) / 0.03
+
+    def _physics(self, star: Star, labels: Tensor, model: Tensor) -> tuple[Tensor, float]:
+        """Errors of the physics (p,) as if the pixels were independent, and what of their variance bins show."""
+        if not self.model_error:
+            return torch.zeros_like(model), 1.0
+        error, share = self.simulator.model_error(labels, star.resolution, _BIN)
+        return error.to(model), share
+
+    def _columns(self, star: Star, labels: Tensor, model: Tensor, moved: Tensor, sharper: Tensor) -> Tensor:
+        """Nuisance columns (k, p), each with a standard normal amplitude."""
+        s = self.simulator.settings
+        snr = 1 / float(star.sigma[star.good].median())
+        level = self.simulator.usual_level(labels) if self.model_error else 0.0
+        c = s.continuum
+        size2 = c.floor**2 + (c.share_of_noise / snr) ** 2 + (c.share_of_model_error * level) ** 2
+        bumps = 2 / 3 * size2 + c.ripple_share * c.ripple**2 / 6 + c.join_share * c.join**2
+        vsini = float(labels[self.simulator.labels.index("vsini")])
+        velocity2 = (
+            s.velocity_kms**2 + (s.velocity_per_vsini * vsini) ** 2 + (s.velocity_per_noise * (5 + vsini) / snr) ** 2
+        )
+        low, high = c.scattered
+        zero2 = c.scattered_share * (low**2 + low * high + high**2) / 3
+        return torch.cat(
+            [
+                math.sqrt(bumps) * self._spline * model,
+                math.sqrt(size2 / 3) * self._parabola * model,
+                torch.stack([math.sqrt(velocity2) * moved, math.sqrt(zero2) * (1 - model)]),
+                s.resolution_error * sharper[None],
+            ]
+        )
+
+
+def _continuum_columns(simulator: Simulator) -> tuple[Tensor, Tensor]:
+    """Splines (k, p) of unit rms together, and slope and parabola (2, p) of unit rms together."""
+    wavelength = simulator.pixels.wavelength_aa
+    span = wavelength[-1] - wavelength[0]
+    x = np.clip(wavelength - wavelength[0], 0, span)
+    pieces = max(1, round(span / simulator.settings.continuum.knot_aa))
+    knots = np.r_[[0.0] * 3, np.linspace(0, span, pieces + 1), [span] * 3]
+    basis = BSpline.design_matrix(x, knots, 3).toarray()
+    basis /= np.sqrt((basis**2).sum(1).mean())
+    centred = torch.from_numpy(2 * x / span - 1)
+    parabola = torch.stack([centred * math.sqrt(1.5), (centred.square() - 1 / 3) * math.sqrt(45 / 8)])
+    return torch.from_numpy(basis.T.copy()), parabola
+
+
+def _amplitudes(residual: Tensor, weighted: Tensor) -> Tensor:
+    """Most probable amplitudes (k,) of weighted columns (k, p) for weighted residuals (p,)."""
+    normal = weighted @ weighted.mT + torch.eye(len(weighted), dtype=weighted.dtype)
+    return torch.linalg.solve(normal, weighted @ residual)
+
+
+def _woodbury(weighted: Tensor) -> tuple[Tensor, float]:
+    """Q (p, k) with (1 + B B^T)^-1 = 1 - Q Q^T for weighted columns B^T (k, p), and log det(1 + B B^T)."""
+    inner = torch.eye(len(weighted), dtype=weighted.dtype) + weighted @ weighted.mT
+    factor = torch.linalg.cholesky(inner)
+    projector = torch.linalg.solve_triangular(factor, weighted, upper=False).mT.contiguous()
+    return projector, float(2 * factor.diagonal().log().sum())
+
+
+@dataclass(frozen=True)
+class _Bins:
+    """Sums over neighbouring pixels.
+
+    Attributes:
+        total: squared sums of residuals (b,), those far off left out.
+        noise: their variance by noise (b,).
+        physics: their variance by errors of the physics (b,).
+    """
+
+    total: Tensor
+    noise: Tensor
+    physics: Tensor
+
+    @classmethod
+    def of(cls, residual: Tensor, noise: Tensor, physics: Tensor, good: Tensor) -> _Bins:
+        """Sum residuals, noise and errors (p,) over bins; those less than half full are left out."""
+        stop = len(residual) // _BIN * _BIN
+
+        def summed(values: Tensor) -> Tensor:
+            return torch.where(good, values, 0.0)[:stop].reshape(-1, _BIN).sum(1)
+
+        count = good[:stop].reshape(-1, _BIN).sum(1)
+        parts = [summed(x) for x in (residual, noise.square(), physics.square())]
+        parts[0] = parts[0].square()
+        ratio = parts[0] / (parts[1] + parts[2]).clamp_min(1e-30)
+        usual = ratio[count > _BIN // 2].median() / _MEDIAN_SQUARE
+        keep = (count > _BIN // 2) & (ratio <= _CLIP**2 * usual)
+        return cls(*(part[keep] for part in parts))
+
+    def size(self) -> float:
+        """Standard deviation of the sums in units of the expected one."""
+        return float((self.total / (self.noise + self.physics)).mean().sqrt())

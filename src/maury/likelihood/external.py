@@ -1,0 +1,177 @@
+"""What is known from elsewhere: values with errors, ranges, relations from the literature."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from maury.errors import ConfigError
+from maury.labels import LABELS
+
+_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+_SYMMETRIC = re.compile(rf"^({_NUMBER})\s*(?:\+-|\+/-|±)\s*({_NUMBER})$")
+_ASYMMETRIC = re.compile(rf"^({_NUMBER})\s*\+\s*({_NUMBER})\s*-\s*({_NUMBER})$")
+_RANGE = re.compile(rf"^({_NUMBER})\s*(?:\.\.|to)\s*({_NUMBER})$")
+_HOW = "write label=value+-error, label=value+upper-lower or label=low..high, such as logg=4.29+-0.03"
+
+
+@dataclass(frozen=True)
+class External:
+    """Information on one label.
+
+    Attributes:
+        label: its name; ``alpha`` is the mean of [Mg/M], [Ca/M] and [Ti/M].
+        value: most probable value; for a range its middle.
+        below: standard deviation below it, or half of the range.
+        above: standard deviation above it, or half of the range.
+        uniform: whether it is a range, outside of which nothing is possible.
+        text: as it was written.
+    """
+
+    label: str
+    value: float
+    below: float
+    above: float
+    uniform: bool = False
+    text: str = ""
+
+    def log_density(self, labels: Mapping[str, Tensor]) -> Tensor:
+        """Log density (n,) of labels by name, normalised over the label."""
+        x = value_of(self.label, labels)
+        if self.uniform:
+            inside = (x >= self.value - self.below) & (x <= self.value + self.above)
+            return torch.where(inside, -math.log(self.below + self.above), -torch.inf).to(x.dtype)
+        width = torch.where(x < self.value, self.below, self.above).to(x.dtype)
+        return -0.5 * ((x - self.value) / width) ** 2 - math.log((self.below + self.above) * math.sqrt(math.pi / 2))
+
+
+@dataclass(frozen=True)
+class Relation(External):
+    """A relation from the literature that gives a label for Teff and log g, and the scatter about it.
+
+    Attributes:
+        coefficients: constant, slope and curvature by (Teff - ``teff_k``), slope by (log g - ``logg``).
+        teff_k: zero point.
+        logg: zero point.
+        ends: between which it is held where it is extrapolated.
+    """
+
+    coefficients: tuple[float, float, float, float] = (1.0, 0.0, 0.0, 0.0)
+    teff_k: float = 5700.0
+    logg: float = 4.0
+    ends: tuple[float, float] = (0.0, math.inf)
+
+    def log_density(self, labels: Mapping[str, Tensor]) -> Tensor:
+        """Log density (n,) of the label given Teff and log g."""
+        constant, slope, bend, gravity = self.coefficients
+        t, g = labels["teff"] - self.teff_k, labels["logg"] - self.logg
+        mean = (constant + slope * t + bend * t**2 + gravity * g).clamp(*self.ends)
+        return -0.5 * ((labels[self.label] - mean) / self.below) ** 2 - math.log(self.below * math.sqrt(2 * math.pi))
+
+
+@dataclass(frozen=True)
+class RandomAxes(External):
+    """Axes of rotation point anywhere: small v sin i are rare, as few stars are seen pole-on.
+
+    For one equatorial velocity the density of v sin i rises linearly from 0; here it rises to half at ``value`` km/s, a
+    usual velocity of slow rotators, and is flat far above.
+    """
+
+    def log_density(self, labels: Mapping[str, Tensor]) -> Tensor:
+        """Log density (n,), not normalised."""
+        x = labels[self.label]
+        return (x / (x + self.value)).clamp_min(1e-12).log()
+
+
+RELATIONS: dict[str, External] = {
+    "random-axes": RandomAxes("vsini", 2.0, 2.0, 2.0, uniform=True, text="random-axes"),
+    "bruntt2012": Relation(
+        "vmic", 1.0, 0.13, 0.13, text="bruntt2012", coefficients=(1.095, 5.44e-4, 2.56e-7, -0.378), ends=(0.5, 4.0)
+    ),
+    "doyle2014": Relation(
+        "zeta", 3.2, 1.0, 1.0, text="doyle2014", coefficients=(3.21, 2.33e-3, 2.0e-6, -2.0), teff_k=5777.0, logg=4.44,
+        ends=(2.0, 7.0),
+    ),
+}  # fmt: skip
+"""Relations by name.
+
+``random-axes``: v sin i of axes that point anywhere.
+``bruntt2012``: microturbulence, Bruntt et al. (2012, MNRAS 423, 122), 4900 to 6900 K, scatter 0.13 km/s.
+``doyle2014``: radial-tangential macroturbulence, Doyle et al. (2014, MNRAS 444, 3592), 5200 to 6400 K, log g 4.0 to
+4.6, scatter 0.73 km/s, here 1 km/s, and held between 2 and 7 km/s elsewhere.
+"""
+
+
+def relation(name: str) -> External:
+    """A relation by its name.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    if name not in RELATIONS:
+        raise ConfigError(f"no relation {name!r}; there are {', '.join(RELATIONS)}")
+    return RELATIONS[name]
+
+
+def value_of(label: str, labels: Mapping[str, Tensor]) -> Tensor:
+    """A label (n,) of labels by name; [alpha/M] as the mean of Mg, Ca and Ti where it is none itself."""
+    if label == "alpha" and "alpha" not in labels:
+        return (labels["mg"] + labels["ca"] + labels["ti"]) / 3
+    return labels[label]
+
+
+def parse_external(text: str) -> External:
+    """Information as it is written on the command line: ``logg=4.29+-0.03``, ``teff=5800+50-80``, ``mh=-0.2..0.1``.
+
+    Raises:
+        ConfigError: not of these forms, an unknown label, an error that is not finite and positive.
+    """
+    name, equals, rest = (part.strip() for part in text.partition("="))
+    if not equals:
+        raise ConfigError(f"prior {text!r}: {_HOW}")
+    if name not in LABELS:
+        raise ConfigError(f"prior {text!r}: no label {name!r}; the labels are {', '.join(LABELS)}")
+    if match := _SYMMETRIC.match(rest):
+        value, below = map(float, match.groups())
+        return _checked(External(name, value, below, below, text=text))
+    if match := _RANGE.match(rest):
+        low, high = map(float, match.groups())
+        if not low < high:
+            raise ConfigError(f"prior {text!r}: the range is empty, {low:g} is not below {high:g}")
+        return _checked(External(name, (low + high) / 2, (high - low) / 2, (high - low) / 2, True, text))
+    if match := _ASYMMETRIC.match(rest):
+        value, above, below = map(float, match.groups())
+        return _checked(External(name, value, below, above, text=text))
+    raise ConfigError(f"prior {text!r}: {rest!r} is not understood; {_HOW}")
+
+
+def _checked(external: External) -> External:
+    for error in (external.below, external.above):
+        if not (math.isfinite(error) and error > 0):
+            raise ConfigError(f"prior {external.text!r}: its error {error:g} must be finite and above 0")
+    label = LABELS[external.label]
+    low, high = external.value - 5 * external.below, external.value + 5 * external.above
+    if external.uniform:
+        low, high = external.value - external.below, external.value + external.above
+    if high < label.lower or low > label.upper:
+        ends = f"{label.lower:g} to {label.upper:g} {label.unit}"
+        raise ConfigError(f"prior {external.text!r}: far from the range {ends} of {label.name}")
+    return external
+
+
+def contradictory(externals: list[External]) -> str | None:
+    """Names two statements on one label that exclude each other (ranges apart, values 5 errors apart), or None."""
+    for i, a in enumerate(externals):
+        for b in externals[i + 1 :]:
+            if a.label != b.label:
+                continue
+            first, second = (a, b) if a.value <= b.value else (b, a)
+            reach = sum(x if y.uniform else 5 * x for x, y in ((first.above, first), (second.below, second)))
+            if second.value - first.value > reach:
+                return f"priors {a.text!r} and {b.text!r} contradict each other"
+    return None

@@ -1,0 +1,153 @@
+"""The most probable labels and the curvature about them, by Gauss-Newton steps on the emulator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from maury.likelihood.data import Star
+from maury.likelihood.errors import ErrorModel, Whitened
+from maury.likelihood.external import External, value_of
+from maury.likelihood.target import Coordinates, Target
+
+_STEP = 0.02
+"""Difference of real coordinates by which derivatives are taken."""
+_LARGEST = 0.7
+"""Longest step in any real coordinate."""
+_FARTHEST = 3.5
+"""Real coordinates are kept within this: 2e-4 of a range from its ends."""
+_DONE = 0.02
+"""A step of fewer standard deviations in each coordinate is the last."""
+_TRIES = 5
+
+
+@dataclass(frozen=True)
+class Mode:
+    """A maximum of the posterior density in real coordinates, and the Gaussian there.
+
+    Attributes:
+        real: coordinates (k,).
+        covariance: inverse of the curvature (k, k).
+        labels: the simulator's labels there (all,).
+        whitened: the errors about its spectrum.
+        log_density: of the target there.
+        steps: taken.
+    """
+
+    real: Tensor = field(repr=False)
+    covariance: Tensor = field(repr=False)
+    labels: Tensor
+    whitened: Whitened = field(repr=False)
+    log_density: float
+    steps: int
+
+
+def find_mode(
+    coordinates: Coordinates,
+    errors: ErrorModel,
+    star: Star,
+    start: Tensor,
+    externals: Sequence[External] = (),
+    fit_errors: bool = True,
+    iterations: int = 15,
+) -> Mode:
+    """Climb from real coordinates (k,) to a maximum.
+
+    The covariance of the errors is made anew at every step, from the model of that step.
+
+    Args:
+        coordinates: labels and prior.
+        errors: what separates spectra from models.
+        star: the data.
+        start: real coordinates (k,).
+        externals: further information.
+        fit_errors: measure the size of the errors from the residuals (`ErrorModel.whiten`).
+        iterations: most steps.
+    """
+    real = start.double().clamp(-_FARTHEST, _FARTHEST)
+    damping, steps = 0.0, 0
+    while steps < iterations:
+        steps += 1
+        target = _target(coordinates, errors, star, real, externals, fit_errors)
+        gradient, curvature = _slopes(target, real)
+        here = float(target.log_density(real[None]))
+        moved, damping = _climb(target, real, here, gradient, curvature, damping)
+        spread = torch.linalg.inv(curvature).diagonal().clamp_min(1e-12).sqrt()
+        largest = float(((moved - real).abs() / spread).max())
+        real = moved
+        if largest < _DONE:
+            break
+    target = _target(coordinates, errors, star, real, externals, fit_errors)
+    _, curvature = _slopes(target, real)
+    labels = coordinates.full(coordinates.prior.from_real(real))
+    density = float(target.log_density(real[None]))
+    return Mode(real, torch.linalg.inv(curvature), labels, target.whitened, density, steps)
+
+
+def _target(
+    coordinates: Coordinates,
+    errors: ErrorModel,
+    star: Star,
+    real: Tensor,
+    externals: Sequence[External],
+    fit_errors: bool,
+) -> Target:
+    labels = coordinates.full(coordinates.prior.from_real(real))
+    return Target(coordinates, star, errors.whiten(star, labels, fit_errors), externals)
+
+
+def jacobian(coordinates: Coordinates, real: Tensor, resolution: float) -> tuple[Tensor, Tensor]:
+    """Model spectrum (p,), and its derivatives (k, p) by real coordinates (k,)."""
+    offsets = _STEP * torch.eye(len(real), dtype=real.dtype)
+    rows = coordinates.spectra(torch.cat([real[None], real + offsets, real - offsets]), resolution).double()
+    above, below = rows[1:].chunk(2)
+    return rows[0], (above - below) / (2 * _STEP)
+
+
+def _slopes(target: Target, real: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradient (k,) of the log density, and Gauss-Newton curvature (k, k) of its negative."""
+    coordinates, whitened = target.coordinates, target.whitened
+    model, slopes = jacobian(coordinates, real, target.star.resolution)
+    r, columns = whitened.residual(model), slopes * whitened.weight
+    projected, slow = columns @ whitened.projector, r @ whitened.projector
+    gradient = columns @ r - projected @ slow
+    curvature = columns @ columns.mT - projected @ projected.mT
+    prior_gradient, external_curvature = _prior_slopes(target, real)
+    return gradient + prior_gradient, curvature + coordinates.precision + external_curvature
+
+
+def _prior_slopes(target: Target, real: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradient (k,) of the log of prior and external information, and curvature (k, k) of the latter's negative."""
+    x = real.clone().requires_grad_(True)
+    total = target.coordinates.log_prior(x[None])[0] + target.external(x[None])[0]
+    gradient = torch.autograd.grad(total, x)[0] if bool(torch.isfinite(total)) else torch.zeros_like(real)
+    count = len(real)
+    curvature = torch.zeros(count, count, dtype=real.dtype)
+    for external in target.externals:
+        if external.uniform:
+            continue
+        x = real.clone().requires_grad_(True)
+        labels = dict(zip(target.coordinates.names, target.coordinates.prior.from_real(x).unbind(-1), strict=True))
+        labels = {name: value[None] for name, value in labels.items()}
+        slope = torch.autograd.grad(value_of(external.label, labels)[0], x)[0]
+        curvature += torch.outer(slope, slope) / min(external.below, external.above) ** 2
+    return torch.nan_to_num(gradient), curvature
+
+
+def _climb(
+    target: Target, real: Tensor, here: float, gradient: Tensor, curvature: Tensor, damping: float
+) -> tuple[Tensor, float]:
+    """Coordinates after the longest of some damped steps that does not lower the density, and the damping."""
+    scale = curvature.diagonal()
+    tries = [damping, *(max(damping, 1e-2) * 10.0**i for i in range(_TRIES))]
+    steps = [torch.linalg.solve(curvature + torch.diag(d * scale), gradient) for d in tries]
+    steps = [step * min(1.0, _LARGEST / max(float(step.abs().max()), 1e-9)) for step in steps]
+    points = torch.stack([(real + step).clamp(-_FARTHEST, _FARTHEST) for step in steps])
+    densities = target.log_density(points)
+    best = int(torch.nan_to_num(densities, nan=-torch.inf).argmax())
+    if float(densities[best]) < here:
+        return real, tries[-1]
+    return points[best], tries[best] / 10 if best else 0.0

@@ -1,0 +1,81 @@
+"""Refinement: the posterior by importance sampling, from the network's samples and the mode that they lead to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from maury.likelihood.data import Star
+from maury.likelihood.errors import ErrorModel
+from maury.likelihood.external import External
+from maury.likelihood.importance import Proposal, StudentT, Weighted, sample
+from maury.likelihood.laplace import Mode, find_mode
+from maury.likelihood.target import Coordinates, Target
+
+WANTED = 400.0
+"""Effective samples at which refinement ends: quantiles within 5 % of a standard deviation."""
+
+_FIRST, _PER_ROUND, _ROUNDS = 768, 1024, 5
+_WIDER = 1.1
+
+
+@dataclass(frozen=True)
+class Refined:
+    """A star's posterior.
+
+    Attributes:
+        samples: labels (n, k) of equal weight, in the order of ``names``.
+        names: the k labels.
+        mode: where the density is largest.
+        weighted: the points that were drawn, with weights.
+        evaluations: model spectra that the sampling took.
+    """
+
+    samples: Tensor = field(repr=False)
+    names: tuple[str, ...]
+    mode: Mode
+    weighted: Weighted
+    evaluations: int
+
+
+def refine(
+    coordinates: Coordinates,
+    errors: ErrorModel,
+    star: Star,
+    starts: Tensor,
+    *,
+    network: Proposal | None = None,
+    externals: Sequence[External] = (),
+    count: int = 4000,
+    seed: int = 1,
+    wanted: float = WANTED,
+    fit_errors: bool = True,
+) -> Refined:
+    """Posterior of a star.
+
+    Args:
+        coordinates: labels and prior.
+        errors: what separates spectra from models.
+        star: the data.
+        starts: real coordinates (s, k) to climb from; the highest maximum counts.
+        network: proposal in real coordinates, such as a network's posterior.
+        externals: further information.
+        count: samples of equal weight.
+        seed: of all random numbers.
+        wanted: effective samples at which it ends.
+        fit_errors: measure the size of the errors of the physics from the residuals.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    modes = [find_mode(coordinates, errors, star, start, externals, fit_errors) for start in starts]
+    mode = max(modes, key=lambda m: m.log_density)
+    target = Target(coordinates, star, mode.whitened, externals)
+    first: list[tuple[Proposal, int]] = [(StudentT(mode.real, mode.covariance, _WIDER), _FIRST)]
+    if network is not None:
+        first.append((network, _FIRST // 3))
+    weighted = sample(target.log_density, first, generator, wanted, _ROUNDS, _PER_ROUND)
+    real = weighted.resampled(count, generator)
+    labels = coordinates.prior.from_real(real)
+    return Refined(labels, coordinates.names, mode, weighted, len(weighted.points))

@@ -1,0 +1,96 @@
+"""How far labels of real stars are off, beyond what noise and random errors of lines explain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from maury.likelihood.external import External
+
+_TEFF_K = (3500.0, 4000.0, 4500.0, 5000.0, 7000.0, 9750.0)
+_SIZES = {
+    "teff": (250.0, 120.0, 70.0, 50.0, 50.0, 150.0),
+    "logg": (1.0, 0.5, 0.25, 0.12, 0.12, 0.15),
+    "mh": (1.5, 0.5, 0.1, 0.05, 0.05, 0.1),
+    "vmic": (0.5, 0.3, 0.15, 0.1, 0.1, 0.3),
+    "c": (0.3, 0.2, 0.1, 0.05, 0.05, 0.1),
+    "mg": (0.3, 0.2, 0.1, 0.05, 0.05, 0.1),
+    "ca": (0.3, 0.2, 0.1, 0.05, 0.05, 0.1),
+    "ti": (0.3, 0.2, 0.1, 0.05, 0.05, 0.1),
+    "cr": (0.3, 0.2, 0.1, 0.05, 0.05, 0.1),
+    "ni": (0.3, 0.2, 0.1, 0.05, 0.05, 0.1),
+}
+"""Standard deviations at the temperatures above, [M/H] = -1 and more.
+
+From the differences to the literature of the benchmark stars (`benchmarks/benchmark_stars.py`): one-dimensional
+atmospheres in LTE, line data that are wrong in common, no TiO below 4500 K. Few stars, so round numbers.
+"""
+
+_VSINI_KMS, _VSINI_SHARE = 1.5, 0.03
+"""Systematic error of v sin i, km/s, and as a share of it: macroturbulence is told from rotation by little."""
+
+_REPEATS = 8
+"""Systematic errors drawn for each sample of the fit."""
+
+_POOR, _GROWTH = -1.0, 2.0
+"""Below that [M/H] the sizes grow by the factor 1 + growth x dex: departures from LTE, fewer lines."""
+
+
+def systematic(labels: Mapping[str, float]) -> dict[str, float]:
+    """Standard deviation by label, in its unit, of the systematic error of a star.
+
+    Args:
+        labels: of the star by name; ``teff`` and ``mh`` count.
+    """
+    teff, mh = labels.get("teff", 5750.0), labels.get("mh", 0.0)
+    growth = 1 + _GROWTH * max(0.0, _POOR - mh)
+    sizes = {name: growth * float(np.interp(teff, _TEFF_K, values)) for name, values in _SIZES.items()}
+    return sizes | {"vsini": float(np.hypot(_VSINI_KMS, _VSINI_SHARE * labels.get("vsini", 0.0)))}
+
+
+def with_systematics(
+    samples: Tensor,
+    names: Sequence[str],
+    generator: torch.Generator,
+    priors: Sequence[External] = (),
+    real: bool = True,
+) -> tuple[Tensor, float]:
+    """Samples of the true labels: those of the fit plus a systematic error, weighed by external information.
+
+    Information from elsewhere is on the true labels, so that it tells of the systematic error as much as of the fit.
+    True labels may lie outside the ranges of the model.
+
+    Args:
+        samples: labels of the fit (n, k), of equal weight.
+        names: the k labels.
+        generator: of random numbers.
+        priors: what is known of the true labels.
+        real: whether a star is real; simulated ones have no systematic error.
+
+    Returns:
+        Samples (n, k) of equal weight, and the efficiency of the weighing: effective share of those drawn.
+    """
+    count = len(samples)
+    if not real and not priors:
+        return samples, 1.0
+    many = samples.repeat(_REPEATS, 1)
+    if real:
+        sizes = systematic(dict(zip(names, samples.median(0).values.tolist(), strict=True)))
+        width = torch.tensor([sizes.get(name, 0.0) for name in names], dtype=many.dtype)
+        many = many + width * torch.randn(many.shape, generator=generator, dtype=many.dtype)
+        if "vsini" in names:
+            many[:, names.index("vsini")].abs_()
+    columns = dict(zip(names, many.unbind(1), strict=True))
+    log = torch.zeros(len(many), dtype=many.dtype)
+    for prior in priors:
+        log = log + prior.log_density(columns)
+    if not bool(torch.isfinite(log).any()):
+        return many[:count], 0.0
+    weights = (log - log.logsumexp(0)).exp()
+    positions = (torch.arange(count, dtype=many.dtype) + torch.rand(1, generator=generator, dtype=many.dtype)) / count
+    rows = torch.searchsorted(weights.cumsum(0), positions).clamp_max(len(many) - 1)
+    chosen = many[rows[torch.randperm(count, generator=generator)]]
+    return chosen, float(1 / weights.square().sum() / len(weights))

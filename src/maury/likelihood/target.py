@@ -1,0 +1,113 @@
+"""What is sampled: prior times likelihood, in the coordinates of a network's prior that fill the whole line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from maury.errors import DomainError
+from maury.likelihood.data import Star
+from maury.likelihood.errors import Whitened
+from maury.likelihood.external import External
+from maury.networks.prior import Prior
+from maury.observations import Simulator
+
+_CHUNK = 256
+_DRAWS = 8192
+
+
+def free_labels(simulator: Simulator) -> tuple[str, ...]:
+    """Labels that may vary by themselves: all but [alpha/M] where it is the mean of single elements."""
+    names = simulator.labels
+    mean_of_others = {"mg", "ca", "ti"} <= set(names)
+    return tuple(name for name in names if not (name == "alpha" and mean_of_others))
+
+
+class Coordinates:
+    """Labels of a simulator as real coordinates (n, k), the prior's density in them, and its Gaussian approximation.
+
+    Attributes:
+        simulator: the physics; its labels less the mean [alpha/M] of others are the k coordinates.
+        prior: ranges and their real coordinates.
+        names: the k labels.
+        columns: of the simulator's labels.
+        mean: of the prior in real coordinates (k,).
+        precision: inverse covariance of it (k, k).
+        drawn: labels from the prior (n,), by name; also [alpha/M] as the mean of others.
+    """
+
+    def __init__(self, simulator: Simulator, names: Sequence[str] | None = None, seed: int = 0) -> None:
+        """Draw from the prior for its Gaussian approximation.
+
+        Args:
+            simulator: the physics.
+            names: order of the labels, which must be all that are free; by default that of the simulator.
+            seed: of the draws.
+
+        Raises:
+            DomainError: other labels.
+        """
+        self.simulator = simulator
+        free = free_labels(simulator)
+        if names is not None and set(names) != set(free):
+            raise DomainError(f"labels {', '.join(names)}; all free ones are needed: {', '.join(free)}")
+        self.names = tuple(names or free)
+        self.columns = [simulator.labels.index(name) for name in self.names]
+        self.prior = Prior(simulator.space.subset(self.names), simulator.logg_edges)
+        drawn = simulator.draw_labels(_DRAWS, torch.Generator(simulator.device).manual_seed(seed)).cpu()
+        self.drawn = dict(zip(simulator.labels, drawn.double().unbind(1), strict=True))
+        real = self.prior.real(drawn[:, self.columns].double())
+        self.mean = real.mean(0)
+        self.precision = torch.linalg.inv(torch.cov(real.T))
+
+    def full(self, labels: Tensor) -> Tensor:
+        """The simulator's labels (n, all), [alpha/M] as the mean of others where it has it, for labels (n, k)."""
+        full = labels.new_zeros(*labels.shape[:-1], len(self.simulator.labels))
+        full[..., self.columns] = labels
+        if len(self.columns) < full.shape[-1]:
+            rows = [self.names.index(name) for name in ("mg", "ca", "ti")]
+            full[..., self.simulator.labels.index("alpha")] = labels[..., rows].mean(-1)
+        return full
+
+    def log_prior(self, real: Tensor) -> Tensor:
+        """Log density of the prior per unit of the real coordinates (n, k)."""
+        labels = self.prior.from_real(real)
+        return self.simulator.log_prior(self.full(labels)) - self.prior.log_slope(labels)
+
+    def spectra(self, real: Tensor, resolution: float) -> Tensor:
+        """Model spectra (n, p), float32."""
+        full = self.full(self.prior.from_real(real)).float()
+        return self.simulator.spectra(full, torch.full((len(full),), float(resolution)))
+
+
+class Target:
+    """Log of prior x likelihood x external information of one star."""
+
+    def __init__(
+        self, coordinates: Coordinates, star: Star, whitened: Whitened, externals: Sequence[External] = ()
+    ) -> None:
+        """Keep what is needed."""
+        self.coordinates, self.star, self.whitened, self.externals = coordinates, star, whitened, tuple(externals)
+        self._flux, self._weight = whitened.flux.float(), whitened.weight.float()
+        self._projector = whitened.projector.float()
+
+    def log_density(self, real: Tensor) -> Tensor:
+        """Log density (n,) per unit of the real coordinates (n, k), not normalised: its integral is the evidence."""
+        total = self.coordinates.log_prior(real) + self.external(real)
+        chi2 = torch.cat([self._chi2(part) for part in real.split(_CHUNK)])
+        return total - 0.5 * chi2 + self.whitened.constant
+
+    def external(self, real: Tensor) -> Tensor:
+        """Log density (n,) of the external information."""
+        labels = dict(zip(self.coordinates.names, self.coordinates.prior.from_real(real).unbind(-1), strict=True))
+        total = torch.zeros(len(real), dtype=real.dtype)
+        for external in self.externals:
+            total = total + external.log_density(labels)
+        return total
+
+    def _chi2(self, real: Tensor) -> Tensor:
+        model = self.coordinates.spectra(real, self.star.resolution)
+        r = (self._flux - model) * self._weight
+        return r.square().sum(-1).double() - (r @ self._projector).square().sum(-1).double()

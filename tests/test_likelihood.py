@@ -1,0 +1,247 @@
+"""The likelihood against closed forms and brute force; the mode and the samples against simulated stars."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from maury.emulator import load_cached
+from maury.errors import DomainError
+from maury.likelihood import Coordinates, ErrorModel, Star, find_mode, refine
+from maury.likelihood.importance import StudentT, fit_pareto, sample, smoothed
+from maury.likelihood.laplace import jacobian
+from maury.observations import ObservationSettings, Simulator
+from test_observations import NOTHING
+
+SUN = {"teff": 5772.0, "logg": 4.44, "mh": 0.0, "vmic": 1.0, "vsini": 4.0, "zeta": 3.0}
+
+
+@pytest.fixture(scope="module")
+def simulator() -> Simulator:
+    return Simulator(load_cached())
+
+
+@pytest.fixture(scope="module")
+def coordinates(simulator) -> Coordinates:
+    return Coordinates(simulator)
+
+
+def labels_of(simulator, **changes):
+    values = {**dict.fromkeys(simulator.labels, 0.0), **SUN, **changes}
+    return torch.tensor([values[name] for name in simulator.labels], dtype=torch.float64)
+
+
+def observed(simulator, labels, snr=100.0, resolution=45_000.0, seed=1):
+    """A spectrum with white noise and no other error."""
+    flux = simulator.spectra(labels[None].float(), torch.tensor([resolution]))[0].double()
+    noise = torch.randn(flux.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) / snr
+    return Star(flux + noise, torch.full_like(flux, 1 / snr), torch.ones_like(flux, dtype=torch.bool), resolution)
+
+
+def test_chi_square_and_determinant_are_those_of_the_dense_covariance(simulator):
+    """Woodbury's identity against the inverse of D + B B^T on a part of the pixels."""
+    errors = ErrorModel(simulator)
+    labels = labels_of(simulator)
+    star = observed(simulator, labels)
+    good = torch.zeros_like(star.good)
+    good[1000:1400] = True
+    star = Star(star.flux, star.sigma, good, star.resolution)
+    whitened = errors.whiten(star, labels, fit=False)
+    model, moved, sharper = errors._models(star, labels)
+    columns = errors._columns(star, labels, model, moved, sharper)[:, good]
+    physics, _ = simulator.model_error(labels, star.resolution, 8)
+    variance = (star.sigma.square() + physics.double().square())[good]
+    covariance = torch.diag(variance) + columns.mT @ columns
+    r = (star.flux - model)[good]
+    expected = r @ torch.linalg.solve(covariance, r)
+    assert float(whitened.chi2(model[None])[0]) == pytest.approx(float(expected), rel=1e-8)
+    assert whitened.log_determinant == pytest.approx(float(torch.logdet(covariance)), rel=1e-8)
+
+
+def test_a_nuisance_is_marginalised_as_by_brute_force(simulator):
+    """The likelihood with one column is the integral over its amplitude."""
+    from maury.likelihood.errors import Whitened, _woodbury
+
+    generator = torch.Generator().manual_seed(3)
+    n = 40
+    flux, model = 1 + 0.1 * torch.randn(2, n, generator=generator, dtype=torch.float64)
+    weight = 1 / (0.05 + 0.05 * torch.rand(n, generator=generator, dtype=torch.float64))
+    column = 0.2 * torch.randn(1, n, generator=generator, dtype=torch.float64)
+    projector, determinant = _woodbury(column * weight)
+    determinant -= float(2 * weight.log().sum())
+    whitened = Whitened(flux, weight, projector, 1.0, 1.0, determinant, 1.0, 0.0)
+    mine = float(-0.5 * whitened.chi2(model[None])[0]) + whitened.constant
+    amplitude = torch.linspace(-8, 8, 20_001, dtype=torch.float64)
+    r = (flux - model - amplitude[:, None] * column) * weight
+    log = -0.5 * r.square().sum(1) + weight.log().sum() - n / 2 * math.log(2 * math.pi)
+    log = log - 0.5 * amplitude.square() - 0.5 * math.log(2 * math.pi)
+    brute = float(log.logsumexp(0)) + math.log(float(amplitude[1] - amplitude[0]))
+    assert mine == pytest.approx(brute, rel=1e-9)
+
+
+def test_projected_columns_have_the_fisher_information(simulator, coordinates):
+    labels = labels_of(simulator)
+    star = observed(simulator, labels)
+    whitened = ErrorModel(simulator).whiten(star, labels, fit=False)
+    real = coordinates.prior.real(labels[coordinates.columns][None])[0]
+    _, slopes = jacobian(coordinates, real, star.resolution)
+    weighted = slopes * whitened.weight
+    q = weighted @ whitened.projector
+    expected = weighted @ weighted.mT - q @ q.mT
+    projected = whitened.project(slopes)
+    torch.testing.assert_close(projected @ projected.mT, expected, rtol=1e-7, atol=1e-7 * float(expected.abs().max()))
+
+
+def test_the_prior_is_normalised_and_is_the_one_that_is_drawn(simulator):
+    """Importance sampling from the box: the density integrates to 1; and draws have its expected log density."""
+    space = simulator.space
+    columns = [i for i, name in enumerate(space.names) if name != "alpha"]
+    generator = torch.Generator().manual_seed(1)
+    low, high = torch.tensor(space.lower).double(), torch.tensor(space.upper).double()
+    box = low + (high - low) * torch.rand(60_000, len(space), generator=generator).double()
+    ratio = simulator.log_prior(box).exp() * (high - low)[columns].prod()
+    assert float(ratio.mean()) == pytest.approx(1, abs=4 * float(ratio.std()) / 60_000**0.5)
+    entropy = (ratio * torch.where(ratio > 0, simulator.log_prior(box), 0.0)).mean()
+    drawn = simulator.log_prior(simulator.draw_labels(5_000, generator))
+    assert bool(torch.isfinite(drawn).all())
+    assert float(drawn.mean()) == pytest.approx(float(entropy), abs=0.2)
+
+
+def test_importance_sampling_of_a_known_density():
+    """Mean, width and evidence of a shifted normal, from a proposal that is off and too narrow."""
+    k = 4
+    mean, width = torch.full((k,), 2.0, dtype=torch.float64), 0.5
+
+    def log_density(x):
+        return -0.5 * ((x - mean) / width).square().sum(1) + 7.0
+
+    first = StudentT(torch.zeros(k, dtype=torch.float64), 0.5 * torch.eye(k, dtype=torch.float64))
+    done = sample(log_density, [(first, 500)], torch.Generator().manual_seed(5), 1500, 8, 1000)
+    assert done.dependable
+    assert done.effective > 1500
+    evidence = 7 + k / 2 * math.log(2 * math.pi * width**2)
+    assert done.log_evidence == pytest.approx(evidence, abs=0.1)
+    drawn = done.resampled(20_000, torch.Generator().manual_seed(6))
+    torch.testing.assert_close(drawn.mean(0), mean, atol=0.06, rtol=0)
+    torch.testing.assert_close(drawn.std(0), torch.full_like(mean, width), atol=0.05, rtol=0)
+
+
+def test_a_proposal_that_misses_is_told(simulator):
+    """All weight on one point: few effective samples and a long tail."""
+    far = StudentT(torch.full((3,), 60.0, dtype=torch.float64), 0.01 * torch.eye(3, dtype=torch.float64))
+    done = sample(lambda x: -0.5 * (x / 0.1).square().sum(1), [(far, 500)], torch.Generator().manual_seed(1), 400, 0, 1)
+    assert done.effective < 50
+    assert bool(torch.isfinite(done.weights).all())
+    nothing = sample(lambda x: torch.full((len(x),), -torch.inf), [(far, 100)], torch.Generator(), 10, 1, 100)
+    assert nothing.effective == 0
+    assert not nothing.dependable
+
+
+def test_smoothing_keeps_the_mean_of_heavy_weights():
+    """Pareto weights of shape 0.5: the smoothed mean scatters less than the raw one, and the shape is found."""
+    generator = np.random.default_rng(2)
+    raw, smooth, shapes = [], [], []
+    for _ in range(100):
+        log = torch.from_numpy(0.5 * generator.exponential(size=2000))
+        result, shape = smoothed(log)
+        raw.append(float(log.exp().mean()))
+        smooth.append(float(result.exp().mean()))
+        shapes.append(shape)
+    assert np.median(shapes) == pytest.approx(0.5, abs=0.1)
+    assert np.std(smooth) < np.std(raw)
+    assert np.mean(smooth) == pytest.approx(2, abs=0.1)
+    excess = np.sort(generator.pareto(1 / 0.3, 5000) * 1.0)
+    assert fit_pareto(excess)[0] == pytest.approx(0.3, abs=0.06)
+
+
+def test_the_mode_of_a_noise_free_star_is_its_truth(simulator, coordinates):
+    labels = labels_of(simulator)
+    star = observed(simulator, labels, snr=1e4)
+    errors = ErrorModel(simulator, model_error=False)
+    start = coordinates.prior.real(labels_of(simulator, teff=5500.0, logg=4.1, mh=-0.2)[coordinates.columns][None])[0]
+    mode = find_mode(coordinates, errors, star, start)
+    found = dict(zip(simulator.labels, mode.labels.tolist(), strict=True))
+    assert found["teff"] == pytest.approx(5772, abs=3)
+    assert found["logg"] == pytest.approx(4.44, abs=0.01)
+    assert found["mh"] == pytest.approx(0, abs=0.005)
+
+
+def test_errors_are_measured_from_the_residuals(simulator):
+    """Twice the usual model error is found to be so, and a reported noise that is 20 % too large too."""
+    labels = labels_of(simulator)
+    usual = labels[None].float().repeat(24, 1)
+
+    def scales(**changes):
+        settings = ObservationSettings.model_validate({**NOTHING, **changes})
+        batch = Simulator(load_cached(), settings).observe(usual, torch.Generator().manual_seed(4))
+        stars = [
+            Star(f.double(), s.double(), g, float(r))
+            for f, s, g, r in zip(batch.flux, batch.sigma, batch.good, batch.resolution, strict=True)
+        ]
+        return [ErrorModel(simulator).whiten(star, labels) for star in stars]
+
+    double = {"teff_k": (3000.0, 10_000.0), "level": (0.0064, 0.0064), "floor": 0.016, "line": 0.086, "scatter": 0.0}
+    strong = [w.scale for w in scales(model_error={**double, "emulator": 2.0}, noise={"snr": (300.0, 300.0)})]
+    assert np.median(strong) == pytest.approx(2, abs=0.35)
+
+
+def test_a_gap_says_nothing(simulator, coordinates):
+    """Nonsense in pixels that are not good changes nothing."""
+    labels = labels_of(simulator)
+    star = observed(simulator, labels)
+    good = star.good.clone()
+    good[3000:4000] = False
+    flux, sigma = star.flux.clone(), star.sigma.clone()
+    clean = ErrorModel(simulator).whiten(Star(flux.clone(), sigma.clone(), good, 45_000.0), labels)
+    flux[3000:4000], sigma[3000:4000] = 77.0, 1e-9
+    dirty = ErrorModel(simulator).whiten(Star(flux, sigma, good, 45_000.0), labels)
+    model = coordinates.spectra(coordinates.prior.real(labels[coordinates.columns][None]), 45_000.0).double()
+    assert float(dirty.chi2(model)[0]) == pytest.approx(float(clean.chi2(model)[0]), rel=1e-9)
+
+
+def test_posteriors_cover_simulated_stars(simulator, coordinates):
+    """Standardised errors of 20 stars with all errors: neither too small nor too large."""
+    errors = ErrorModel(simulator)
+    batch = simulator.batch(20, torch.Generator().manual_seed(8))
+    z, effective = [], []
+    for i in range(20):
+        star = Star(batch.flux[i].double(), batch.sigma[i].double(), batch.good[i], float(batch.resolution[i]))
+        truth = batch.labels[i, coordinates.columns].double()
+        done = refine(coordinates, errors, star, coordinates.prior.real(truth[None]), count=1000, seed=i, wanted=200)
+        z.append(((done.samples.mean(0) - truth) / done.samples.std(0)).numpy())
+        effective.append(done.weighted.effective)
+    size = np.sqrt(np.mean(np.square(z)))
+    assert 0.85 < size < 1.15
+    assert np.median(effective) > 200
+
+
+def test_the_same_seed_gives_the_same_samples(simulator, coordinates):
+    labels = labels_of(simulator)
+    star = observed(simulator, labels)
+    start = coordinates.prior.real(labels[coordinates.columns][None])
+    first, second = (refine(coordinates, ErrorModel(simulator), star, start, count=100, wanted=50) for _ in range(2))
+    torch.testing.assert_close(first.samples, second.samples, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda f, s, g: (f, s, g & (torch.arange(len(g)) < 3)), "3 good pixels; at least 200"),
+        (lambda f, s, g: (f * torch.nan, s, g), "flux that is not finite"),
+        (lambda f, s, g: (f, s * 0, g), "noise must be finite and above 0"),
+        (lambda f, s, g: (f, s * torch.inf, g), "noise must be finite and above 0"),
+        (lambda f, s, g: (f[:-1], s, g), "vectors of one length"),
+    ],
+)
+def test_bad_stars(spoil, message):
+    flux, sigma, good = torch.ones(500), torch.ones(500), torch.ones(500, dtype=torch.bool)
+    with pytest.raises(DomainError, match=f"^bad.fits: .*{message}"):
+        Star(*spoil(flux, sigma, good), 45_000.0, "bad.fits")
+
+
+def test_coordinates_of_other_labels(simulator):
+    with pytest.raises(DomainError, match="all free ones are needed"):
+        Coordinates(simulator, ("teff", "logg"))
