@@ -14,6 +14,7 @@ from maury.cli import (
     grid,
     inspect,
     library,
+    limits,
     lines,
     networks,
     predict,
@@ -45,6 +46,7 @@ app.command("prepare")(prepare.prepare)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
+app.command("limits")(limits.limits)
 
 
 def _version(show: bool) -> None:

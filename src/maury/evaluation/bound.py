@@ -9,9 +9,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from maury.errors import DomainError
 from maury.observations import Simulator
 
 Floats = NDArray[np.float64]
+
+STEP_KMS = 2.3
+"""S/N is that of the continuum per pixel of this width, on whichever pixels the spectra are."""
 
 _STEPS = {"teff": 20.0, "logg": 0.02, "mh": 0.01, "vmic": 0.02, "zeta": 0.1}
 _ABUNDANCE_STEP = 0.02
@@ -24,7 +28,7 @@ def derivatives(simulator: Simulator, labels: Tensor, resolution: float) -> Tens
     The mean [alpha/M], where it stands beside the single elements, has none of its own: its rows are 0.
     """
     r = torch.full((len(labels),), resolution)
-    free = set(_free(simulator))
+    free = set(free_columns(simulator))
     rows = []
     for column, name in enumerate(simulator.labels):
         if column not in free:
@@ -36,10 +40,103 @@ def derivatives(simulator: Simulator, labels: Tensor, resolution: float) -> Tens
     return torch.stack(rows, 1)
 
 
-def _free(simulator: Simulator) -> list[int]:
-    """Columns of labels that may vary by themselves: not [alpha/M] as the mean of other labels."""
-    mean = set(_ALPHA) <= set(simulator.labels)
-    return [i for i, name in enumerate(simulator.labels) if not (name == "alpha" and mean)]
+def free_columns(simulator: Simulator, fixed: Sequence[str] = ()) -> list[int]:
+    """Columns of labels that may vary by themselves: not [alpha/M] as the mean of other labels, none that is held.
+
+    Raises:
+        DomainError: a held label that the simulator does not have, or the mean of others, or nothing left.
+    """
+    names = simulator.labels
+    mean = {"alpha"} if set(_ALPHA) <= set(names) else set()
+    allowed = [name for name in names if name not in mean]
+    for name in fixed:
+        if name in mean:
+            raise DomainError(f"label alpha is the mean of {', '.join(_ALPHA)}: hold these")
+        if name not in allowed:
+            raise DomainError(f"no label {name} to hold; there are {', '.join(allowed)}")
+    free = [i for i, name in enumerate(names) if name in allowed and name not in fixed]
+    if not free:
+        raise DomainError("all labels are held: nothing is left to be measured")
+    return free
+
+
+def pixel_sigma(simulator: Simulator, snr: float) -> float:
+    """Standard deviation of white noise in a pixel for a S/N per `STEP_KMS`.
+
+    Raises:
+        DomainError: a S/N that is not positive and finite.
+    """
+    if not 0 < snr < np.inf:
+        raise DomainError(f"snr = {snr:g} is outside the allowed range: positive and finite")
+    return float((STEP_KMS / simulator.pixels.grid.step_kms) ** 0.5 / snr)
+
+
+def fisher(slopes: Floats, weight: Floats | float, projector: Floats | None = None) -> Floats:
+    """Fisher information (..., k, k) of labels: J C^-1 J^T, the covariance C of the pixels being D + B^T B.
+
+    D is diagonal; the rows of B are nuisances whose amplitudes are standard normal and integrated out, so that the
+    inverse of C is W (1 - Q Q^T) W by Woodbury's identity.
+
+    Args:
+        slopes: J, derivatives of the flux (..., k, p).
+        weight: W = D^-1/2, 1 / standard deviation (p,).
+        projector: Q (p, q), such as that of `maury.likelihood.Whitened`.
+    """
+    weighted = slopes * weight
+    information = weighted @ np.swapaxes(weighted, -1, -2)
+    if projector is not None:
+        slow = weighted @ projector
+        information = information - slow @ np.swapaxes(slow, -1, -2)
+    return np.asarray(information)
+
+
+def smallest_errors(information: Floats, precision: Floats, combinations: Floats) -> Floats:
+    """Standard deviations (..., w) of sums of labels by (F + P)^-1 (van Trees 1968).
+
+    The prior's precision P keeps labels on which a spectrum says nothing as uncertain as the prior has them, and from
+    making the others infinitely so.
+
+    Args:
+        information: F (..., k, k).
+        precision: P (k, k), inverse covariance of the prior.
+        combinations: weights (w, k) of the labels in each sum.
+    """
+    covariance = np.linalg.inv(information + precision)
+    return np.asarray(np.sqrt(np.einsum("wi,...ij,wj->...w", combinations, covariance, combinations)))
+
+
+def prior_precision(prior: Tensor, columns: Sequence[int]) -> Floats:
+    """Inverse covariance (k, k) of some columns of labels (m, all) drawn from a prior."""
+    return np.asarray(np.linalg.inv(np.atleast_2d(np.cov(prior[:, list(columns)].double().numpy(), rowvar=False))))
+
+
+def combination(name: str, names: Sequence[str]) -> list[float]:
+    """A label as weights of free labels: itself, or the mean of those of Mg, Ca and Ti that are free."""
+    if name == "alpha" and name not in names:
+        return [1 / len(_ALPHA) if other in _ALPHA else 0.0 for other in names]
+    return [float(other == name) for other in names]
+
+
+def bound(
+    simulator: Simulator, labels: Tensor, prior: Tensor, resolution: float, sigma: Sequence[float], names: Sequence[str]
+) -> Floats:
+    """Smallest standard deviations (len(sigma), n, len(names)) of labels when all of a star's labels are free.
+
+    Continuum, velocity, zero level and resolution are known exactly; `maury.evaluation.limits` has them uncertain.
+
+    Args:
+        simulator: the physics and its labels.
+        labels: stars (n, k).
+        prior: labels (m, k) drawn from the prior, whose covariance counts.
+        resolution: R = lambda / FWHM.
+        sigma: standard deviations of white noise per pixel.
+        names: labels wanted.
+    """
+    free = free_columns(simulator)
+    information = fisher(derivatives(simulator, labels, resolution)[:, free].double().numpy(), 1.0)
+    precision = prior_precision(prior, free)
+    wanted = np.array([combination(name, [simulator.labels[i] for i in free]) for name in names])
+    return np.array([smallest_errors(information / noise**2, precision, wanted) for noise in sigma])
 
 
 def _moved(
@@ -55,38 +152,3 @@ def _step(name: str, values: Tensor) -> Tensor:
     if name == "vsini":
         return 0.1 + 0.01 * values
     return torch.full_like(values, _STEPS.get(name, _ABUNDANCE_STEP))
-
-
-def bound(
-    simulator: Simulator, labels: Tensor, prior: Tensor, resolution: float, sigma: Sequence[float], names: Sequence[str]
-) -> Floats:
-    """Smallest standard deviations (len(sigma), n, len(names)) of labels when all of a star's labels are free.
-
-    The inverse of J^T J / sigma^2 plus the inverse covariance of the prior (van Trees), so that labels on which a
-    spectrum says nothing are as uncertain as the prior, and do not make the others infinitely so.
-
-    Args:
-        simulator: the physics and its labels.
-        labels: stars (n, k).
-        prior: labels (m, k) drawn from the prior, whose covariance counts.
-        resolution: R = lambda / FWHM.
-        sigma: standard deviations of white noise per pixel.
-        names: labels wanted.
-    """
-    free = _free(simulator)
-    slope = derivatives(simulator, labels, resolution)[:, free].double().numpy()
-    information = slope @ slope.transpose(0, 2, 1)
-    precision = np.linalg.inv(np.cov(prior[:, free].double().numpy(), rowvar=False))
-    wanted = np.array([_weights(name, [simulator.labels[i] for i in free]) for name in names])
-    result = []
-    for noise in sigma:
-        covariance = np.linalg.inv(information / noise**2 + precision)
-        result.append(np.sqrt(np.einsum("wi,nij,wj->nw", wanted, covariance, wanted)))
-    return np.array(result)
-
-
-def _weights(name: str, names: Sequence[str]) -> list[float]:
-    """A label as a sum of free labels: itself, or the mean of Mg, Ca and Ti."""
-    if name == "alpha" and name not in names:
-        return [1 / len(_ALPHA) if other in _ALPHA else 0.0 for other in names]
-    return [float(other == name) for other in names]

@@ -4,6 +4,7 @@ from maury.plots.calibrations import plot_calibration
 from maury.plots.emulators import plot_emulator_error, plot_emulator_pixels, plot_library_size
 from maury.plots.errors import plot_bias, plot_errors
 from maury.plots.grids import plot_grid_coverage
+from maury.plots.limits import plot_limits_map
 from maury.plots.observations import plot_observations
 from maury.plots.posteriors import plot_bound, plot_coverage, plot_ranks
 from maury.plots.predictions import plot_predicted, plot_residuals
@@ -24,6 +25,7 @@ __all__ = [
     "plot_grid_coverage",
     "plot_learning_curve",
     "plot_library_size",
+    "plot_limits_map",
     "plot_observations",
     "plot_predicted",
     "plot_preparation",
