@@ -11,6 +11,7 @@ from maury import __version__
 from maury.cli import (
     emulator,
     evaluate,
+    explain,
     grid,
     inspect,
     library,
@@ -46,6 +47,7 @@ app.command("prepare")(prepare.prepare)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
+app.command("explain")(explain.explain)
 app.command("limits")(limits.limits)
 
 

@@ -7,36 +7,30 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from maury.cli import star
+
 if TYPE_CHECKING:
     from rich.table import Table
 
     from maury.emulator import Emulator
     from maury.evaluation.limits import Bound, Limits
 
-_TEFF, _LOGG = 5772.0, 4.44
-
 
 def limits(
-    teff: Annotated[float | None, typer.Option(help="K [default: 5772]", show_default=False)] = None,
-    logg: Annotated[float | None, typer.Option(help="dex, cgs [default: 4.44]", show_default=False)] = None,
-    mh: Annotated[float, typer.Option(help="[M/H], dex")] = 0.0,
-    vmic: Annotated[
-        float | None, typer.Option(help="microturbulence, km/s [default: usual for Teff and log g]", show_default=False)
-    ] = None,
-    alpha: Annotated[float, typer.Option(help="[Mg/M] = [Ca/M] = [Ti/M], dex")] = 0.0,
-    vsini: Annotated[float, typer.Option(help="km/s")] = 3.0,
-    zeta: Annotated[float, typer.Option(help="radial-tangential macroturbulence, km/s")] = 3.0,
-    resolution: Annotated[float, typer.Option("--resolution", "-R", help="R = lambda / FWHM")] = 44_000.0,
+    teff: star.Teff = None,
+    logg: star.Logg = None,
+    mh: star.Metallicity = 0.0,
+    vmic: star.Vmic = None,
+    alpha: star.Alpha = 0.0,
+    vsini: star.Vsini = 3.0,
+    zeta: star.Zeta = 3.0,
+    resolution: star.Resolution = 44_000.0,
     snr: Annotated[
         list[float] | None,
         typer.Option(help="S/N of the continuum per 2.3 km/s; may be repeated [default: 100]", show_default=False),
     ] = None,
-    fix: Annotated[
-        list[str] | None, typer.Option(help="A label that is known, such as logg from a transit; may be repeated.")
-    ] = None,
-    model_error: Annotated[
-        bool, typer.Option(help="Count the errors of the synthetic spectra, as the simulation has them.")
-    ] = False,
+    fix: star.Fixed = None,
+    model_error: star.ModelError = False,
     map_folder: Annotated[
         Path | None,
         typer.Option("--map", help="Folder for maps over Teff and log g: limits.ecsv, limits.png, limits.pdf."),
@@ -63,8 +57,7 @@ def limits(
     from maury.evaluation.limits import Bound, limits, simulator_at, star_labels, write_limits
     from maury.files import check_writable
 
-    given = {"mh": mh, "vsini": vsini, "zeta": zeta, **dict.fromkeys(("mg", "ca", "ti", "alpha"), alpha)}
-    given |= {} if vmic is None else {"vmic": vmic}
+    given = star.others(mh, vmic, alpha, vsini, zeta)
     levels = snr or [100.0]
     if map_folder is not None and (teff, logg, output, as_json) != (None, None, None, False):
         raise ConfigError(
@@ -79,7 +72,7 @@ def limits(
     if map_folder is not None:
         _map(bound, model, given, levels[0], map_folder)
         return
-    given |= {"teff": _TEFF if teff is None else teff, "logg": _LOGG if logg is None else logg}
+    given |= star.place(teff, logg)
     found = limits(bound, star_labels(model, bound.simulator, given), levels)
     if as_json:
         out.print(json.dumps(found.record(), indent=1), markup=False, soft_wrap=True)
@@ -95,9 +88,10 @@ def _table(found: Limits) -> Table:
     from rich import box
     from rich.table import Table
 
-    star = found.star
     named = ", ".join(
-        f"{name} {star[name]:g}" for name in found.names if name in ("teff", "logg", "mh", "vmic", "vsini", "zeta")
+        f"{name} {found.star[name]:g}"
+        for name in found.names
+        if name in ("teff", "logg", "mh", "vmic", "vsini", "zeta")
     )
     title = f"Smallest standard deviations at {named}, R = {found.resolution:,.0f}"
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)

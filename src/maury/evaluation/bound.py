@@ -19,7 +19,8 @@ STEP_KMS = 2.3
 
 _STEPS = {"teff": 20.0, "logg": 0.02, "mh": 0.01, "vmic": 0.02, "zeta": 0.1}
 _ABUNDANCE_STEP = 0.02
-_ALPHA = ("mg", "ca", "ti")
+ALPHA = ("mg", "ca", "ti")
+"""Labels whose mean is alpha."""
 
 
 def derivatives(simulator: Simulator, labels: Tensor, resolution: float) -> Tensor:
@@ -47,11 +48,11 @@ def free_columns(simulator: Simulator, fixed: Sequence[str] = ()) -> list[int]:
         DomainError: a held label that the simulator does not have, or the mean of others, or nothing left.
     """
     names = simulator.labels
-    mean = {"alpha"} if set(_ALPHA) <= set(names) else set()
+    mean = {"alpha"} if set(ALPHA) <= set(names) else set()
     allowed = [name for name in names if name not in mean]
     for name in fixed:
         if name in mean:
-            raise DomainError(f"label alpha is the mean of {', '.join(_ALPHA)}: hold these")
+            raise DomainError(f"label alpha is the mean of {', '.join(ALPHA)}: hold these")
         if name not in allowed:
             raise DomainError(f"no label {name} to hold; there are {', '.join(allowed)}")
     free = [i for i, name in enumerate(names) if name in allowed and name not in fixed]
@@ -113,7 +114,7 @@ def prior_precision(prior: Tensor, columns: Sequence[int]) -> Floats:
 def combination(name: str, names: Sequence[str]) -> list[float]:
     """A label as weights of free labels: itself, or the mean of those of Mg, Ca and Ti that are free."""
     if name == "alpha" and name not in names:
-        return [1 / len(_ALPHA) if other in _ALPHA else 0.0 for other in names]
+        return [1 / len(ALPHA) if other in ALPHA else 0.0 for other in names]
     return [float(other == name) for other in names]
 
 

@@ -3,6 +3,7 @@
 from maury.plots.calibrations import plot_calibration
 from maury.plots.emulators import plot_emulator_error, plot_emulator_pixels, plot_library_size
 from maury.plots.errors import plot_bias, plot_errors
+from maury.plots.explanations import plot_explanation
 from maury.plots.grids import plot_grid_coverage
 from maury.plots.limits import plot_limits_map
 from maury.plots.observations import plot_observations
@@ -22,6 +23,7 @@ __all__ = [
     "plot_emulator_error",
     "plot_emulator_pixels",
     "plot_errors",
+    "plot_explanation",
     "plot_grid_coverage",
     "plot_learning_curve",
     "plot_library_size",
