@@ -269,3 +269,19 @@ class TestObservations:
         assert (np.isnan(drawn[0]) == ~good).all()
         with pytest.raises(ValueError, match="zip"):
             plots.plot_observations(wave, [left], [right, right], ["one", "two"])
+
+
+def test_heads_are_drawn_as_differences_shares_and_ratios() -> None:
+    def result(difference: float) -> dict[str, Any]:
+        shares = {"0.68": 0.7, "0.95": 0.9}
+        test = {"nll_difference": difference, "nll_difference_error": 0.1, "coverage": shares, "width_ratio": 1.2}
+        return {"usual": test, "worse": {**test, "nll_difference": 3 * difference}}
+
+    figure = plots.plot_heads({"flow": result(0.0), "Gaussian": result(1.5)})
+    densities, shares, widths = figure.axes
+    assert [text.get_text() for text in densities.get_yticklabels()] == ["flow", "Gaussian"]
+    drawn = [container[0].get_xdata().tolist() for container in densities.containers]
+    assert drawn == [[0.0, 1.5], [0.0, 4.5]]
+    assert shares.lines[0].get_xdata().tolist() == pytest.approx([70, 70])
+    assert shares.lines[1].get_xdata().tolist() == pytest.approx([90, 90])
+    assert widths.lines[0].get_xdata().tolist() == [1.2, 1.2]

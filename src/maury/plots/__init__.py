@@ -7,7 +7,7 @@ from maury.plots.explanations import plot_explanation
 from maury.plots.grids import plot_grid_coverage
 from maury.plots.limits import plot_limits_map
 from maury.plots.observations import plot_observations
-from maury.plots.posteriors import plot_bound, plot_coverage, plot_ranks
+from maury.plots.posteriors import plot_bound, plot_coverage, plot_heads, plot_ranks
 from maury.plots.predictions import plot_predicted, plot_residuals
 from maury.plots.preparations import plot_preparation
 from maury.plots.spectra import plot_spectrum_fit
@@ -25,6 +25,7 @@ __all__ = [
     "plot_errors",
     "plot_explanation",
     "plot_grid_coverage",
+    "plot_heads",
     "plot_learning_curve",
     "plot_library_size",
     "plot_limits_map",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -84,4 +85,47 @@ def plot_bound(rows: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
     log_ticks(axes)
     axes.set(xlabel="signal-to-noise per pixel", ylabel="scatter / Cramér-Rao bound")
     axes.legend(loc="upper left", ncols=2)
+    return figure
+
+
+@styled
+def plot_heads(results: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """Kinds of posteriors side by side: density, coverage and width, on usual stars and on such of worse physics.
+
+    Args:
+        results: by name, ``usual`` and ``worse`` with ``nll_difference``, ``nll_difference_error``, ``coverage`` (by
+            level as text) and ``width_ratio``, as `benchmarks/bayesian_variants.py` writes them.
+    """
+    figure = Figure(figsize=(DOUBLE, 0.34 * len(results) + 1.3))
+    panels = figure.subplots(1, 3, sharey=True, gridspec_kw={"width_ratios": [1.3, 1.3, 1]})
+    y = np.arange(len(results))
+    for k, (test, name) in enumerate((("usual", "physics as trained"), ("worse", "physics three times as wrong"))):
+        rows = [result[test] for result in results.values()]
+        style = {"color": COLOURS[k], "marker": MARKERS[k], "ls": "none", "label": name}
+        place = y + 0.12 * (2 * k - 1)
+        panels[0].errorbar(
+            [row["nll_difference"] for row in rows],
+            place,
+            xerr=[row["nll_difference_error"] for row in rows],
+            lw=0.8,
+            **style,
+        )
+        for level, filled in (("0.68", "full"), ("0.95", "none")):
+            shares = [100 * row["coverage"][level] for row in rows]
+            panels[1].plot(shares, place, **style, fillstyle=filled)
+        panels[2].plot([row["width_ratio"] for row in rows], place, **style)
+    panels[0].axvline(0, color=INK, lw=0.7)
+    panels[2].axvline(1, color=INK, lw=0.7)
+    for level in (68, 95):
+        panels[1].axvline(level, color=INK, lw=0.7)
+    panels[0].set_yticks(y, list(results))
+    panels[0].tick_params(axis="y", which="both", length=0)
+    panels[0].invert_yaxis()
+    panels[0].set_xlabel("nats a star worse\nthan the flow")
+    panels[1].set_xlabel("% of true labels inside\n68 % (filled), 95 % (open)")
+    panels[2].set_xlabel("width of errors\nover the flow's")
+    for axes in panels:
+        axes.grid(True, axis="x")
+        axes.yaxis.minorticks_off()
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
     return figure
