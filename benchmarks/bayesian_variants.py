@@ -27,8 +27,8 @@ from maury.cli.console import out, progress
 from maury.emulator import Emulator
 from maury.emulator import load as load_emulator
 from maury.evaluation.calibration import coverage, ranks
-from maury.evaluation.posterior import simulator_for
 from maury.files import atomic_path
+from maury.likelihood import simulator_for
 from maury.networks import Inputs, PosteriorNetwork, load_posterior
 from maury.networks.flow import PosteriorFlow
 from maury.observations import Simulator

@@ -60,8 +60,8 @@ def explain(
     from maury.emulator import load as load_emulator
     from maury.evaluation.explain import can_tell, explain, require_label
     from maury.evaluation.limits import Bound, star_labels
-    from maury.evaluation.posterior import simulator_for
     from maury.files import check_writable
+    from maury.likelihood import simulator_for
     from maury.networks import load_posterior
 
     for name in label if output is not None else ():

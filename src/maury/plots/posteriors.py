@@ -101,7 +101,7 @@ def plot_heads(results: Mapping[str, Mapping[str, Any]]) -> Figure:
     y = np.arange(len(results))
     for k, (test, name) in enumerate((("usual", "physics as trained"), ("worse", "physics three times as wrong"))):
         rows = [result[test] for result in results.values()]
-        style = {"color": COLOURS[k], "marker": MARKERS[k], "ls": "none", "label": name}
+        style: dict[str, Any] = {"color": COLOURS[k], "marker": MARKERS[k], "ls": "none", "label": name}
         place = y + 0.12 * (2 * k - 1)
         panels[0].errorbar(
             [row["nll_difference"] for row in rows],
@@ -116,8 +116,8 @@ def plot_heads(results: Mapping[str, Mapping[str, Any]]) -> Figure:
         panels[2].plot([row["width_ratio"] for row in rows], place, **style)
     panels[0].axvline(0, color=INK, lw=0.7)
     panels[2].axvline(1, color=INK, lw=0.7)
-    for level in (68, 95):
-        panels[1].axvline(level, color=INK, lw=0.7)
+    for aim in (68, 95):
+        panels[1].axvline(aim, color=INK, lw=0.7)
     panels[0].set_yticks(y, list(results))
     panels[0].tick_params(axis="y", which="both", length=0)
     panels[0].invert_yaxis()
