@@ -10,11 +10,12 @@ from astropy.table import Table
 from fakes import tiny_emulator
 from maury import plots
 from maury.cli.app import main
-from maury.emulator import NetworkPixels
+from maury.emulator import Emulator, LabelNetworks, NetworkPixels, features
 from maury.errors import DomainError
 from maury.evaluation import limits as module
 from maury.evaluation.bound import combination, fisher, free_columns, pixel_sigma, smallest_errors
 from maury.evaluation.limits import Bound, limits, limits_map, map_nodes, simulator_at, star_labels, usual_vmic
+from maury.labels import LabelSpace
 from maury.observations import Simulator
 
 STAR = {"teff": 5800.0, "logg": 4.4, "mh": 0.0, "vsini": 8.0, "zeta": 3.0}
@@ -171,6 +172,28 @@ def test_it_is_the_middle_of_the_simulations_prior(simulator):
     usual = np.array([usual_vmic(t, g) for t, g in zip(teff, logg, strict=True)])
     inside = (usual > 1.5) & (usual < 3)
     assert np.mean(vmic[inside] - usual[inside]) == pytest.approx(0, abs=0.03)
+
+
+def test_an_emulator_of_other_labels_and_of_limited_resolution():
+    """No log g, one alpha, spectra of R = 60,000: what it has is free, and what it has not keeps its value."""
+    space = LabelSpace(("teff", "mh", "alpha"), (4000.0, -1.0, -0.2), (7000.0, 0.5, 0.4))
+    own = tiny_emulator()
+    inputs = features(torch.zeros(1, 3) + 5000, space.names).shape[1]
+    networks, scale = LabelNetworks(2, inputs, 8, 1, 3, seed=3), (torch.ones(inputs), torch.ones(inputs))
+    mean, basis = (torch.view_as_complex(x.unflatten(-1, (-1, 2))) for x in (own.mean, own.basis))
+    header = {"fixed": {"vmic": 2.0, "logg": 4.0}, "resolution": 60_000.0}
+    emulator = Emulator(networks, own.grid, mean, basis, scale, own.coefficient_scale, header, None, space).eval()
+    simulator = simulator_at(emulator, 55_000.0)
+    labels = star_labels(emulator, simulator, {"mh": -0.3, "mg": 0.2, "alpha": 0.2})
+    found = limits(Bound(simulator, 55_000.0), labels, [100.0])
+    assert found.names == ("teff", "mh", "alpha", "vsini", "zeta")
+    assert found.star["teff"] == 5772
+    assert found.star["alpha"] == pytest.approx(0.2)
+    assert (found.errors[0] < found.prior).all()
+    with pytest.raises(DomainError, match="logg = 3, but all spectra of the library have 4"):
+        star_labels(emulator, simulator, {"logg": 3.0})
+    with pytest.raises(DomainError, match="needs the label logg, which the emulator lacks"):
+        map_nodes(emulator)
 
 
 def test_map_nodes_are_where_there_are_atmospheres(emulator):

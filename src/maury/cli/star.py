@@ -27,8 +27,6 @@ ModelError = Annotated[
     ),
 ]
 
-_SUN = {"teff": 5772.0, "logg": 4.44}
-
 
 def others(mh: float, vmic: float | None, alpha: float, vsini: float, zeta: float) -> dict[str, float]:
     """Labels by name, without Teff and log g."""
@@ -37,6 +35,5 @@ def others(mh: float, vmic: float | None, alpha: float, vsini: float, zeta: floa
 
 
 def place(teff: float | None, logg: float | None) -> dict[str, float]:
-    """Teff and log g by name; the Sun's where they are not given."""
-    given = {"teff": teff, "logg": logg}
-    return {name: _SUN[name] if value is None else value for name, value in given.items()}
+    """Those of Teff and log g that are given, by name."""
+    return {name: value for name, value in (("teff", teff), ("logg", logg)) if value is not None}

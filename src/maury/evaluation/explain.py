@@ -16,6 +16,7 @@ from maury.evaluation.bound import ALPHA, STEP_KMS, Floats, combination, fisher,
 from maury.evaluation.limits import Bound
 from maury.evaluation.metrics import error_unit
 from maury.evaluation.strong_lines import named_lines
+from maury.labels import LABELS
 from maury.networks import Inputs, PosteriorNetwork
 from maury.wavelengths import C_KMS
 
@@ -264,6 +265,7 @@ def marked_lines(found: Explanation, count: int) -> list[tuple[str, float]]:
 def title_of(found: Explanation) -> str:
     """The star and the agreement, for a figure."""
     star = found.star
-    text = ", ".join(f"{name} {star[name]:g}" for name in ("teff", "logg", "mh", "vsini") if name in star)
-    agreement = "" if found.agreement is None else f"; network and physics: cosine {found.agreement:.2f}"
+    named = (("teff", "{:g} K"), ("logg", "{:g}"), ("mh", "{:g}"), ("vsini", "{:g} km/s"))
+    text = ", ".join(f"{LABELS[name].symbol} {form.format(star[name])}" for name, form in named if name in star)
+    agreement = "" if found.agreement is None else f"\nnetwork and physics: cosine {found.agreement:.2f}"
     return f"{text}; R = {found.resolution:,.0f}, S/N {found.snr:g} per {STEP_KMS:g} km/s{agreement}"

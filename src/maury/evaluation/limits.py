@@ -31,7 +31,10 @@ from maury.evaluation.metrics import error_unit
 from maury.files import atomic_path
 from maury.labels import FOUNDING, LABELS, LabelSpace
 from maury.likelihood import ErrorModel, Star, Whitened
-from maury.observations import Simulator
+from maury.observations import ObservationSettings, Simulator
+
+SUN = {"teff": 5772.0, "logg": 4.44}
+"""Labels of a star of which nothing is said."""
 
 MAP_TEFF_K, MAP_LOGG = 125.0, 0.25
 """Steps of the map."""
@@ -95,29 +98,33 @@ def simulator_at(emulator: Emulator, resolution: float) -> Simulator:
         DomainError: an R that the emulator cannot serve.
     """
     check_resolution(resolution, emulator)
+    low, high = ObservationSettings().resolution
+    limit = min(high, emulator.native_resolution)
+    settings = ObservationSettings(resolution=(min(low, limit), limit))
     if resolution <= REFERENCE_RESOLUTION:
-        return Simulator(emulator)
+        return Simulator(emulator, settings)
     step = max(_FINEST_KMS, emulator.grid.step_kms)
-    return Simulator(emulator, pixels=NetworkPixels.of(emulator, step, MAX_RESOLUTION))
+    return Simulator(emulator, settings, pixels=NetworkPixels.of(emulator, step, MAX_RESOLUTION))
 
 
-def usual_vmic(teff: float | None, logg: float | None) -> float:
+def usual_vmic(teff: float, logg: float) -> float:
     """Microturbulence (km/s) at the middle of the simulation's prior."""
-    mean = 1.0 if logg is None else 1.0 + 0.25 * (4.5 - logg)
-    if teff is not None:
-        mean += 0.35 * max(teff / 1000 - 5.5, 0.0)
+    mean = 1.0 + 0.25 * (4.5 - logg) + 0.35 * max(teff / 1000 - 5.5, 0.0)
     low, high = LABELS["vmic"].lower, LABELS["vmic"].upper
     return min(max(mean, low), high)
 
 
 def star_labels(emulator: Emulator, simulator: Simulator, given: Mapping[str, float]) -> Tensor:
-    """Labels (1, k) of the simulator for those given; abundances that are not are 0, the microturbulence as usual.
+    """Labels (1, k) of the simulator for those given.
+
+    Others are those of the Sun: its Teff and log g, 0 for metallicity and abundances; the microturbulence as usual.
 
     Raises:
         DomainError: a label outside the domain, or one that the emulator cannot vary at another value.
     """
     require_fixed(emulator, given, "star")
-    values = {"vmic": usual_vmic(given.get("teff"), given.get("logg")), **given}
+    values = {**SUN, **given}
+    values = {"vmic": usual_vmic(values["teff"], values["logg"]), **values}
     own = [values.get(name, 0.0) for name in emulator.space.names]
     require_known(emulator, [own], "star")
     broadening = [values.get("vsini", 0.0), values.get("zeta", 0.0)]
