@@ -18,6 +18,7 @@ extensions = [
     "sphinx.ext.viewcode",
     "sphinx.ext.mathjax",
     "commands",
+    "gallery",
 ]
 exclude_patterns = ["_build", "decisions/template.md"]
 default_role = "code"

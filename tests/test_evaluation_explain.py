@@ -17,8 +17,8 @@ from maury.errors import DomainError
 from maury.evaluation.bound import combination, pixel_sigma, smallest_errors
 from maury.evaluation.explain import Explanation, Reading, explain, marked_lines, saliency, strongest
 from maury.evaluation.limits import Bound, star_labels
-from maury.evaluation.strong_lines import STRONG_LINES, named_lines
 from maury.labels import LabelSpace
+from maury.lines.strong import STRONG_LINES, named_lines
 from maury.networks import PosteriorNetwork, Prior, save
 from maury.observations import Simulator
 

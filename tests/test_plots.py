@@ -218,7 +218,7 @@ def test_spectrum_fit_hides_masked_pixels_and_shows_differences() -> None:
     flux = model + np.random.default_rng(3).normal(0, 0.01, wave.size)
     flux[5], mask = np.nan, np.arange(wave.size) == 40
     figure = plots.plot_spectrum_fit(
-        wave, flux, model, sigma=np.full(61, 0.01), mask=mask, lines={"Mg b2": 5172.684}, rows=2
+        wave, flux, model, sigma=np.full(61, 0.01), mask=mask, lines=[("Mg b2", 5172.684)], rows=2
     )
     assert len(figure.axes) == 4
     main, strip = figure.axes[:2]
@@ -230,6 +230,20 @@ def test_spectrum_fit_hides_masked_pixels_and_shows_differences() -> None:
     assert main.get_xlim() == (5160, 5175)
     assert [text.get_text() for axes in figure.axes for text in axes.texts] == ["Mg b2"]
     assert to_hex(main.get_lines()[2].get_color()) == COLOURS[1]
+
+
+def test_strong_lines_are_named_where_the_model_has_them() -> None:
+    """Without names given, those of the table: the deepest first, none where nothing is, none over another."""
+    wave = np.linspace(5150, 5350, 20_001)
+    model = np.ones(wave.size)
+    for centre, depth in ((5172.68, 0.8), (5173.74, 0.5), (5183.60, 0.9), (5300.5, 0.9), (5150.84, 0.6)):
+        model -= depth * np.exp(-(((wave - centre) / 0.1) ** 2))
+    figure = plots.plot_spectrum_fit(wave, model, model, rows=2)
+    texts = [text for axes in figure.axes for text in axes.texts]
+    assert [text.get_text() for text in texts] == ["Fe I", "Mg I", "Mg I"]
+    assert texts[0].get_ha() == "left"
+    roomy = plots.plot_spectrum_fit(wave, model, model, rows=20)
+    assert [text.get_text() for axes in roomy.axes for text in axes.texts] == ["Fe I", "Mg I", "Ti I", "Mg I"]
 
 
 class TestEmulator:

@@ -15,8 +15,8 @@ from maury.errors import DomainError
 from maury.evaluation.bound import ALPHA, STEP_KMS, Floats, combination, fisher, pixel_sigma
 from maury.evaluation.limits import Bound
 from maury.evaluation.metrics import error_unit
-from maury.evaluation.strong_lines import named_lines
 from maury.labels import LABELS
+from maury.lines.strong import named_lines
 from maury.networks import Inputs, PosteriorNetwork
 from maury.wavelengths import C_KMS
 

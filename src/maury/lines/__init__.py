@@ -3,16 +3,20 @@
 from maury.lines.changes import Changes, apply_changes, change_of, make_changes, read_changes, write_changes
 from maury.lines.check import Finding, check_lines, species_table
 from maury.lines.linefile import LineFile, read_line_file
+from maury.lines.strong import STRONG_LINES, deepest_lines, named_lines
 from maury.lines.unexplained import unexplained_mask
 
 __all__ = [
+    "STRONG_LINES",
     "Changes",
     "Finding",
     "LineFile",
     "apply_changes",
     "change_of",
     "check_lines",
+    "deepest_lines",
     "make_changes",
+    "named_lines",
     "read_changes",
     "read_line_file",
     "species_table",

@@ -1,24 +1,29 @@
 """Every figure: drawn from plain arrays, returned as a matplotlib figure, with no global state."""
 
 from maury.plots.calibrations import plot_calibration
+from maury.plots.corner import plot_corner
 from maury.plots.emulators import plot_emulator_error, plot_emulator_pixels, plot_library_size
 from maury.plots.errors import plot_bias, plot_errors
 from maury.plots.explanations import plot_explanation
 from maury.plots.grids import plot_grid_coverage
+from maury.plots.kiel import plot_kiel
 from maury.plots.limits import plot_limits_map
+from maury.plots.literature import plot_literature
 from maury.plots.observations import plot_observations
 from maury.plots.posteriors import plot_bound, plot_coverage, plot_heads, plot_ranks
 from maury.plots.predictions import plot_predicted, plot_residuals
 from maury.plots.preparations import plot_preparation
 from maury.plots.spectra import plot_spectrum_fit
-from maury.plots.style import figure_svg, save_figure
+from maury.plots.style import figure_bytes, figure_svg, save_figure
 from maury.plots.training import plot_learning_curve
 
 __all__ = [
+    "figure_bytes",
     "figure_svg",
     "plot_bias",
     "plot_bound",
     "plot_calibration",
+    "plot_corner",
     "plot_coverage",
     "plot_emulator_error",
     "plot_emulator_pixels",
@@ -26,9 +31,11 @@ __all__ = [
     "plot_explanation",
     "plot_grid_coverage",
     "plot_heads",
+    "plot_kiel",
     "plot_learning_curve",
     "plot_library_size",
     "plot_limits_map",
+    "plot_literature",
     "plot_observations",
     "plot_predicted",
     "plot_preparation",

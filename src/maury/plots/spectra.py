@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Literal
+
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpecBase
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
+from maury.lines.strong import deepest_lines
 from maury.plots.style import COLOURS, DOUBLE, INK, strip_limit, styled
+
+_NAME = 0.042
+"""Width of a line's name over the width of a row."""
 
 
 @styled
@@ -18,7 +25,7 @@ def plot_spectrum_fit(
     *,
     sigma: ArrayLike | None = None,
     mask: ArrayLike | None = None,
-    lines: dict[str, float] | None = None,
+    lines: Sequence[tuple[str, float]] | None = None,
     rows: int = 3,
     title: str = "",
 ) -> Figure:
@@ -30,15 +37,31 @@ def plot_spectrum_fit(
         model: model flux (n,).
         sigma: standard deviation (n,) of the noise; its range is shaded in the strip.
         mask: True for pixels that were not used (n,), which are greyed.
-        lines: names and wavelengths (Å) to mark above the spectrum.
+        lines: names and wavelengths (Å) to mark above the spectrum; by default the deepest of the known strong lines
+            (`maury.lines.STRONG_LINES`) in the model, as many as there is room for.
         rows: number of rows.
         title: title of the figure.
     """
     figure = Figure(figsize=(DOUBLE, 2.25 * rows + 0.5))
+    if lines is None:
+        lines = readable_lines(wavelength_aa, model, rows)
     draw_fit(figure, figure.add_gridspec(rows, 1), wavelength_aa, flux, model, sigma, mask, lines)
     if title:
         figure.suptitle(title)
     return figure
+
+
+def readable_lines(wavelength_aa: ArrayLike, model: ArrayLike, rows: int) -> list[tuple[str, float]]:
+    """Names and wavelengths of the deepest strong lines in a model, far enough apart to be read in so many rows."""
+    wavelength = np.asarray(wavelength_aa, float)
+    apart = _NAME * (wavelength[-1] - wavelength[0]) / rows
+    return deepest_lines(wavelength, model, apart)
+
+
+def _side(position: float, ends: NDArray[np.float64]) -> Literal["left", "center", "right"]:
+    """How a name is aligned with its line so that it stays inside its row."""
+    share = (position - ends[0]) / (ends[1] - ends[0])
+    return "left" if share < _NAME / 2 else "right" if share > 1 - _NAME / 2 else "center"
 
 
 def draw_fit(
@@ -49,7 +72,7 @@ def draw_fit(
     model: ArrayLike,
     sigma: ArrayLike | None = None,
     mask: ArrayLike | None = None,
-    lines: dict[str, float] | None = None,
+    lines: Sequence[tuple[str, float]] = (),
 ) -> None:
     """Fill each row of a grid with a piece of the spectrum; arguments as for `plot_spectrum_fit`."""
     wavelength, flux, model = (np.asarray(v, float) for v in (wavelength_aa, flux, model))
@@ -65,10 +88,10 @@ def draw_fit(
         main.plot(wavelength, data, color=INK, lw=1.5, alpha=0.5, label="observed")
         main.plot(wavelength, np.where(bad, flux, np.nan), color=COLOURS[5], lw=1, alpha=0.4)
         main.plot(wavelength, model, color=COLOURS[1], lw=0.7, label="model")
-        for name, position in (lines or {}).items():
+        for name, position in lines:
             if edges[row] <= position <= edges[row + 1]:
                 main.plot([position, position], [high + 0.03, high + 0.08], color=INK, lw=0.7)
-                main.text(position, high + 0.1, name, ha="center", va="bottom", fontsize=8)
+                main.text(position, high + 0.1, name, ha=_side(position, edges[row : row + 2]), va="bottom", fontsize=7)
         strip.axhline(0, color=INK, lw=0.6)
         if sigma is not None:
             noise = np.where(bad, np.nan, np.asarray(sigma, float))

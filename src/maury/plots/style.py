@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from html import escape
 from pathlib import Path
 from typing import Any, ParamSpec
@@ -14,7 +15,7 @@ from typing import Any, ParamSpec
 import numpy as np
 from matplotlib import colormaps, rc_context
 from matplotlib.axes import Axes
-from matplotlib.colors import Colormap, LinearSegmentedColormap
+from matplotlib.colors import Colormap, LinearSegmentedColormap, to_rgb, to_rgba_array
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
@@ -23,6 +24,9 @@ from maury.labels import LABELS
 
 INK = "#1c2126"
 """Colour of text, axes and reference lines. `figure_svg` replaces it by the page's own text colour."""
+
+NIGHT, MOON = "#14181c", "#e4e8eb"
+"""Ground and ink of figures for dark pages."""
 
 COLOURS = ("#2f74b8", "#e0703a", "#2c9a63", "#a04a8a", "#c2a71f", "#9299a0")
 """Blue, orange, green, purple, ochre, grey: told apart by colour-blind readers, on white and on black."""
@@ -132,19 +136,74 @@ def log_ticks(axes: Axes) -> None:
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def save_figure(figure: Figure, stem: str | os.PathLike[str]) -> list[Path]:
-    """Write ``stem``.png (300 dpi) and ``stem``.pdf on white, each through a temporary name.
+def save_figure(figure: Figure, stem: str | os.PathLike[str], *, dark: bool = False) -> list[Path]:
+    """Write ``stem``.png (300 dpi) and ``stem``.pdf, each through a temporary name.
+
+    Args:
+        figure: what to draw.
+        stem: path without its ending.
+        dark: light ink on a dark ground, for slides and dark pages; else dark ink on white.
 
     Raises:
         OutputError: a file cannot be written.
     """
     paths = []
-    for kind, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None})):
+    for kind in ("png", "pdf"):
         path = Path(f"{os.fspath(stem)}.{kind}")
-        with rc_context(_STYLE), atomic_path(path) as temporary:
-            figure.savefig(temporary, format=kind, metadata=metadata)
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(figure_bytes(figure, kind, dark=dark))
         paths.append(path)
     return paths
+
+
+def figure_bytes(figure: Figure, kind: str, *, dark: bool = False, dpi: int = 300) -> bytes:
+    """A figure as the bytes of a PNG or PDF file.
+
+    Args:
+        figure: what to draw.
+        kind: "png" or "pdf".
+        dark: light ink on a dark ground.
+        dpi: dots per inch of a PNG, and of what is drawn as dots in a PDF.
+    """
+    metadata = {"png": {"Software": None}, "pdf": {"CreationDate": None}}[kind]
+    stream = io.BytesIO()
+    with rc_context(_STYLE), _night(figure) if dark else contextlib.nullcontext():
+        figure.savefig(stream, format=kind, metadata=metadata, dpi=dpi)
+    return stream.getvalue()
+
+
+@contextlib.contextmanager
+def _night(figure: Figure) -> Iterator[None]:
+    """Light ink on a dark ground for the time being."""
+    grounds = [figure.patch, *(axes.patch for axes in figure.axes)]
+    before = [ground.get_facecolor() for ground in grounds]
+    for ground in grounds:
+        ground.set_facecolor(NIGHT)
+    _exchange(figure, INK, MOON)
+    try:
+        yield
+    finally:
+        _exchange(figure, MOON, INK)
+        for ground, colour in zip(grounds, before, strict=True):
+            ground.set_facecolor(colour)
+
+
+def _exchange(figure: Figure, old: str, new: str) -> None:
+    """Give every part of a figure that has one colour another one; its opacity stays."""
+    wanted, rgb = np.array(to_rgb(old)), to_rgb(new)
+    for part in figure.findobj():
+        for what in ("color", "edgecolor", "facecolor", "markeredgecolor", "markerfacecolor"):
+            getter, setter = getattr(part, f"get_{what}", None), getattr(part, f"set_{what}", None)
+            if getter is None or setter is None:
+                continue
+            colours = getter()
+            if isinstance(colours, str) and colours in ("none", "auto"):
+                continue
+            table = to_rgba_array(colours)
+            hit = np.abs(table[:, :3] - wanted).max(1) < 1e-6 if len(table) else np.zeros(0, bool)
+            if hit.any():
+                table[hit, :3] = rgb
+                setter(table if len(table) > 1 else tuple(table[0]))
 
 
 def figure_svg(figure: Figure, name: str, title: str) -> str:

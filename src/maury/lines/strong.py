@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 # fmt: off
 STRONG_LINES: dict[str, tuple[float, ...]] = {
     "Mg I": (5167.321, 5172.684, 5183.604),
@@ -44,6 +47,11 @@ STRONG_LINES: dict[str, tuple[float, ...]] = {
 # fmt: on
 """Laboratory wavelengths (Å, air) by atom and ion: the strongest lines of K, G and A stars, heads of C2 and MgH."""
 
+_MINOR = ("C2", "MgH", "Ca II", "Si II", "Sc II", "Mn I", "Co I", "Nd II")
+"""Heads of bands, and species whose lines here are the lesser part of a blend in most stars."""
+
+_WITHIN_AA = 0.05
+
 _WINGS = {
     "Mg I": ((5167.321, 5172.684, 5183.604), 2.5),
     "Cr I": ((5204.498, 5206.023, 5208.409), 0.6),
@@ -65,3 +73,29 @@ def named_lines(first_aa: float, last_aa: float) -> list[tuple[str, float]]:
         ]
         found = [(aa, f"wing of {species}") for _, aa, species in sorted(wings)[:1]]
     return [(species, aa) for aa, species in sorted(found)]
+
+
+def deepest_lines(
+    wavelength_aa: ArrayLike, flux: ArrayLike, separation_aa: float = 0.1, least_depth: float = 0.2
+) -> list[tuple[str, float]]:
+    """Species and wavelengths (Å) of the strong lines that a spectrum shows; of close neighbours only the deepest.
+
+    Args:
+        wavelength_aa: increasing wavelengths (n,) at rest, Å air.
+        flux: continuum-normalised flux (n,), best of a model; NaN where there is none.
+        separation_aa: least distance of two lines.
+        least_depth: least depth at a line's place, per unit of the continuum.
+    """
+    wavelength, flux = np.asarray(wavelength_aa, float), np.asarray(flux, float)
+    found = []
+    for species, lines in STRONG_LINES.items():
+        for place in lines if species not in _MINOR else ():
+            near = np.abs(wavelength - place) < _WITHIN_AA
+            depth = 1 - float(np.min(flux[near], initial=1.0, where=np.isfinite(flux[near])))
+            if depth >= least_depth:
+                found.append((depth, place, species))
+    chosen: list[tuple[float, str]] = []
+    for _, place, species in sorted(found, key=lambda line: -line[0]):
+        if all(abs(place - other) >= separation_aa for other, _ in chosen):
+            chosen.append((place, species))
+    return [(species, place) for place, species in sorted(chosen)]
