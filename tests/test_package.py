@@ -71,6 +71,7 @@ def test_importing_everything_changes_nothing_else(tmp_path):
 import importlib, json, logging, os, signal, sys, threading, warnings
 import astropy.io.fits, astropy.table, h5py, lightning, matplotlib, matplotlib.pyplot, numpy, scipy.signal, torch
 import lightning.pytorch.loggers, pydantic, rich.console, torch.utils.tensorboard, typer
+import plotly.subplots, streamlit
 
 def state():
     return {{

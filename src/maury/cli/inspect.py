@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,41 +11,17 @@ _MANY = 10
 """Files from which on a progress bar is shown; fewer are read in under two seconds."""
 
 
-def _lines(summary: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Label and text of each line of the table of one file."""
-    first, last = summary["wavelength_aa"]
-    for key in ("object", "instrument", "date"):
-        if summary[key]:
-            yield key, str(summary[key])
-    yield "reader", summary["reader"]
-    yield "orders", f"{summary['orders']} ({summary['pixels']} pixels, {100 * summary['masked']:.2g} % masked)"
-    yield "wavelengths", f"{first:.2f} to {last:.2f} Å air, step {summary['step_aa']:.4f} Å"
-    yield "medium", f"{summary['medium']} in the file"
-    velocity = summary["barycentric_kms"]
-    yield "frame", summary["frame"] + ("" if velocity is None else f", barycentric velocity {velocity:+.3f} km/s")
-    yield "continuum", "divided out" if summary["normalised"] else "not divided out"
-    yield "resolution", "unknown" if summary["resolution"] is None else f"{summary['resolution']:.0f}"
-    yield "sigma", summary["sigma"]
-    measured, stated = summary["snr_measured"], summary["snr_sigma"]
-    texts = ["not measurable" if measured is None else f"{measured:.0f} from pixel to pixel (lines lower it)"]
-    texts += [] if stated is None else [f"{stated:.0f} by sigma"]
-    yield "S/N", ", ".join(texts)
-    for number, rule in enumerate(summary["rules"], start=1):
-        yield f"rule {number}", rule
-    for warning in summary["warnings"]:
-        yield "warning", warning
-
-
 def _show(summary: dict[str, Any]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
     from maury.cli.console import out
+    from maury.readers.summary import in_words
 
     table = Table(title=escape(str(summary["file"])), title_justify="left", show_header=False, box=None)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    for label, text in _lines(summary):
+    for label, text in in_words(summary):
         table.add_row(f"[yellow]{label}[/]" if label == "warning" else label, escape(text))
     out.print(table)
 

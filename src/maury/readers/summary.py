@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -73,3 +74,28 @@ def summarise(observation: Observation, window_aa: tuple[float, float]) -> dict[
         "rules": list(known.get("rules", ())),
         "warnings": list(known.get("warnings", ())),
     }
+
+
+def in_words(summary: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Label and text of each line that tells a person what `summarise` found."""
+    first, last = summary["wavelength_aa"]
+    for key in ("object", "instrument", "date"):
+        if summary[key]:
+            yield key, str(summary[key])
+    yield "reader", summary["reader"]
+    yield "orders", f"{summary['orders']} ({summary['pixels']} pixels, {100 * summary['masked']:.2g} % masked)"
+    yield "wavelengths", f"{first:.2f} to {last:.2f} Å air, step {summary['step_aa']:.4f} Å"
+    yield "medium", f"{summary['medium']} in the file"
+    velocity = summary["barycentric_kms"]
+    yield "frame", summary["frame"] + ("" if velocity is None else f", barycentric velocity {velocity:+.3f} km/s")
+    yield "continuum", "divided out" if summary["normalised"] else "not divided out"
+    yield "resolution", "unknown" if summary["resolution"] is None else f"{summary['resolution']:.0f}"
+    yield "sigma", summary["sigma"]
+    measured, stated = summary["snr_measured"], summary["snr_sigma"]
+    texts = ["not measurable" if measured is None else f"{measured:.0f} from pixel to pixel (lines lower it)"]
+    texts += [] if stated is None else [f"{stated:.0f} by sigma"]
+    yield "S/N", ", ".join(texts)
+    for number, rule in enumerate(summary["rules"], start=1):
+        yield f"rule {number}", rule
+    for warning in summary["warnings"]:
+        yield "warning", warning

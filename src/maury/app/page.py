@@ -1,0 +1,146 @@
+"""The page itself, which Streamlit runs anew at every change; `maury app` serves it."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+
+from maury.app import sandbox, star
+from maury.app.analysis import Outcome, Settings, analyse, warm
+from maury.app.serve import MOST_MB
+from maury.app.uploads import plain, safe_name
+from maury.labels import FOUNDING
+
+MOST_FILES = 50
+"""Files in one session."""
+
+_STEPS = {"teff": 10.0, "logg": 0.05, "mh": 0.05, "vsini": 0.5}
+_ERRORS = {"teff": 50.0, "logg": 0.05, "mh": 0.05, "vsini": 0.5}
+
+
+@st.cache_resource(show_spinner=False)
+def _warmed() -> threading.Thread:
+    """Load everything while the first visitor still looks for a file."""
+    thread = threading.Thread(target=warm, daemon=True)
+    thread.start()
+    return thread
+
+
+def main() -> None:
+    """Draw the page."""
+    st.set_page_config(page_title="maury", layout="wide")
+    _warmed()
+    st.title("maury")
+    settings, literature = _settings()
+    outcomes = _outcomes(_uploads(), settings)
+    stars, sand = st.tabs(["Stars", "Sandbox"], key="page", on_change="rerun")  # what is not seen is not drawn
+    with stars:
+        if stars.open:
+            _stars(outcomes, settings, literature)
+    with sand:
+        sandbox.show(bool(sand.open))
+
+
+def _settings() -> tuple[Settings, star.Literature]:
+    """The fields on the left."""
+    with st.sidebar:
+        st.header("Settings")
+        resolution = st.number_input(
+            "Resolution λ / FWHM", 500.0, 1_000_000.0, None, 1000.0, "%.0f", key="resolution",
+            placeholder="from the file", help="Needed where the file does not tell it; overrides the file.",
+        )  # fmt: skip
+        velocity = st.number_input(
+            "Radial velocity (km/s)", -1000.0, 1000.0, None, 1.0, "%.2f", key="velocity",
+            placeholder="looked for", help="In the file's wavelengths, when it is known.",
+        )  # fmt: skip
+        with st.expander("Wavelengths or noise in other files"):
+            wavelength_file = _file("Wavelengths", "wavelength_file")
+            sigma_file = _file("Noise", "sigma_file")
+        with st.expander("Compare with the literature"):
+            literature = _literature()
+        st.caption("Files stay on this machine, in memory, and are gone when the page is closed.")
+    return Settings(resolution, velocity, wavelength_file, sigma_file), literature
+
+
+def _file(label: str, key: str) -> tuple[str, bytes] | None:
+    upload = st.file_uploader(label, key=key, max_upload_size=MOST_MB)
+    return None if upload is None else (safe_name(upload.name), upload.getvalue())
+
+
+def _literature() -> star.Literature:
+    found = {}
+    for name in FOUNDING:
+        left, right = st.columns(2)
+        title = f"{star.NAMES[name]} {star.UNITS.get(name, '')}".strip()
+        value = left.number_input(title, value=None, step=_STEPS[name], key=f"literature_{name}")
+        error = right.number_input("±", 0.0, None, _ERRORS[name], key=f"literature_{name}_error")
+        if value is not None:
+            found[name] = (float(value), float(error))
+    return found
+
+
+def _uploads() -> Sequence[Any]:
+    uploads = st.file_uploader(
+        "Spectra of any spectrograph: FITS, HDF5 or text", accept_multiple_files=True, key="spectra",
+        max_upload_size=MOST_MB,
+    )  # fmt: skip
+    if len(uploads) > MOST_FILES:
+        st.warning(f"The first {MOST_FILES} of {len(uploads)} files are looked at.")
+    return uploads[:MOST_FILES]
+
+
+def _stars(outcomes: Sequence[Outcome], settings: Settings, literature: star.Literature) -> None:
+    if not outcomes:
+        st.info(
+            "Drop one or many spectra around the Mg b lines (5050 to 5350 Å), as the spectrograph's pipeline wrote "
+            "them. Velocity, continuum and orders are taken care of."
+        )
+        return
+    if len(outcomes) > 1:
+        _table(outcomes)
+    names = [outcome.name for outcome in outcomes]
+    chosen = st.selectbox("Star", names, key="star") if len(names) > 1 else names[0]
+    star.show(outcomes[names.index(chosen)], settings, literature)
+
+
+def _outcomes(uploads: Sequence[Any], settings: Settings) -> list[Outcome]:
+    """What became of each file; those of this session with these settings are not computed again."""
+    before: dict[Any, Outcome] = st.session_state.get("outcomes", {})
+    now: dict[Any, Outcome] = {}
+    names: list[str] = []
+    for upload in uploads:
+        names.append(safe_name(upload.name, names))
+        content = upload.getvalue()
+        key = (names[-1], hashlib.sha256(content).hexdigest(), settings)
+        if key not in before:
+            with st.spinner(f"{plain(names[-1])}: reading, preparing, predicting"):
+                before[key] = analyse(names[-1], content, settings)
+        now[key] = before[key]
+    st.session_state["outcomes"] = now
+    return list(now.values())
+
+
+def _table(outcomes: Sequence[Outcome]) -> None:
+    rows = []
+    for outcome in outcomes:
+        row: dict[str, Any] = {"file": outcome.name}
+        if outcome.result is not None:
+            row |= {star.NAMES[k]: star.number(k, v) for k, v in outcome.result.values.items() if k in star.NAMES}
+            row["flags"] = ", ".join(outcome.result.flags) or "none"
+        else:
+            row["flags"] = "not read" if outcome.summary is None else "no result"
+        rows.append(row)
+    st.dataframe(rows, hide_index=True)
+    results = [outcome.result for outcome in outcomes if outcome.result is not None]
+    if results:
+        st.download_button(
+            "All stars (ECSV)", lambda: star.table_bytes(results, ".ecsv"), "maury.ecsv", key="all", on_click="ignore"
+        )
+
+
+if __name__ == "__main__":
+    main()

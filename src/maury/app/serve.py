@@ -1,0 +1,65 @@
+"""Serve the page with Streamlit, on this machine alone."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+from maury.errors import ConfigError
+
+ADDRESS = "127.0.0.1"
+"""The page has no passwords: it is not offered to the network."""
+
+MOST_MB = 100
+"""Largest file, MB; the largest of echelle spectrographs have some tens."""
+
+_OPTIONS = {
+    "server.address": ADDRESS,
+    "server.maxUploadSize": MOST_MB,
+    "server.fileWatcherType": "none",
+    "server.enableXsrfProtection": "true",
+    "server.enableStaticServing": "false",
+    "browser.gatherUsageStats": "false",
+    "client.showErrorDetails": "none",
+    "client.toolbarMode": "minimal",
+    "runner.magicEnabled": "false",
+}
+
+
+def require_streamlit() -> None:
+    """Check that the extra is there.
+
+    Raises:
+        ConfigError: it is not; the message says how to get it.
+    """
+    missing = [name for name in ("streamlit", "plotly") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ConfigError(f"maury app needs {' and '.join(missing)}; install with: pip install 'maury[app]'")
+
+
+def arguments(port: int, browser: bool) -> list[str]:
+    """The command that serves the page.
+
+    Args:
+        port: of the address.
+        browser: open a window.
+    """
+    page = Path(__file__).with_name("page.py")
+    options = {**_OPTIONS, "server.port": port, "server.headless": str(not browser).lower()}
+    flags = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    return [sys.executable, "-P", "-m", "streamlit", "run", str(page), *flags]
+
+
+def serve(port: int, browser: bool) -> int:
+    """Serve until interrupted; returns the server's exit code.
+
+    Raises:
+        ConfigError: Streamlit is not installed.
+    """
+    require_streamlit()
+    try:
+        return subprocess.run(arguments(port, browser), check=False).returncode
+    except KeyboardInterrupt:
+        return 0

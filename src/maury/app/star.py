@@ -1,0 +1,213 @@
+"""What the page shows of one star."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from maury.app.analysis import Outcome, Settings, command, in_words
+from maury.app.charts import fit_chart, line_names, zoom_to
+from maury.app.uploads import plain
+from maury.inference import Result, write_samples, write_table
+from maury.labels import LABELS
+from maury.plots import figure_bytes, plot_corner, plot_kiel, plot_preparation, plot_spectrum_fit
+from maury.readers.summary import in_words as file_in_words
+
+Literature = Mapping[str, tuple[float, float]]
+"""Values and errors from elsewhere, by label."""
+
+DIGITS = {"teff": 0, "vsini": 1}
+NAMES = {"teff": "Teff", "logg": "log g", "mh": "[M/H]", "vsini": "v sin i", "alpha": "[α/M]", "vmic": "ξ", "zeta": "ζ"}
+UNITS = {"teff": "K", "vsini": "km/s", "vmic": "km/s", "zeta": "km/s"}
+
+_FIRST = ("teff", "logg", "mh", "vsini", "alpha")
+_SCREEN_DPI = 110
+
+
+def show(outcome: Outcome, settings: Settings, literature: Literature) -> None:
+    """Draw one star: numbers, flags, fit, posterior, preparation, file, downloads.
+
+    Args:
+        outcome: what became of its file.
+        settings: of the page.
+        literature: to compare with.
+    """
+    if outcome.error is not None:
+        st.error(plain(outcome.error))
+    if outcome.result is not None:
+        _numbers(outcome.result)
+        _flags(outcome.result)
+    titles = ["Fit", "Posterior", "Preparation"] if outcome.result is not None else []
+    titles += ["File"] if outcome.summary is not None else []
+    titles += ["Download"] if outcome.result is not None else []
+    if not titles:
+        return
+    for title, tab in zip(titles, st.tabs(titles, key="view", on_change="rerun"), strict=True):
+        with tab:
+            if tab.open:
+                _view(title, outcome, settings, literature)
+
+
+def _view(title: str, outcome: Outcome, settings: Settings, literature: Literature) -> None:
+    """One of the views of a star; those that are not seen are not drawn."""
+    if title == "File":
+        assert outcome.summary is not None
+        st.table({key: plain(text) for key, text in _merged(file_in_words(outcome.summary)).items()})
+        return
+    assert outcome.result is not None
+    if title == "Fit":
+        _fit(outcome)
+    elif title == "Posterior":
+        _posterior(outcome.result, literature)
+    elif title == "Preparation":
+        _preparation(outcome.result)
+    else:
+        _downloads(outcome, settings)
+
+
+def _merged(lines: Any) -> dict[str, str]:
+    """Lines of a summary by their labels, of which some come twice."""
+    merged: dict[str, str] = {}
+    for label, text in lines:
+        merged[label] = f"{merged[label]}; {text}" if label in merged else text
+    return merged
+
+
+def number(name: str, value: float) -> str:
+    """A label's value with the digits that it deserves."""
+    return f"{value:.{DIGITS.get(name, 2)}f}"
+
+
+def _numbers(result: Result) -> None:
+    limits = {} if result.posterior is None else result.posterior.upper_limits
+    names = [name for name in (*_FIRST, "vmic") if name in result.values]
+    for column, name in zip(st.columns(len(names)), names, strict=True):
+        text = number(name, result.values[name])
+        below = None
+        if name in limits:
+            text, below = f"< {number(name, limits[name])}", "95 % upper limit"
+        elif name in result.intervals:
+            low, high = result.intervals[name]
+            text += f" ± {number(name, (high - low) / 2)}"
+        column.metric(NAMES[name], f"{text} {UNITS.get(name, '')}".strip(), below, delta_color="off", border=True)
+    if result.posterior is None:
+        errors = result.typical_errors
+        typical = ", ".join(f"{name} {number(k, errors[k])}" for k, name in NAMES.items() if k in errors)
+        st.caption(f"This network gives no errors per star; 68 % of its own validation spectra are within {typical}.")
+
+
+def _flags(result: Result) -> None:
+    if not result.flags:
+        st.success("No flag: nothing was found that limits the trust in these values.")
+    for flag in result.flags:
+        words = in_words(flag)
+        st.warning(plain(words[0].upper() + words[1:]))
+
+
+def _fit(outcome: Outcome) -> None:
+    assert outcome.result is not None
+    prepared, names = outcome.result.prepared, line_names()
+    chosen = st.selectbox("Zoom to", ["whole window", *names], key="zoom")
+    chart = fit_chart(prepared.wavelength_aa, prepared.flux, prepared.covered, outcome.model)
+    st.plotly_chart(zoom_to(chart, names.get(chosen)), key="fit", config={"displaylogo": False})
+    if outcome.model is None:
+        st.caption("No model is drawn: the labels lie outside the emulator's ranges.")
+
+
+def _posterior(result: Result, literature: Literature) -> None:
+    if literature:
+        st.table([_compared(result, name, *known) for name, known in literature.items() if name in result.values])
+    if result.samples is None:
+        st.info("This network gives points alone; one with a posterior shows here all pairs of labels.")
+        return
+    names = list(result.values)
+    chosen = st.multiselect("Labels", names, [n for n in names if n in _FIRST], format_func=_named, key="corner_labels")
+    dark = st.context.theme.type == "dark"
+    if len(chosen) > 1:
+        samples = result.samples[:, [names.index(name) for name in chosen]]
+        truth = {name: value for name, (value, _) in literature.items()}
+        figure = plot_corner({"posterior": samples}, chosen, truth=truth)
+        st.image(figure_bytes(figure, "png", dark=dark, dpi=_SCREEN_DPI))
+    if {"teff", "logg"} <= set(names):
+        known = (*literature["teff"], *literature["logg"]) if {"teff", "logg"} <= set(literature) else None
+        t, g = (result.samples[:, names.index(name)] for name in ("teff", "logg"))
+        st.image(figure_bytes(plot_kiel(t, g, literature=known), "png", dark=dark, dpi=_SCREEN_DPI))
+
+
+def _named(name: str) -> str:
+    return NAMES.get(name, LABELS[name].symbol)
+
+
+def _compared(result: Result, name: str, value: float, error: float) -> dict[str, str]:
+    """A row: maury beside the literature."""
+    low, high = result.intervals.get(name, (np.nan, np.nan))
+    own = (high - low) / 2 if name in result.intervals else result.typical_errors.get(name, np.nan)
+    difference, total = result.values[name] - value, float(np.hypot(own, error))
+    row = {
+        "label": NAMES[name],
+        "maury": f"{number(name, result.values[name])} ± {number(name, own)}",
+        "literature": f"{number(name, value)} ± {number(name, error)}",
+        "difference": number(name, difference),
+        "in standard deviations": f"{difference / total:+.1f}" if total > 0 else "",
+    }
+    return {key: plain(text) for key, text in row.items()}
+
+
+def _preparation(result: Result) -> None:
+    done = result.preparation
+    if done is None:
+        st.info("The file holds a spectrum that is normalised and at rest already.")
+        return
+    for note in done.notes:
+        st.markdown(f"- {plain(note)}")
+    dark = st.context.theme.type == "dark"
+    st.image(figure_bytes(plot_preparation(done), "png", dark=dark, dpi=_SCREEN_DPI))
+
+
+def _downloads(outcome: Outcome, settings: Settings) -> None:
+    result = outcome.result
+    assert result is not None
+    st.write("The command that gives these numbers:")
+    st.code(command(outcome.name, settings), language="bash", wrap_lines=True)
+    stem = outcome.name.partition(".")[0]
+    files: dict[str, tuple[str, Callable[[], bytes]]] = {
+        "Table (ECSV)": (f"{stem}-maury.ecsv", lambda: table_bytes([result], ".ecsv")),
+        "Table (CSV)": (f"{stem}-maury.csv", lambda: table_bytes([result], ".csv")),
+    }
+    if result.samples is not None:
+        files["Samples (HDF5)"] = (
+            f"{stem}-samples.h5",
+            lambda: written(lambda path: write_samples([result], path), ".h5"),
+        )
+    if outcome.model is not None:
+        files["Figure (PDF)"] = (f"{stem}-fit.pdf", lambda: _drawn(outcome, "pdf"))
+        files["Figure (PNG)"] = (f"{stem}-fit.png", lambda: _drawn(outcome, "png"))
+    for column, (label, (name, make)) in zip(st.columns(len(files)), files.items(), strict=True):
+        column.download_button(label, make, name, key=f"download_{label}", on_click="ignore")
+
+
+def _drawn(outcome: Outcome, kind: str) -> bytes:
+    """The fit as a file."""
+    assert outcome.result is not None
+    assert outcome.model is not None
+    prepared = outcome.result.prepared
+    figure = plot_spectrum_fit(prepared.wavelength_aa, prepared.flux, outcome.model, mask=~prepared.covered)
+    return figure_bytes(figure, kind)
+
+
+def table_bytes(results: Sequence[Result], ending: str) -> bytes:
+    """A table of results as a file's bytes."""
+    return written(lambda path: write_table(results, path), ending)
+
+
+def written(write: Callable[[Path], None], ending: str) -> bytes:
+    """What a function writes to a file, which is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="maury-app-") as folder:
+        path = Path(folder) / f"out{ending}"
+        write(path)
+        return path.read_bytes()

@@ -1,0 +1,25 @@
+"""`maury app`: the web page."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def page(
+    port: Annotated[int, typer.Option(min=1024, max=65535, help="Port on this machine.")] = 8501,
+    browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
+) -> None:
+    """Open a web page: drop spectra, see fit, posterior and flags; move sliders and watch the emulator's spectrum.
+
+    The page is for this machine alone (127.0.0.1) and keeps no file. Ctrl-C ends it. Needs the extra app: pip install
+    'maury[app]'.
+
+    Example: `maury app`, or on another machine `maury app --no-browser` behind `ssh -L 8501:127.0.0.1:8501 HOST`
+    """
+    from maury.app.serve import serve
+
+    code = serve(port, browser)
+    if code:
+        raise typer.Exit(code)

@@ -1,0 +1,168 @@
+"""The web page in a headless Chromium: uploads, a wrong file, sizes, downloads, many sessions at once."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import time
+import urllib.request
+
+import numpy as np
+import pytest
+import torch
+from astropy.table import QTable
+
+from maury.app.serve import MOST_MB, arguments
+from maury.readers import write
+from nights import Instrument, observe
+
+playwright = pytest.importorskip("playwright.sync_api", reason="needs the extra browser")
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs an installed Chromium")
+
+SESSIONS = 8
+FIRST_RESULT_S = 5.0
+WAIT_MS = 60_000
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """The page's address, while it is served."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = tmp_path_factory.mktemp("server") / "log"
+    with log.open("w") as stream:
+        process = subprocess.Popen(arguments(port, browser=False), stdout=stream, stderr=subprocess.STDOUT)
+    try:
+        for _ in range(240):
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=1)
+                break
+            except OSError:
+                assert process.poll() is None, log.read_text()
+                time.sleep(0.25)
+        yield f"http://127.0.0.1:{port}"
+        assert process.poll() is None, log.read_text()
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+def opened(browser, server):
+    page = browser.new_context(accept_downloads=True, viewport={"width": 1300, "height": 1000}).new_page()
+    page.set_default_timeout(WAIT_MS)
+    page.goto(server)
+    page.get_by_text("Drop one or many spectra").wait_for()
+    return page
+
+
+def idle(page):
+    """Wait until the server has answered: Streamlit may lose a file that is dropped while it still draws."""
+    page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]').wait_for()
+
+
+def choose_resolution(page):
+    page.get_by_role("spinbutton", name="Resolution").fill("60000")
+    page.keyboard.press("Enter")
+    time.sleep(0.5)
+    idle(page)
+
+
+def drop(page, *paths):
+    idle(page)
+    page.locator(".st-key-spectra input[type=file]").set_input_files([str(path) for path in paths])
+
+
+def teff(page):
+    """The temperature shown, K."""
+    page.get_by_test_id("stMetricValue").first.wait_for()
+    return float(re.match(r"\d+", page.get_by_test_id("stMetricValue").first.inner_text())[0])
+
+
+@pytest.fixture(scope="module")
+def stars(tmp_path_factory):
+    """Simulated stars of different temperatures, by name, in files of three formats."""
+    folder, stars = tmp_path_factory.mktemp("stars"), {}
+    for k in range(SESSIONS):
+        labels = {"teff": 4500.0 + 300 * k, "logg": 4.3, "mh": -0.2, "vmic": 2.0, "vsini": 5.0}
+        with torch.no_grad():
+            spectrum = observe(labels, Instrument(resolution=60_000.0), velocity_kms=-15.0).single()
+        spectrum = spectrum.with_(resolution=60_000.0)
+        path = folder / f"star{k}.{('ecsv', 'fits')[k % 2]}"
+        write(spectrum, path)
+        stars[path] = labels["teff"]
+    np.savetxt(folder / "text.txt", np.c_[spectrum.wavelength_aa, spectrum.flux, spectrum.sigma])
+    stars[folder / "text.txt"] = labels["teff"]
+    return stars
+
+
+def test_three_formats_a_wrong_file_and_a_download(browser, server, stars, tmp_path):
+    page = opened(browser, server)
+    choose_resolution(page)
+    files = [*list(stars)[:2], list(stars)[-1]]
+    time.sleep(3)  # everything is loaded in the background
+    start = time.perf_counter()
+    drop(page, files[1])
+    assert teff(page) == pytest.approx(stars[files[1]], abs=250)
+    seconds = time.perf_counter() - start
+    assert seconds < FIRST_RESULT_S or os.getloadavg()[0] > 3
+    page.locator(".js-plotly-plot").first.wait_for()
+    wrong = tmp_path / "<b>notes<b>.txt"
+    wrong.write_text("nothing but words")
+    drop(page, files[0], files[2], wrong)
+    page.get_by_role("button", name="All stars (ECSV)").wait_for()
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="All stars (ECSV)").click()
+    table = QTable.read(waiting.value.path(), format="ascii.ecsv")
+    assert sorted(table["file"]) == sorted(path.name for path in files)
+    for row in table:
+        (known,) = (value for path, value in stars.items() if path.name == row["file"])
+        assert row["teff"].value == pytest.approx(known, abs=250)
+    page.get_by_role("combobox", name="Star").click()
+    page.get_by_role("option", name="_b_notes_b_.txt").click()
+    page.get_by_text("text without a line of two numbers").wait_for()
+    page.context.close()
+
+
+def test_a_file_of_2_gb_is_refused_politely(browser, server, tmp_path):
+    page = opened(browser, server)
+    large = tmp_path / "large.fits"
+    with large.open("wb") as stream:
+        stream.truncate(2 * 2**30)
+    drop(page, large)
+    page.get_by_text(re.compile(rf"must be {MOST_MB}(\.0)?MB or smaller")).wait_for()
+    assert page.get_by_test_id("stMetricValue").count() == 0
+    page.context.close()
+
+
+def test_eight_sessions_at_once_get_their_own_stars(browser, server, stars):
+    files = list(stars)[:SESSIONS]
+    pages = [opened(browser, server) for _ in files]
+    for page, path in zip(pages, files, strict=True):
+        drop(page, path)
+    for page, path in zip(pages, files, strict=True):
+        assert teff(page) == pytest.approx(stars[path], abs=250), path
+        assert page.get_by_text(path.name).count() >= 1
+        page.context.close()
+
+
+def test_the_sandbox_moves(browser, server):
+    page = opened(browser, server)
+    page.get_by_role("tab", name="Sandbox").click()
+    page.locator(".js-plotly-plot").first.wait_for()
+    slider = page.get_by_role("slider", name="v sin i")
+    slider.focus()
+    for _ in range(5):
+        page.keyboard.press("ArrowRight")
+    page.get_by_text("7", exact=True).first.wait_for()
+    page.context.close()

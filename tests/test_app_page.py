@@ -1,0 +1,221 @@
+"""The web page, run without a browser: uploads, settings, literature, posterior, sandbox, texts of files."""
+
+import itertools
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.table import QTable
+
+import maury.app
+from maury import doctor
+from maury.app import analysis, serve, star
+from maury.app.analysis import Settings, command, in_words
+from maury.app.uploads import plain
+from maury.cli.app import main
+from maury.errors import ConfigError
+from maury.inference import Posterior, predict
+from maury.readers import write
+
+testing = pytest.importorskip("streamlit.testing.v1", reason="needs the extra app")
+
+PAGE = Path(maury.app.__file__).with_name("page.py")
+SCRIPT = "<script>alert('x')</script> **bold** [link](http://a.b)"
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A star's spectrum as ECSV, FITS with markup in its header, and text; by name, the bytes."""
+    folder = tmp_path_factory.mktemp("files")
+    spectrum = doctor.simulated_star().single()
+    write(spectrum, folder / "star.ecsv")
+    np.savetxt(folder / "star.txt", np.c_[spectrum.wavelength_aa, spectrum.flux, spectrum.sigma])
+    step = spectrum.wavelength_aa[1] - spectrum.wavelength_aa[0]
+    header = fits.Header({"CRVAL1": spectrum.wavelength_aa[0], "CDELT1": step, "CRPIX1": 1.0, "OBJECT": SCRIPT})
+    fits.PrimaryHDU(spectrum.flux, header).writeto(folder / "star.fits")
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def page():
+    return testing.AppTest.from_file(str(PAGE), default_timeout=120)
+
+
+def dropped(uploads, **state):
+    """The page after files were dropped."""
+    app = page()
+    for key, value in state.items():
+        app.session_state[key] = value
+    app.run()
+    app.file_uploader(key="spectra").set_value([(name, content, "") for name, content in uploads])
+    app.run()
+    assert not app.exception
+    return app
+
+
+def metrics(app):
+    return {metric.label: metric.value for metric in app.metric}
+
+
+def test_three_formats_and_a_wrong_file(files):
+    """Each gives the star's temperature; what is no spectrum is told by name and stops nothing."""
+    app = dropped([*files.items(), ("notes.txt", b"no numbers here")], resolution=60_000.0)
+    rows = app.dataframe[0].value
+    assert sorted(rows["file"]) == ["notes.txt", "star.ecsv", "star.fits", "star.txt"]
+    found = dict(zip(rows["file"], rows["Teff"], strict=True))
+    for name in files:
+        assert float(found[name]) == pytest.approx(doctor.STAR["teff"], abs=200)
+    app.selectbox(key="star").set_value("notes.txt").run()
+    assert not app.exception
+    assert len(app.error) == 1
+    assert app.error[0].value.startswith(plain("notes.txt: text without"))
+    assert not app.metric
+
+
+def test_two_files_of_one_name_stay_apart(files):
+    app = dropped([("star.ecsv", files["star.ecsv"]), ("star.ecsv", files["star.ecsv"])])
+    assert list(app.dataframe[0].value["file"]) == ["star.ecsv", "star-2.ecsv"]
+
+
+def test_the_resolution_is_asked_for_and_changes_the_answer(files):
+    app = dropped([("star.txt", files["star.txt"])])
+    assert "in the field on the left" in app.error[0].value
+    values = []
+    for resolution in (60_000.0, 25_000.0):
+        app.number_input(key="resolution").set_value(resolution).run()
+        assert not app.error
+        values.append(metrics(app)["v sin i"])
+    assert values[0] != values[1]
+
+
+def test_texts_of_the_file_are_shown_as_they_are(files):
+    """Markup in a header value reaches the page escaped, and nothing is drawn from it."""
+    app = dropped([("star.fits", files["star.fits"])], resolution=60_000.0, view="File")
+    table = app.table[0].value
+    assert plain(SCRIPT) in table.to_string(max_colwidth=None)
+    assert "<script>" not in table.to_string(max_colwidth=None)
+    assert not any("script" in element.value for element in app.markdown)
+
+
+def test_the_command_gives_the_same_numbers(files, tmp_path, monkeypatch, capsys):
+    """What the page says to type prints what the page shows."""
+    app = dropped([("star.txt", files["star.txt"])], resolution=60_000.0, velocity=20.0, view="Download")
+    words = shlex.split(app.code[0].value)
+    assert words[:3] == ["maury", "predict", "star.txt"]
+    (tmp_path / "star.txt").write_bytes(files["star.txt"])
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        main([*words[1:], "--out", "table.ecsv"])
+    assert stop.value.code == 0
+    row = QTable.read("table.ecsv")[0]
+    assert metrics(app)["Teff"].split()[0] == f"{row['teff'].value:.0f}"
+    assert metrics(app)["log g"].split()[0] == f"{row['logg'].value:.2f}"
+
+
+def test_names_in_commands_are_quoted():
+    text = command("a b.fits", Settings(44_000.0, -3.5, ("w.fits", b"")))
+    assert shlex.split(text)[2] == "a b.fits"
+    assert "--resolution 44000 --velocity -3.5 --wavelength-file w.fits" in text
+
+
+@pytest.fixture
+def with_posterior(monkeypatch):
+    """The page with a network that gives a posterior: normal about the star's labels."""
+    names, width = ("teff", "logg", "mh", "vsini"), np.array([40.0, 0.08, 0.04, 0.5])
+    generator = np.random.default_rng(1)
+    samples = np.array([doctor.STAR[name] for name in names]) + width * generator.standard_normal((2000, 4))
+
+    def fake(observation, **settings):
+        from dataclasses import replace
+
+        result = predict(observation, "starnet-spc", velocity_kms=settings.get("velocity_kms"))
+        posterior = Posterior(names, samples, result.resolution, ("edge_logg",))
+        values = dict(zip(names, posterior.median.tolist(), strict=True))
+        return replace(result, values=values, posterior=posterior, flags=posterior.flags)
+
+    monkeypatch.setattr(analysis, "predict", fake)
+    return samples
+
+
+def test_a_posterior_with_errors_flags_and_literature(files, with_posterior):
+    app = dropped([("star.ecsv", files["star.ecsv"])], view="Posterior")
+    low, median, high = np.quantile(with_posterior[:, 0], [0.1587, 0.5, 0.8413])
+    assert metrics(app)["Teff"] == f"{median:.0f} ± {(high - low) / 2:.0f} K"
+    assert app.warning[0].value.startswith("Surface gravity")
+    assert not app.table
+    app.number_input(key="literature_teff").set_value(median + 100)
+    app.number_input(key="literature_teff_error").set_value(30.0)
+    app.run()
+    assert not app.exception
+    row = app.table[0].value.iloc[0]
+    assert row["label"] == "Teff"
+    assert float(row["in standard deviations"].replace("\\", "")) == pytest.approx(
+        -100 / np.hypot(30, (high - low) / 2), abs=0.06
+    )
+
+
+def test_downloads_hold_what_is_shown(files, with_posterior, tmp_path):
+    import h5py
+
+    outcome = analysis.analyse("star.ecsv", files["star.ecsv"], Settings())
+    table = tmp_path / "t.ecsv"
+    table.write_bytes(star.table_bytes([outcome.result], ".ecsv"))
+    assert QTable.read(table)["teff"][0].value == pytest.approx(outcome.result.values["teff"])
+    samples = tmp_path / "s.h5"
+    samples.write_bytes(star.written(lambda path: star.write_samples([outcome.result], path), ".h5"))
+    with h5py.File(samples) as file:
+        np.testing.assert_allclose(file["samples"][0], with_posterior, rtol=1e-6)
+    assert star._drawn(outcome, "pdf").startswith(b"%PDF")
+
+
+def test_the_sandbox_follows_its_sliders():
+    """Rotation washes out the lines; where there are no atmospheres it says so; sliders stay when out of sight."""
+    from maury.app import sandbox
+
+    wavelength, slow = sandbox.spectrum({**sandbox.SUN}, 60_000.0)
+    _, fast = sandbox.spectrum({**sandbox.SUN, "vsini": 100.0}, 60_000.0)
+    assert fast.std() < 0.6 * slow.std()
+    assert (wavelength[0], wavelength[-1]) == pytest.approx((5050.5, 5349.5), abs=0.1)
+    app = page()
+    app.session_state["page"] = "Sandbox"
+    app.run()
+    assert not app.exception
+    assert not app.warning
+    app.slider(key="sandbox_teff").set_value(9000.0)
+    app.slider(key="sandbox_logg").set_value(0.5).run()
+    assert "log g starts at 1.50" in app.warning[0].value
+    app.session_state["page"] = "Stars"
+    app.run()
+    assert app.slider(key="sandbox_teff").value == 9000.0
+
+
+def test_every_flag_has_words():
+    from maury.inference import FLAGS
+    from maury.preparation import FLAGS as OF_PREPARATION
+
+    for flag in [*OF_PREPARATION, *(name.replace("<label>", "teff") for name in FLAGS), "outside_mh"]:
+        words = in_words(flag)
+        assert len(words.split()) > 4
+        assert "<label>" not in words
+    assert in_words("edge_teff").startswith("effective temperature: more than a tenth")
+
+
+class TestServer:
+    def test_it_is_for_this_machine_alone(self):
+        words = serve.arguments(9000, browser=False)
+        options = dict(itertools.pairwise(words))
+        assert options["--server.address"] == "127.0.0.1"
+        assert options["--server.maxUploadSize"] == "100"
+        assert options["--browser.gatherUsageStats"] == "false"
+        assert options["--server.headless"] == "true"
+        assert "-P" in words
+
+    def test_a_missing_extra_says_what_to_install(self, monkeypatch, capsys):
+        monkeypatch.setattr(serve.importlib.util, "find_spec", lambda name: None)
+        with pytest.raises(ConfigError, match=r"pip install 'maury\[app\]'"):
+            serve.require_streamlit()
+        with pytest.raises(SystemExit) as stop:
+            main(["app", "--no-browser"])
+        assert stop.value.code == 2
+        assert "pip install 'maury[app]'" in capsys.readouterr().err
