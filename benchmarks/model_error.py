@@ -30,7 +30,7 @@ from maury.emulator import Emulator, NetworkPixels, load
 from maury.errors import MauryError
 from maury.files import atomic_path
 from maury.observations import ObservationSettings, Simulator
-from maury.observations.settings import ContinuumSettings, GapSettings, ModelErrorSettings, NoiseSettings
+from maury.observations.settings import ModelErrorSettings
 from maury.preparation import prepare
 from maury.preparation.network import NetworkInput, to_network
 from maury.readers import read
@@ -75,19 +75,8 @@ def errors_only(emulator: Emulator, resolution: float, level: float, line: float
     error = ModelErrorSettings(
         teff_k=(3000.0, 10_000.0), level=(level, level), mh_slope=0, floor=0, scatter=0, line=line, emulator=0
     )
-    settings = ObservationSettings(
-        model_error=error,
-        noise=NoiseSettings(snr=(1e7, 1e7), correlated_share=0),
-        continuum=ContinuumSettings(
-            floor=0, share_of_noise=0, share_of_model_error=0, ripple_share=0, join_share=0, scattered_share=0
-        ),
-        gaps=GapSettings(fixed_share=0, orders_share=0, short_share=0, bad_pixels=0, spike_share=0),
-        resolution=(resolution, resolution),
-        resolution_error=0,
-        velocity_kms=0,
-        velocity_per_vsini=0,
-        velocity_per_noise=0,
-    )
+    changes = {"model_error": error, "resolution": (resolution, resolution)}
+    settings = ObservationSettings.without_errors().model_copy(update=changes)
     return Simulator(emulator, settings)
 
 

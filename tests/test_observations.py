@@ -14,16 +14,7 @@ from maury.errors import ConfigError, DomainError
 from maury.labels import LabelSpace, lowest_logg
 from maury.observations import Batch, ObservationSettings, Simulator
 
-NOTHING = {
-    "model_error": {"level": (0.0, 0.0), "teff_k": (3000.0, 10_000.0), "floor": 0.0, "line": 0.0, "emulator": 0.0},
-    "noise": {"snr": (1e7, 1e7), "correlated_share": 0.0, "reported_error": 0.0},
-    "continuum": {
-        "floor": 0.0, "share_of_noise": 0.0, "share_of_model_error": 0.0, "ripple_share": 0.0, "join_share": 0.0,
-        "scattered_share": 0.0,
-    },
-    "gaps": {"fixed_share": 0.0, "orders_share": 0.0, "short_share": 0.0, "bad_pixels": 0.0, "spike_share": 0.0},
-    "resolution_error": 0.0, "velocity_kms": 0.0, "velocity_per_vsini": 0.0, "velocity_per_noise": 0.0,
-}  # fmt: skip
+NOTHING = ObservationSettings.without_errors().model_dump()
 """Settings without any error."""
 
 

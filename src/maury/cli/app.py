@@ -9,6 +9,7 @@ import typer
 
 from maury import __version__
 from maury.cli import (
+    calibrate,
     emulator,
     evaluate,
     explain,
@@ -46,6 +47,7 @@ app.command("inspect")(inspect.inspect)
 app.command("prepare")(prepare.prepare)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
+app.command("calibrate")(calibrate.calibrate)
 app.command("predict")(predict.predict)
 app.command("explain")(explain.explain)
 app.command("limits")(limits.limits)

@@ -33,7 +33,10 @@ BOUND_SNR = (20.0, 50.0, 100.0, 200.0)
 BOUND_STEP_KMS = 2.3
 """S/N of the bound is per pixel of this width."""
 
-_BATCH, _INNER = 128, (0.05, 0.95)
+INNER = (0.05, 0.95)
+"""Part of each range, in unit coordinates, in which stars lie that are compared with the bound."""
+
+_BATCH = 128
 
 
 @dataclass(frozen=True)
@@ -158,7 +161,7 @@ def bound_report(
     names = network.config.labels
     columns = [simulator.labels.index(name) for name in names]
     unit = network.prior.unit(prior[:, columns])
-    labels = prior[((unit > _INNER[0]) & (unit < _INNER[1])).all(1)][:count]
+    labels = prior[((unit > INNER[0]) & (unit < INNER[1])).all(1)][:count]
     sigma = [(BOUND_STEP_KMS / simulator.pixels.grid.step_kms) ** 0.5 / snr for snr in BOUND_SNR]
     least = np.concatenate(
         [bound(simulator, part, prior, BOUND_RESOLUTION, sigma, names) for part in labels.split(_BATCH)], axis=1

@@ -200,3 +200,19 @@ class ObservationSettings(Settings):
     velocity_kms: NotNegative = 0.3
     velocity_per_vsini: NotNegative = 0.01
     velocity_per_noise: NotNegative = 0.17
+
+    @classmethod
+    def without_errors(cls) -> ObservationSettings:
+        """The same labels and nothing wrong: no noise to speak of, no error of physics, continuum, velocity or R."""
+        return cls(
+            model_error=ModelErrorSettings(level=(0.0, 0.0), teff_k=(3000.0, 10_000.0), floor=0, line=0, emulator=0),
+            noise=NoiseSettings(snr=(1e7, 1e7), correlated_share=0, reported_error=0),
+            continuum=ContinuumSettings(
+                floor=0, share_of_noise=0, share_of_model_error=0, ripple_share=0, join_share=0, scattered_share=0
+            ),
+            gaps=GapSettings(fixed_share=0, orders_share=0, short_share=0, bad_pixels=0, spike_share=0),
+            resolution_error=0,
+            velocity_kms=0,
+            velocity_per_vsini=0,
+            velocity_per_noise=0,
+        )

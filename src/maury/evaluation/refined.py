@@ -1,0 +1,201 @@
+"""Judge refined posteriors: on new simulated observations, and against the Cramer-Rao bound."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from maury.emulator import Emulator
+from maury.evaluation.bound import bound
+from maury.evaluation.calibration import coverage, ranks, tarp, tarp_curve
+from maury.evaluation.metrics import error_summary
+from maury.evaluation.posterior import BOUND_RESOLUTION, BOUND_SNR, BOUND_STEP_KMS, INNER, Judged
+from maury.inference.refinement import FlowProposal
+from maury.likelihood import Coordinates, ErrorModel, Refined, Star, refine
+from maury.likelihood.target import Target
+from maury.networks import Inputs, PosteriorNetwork
+from maury.observations import ObservationSettings, Simulator
+
+Floats = NDArray[np.float64]
+
+_ALPHA = ("mg", "ca", "ti")
+_EDGES = {
+    "snr": (3.0, 15.0, 40.0, 100.0, 250.0, 2000.0),
+    "teff": (3500.0, 4500.0, 5500.0, 7000.0, 9750.0),
+    "vsini": (0.0, 5.0, 20.0, 60.0, 201.0),
+    "resolution": (9000.0, 20_000.0, 35_000.0, 50_100.0),
+}
+
+
+def posterior_of(
+    network: PosteriorNetwork, coordinates: Coordinates, errors: ErrorModel, star: Star, samples: int, seed: int,
+    wanted: float, fit_errors: bool = True,
+) -> Refined:  # fmt: skip
+    """Refined posterior of one star on the network's pixels, from the network's own."""
+    row = [part[None] for part in (star.flux.float(), star.sigma.float(), star.good)]
+    with torch.inference_mode():
+        features = network(Inputs(*row, torch.tensor([star.resolution]).float()))
+        proposal = FlowProposal(network, features)
+        start = proposal.sample(256, torch.Generator().manual_seed(seed)).median(0).values
+    return refine(
+        coordinates, errors, star, start.clone()[None], network=FlowProposal(network, features.clone()), count=samples,
+        seed=seed, wanted=wanted, fit_errors=fit_errors,
+    )  # fmt: skip
+
+
+def with_alpha(names: tuple[str, ...], labels: Tensor) -> tuple[tuple[str, ...], Tensor]:
+    """Labels (..., k) and their names, [alpha/M] added as the mean of Mg, Ca and Ti where these are there."""
+    if "alpha" in names or not set(_ALPHA) <= set(names):
+        return names, labels
+    mean = labels[..., [names.index(name) for name in _ALPHA]].mean(-1, keepdim=True)
+    return (*names, "alpha"), torch.cat([labels, mean], -1)
+
+
+def judge_refined(
+    network: PosteriorNetwork,
+    simulator: Simulator,
+    count: int,
+    samples: int,
+    seed: int,
+    wanted: float,
+    advance: Callable[[int], None] | None = None,
+) -> tuple[tuple[str, ...], Judged, dict[str, Any]]:
+    """Refine ``count`` new simulated stars.
+
+    Args:
+        network: on the CPU, for all free labels of the simulator.
+        simulator: what it is judged on.
+        count: stars.
+        samples: of each posterior.
+        seed: of stars and samples.
+        wanted: effective samples of each star.
+        advance: called with the number of stars done.
+
+    Returns:
+        Names of the labels, the judged posteriors, and ``by`` (coverage by S/N, Teff, v sin i and R), ``tarp``,
+        ``effective``, ``efficiency``, ``pareto_k`` (medians and shares).
+    """
+    coordinates = Coordinates(simulator, network.config.labels)
+    errors = ErrorModel(simulator)
+    batch = simulator.batch(count, torch.Generator().manual_seed(seed))
+    kept: dict[str, list[Any]] = {
+        key: [] for key in ("truth", "median", "rank", "density", "snr", "r", "eff", "ess", "k", "t", "err")
+    }
+    names: tuple[str, ...] = ()
+    for i in range(count):
+        star = Star(batch.flux[i].double(), batch.sigma[i].double(), batch.good[i], float(batch.resolution[i]))
+        truth = batch.labels[i, coordinates.columns].double()
+        done = posterior_of(network, coordinates, errors, star, samples, seed + i, wanted)
+        names, drawn = with_alpha(coordinates.names, done.samples)
+        all_true = with_alpha(coordinates.names, truth)[1]
+        real = coordinates.prior.real(truth[None])
+        density = Target(coordinates, star, done.mode.whitened).log_density(real)[0] - done.weighted.log_evidence
+        row = {
+            "truth": all_true.numpy(), "median": drawn.median(0).values.numpy(),
+            "rank": ranks(drawn[None].numpy(), all_true[None].numpy())[0], "density": float(density),
+            "snr": float(1 / star.sigma[star.good].median()), "r": star.resolution, "eff": done.weighted.efficiency,
+            "ess": done.weighted.effective, "k": done.weighted.pareto_k,
+            "err": (drawn.quantile(0.8413, 0) - drawn.quantile(0.1587, 0)).numpy() / 2,
+            "t": tarp(coordinates.prior.real(done.samples).numpy(), real[0].numpy(), seed + i),
+        }  # fmt: skip
+        for key, value in row.items():
+            kept[key].append(value)
+        if advance is not None:
+            advance(1)
+    arrays = {key: np.array(value, float) for key, value in kept.items()}
+    judged = Judged(*(arrays[key] for key in ("truth", "median", "rank", "density", "snr")))
+    return names, judged, _extra(names, judged, arrays, wanted)
+
+
+def _extra(names: tuple[str, ...], judged: Judged, arrays: dict[str, Floats], wanted: float) -> dict[str, Any]:
+    """Coverage by parts of the sample, TARP and the efficiency of the sampling."""
+    by = {"snr": judged.snr, "resolution": arrays["r"]}
+    by |= {name: judged.truth[:, names.index(name)] for name in ("teff", "vsini") if name in names}
+    return {
+        "by": {name: _by(values, _EDGES[name], names, judged.rank) for name, values in by.items()},
+        "tarp": tarp_curve(arrays["t"]),
+        "conformal": {name: conformal(judged, arrays["err"], k) for k, name in enumerate(names)},
+        "efficiency": float(np.median(arrays["eff"])),
+        "effective": float(np.median(arrays["ess"])),
+        "below_wanted": float((arrays["ess"] < wanted).mean()),
+        "not_dependable": float((arrays["k"] >= 0.7).mean()),
+    }
+
+
+def conformal(judged: Judged, error: Floats, column: int) -> dict[str, float]:
+    """Factors of the error bars of a label within which 68 % and 95 % of new stars are sure to lie.
+
+    Split conformal prediction (Lei et al. 2018, JASA 113, 1094): quantiles, raised for the finite number of stars, of
+    |median - truth| / error.
+    """
+    ratio = np.abs(judged.median - judged.truth)[:, column] / np.maximum(error[:, column], 1e-12)
+    n = len(ratio)
+    return {f"{level:g}": float(np.quantile(ratio, min(1.0, level * (n + 1) / n))) for level in (0.68, 0.95)}
+
+
+def _by(values: Floats, edges: tuple[float, ...], names: tuple[str, ...], rank: Floats) -> list[dict[str, Any]]:
+    rows = []
+    for low, high in pairwise(edges):
+        inside = (values >= low) & (values < high)
+        if inside.sum() >= 20:
+            shares = {name: coverage(rank[inside, k]) for k, name in enumerate(names)}
+            rows.append({"range": [low, high], "n": int(inside.sum()), "coverage": shares})
+    return rows
+
+
+def refined_bound(
+    network: PosteriorNetwork,
+    emulator: Emulator,
+    count: int,
+    samples: int,
+    seed: int,
+    advance: Callable[[int], None] | None = None,
+) -> dict[str, Any]:
+    """Scatter of refined medians of spectra with white noise and no other error, as a ratio to the Cramer-Rao bound.
+
+    As `maury.evaluation.posterior.bound_report`, with the likelihood of noise alone.
+    """
+    settings = ObservationSettings.without_errors()
+    simulator = Simulator(emulator, settings)
+    coordinates = Coordinates(simulator, network.config.labels)
+    errors = ErrorModel(simulator, model_error=False)
+    generator = torch.Generator().manual_seed(seed)
+    prior = simulator.draw_labels(max(8 * count, 4096), generator)
+    unit = network.prior.unit(prior[:, coordinates.columns])
+    labels = prior[((unit > INNER[0]) & (unit < INNER[1])).all(1)][:count]
+    names, truth = with_alpha(coordinates.names, labels[:, coordinates.columns].double())
+    sigma = [(BOUND_STEP_KMS / simulator.pixels.grid.step_kms) ** 0.5 / snr for snr in BOUND_SNR]
+    least = bound(simulator, labels, prior, BOUND_RESOLUTION, sigma, names)
+    flux = simulator.spectra(labels, torch.full((len(labels),), BOUND_RESOLUTION)).double()
+    rows: dict[str, list[dict[str, float]]] = {name: [] for name in names}
+    for i, snr in enumerate(BOUND_SNR):
+        median, rank, width = [], [], []
+        for k, spectrum in enumerate(flux):
+            noisy = spectrum + sigma[i] * torch.randn(spectrum.shape, generator=generator, dtype=torch.float64)
+            all_good = torch.ones_like(noisy, dtype=torch.bool)
+            star = Star(noisy, torch.full_like(noisy, sigma[i]), all_good, BOUND_RESOLUTION)
+            done = posterior_of(network, coordinates, errors, star, samples, seed + k, 200.0, fit_errors=False)
+            drawn = with_alpha(coordinates.names, done.samples)[1]
+            median.append(drawn.median(0).values.numpy())
+            width.append(drawn.std(0).numpy())
+            rank.append(ranks(drawn[None].numpy(), truth[k][None].numpy())[0])
+            if advance is not None:
+                advance(1)
+        error = (np.array(median) - truth.numpy()) / least[i]
+        for column, name in enumerate(names):
+            rows[name].append(
+                {
+                    "snr": snr,
+                    "bound": float(np.median(least[i][:, column])),
+                    "scatter_ratio": error_summary(error[:, column])["robust_scatter"],
+                    "error_ratio": float(np.median(np.array(width)[:, column] / least[i][:, column])),
+                    "coverage": coverage(np.array(rank)[:, column])["0.68"],
+                }
+            )
+    return {"resolution": BOUND_RESOLUTION, "step_kms": BOUND_STEP_KMS, "n": len(labels), "labels": rows}
