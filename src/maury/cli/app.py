@@ -10,6 +10,7 @@ import typer
 from maury import __version__
 from maury.cli import (
     calibrate,
+    doctor,
     emulator,
     evaluate,
     explain,
@@ -19,6 +20,7 @@ from maury.cli import (
     limits,
     lines,
     networks,
+    page,
     predict,
     prepare,
     synthesize,
@@ -51,6 +53,8 @@ app.command("calibrate")(calibrate.calibrate)
 app.command("predict")(predict.predict)
 app.command("explain")(explain.explain)
 app.command("limits")(limits.limits)
+app.command("app")(page.page)
+app.command("doctor")(doctor.doctor)
 
 
 def _version(show: bool) -> None:
