@@ -55,7 +55,7 @@ def dropped(uploads, **state):
 
 
 def metrics(app):
-    return {metric.label: metric.value for metric in app.metric}
+    return {metric.label.partition(" (")[0]: metric.value for metric in app.metric}
 
 
 def test_three_formats_and_a_wrong_file(files):
@@ -63,9 +63,9 @@ def test_three_formats_and_a_wrong_file(files):
     app = dropped([*files.items(), ("notes.txt", b"no numbers here")], resolution=60_000.0)
     rows = app.dataframe[0].value
     assert sorted(rows["file"]) == ["notes.txt", "star.ecsv", "star.fits", "star.txt"]
-    found = dict(zip(rows["file"], rows["Teff"], strict=True))
+    found = dict(zip(rows["file"], rows["Teff (K)"], strict=True))
     for name in files:
-        assert float(found[name]) == pytest.approx(doctor.STAR["teff"], abs=200)
+        assert float(found[name].split()[0]) == pytest.approx(doctor.STAR["teff"], abs=200)
     app.selectbox(key="star").set_value("notes.txt").run()
     assert not app.exception
     assert len(app.error) == 1
@@ -114,9 +114,34 @@ def test_the_command_gives_the_same_numbers(files, tmp_path, monkeypatch, capsys
 
 
 def test_names_in_commands_are_quoted():
-    text = command("a b.fits", Settings(44_000.0, -3.5, ("w.fits", b"")))
+    text = command("a b.fits", Settings(44_000.0, velocity_kms=-3.5, wavelength_file=("w.fits", b"")))
     assert shlex.split(text)[2] == "a b.fits"
     assert "--resolution 44000 --velocity -3.5 --wavelength-file w.fits" in text
+
+
+def test_what_is_known_from_elsewhere_moves_the_posterior(files):
+    """A value of log g narrows log g, moves Teff with it, and stands in the command."""
+    app = dropped([("star.ecsv", files["star.ecsv"])])
+    wide = metrics(app)
+    app.number_input(key="prior_logg").set_value(4.70)
+    app.number_input(key="prior_logg_error").set_value(0.02)
+    app.session_state["view"] = "Download"
+    app.run()
+    assert not app.exception
+    narrow = metrics(app)
+    values, errors = zip(*(map(float, text["log g"].split(" ± ")) for text in (wide, narrow)), strict=True)
+    assert errors[1] < 0.7 * errors[0]
+    assert abs(values[1] - 4.70) < abs(values[0] - 4.70)
+    assert "--prior logg=4.7+-0.02" in app.code[0].value
+    app.session_state["view"] = "Posterior"
+    app.run()
+    assert not app.exception
+
+
+def test_abundances_and_the_width_of_the_lines(files):
+    app = dropped([("star.txt", files["star.txt"])], labels="abundances", auto=True)
+    assert any("Mg/Fe" in caption.value.replace("\\", "") for caption in app.caption)
+    assert any("R was taken from the width" in text.value for text in [*app.warning, *app.info])
 
 
 @pytest.fixture
@@ -141,7 +166,7 @@ def with_posterior(monkeypatch):
 def test_a_posterior_with_errors_flags_and_literature(files, with_posterior):
     app = dropped([("star.ecsv", files["star.ecsv"])], view="Posterior")
     low, median, high = np.quantile(with_posterior[:, 0], [0.1587, 0.5, 0.8413])
-    assert metrics(app)["Teff"] == f"{median:.0f} ± {(high - low) / 2:.0f} K"
+    assert metrics(app)["Teff"] == f"{median:.0f} ± {(high - low) / 2:.0f}"
     assert app.warning[0].value.startswith("Surface gravity")
     assert not app.table
     app.number_input(key="literature_teff").set_value(median + 100)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shlex
 import threading
@@ -14,10 +15,13 @@ from numpy.typing import NDArray
 from maury.app.worker import read_bounded
 from maury.errors import MauryError
 from maury.inference import DEFAULT_MODEL, FLAGS, Result, model_flux, predict
+from maury.inference.refinement import FLAGS as REFINEMENT_FLAGS
 from maury.labels import LABELS
+from maury.likelihood import parse_external
 from maury.preparation import FLAGS as PREPARATION_FLAGS
 from maury.readers import WINDOW_AA
 from maury.readers.summary import summarise
+from maury.spectra import Observation
 
 _ONE = threading.Lock()
 """Stars are worked on one after the other: each uses all cores, and limits of threads are those of the process."""
@@ -32,13 +36,19 @@ class Settings:
 
     Attributes:
         resolution: R = lambda / FWHM, where the file does not tell it.
+        auto: take R from the width of the lines, as if the star rotated slowly.
         velocity_kms: radial velocity in the file's wavelengths, when known.
+        labels: the set of labels to show (`maury.inference.LABELS_OF`).
+        priors: what is known from elsewhere, as on the command line: "logg=4.29+-0.03".
         wavelength_file: safe name and bytes of a file with wavelengths, for files that hold none.
         sigma_file: the same with noise.
     """
 
     resolution: float | None = None
+    auto: bool = False
     velocity_kms: float | None = None
+    labels: str = "default"
+    priors: tuple[str, ...] = ()
     wavelength_file: tuple[str, bytes] | None = field(default=None, repr=False)
     sigma_file: tuple[str, bytes] | None = field(default=None, repr=False)
 
@@ -51,7 +61,7 @@ class Outcome:
         name: its safe name.
         summary: what the reader found, as `maury inspect` shows it; None when it could not be read.
         result: labels, posterior, flags; None after an error.
-        model: the emulator's flux for the result on the network's pixels; None where there is none.
+        model: flux of the fit on the network's pixels; None where there is none.
         error: why there is no result.
     """
 
@@ -62,26 +72,35 @@ class Outcome:
     error: str | None = None
 
 
-def analyse(name: str, content: bytes, settings: Settings) -> Outcome:
+def analyse(name: str, content: bytes, settings: Settings, read: dict[Any, Observation] | None = None) -> Outcome:
     """Read, prepare and predict; whatever goes wrong is told in the outcome.
 
     Args:
         name: a safe file name.
         content: the file.
         settings: of the page.
+        read: what was read before, by name, digest and settings that reading needs; is added to.
     """
-    files = {"wavelength_file": settings.wavelength_file, "sigma_file": settings.sigma_file}
-    beside = {key: file for key, file in files.items() if file is not None}
+    read = {} if read is None else read
+    resolution = None if settings.auto else settings.resolution
+    key = (name, hashlib.sha256(content).hexdigest(), resolution, settings.wavelength_file, settings.sigma_file)
     try:
-        hints = {"resolution": settings.resolution, "window_aa": None}
-        observation = read_bounded(content, name, hints, beside)
+        if key not in read:
+            files = {"wavelength_file": settings.wavelength_file, "sigma_file": settings.sigma_file}
+            beside = {key: file for key, file in files.items() if file is not None}
+            read[key] = read_bounded(content, name, {"resolution": resolution, "window_aa": None}, beside)
+        observation = read[key]
     except MauryError as error:
         return Outcome(name, error=_without_options(str(error)))
     summary = summarise(observation, WINDOW_AA)
     try:
+        priors = [parse_external(text) for text in settings.priors]
         with _ONE:
-            result = predict(observation, velocity_kms=settings.velocity_kms, seed=SEED)
-            model = model_flux(result)
+            result = predict(
+                observation, resolution="auto" if settings.auto else None, velocity_kms=settings.velocity_kms,
+                labels=settings.labels, priors=priors, seed=SEED,
+            )  # fmt: skip
+            model = model_flux(result) if result.refinement is None else result.refinement.model
     except MauryError as error:
         return Outcome(name, summary, error=_without_options(str(error)))
     return Outcome(name, summary, result, model)
@@ -108,8 +127,13 @@ def command(name: str, settings: Settings) -> str:
         settings: of the page.
     """
     words = ["maury", "predict", name, "--model", DEFAULT_MODEL, "--seed", str(SEED)]
-    for option, value in (("--resolution", settings.resolution), ("--velocity", settings.velocity_kms)):
-        words += [] if value is None else [option, f"{value:g}"]
+    resolution = "auto" if settings.auto else None if settings.resolution is None else f"{settings.resolution:.10g}"
+    velocity = None if settings.velocity_kms is None else f"{settings.velocity_kms:.10g}"
+    labels = None if settings.labels == "default" else settings.labels
+    for option, value in (("--resolution", resolution), ("--velocity", velocity), ("--labels", labels)):
+        words += [] if value is None else [option, value]
+    for text in settings.priors:
+        words += ["--prior", text]
     for option, file in (("--wavelength-file", settings.wavelength_file), ("--sigma-file", settings.sigma_file)):
         words += [] if file is None else [option, file[0]]
     return shlex.join(words)
@@ -117,7 +141,7 @@ def command(name: str, settings: Settings) -> str:
 
 def in_words(flag: str) -> str:
     """What a flag means."""
-    for name, text in {**PREPARATION_FLAGS, **FLAGS}.items():
+    for name, text in {**PREPARATION_FLAGS, **FLAGS, **REFINEMENT_FLAGS}.items():
         pattern = re.escape(name).replace("<label>", r"(?P<label>\w+)")
         if (found := re.fullmatch(pattern, flag)) is not None:
             label = found.groupdict().get("label")

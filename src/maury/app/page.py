@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import streamlit as st
@@ -13,7 +14,9 @@ from maury.app import sandbox, star
 from maury.app.analysis import Outcome, Settings, analyse, warm
 from maury.app.serve import MOST_MB
 from maury.app.uploads import plain, safe_name
+from maury.inference import LABELS_OF
 from maury.labels import FOUNDING
+from maury.spectra import Observation
 
 MOST_FILES = 50
 """Files in one session."""
@@ -36,11 +39,12 @@ def main() -> None:
     _warmed()
     st.title("maury")
     settings, literature = _settings()
-    outcomes = _outcomes(_uploads(), settings)
+    uploads = _uploads()
+    outcomes = _outcomes(uploads, settings)
     stars, sand = st.tabs(["Stars", "Sandbox"], key="page", on_change="rerun")  # what is not seen is not drawn
     with stars:
         if stars.open:
-            _stars(outcomes, settings, literature)
+            _stars(uploads, outcomes, settings, literature)
     with sand:
         sandbox.show(bool(sand.open))
 
@@ -53,17 +57,26 @@ def _settings() -> tuple[Settings, star.Literature]:
             "Resolution λ / FWHM", 500.0, 1_000_000.0, None, 1000.0, "%.0f", key="resolution",
             placeholder="from the file", help="Needed where the file does not tell it; overrides the file.",
         )  # fmt: skip
+        auto = st.checkbox(
+            "Resolution from the width of the lines", key="auto",
+            help="As if the star rotated slowly: v sin i then says nothing, and a fast rotator gets wrong values.",
+        )  # fmt: skip
         velocity = st.number_input(
             "Radial velocity (km/s)", -1000.0, 1000.0, None, 1.0, "%.2f", key="velocity",
             placeholder="looked for", help="In the file's wavelengths, when it is known.",
         )  # fmt: skip
+        labels = st.selectbox("Labels", list(LABELS_OF), key="labels")
+        with st.expander("Known from elsewhere"):
+            st.caption("From a transit, a parallax, interferometry: the posterior is weighted with it.")
+            known = _values("prior")
         with st.expander("Wavelengths or noise in other files"):
             wavelength_file = _file("Wavelengths", "wavelength_file")
             sigma_file = _file("Noise", "sigma_file")
         with st.expander("Compare with the literature"):
-            literature = _literature()
+            literature = _values("literature")
         st.caption("Files stay on this machine, in memory, and are gone when the page is closed.")
-    return Settings(resolution, velocity, wavelength_file, sigma_file), literature
+    priors = tuple(f"{name}={value:.10g}+-{error:.10g}" for name, (value, error) in known.items() if error > 0)
+    return Settings(resolution, auto, velocity, labels, priors, wavelength_file, sigma_file), literature
 
 
 def _file(label: str, key: str) -> tuple[str, bytes] | None:
@@ -71,13 +84,13 @@ def _file(label: str, key: str) -> tuple[str, bytes] | None:
     return None if upload is None else (safe_name(upload.name), upload.getvalue())
 
 
-def _literature() -> star.Literature:
+def _values(what: str) -> star.Literature:
+    """Fields for values with errors, by label; those that are empty are left out."""
     found = {}
     for name in FOUNDING:
         left, right = st.columns(2)
-        title = f"{star.NAMES[name]} {star.UNITS.get(name, '')}".strip()
-        value = left.number_input(title, value=None, step=_STEPS[name], key=f"literature_{name}")
-        error = right.number_input("±", 0.0, None, _ERRORS[name], key=f"literature_{name}_error")
+        value = left.number_input(star.titled(name), value=None, step=_STEPS[name], key=f"{what}_{name}")
+        error = right.number_input("±", 0.0, None, _ERRORS[name], key=f"{what}_{name}_error")
         if value is not None:
             found[name] = (float(value), float(error))
     return found
@@ -93,7 +106,9 @@ def _uploads() -> Sequence[Any]:
     return uploads[:MOST_FILES]
 
 
-def _stars(outcomes: Sequence[Outcome], settings: Settings, literature: star.Literature) -> None:
+def _stars(
+    uploads: Sequence[Any], outcomes: Sequence[Outcome], settings: Settings, literature: star.Literature
+) -> None:
     if not outcomes:
         st.info(
             "Drop one or many spectra around the Mg b lines (5050 to 5350 Å), as the spectrograph's pipeline wrote "
@@ -104,24 +119,30 @@ def _stars(outcomes: Sequence[Outcome], settings: Settings, literature: star.Lit
         _table(outcomes)
     names = [outcome.name for outcome in outcomes]
     chosen = st.selectbox("Star", names, key="star") if len(names) > 1 else names[0]
-    star.show(outcomes[names.index(chosen)], settings, literature)
+    index = names.index(chosen)
+    alone = _outcomes(uploads, replace(settings, priors=()))[index].result if settings.priors else None
+    star.show(outcomes[index], settings, literature, alone)
 
 
 def _outcomes(uploads: Sequence[Any], settings: Settings) -> list[Outcome]:
-    """What became of each file; those of this session with these settings are not computed again."""
-    before: dict[Any, Outcome] = st.session_state.get("outcomes", {})
-    now: dict[Any, Outcome] = {}
+    """What became of each file; what this session has computed for its present files is not computed again."""
+    known: dict[Any, Outcome] = st.session_state.setdefault("outcomes", {})
+    contents = [upload.getvalue() for upload in uploads]
+    digests = [hashlib.sha256(content).hexdigest() for content in contents]
+    read: dict[Any, Observation] = st.session_state.setdefault("observations", {})
+    for store in (known, read):
+        for key in [key for key in store if key[1] not in digests]:
+            del store[key]
+    found: list[Outcome] = []
     names: list[str] = []
-    for upload in uploads:
+    for upload, content, digest in zip(uploads, contents, digests, strict=True):
         names.append(safe_name(upload.name, names))
-        content = upload.getvalue()
-        key = (names[-1], hashlib.sha256(content).hexdigest(), settings)
-        if key not in before:
+        key = (names[-1], digest, settings)
+        if key not in known:
             with st.spinner(f"{plain(names[-1])}: reading, preparing, predicting"):
-                before[key] = analyse(names[-1], content, settings)
-        now[key] = before[key]
-    st.session_state["outcomes"] = now
-    return list(now.values())
+                known[key] = analyse(names[-1], content, settings, read)
+        found.append(known[key])
+    return found
 
 
 def _table(outcomes: Sequence[Outcome]) -> None:
@@ -129,7 +150,7 @@ def _table(outcomes: Sequence[Outcome]) -> None:
     for outcome in outcomes:
         row: dict[str, Any] = {"file": outcome.name}
         if outcome.result is not None:
-            row |= {star.NAMES[k]: star.number(k, v) for k, v in outcome.result.values.items() if k in star.NAMES}
+            row |= {star.titled(k): star.measured(outcome.result, k)[0] for k in outcome.result.values}
             row["flags"] = ", ".join(outcome.result.flags) or "none"
         else:
             row["flags"] = "not read" if outcome.summary is None else "no result"

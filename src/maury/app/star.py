@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +23,26 @@ Literature = Mapping[str, tuple[float, float]]
 """Values and errors from elsewhere, by label."""
 
 DIGITS = {"teff": 0, "vsini": 1}
-NAMES = {"teff": "Teff", "logg": "log g", "mh": "[M/H]", "vsini": "v sin i", "alpha": "[α/M]", "vmic": "ξ", "zeta": "ζ"}
+NAMES = {
+    "teff": "Teff", "logg": "log g", "mh": "[M/H]", "vsini": "v sin i", "alpha": "[α/M]", "vmic": "ξ", "zeta": "ζ",
+    "c": "[C/Fe]", "mg": "[Mg/Fe]", "ca": "[Ca/Fe]", "ti": "[Ti/Fe]", "cr": "[Cr/Fe]", "ni": "[Ni/Fe]",
+}  # fmt: skip
 UNITS = {"teff": "K", "vsini": "km/s", "vmic": "km/s", "zeta": "km/s"}
 
 _FIRST = ("teff", "logg", "mh", "vsini", "alpha")
 _SCREEN_DPI = 110
+_COLUMNS = 3
+"""Numbers in a row: more would be cut."""
 
 
-def show(outcome: Outcome, settings: Settings, literature: Literature) -> None:
+def show(outcome: Outcome, settings: Settings, literature: Literature, alone: Result | None) -> None:
     """Draw one star: numbers, flags, fit, posterior, preparation, file, downloads.
 
     Args:
         outcome: what became of its file.
         settings: of the page.
         literature: to compare with.
+        alone: the result without what is known from elsewhere, where something is.
     """
     if outcome.error is not None:
         st.error(plain(outcome.error))
@@ -50,10 +57,10 @@ def show(outcome: Outcome, settings: Settings, literature: Literature) -> None:
     for title, tab in zip(titles, st.tabs(titles, key="view", on_change="rerun"), strict=True):
         with tab:
             if tab.open:
-                _view(title, outcome, settings, literature)
+                _view(title, outcome, settings, literature, alone)
 
 
-def _view(title: str, outcome: Outcome, settings: Settings, literature: Literature) -> None:
+def _view(title: str, outcome: Outcome, settings: Settings, literature: Literature, alone: Result | None) -> None:
     """One of the views of a star; those that are not seen are not drawn."""
     if title == "File":
         assert outcome.summary is not None
@@ -63,7 +70,7 @@ def _view(title: str, outcome: Outcome, settings: Settings, literature: Literatu
     if title == "Fit":
         _fit(outcome)
     elif title == "Posterior":
-        _posterior(outcome.result, literature)
+        _posterior(outcome.result, literature, alone)
     elif title == "Preparation":
         _preparation(outcome.result)
     else:
@@ -78,27 +85,57 @@ def _merged(lines: Any) -> dict[str, str]:
     return merged
 
 
+def titled(name: str) -> str:
+    """A label with its unit."""
+    return NAMES[name] + (f" ({UNITS[name]})" if name in UNITS else "")
+
+
 def number(name: str, value: float) -> str:
     """A label's value with the digits that it deserves."""
     return f"{value:.{DIGITS.get(name, 2)}f}"
 
 
 def _numbers(result: Result) -> None:
-    limits = {} if result.posterior is None else result.posterior.upper_limits
     names = [name for name in (*_FIRST, "vmic") if name in result.values]
-    for column, name in zip(st.columns(len(names)), names, strict=True):
-        text = number(name, result.values[name])
-        below = None
-        if name in limits:
-            text, below = f"< {number(name, limits[name])}", "95 % upper limit"
-        elif name in result.intervals:
-            low, high = result.intervals[name]
-            text += f" ± {number(name, (high - low) / 2)}"
-        column.metric(NAMES[name], f"{text} {UNITS.get(name, '')}".strip(), below, delta_color="off", border=True)
+    columns = [column for _ in range(-(-len(names) // _COLUMNS)) for column in st.columns(_COLUMNS)]
+    for column, name in zip(columns, names, strict=False):
+        text, below = measured(result, name)
+        column.metric(titled(name), text, below, delta_color="off", delta_arrow="off", border=True)
+    others = {titled(name): measured(result, name)[0] for name in result.values if name not in names}
+    if others:
+        st.caption(", ".join(f"{plain(name)} {plain(text)}" for name, text in others.items()))
+    st.caption(plain(_about(result)))
+
+
+def measured(result: Result, name: str) -> tuple[str, str | None]:
+    """A label's value with its error, and in a few words what else is to be known."""
+    posterior = result.posterior
+    if posterior is None or name not in result.intervals:
+        return number(name, result.values[name]), None
+    if name in posterior.uninformed:
+        return "no information", None
+    if name in posterior.upper_limits:
+        return f"< {number(name, posterior.upper_limits[name])}", "95 % upper limit"
+    low, high = result.intervals[name]
+    return f"{number(name, result.values[name])} ± {number(name, (high - low) / 2)}", None
+
+
+def _about(result: Result) -> str:
+    """Spectral type and quality of the fit, or what to know of a network that gives no errors."""
+    fit, parts = result.refinement, []
     if result.posterior is None:
         errors = result.typical_errors
         typical = ", ".join(f"{name} {number(k, errors[k])}" for k, name in NAMES.items() if k in errors)
-        st.caption(f"This network gives no errors per star; 68 % of its own validation spectra are within {typical}.")
+        return f"This network gives no errors per star; 68 % of its own validation spectra are within {typical}."
+    if result.spectral_type is not None:
+        parts.append(f"about {result.spectral_type}")
+    if fit is not None:
+        parts.append(f"refined by {fit.effective:.0f} effective samples, reduced chi-square {fit.chi2:.2f}")
+        if fit.prior_efficiency < 1:
+            parts.append(f"what is known from elsewhere leaves {100 * fit.prior_efficiency:.0f} % of the samples")
+    else:
+        parts.append("the network's own posterior, not refined")
+    return "; ".join(parts)
 
 
 def _flags(result: Result) -> None:
@@ -106,7 +143,8 @@ def _flags(result: Result) -> None:
         st.success("No flag: nothing was found that limits the trust in these values.")
     for flag in result.flags:
         words = in_words(flag)
-        st.warning(plain(words[0].upper() + words[1:]))
+        draw = st.warning if replace(result, flags=(flag,)).status == "flagged" else st.info
+        draw(plain(words[0].upper() + words[1:]))
 
 
 def _fit(outcome: Outcome) -> None:
@@ -119,7 +157,7 @@ def _fit(outcome: Outcome) -> None:
         st.caption("No model is drawn: the labels lie outside the emulator's ranges.")
 
 
-def _posterior(result: Result, literature: Literature) -> None:
+def _posterior(result: Result, literature: Literature, alone: Result | None) -> None:
     if literature:
         st.table([_compared(result, name, *known) for name, known in literature.items() if name in result.values])
     if result.samples is None:
@@ -129,9 +167,12 @@ def _posterior(result: Result, literature: Literature) -> None:
     chosen = st.multiselect("Labels", names, [n for n in names if n in _FIRST], format_func=_named, key="corner_labels")
     dark = st.context.theme.type == "dark"
     if len(chosen) > 1:
-        samples = result.samples[:, [names.index(name) for name in chosen]]
+        columns = [names.index(name) for name in chosen]
+        posteriors = {"posterior" if alone is None else "with what is known": result.samples[:, columns]}
+        if alone is not None and alone.samples is not None:
+            posteriors["spectrum alone"] = alone.samples[:, columns]
         truth = {name: value for name, (value, _) in literature.items()}
-        figure = plot_corner({"posterior": samples}, chosen, truth=truth)
+        figure = plot_corner(posteriors, chosen, truth=truth)
         st.image(figure_bytes(figure, "png", dark=dark, dpi=_SCREEN_DPI))
     if {"teff", "logg"} <= set(names):
         known = (*literature["teff"], *literature["logg"]) if {"teff", "logg"} <= set(literature) else None
