@@ -26,10 +26,10 @@ def calibrate(
 ) -> None:
     """Test refined posteriors on simulated stars that no network has seen.
 
-    Coverage of intervals by label, S/N, Teff, v sin i and R; ranks (simulation-based calibration); coverage about random
-    points (TARP); factors that make error bars of catalogues sure (split conformal); and the scatter of stars with
-    white noise as a ratio to the Cramer-Rao bound. About a second a star. What real stars are off by in addition is
-    not in it: see the benchmark stars.
+    Coverage of intervals by label, S/N, Teff, v sin i and R; ranks (simulation-based calibration); coverage about
+    random points (TARP); factors that make error bars of catalogues sure (split conformal); and the scatter of stars
+    with white noise as a ratio to the Cramer-Rao bound. About a second a star. What real stars are off by in addition
+    is not in it: see the benchmark stars.
 
     Example: `maury calibrate default --stars 100 --bound-stars 20 --out calibration`
     """
@@ -100,8 +100,8 @@ def _table(calibration: dict[str, Any], extra: dict[str, Any], least: dict[str, 
         table.add_row(name, *shares, f"{label['sbc']['p']:.2g}", factor, *scatter)
     inside = ", ".join(f"{share:.3f} in {level}" for level, share in extra["tarp"]["coverage"].items())
     table.caption = (
-        f"efficiency {extra['efficiency']:.0%}, median of {extra['effective']:.0f} effective samples; weights not to be "
-        f"trusted for {extra['not_dependable']:.1%}; TARP: {inside}, p {extra['tarp']['p']:.2g}"
+        f"efficiency {extra['efficiency']:.0%}, median of {extra['effective']:.0f} effective samples; weights not "
+        f"to be trusted for {extra['not_dependable']:.1%}; TARP: {inside}, p {extra['tarp']['p']:.2g}"
     )
     table.caption_justify = "left"
     return table

@@ -38,9 +38,9 @@ def posterior_of(
     wanted: float, fit_errors: bool = True,
 ) -> Refined:  # fmt: skip
     """Refined posterior of one star on the network's pixels, from the network's own."""
-    row = [part[None] for part in (star.flux.float(), star.sigma.float(), star.good)]
+    flux, sigma, good = star.flux.float()[None], star.sigma.float()[None], star.good[None]
     with torch.inference_mode():
-        features = network(Inputs(*row, torch.tensor([star.resolution]).float()))
+        features = network(Inputs(flux, sigma, good, torch.tensor([star.resolution]).float()))
         proposal = FlowProposal(network, features)
         start = proposal.sample(256, torch.Generator().manual_seed(seed)).median(0).values
     return refine(
