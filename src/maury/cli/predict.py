@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -17,7 +19,7 @@ _UNITS = {"teff": "K", "vsini": "km/s"}
 
 
 def predict(
-    files: Annotated[list[Path], typer.Argument(help="Spectra of any supported format.")],
+    files: Annotated[list[Path] | None, typer.Argument(help="Spectra of any supported format.")] = None,
     resolution: Annotated[
         str | None,
         typer.Option(
@@ -59,17 +61,30 @@ def predict(
         str, typer.Option(help="Templates of the preparation: a file, for a network of another window.")
     ] = "packaged",
     samples: Annotated[
-        int, typer.Option(min=10, help="Samples of the posterior, from a network that gives one.")
-    ] = 4000,
+        int | None,
+        typer.Option(min=10, help="Samples of the posterior, from a network that gives one [default: 4000]."),
+    ] = None,
     samples_output: Annotated[
         Path | None, typer.Option("--samples-out", help="HDF5 file for the samples of all stars.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the samples.")] = 1,
     output: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Table to write; .ecsv, .fits, .csv or .vot by its name.")
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Table to write; .ecsv, .fits, .csv or .vot by its name. Of a catalogue: .parquet, .fits.",
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list instead of a table.")] = False,
     plot: Annotated[Path | None, typer.Option(help="Folder for a figure of each fit (PNG).")] = None,
+    catalog: Annotated[
+        str | None,
+        typer.Option(help="List (CSV, ECSV), folder or HDF5 of any number of spectra, in place of files; needs --out."),
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that share a catalogue.")] = 1,
+    retry: Annotated[bool, typer.Option("--retry", help="Try rejects of a catalogue's earlier run again.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Throw away an earlier catalogue in the folder.")] = False,
 ) -> None:
     """Stellar parameters of spectra, with errors.
 
@@ -79,23 +94,40 @@ def predict(
     What limits the trust in them is listed as flags. A file that fails does not stop the others: it is named at the end
     and the exit code is 2. `--model starnet-spc` is the founding network: points without errors.
 
-    Example: `maury predict sun.txt --resolution 78000 --plot figures`
+    A catalogue is predicted in parts; after a kill the same command goes on. Spectra that cannot be used are in a table
+    of rejects.
+
+    Examples: `maury predict sun.txt --resolution 78000 --plot figures`
+
+    `maury predict --catalog list.csv --out results.parquet --workers 2`
     """
     import json
 
     from maury.cli.console import fail, out, progress
-    from maury.errors import MauryError
+    from maury.errors import ConfigError, MauryError
     from maury.files import check_writable
     from maury.inference import predict as predict_star
     from maury.inference import write_samples, write_table
-    from maury.inference.predict import RELATIONS
+    from maury.inference.predict import RELATIONS, SAMPLES
     from maury.likelihood import parse_external
     from maury.readers import read
 
+    r = _resolution(resolution)
+    if catalog is not None or workers > 1 or retry or fresh:
+        alone = {"FILES": files, "--prior": prior, "--relation": relation, "--velocity": velocity, "--plot": plot,
+                 "--wavelength-file": wavelength_file, "--sigma-file": sigma_file, "--samples-out": samples_output,
+                 "--json": as_json, "--no-systematics": not systematics, "--resolution auto": r == "auto"}  # fmt: skip
+        settings = {"model": model, "emulator": emulator, "labels": labels, "refine": refine, "samples": samples,
+                    "seed": seed, "resolution": r}  # fmt: skip
+        _predict_catalogue(catalog, output, [name for name, value in alone.items() if value], settings)(
+            workers, fresh, retry
+        )
+        return
+    if not files:
+        raise ConfigError("no spectra: name files, or a catalogue with --catalog")
     for path in (output, samples_output):
         if path is not None:
             check_writable(path)
-    r = _resolution(resolution)
     priors = [parse_external(text) for text in prior or ()]
     relations = RELATIONS if not relation else tuple(name for name in relation if name != "none")
     results, records, failed = [], [], []
@@ -110,9 +142,9 @@ def predict(
                     window_aa=None,
                 )
                 result = predict_star(
-                    observation, model, resolution=r, velocity_kms=velocity, emulator=emulator, samples=samples,
-                    seed=seed, labels=labels, refine=refine, priors=priors, relations=relations,
-                    systematics=systematics,
+                    observation, model, resolution=r, velocity_kms=velocity, emulator=emulator,
+                    samples=samples or SAMPLES, seed=seed, labels=labels, refine=refine, priors=priors,
+                    relations=relations, systematics=systematics,
                 )  # fmt: skip
             except MauryError as error:
                 failed.append(str(error))
@@ -138,6 +170,28 @@ def predict(
         fail(message)
     if failed:
         raise typer.Exit(2)
+
+
+def _predict_catalogue(
+    catalog: str | None, output: Path | None, alone: list[str], settings: dict[str, Any]
+) -> Callable[[int, bool, bool], None]:
+    """What predicts a catalogue with the settings of this verb, given workers, fresh and retry.
+
+    Raises:
+        ConfigError: an option that goes with single files alone, no output, or settings out of range.
+    """
+    from maury.catalogue import CatalogueConfig
+    from maury.cli.catalogue import predict_catalogue
+    from maury.config import make_config
+    from maury.errors import ConfigError
+
+    if catalog is None:
+        raise ConfigError("--workers, --retry and --fresh are for catalogues: name one with --catalog")
+    if alone:
+        raise ConfigError(f"{', '.join(alone)}: not with --catalog; a list tells resolution and velocity of each file")
+    if output is None:
+        raise ConfigError("--catalog needs --out, a folder to write that ends with .parquet or .fits")
+    return partial(predict_catalogue, catalog, output, make_config(settings, CatalogueConfig, "options"))
 
 
 def _resolution(text: str | None) -> float | Literal["auto"] | None:

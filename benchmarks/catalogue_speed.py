@@ -1,0 +1,189 @@
+"""Catalogue of simulated spectra in HDF5: speed end to end, memory, rejects, and kills at random moments.
+
+    OMP_NUM_THREADS=1 python benchmarks/catalogue_speed.py --spectra 100000 --workers 2 --kills 5
+
+Spectra are simulated on the pixels of the default network (once, kept with --folder); 1 % of them are corrupted.
+``maury predict --catalog`` then runs as a process of its own, whose memory is measured together with its workers'; once
+more with SIGKILL at random moments, and the two tables are compared.
+"""
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import torch
+
+from maury.catalogue import read_catalogue
+from maury.cli.console import progress
+from maury.emulator import load
+from maury.observations import Simulator
+
+
+def write_spectra(path: Path, count: int, seed: int = 1) -> int:
+    """Simulate spectra into a file and corrupt 1 % of them in four ways; returns how many."""
+    source = Simulator(load())
+    generator, rng = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
+    bad = rng.permutation(count)[: count // 100]
+    spoilt = np.zeros(count, int)
+    spoilt[bad] = 1 + np.arange(bad.size) % 4
+    temporary = path.with_suffix(".part")
+    pixels = source.pixels.count
+    with h5py.File(temporary, "w") as file, progress() as bar:
+        task = bar.add_task("simulating", total=count)
+        file["wavelength"] = source.pixels.wavelength_aa
+        flux, sigma, good = (
+            file.create_dataset(name, (count, pixels), kind, chunks=(16, pixels))
+            for name, kind in (("flux", "f2"), ("sigma", "f2"), ("good", "?"))
+        )
+        resolution = file.create_dataset("resolution", (count,), "f4")
+        for first in range(0, count, 1024):
+            stars = source.batch(min(1024, count - first), generator)
+            rows = slice(first, first + len(stars.flux))
+            parts = [part.numpy().copy() for part in (stars.flux, stars.sigma, stars.good, stars.resolution)]
+            kind = spoilt[rows]
+            parts[0][kind == 1] = np.nan
+            parts[1][kind == 2] = 0.0
+            parts[2][kind == 3] = False
+            parts[3][kind == 4] = -1.0
+            for dataset, part in zip((flux, sigma, good, resolution), parts, strict=True):
+                dataset[rows] = part
+            bar.advance(task, len(stars.flux))
+        file["spoilt"] = spoilt
+    os.replace(temporary, path)
+    return bad.size
+
+
+class Memory(threading.Thread):
+    """Follows the memory of a process and its children (proportional set size, MB), five times a second."""
+
+    def __init__(self, pid: int) -> None:
+        """Watch a process until it ends."""
+        super().__init__(daemon=True)
+        self.pid, self.seen = pid, []
+
+    def run(self) -> None:
+        """Take a sample every 0.2 s."""
+        while (total := sum(map(_pss_mb, [self.pid, *_children(self.pid)]))) > 0:
+            self.seen.append(total)
+            time.sleep(0.2)
+
+
+def _children(pid: int) -> list[int]:
+    found = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            found += map(int, task.read_text().split())
+        except OSError:
+            continue
+    return found + [grandchild for child in found for grandchild in _children(child)]
+
+
+def _pss_mb(pid: int) -> float:
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return next((float(line.split()[1]) / 1024 for line in lines if line.startswith("Pss:")), 0.0)
+
+
+def main() -> None:
+    """Simulate, run, kill, compare."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--spectra", type=int, default=100_000)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--kills", type=int, default=0)
+    parser.add_argument("--model", default="default")
+    parser.add_argument("--folder", type=Path, help="where spectra and tables stay")
+    parser.add_argument("--out", type=Path, help="JSON file for the figures")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = arguments.folder or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        figures = measure(folder, arguments)
+    print(json.dumps(figures, indent=1))
+    if arguments.out is not None:
+        arguments.out.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, object]:
+    """Figures of one whole run and one that is killed."""
+    path = folder / f"spectra-{arguments.spectra}.h5"
+    if not path.exists():
+        write_spectra(path, arguments.spectra)
+    command = [sys.executable, "-m", "maury", "predict", "--catalog", str(path), "--model", arguments.model]
+    command += ["--workers", str(arguments.workers)]
+    whole = folder / "whole.parquet"
+    begun = time.monotonic()
+    process = subprocess.Popen([*command, "--out", str(whole), "--fresh"])
+    memory = Memory(process.pid)
+    memory.start()
+    if process.wait():
+        raise SystemExit("the catalogue failed")
+    seconds = time.monotonic() - begun
+    table = read_catalogue(whole)
+    rejects = read_catalogue(whole / "_rejects")
+    with h5py.File(path) as file:
+        spoilt = file["spoilt"][()]
+    peak = np.array(memory.seen)
+    quarter = len(peak) // 4
+    figures: dict[str, object] = {
+        "spectra": arguments.spectra,
+        "workers": arguments.workers,
+        "seconds": round(seconds, 1),
+        "per_second": round(arguments.spectra / seconds),
+        "gigabytes": round(path.stat().st_size / 1e9, 2),
+        "memory_peak_mb": round(peak.max()),
+        "memory_median_2nd_to_4th_quarter_mb": [
+            round(np.median(peak[k * quarter : (k + 1) * quarter])) for k in (1, 2, 3)
+        ],
+        "results": len(table),
+        "rejects": len(rejects),
+        "rejects_are_the_corrupted": sorted(rejects["row"]) == sorted(np.flatnonzero(spoilt)),
+        "load_average": [round(x, 2) for x in os.getloadavg()],
+    }
+    if arguments.kills:
+        figures |= killed(folder / "killed.parquet", command, seconds, arguments.kills, table, rejects)
+    return figures
+
+
+def killed(folder: Path, command: list[str], seconds: float, kills: int, table, rejects) -> dict[str, object]:
+    """Kill the run at random moments until it is done, and compare."""
+    chance = random.Random(4)
+    moments, parts, extra = [], [], ["--fresh"]
+    for _ in range(kills):
+        process = subprocess.Popen([*command, "--out", str(folder), *extra], start_new_session=True)
+        moments.append(round(chance.uniform(0.1, 1) * seconds / kills * 1.5, 2))
+        time.sleep(moments[-1])
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        parts.append(len(list(folder.glob("part-*"))))
+        extra = []
+    subprocess.run([*command, "--out", str(folder)], check=True)
+    same = all(
+        len(one) == len(other)
+        and all(np.array_equal(_plain(one[c]), _plain(other[c]), equal_nan=_number(one[c])) for c in one.colnames)
+        for one, other in ((table, read_catalogue(folder)), (rejects, read_catalogue(folder / "_rejects")))
+    )
+    return {"killed_after_s": moments, "parts_there": parts, "identical_after_kills": same}
+
+
+def _plain(column):
+    return np.asarray(column)
+
+
+def _number(column) -> bool:
+    return _plain(column).dtype.kind == "f"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""Spectra in files: read, prepared and predicted one by one, in worker processes; gathered into parts."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from maury.catalogue.columns import REJECTS, Column, append, empty
+from maury.catalogue.lists import Entry
+from maury.catalogue.manifest import Output
+from maury.catalogue.packed_shards import write_shard
+from maury.catalogue.settings import CatalogueConfig
+from maury.errors import MauryError
+from maury.inference import predict
+from maury.inference.predict import SAMPLES
+from maury.readers import read
+
+TIMEOUT_S = 600.0
+"""Longest time for one file."""
+
+
+@dataclass(frozen=True)
+class Star:
+    """What became of one file: values by column, or why there are none."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class FilePredictor:
+    """Predicts one file when called with its row of the list, here or in a worker process; it never raises."""
+
+    config: CatalogueConfig
+
+    def __call__(self, entry: Entry) -> Star:
+        """Read, prepare and predict; what fails comes back with its reason."""
+        if entry.error is not None:
+            return Star(reason=entry.error)
+        try:
+            return Star(self._values(entry))
+        except MauryError as error:
+            return Star(reason=" ".join(str(error).split()))
+        except Exception as error:  # one file among millions must not end the whole
+            return Star(reason=" ".join(f"not understood ({type(error).__name__}: {error})".split())[:300])
+
+    def _values(self, entry: Entry) -> dict[str, Any]:
+        hints: dict[str, Any] = {"resolution": self.config.resolution} | entry.hints
+        velocity = hints.pop("velocity_kms", None)
+        result = predict(
+            read(entry.path, window_aa=None, **hints),
+            self.config.model,
+            velocity_kms=velocity,
+            emulator=self.config.emulator,
+            samples=self.config.samples or SAMPLES,
+            seed=self.config.seed,
+            labels=self.config.labels,
+            refine=self.config.refine,
+        )
+        return {**result.record(), **result.numbers(), "flags": ",".join(result.flags)}
+
+
+Map = Callable[[Iterable[tuple[int, tuple[Any, ...]]]], Iterator[tuple[int, Any]]]
+"""Calls what makes results with each task, and yields number and result, or an error in its place, as they get done."""
+
+
+def make_parts(
+    entries: Iterable[Entry],
+    output: Output,
+    shard: int,
+    skip: set[int],
+    columns: Sequence[Column],
+    about: dict[str, Any],
+    run: Map,
+) -> Iterator[tuple[int, int]]:
+    """Predict files and write each part when all of its files are done.
+
+    Args:
+        entries: rows of the list.
+        output: where parts go.
+        shard: files in a part.
+        skip: parts that are there.
+        columns: of the results.
+        about: what is told in each part.
+        run: calls a `FilePredictor`, in this or other processes.
+
+    Yields:
+        Results and rejects, 1 or 0 each, of one file after the other.
+
+    Raises:
+        OutputError: a part cannot be written.
+    """
+    waiting: dict[int, Entry] = {}
+    parts: dict[int, dict[int, tuple[Entry, Star]]] = {}
+
+    def tasks() -> Iterator[tuple[int, tuple[Entry]]]:
+        for entry in entries:
+            if entry.row // shard not in skip:
+                waiting[entry.row] = entry
+                yield entry.row, (entry,)
+
+    with contextlib.closing(run(tasks())) as results:  # type: ignore[type-var]
+        for row, result in results:
+            star = result if isinstance(result, Star) else Star(reason=" ".join(str(result).split()))
+            number = row // shard
+            part = parts.setdefault(number, {})
+            part[row] = (waiting.pop(row), star)
+            yield (0, 1) if star.reason else (1, 0)
+            if len(part) == output.sizes[number]:
+                _write(output, number, columns, parts.pop(number), about)
+
+
+def _write(
+    output: Output,
+    number: int,
+    columns: Sequence[Column],
+    part: dict[int, tuple[Entry, Star]],
+    about: dict[str, Any],
+) -> None:
+    results, rejects = empty(columns), empty(REJECTS)
+    for row in sorted(part):
+        entry, star = part[row]
+        who = {"id": entry.id, "file": entry.file, "row": row}
+        if star.reason:
+            append(rejects, REJECTS, who | {"reason": star.reason})
+        else:
+            append(results, columns, star.values | who)
+    write_shard(output, number, columns, results, rejects, about)

@@ -1,0 +1,155 @@
+"""Catalogues of files: a CSV or ECSV list, or a folder."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TextIO
+
+from maury.catalogue.identity import Distinct
+from maury.errors import FormatError
+from maury.files import sha256
+
+COLUMNS = ("file", "id", "resolution", "velocity_kms", "wavelength_file", "sigma_file")
+"""Columns of a list; all but ``file`` may be left out. Others are not looked at."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of a list.
+
+    Attributes:
+        row: its number, from 0.
+        id: its identifier.
+        file: the file as the list names it.
+        path: where it lies.
+        hints: ``resolution``, ``velocity_kms``, ``wavelength_file`` and ``sigma_file``, where the list tells them.
+        error: why the row cannot be used, or None.
+    """
+
+    row: int
+    id: str
+    file: str
+    path: Path
+    hints: dict[str, float | str] = field(default_factory=dict)
+    error: str | None = None
+
+
+class FileList:
+    """Files of a list or a folder, read as a stream.
+
+    Attributes:
+        path: the list or the folder.
+        rows: number of files.
+        digest: SHA-256 of the list, or of the names in the folder.
+        notes: columns that are not looked at.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Count the rows and check that identifiers are distinct.
+
+        Raises:
+            FormatError: no such list, no column ``file``, no row, not UTF-8, or an identifier that comes twice.
+        """
+        self.path = path
+        self.notes: tuple[str, ...] = ()
+        if path.is_dir():
+            self._names = _names(path)
+            self.digest = hashlib.sha256("\n".join(self._names).encode()).hexdigest()
+        else:
+            self._names = []
+            self._check_columns()
+            self.digest = sha256(path)
+        distinct = Distinct()
+        self.rows = 0
+        for entry in self:
+            distinct.add([entry.id])
+            self.rows += 1
+        if not self.rows:
+            raise FormatError(f"{path}: {'holds no file' if path.is_dir() else 'no rows below the names of columns'}")
+        distinct.require(((entry.id, f"row {entry.row + 1}") for entry in self), path)
+
+    def __iter__(self) -> Iterator[Entry]:
+        if self.path.is_dir():
+            for row, name in enumerate(self._names):
+                yield Entry(row, name, name, self.path / name)
+            return
+        with _opened(self.path) as stream:
+            try:
+                for row, cells in enumerate(_rows(stream)):
+                    yield self._entry(row, cells)
+            except (UnicodeDecodeError, csv.Error) as error:
+                raise FormatError(f"{self.path}: not a readable CSV list ({error})") from error
+
+    def _check_columns(self) -> None:
+        with _opened(self.path) as stream:
+            try:
+                reader = _rows(stream)
+                first = next(iter(reader), None)
+            except (UnicodeDecodeError, csv.Error) as error:
+                raise FormatError(f"{self.path}: not a readable CSV list ({error})") from error
+            names = [str(name) for name in reader.fieldnames or ()]
+        if "file" not in names:
+            raise FormatError(f"{self.path}: no column file; columns found: {', '.join(names) or 'none'}")
+        others = [name for name in names if name not in COLUMNS]
+        if others and first is not None:
+            self.notes = (f"columns of {self.path.name} that are not used: {', '.join(others)}",)
+
+    def _entry(self, row: int, cells: dict[str | None, str | list[str] | None]) -> Entry:
+        texts = {name: str(cells.get(name) or "").strip() for name in COLUMNS}
+        file = texts["file"]
+        path = (self.path.parent / os.path.expanduser(file)).absolute()
+        error, hints = None, dict[str, float | str]()
+        if None in cells or None in cells.values():
+            error = "the row has another number of cells than the list has columns"
+        elif not file:
+            error = "no file named"
+        for name in ("resolution", "velocity_kms"):
+            if texts[name].lower() in ("", "nan"):  # how tables write what is not known
+                continue
+            try:
+                hints[name] = float(texts[name])
+            except ValueError:
+                error = error or f"{name} {texts[name]!r} is no number"
+        for name in ("wavelength_file", "sigma_file"):
+            if texts[name]:
+                hints[name] = str((self.path.parent / os.path.expanduser(texts[name])).absolute())
+        return Entry(row, texts["id"] or file or f"row {row + 1}", file, path, hints, error)
+
+
+def _opened(path: Path) -> TextIO:
+    try:
+        return open(path, newline="", encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise FormatError(f"{path}: no such file or folder") from error
+    except OSError as error:
+        raise FormatError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def _rows(stream: TextIO) -> csv.DictReader[str]:
+    """Rows by column; of ECSV with its own delimiter, lines that begin with # left out."""
+    delimiter = ","
+    first = stream.readline()
+    if first.startswith("# %ECSV"):
+        delimiter = " "
+    while first.startswith("#"):
+        if "delimiter:" in first and "','" in first:
+            delimiter = ","
+        first = stream.readline()
+    names = [name.strip() for name in next(csv.reader([first], delimiter=delimiter), [])]
+    lines = (line for line in stream if not line.startswith("#"))
+    return csv.DictReader(lines, names, delimiter=delimiter)
+
+
+def _names(folder: Path) -> list[str]:
+    """Names of the files below a folder, sorted; hidden ones are left out."""
+    names = []
+    for root, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        base = Path(root).relative_to(folder)
+        names += [str(base / name) for name in files if not name.startswith(".")]
+    return sorted(names)

@@ -1,0 +1,185 @@
+"""Catalogues of spectra that are on a network's pixels already, in HDF5.
+
+Datasets of a file with n spectra of p pixels:
+
+- ``flux`` (n, p): continuum-normalised, at rest; floats, or integers with the attribute ``scale`` (flux per count);
+- ``sigma`` (n, p): noise as if the pixels were independent (see `maury.preparation.network`); as ``flux``;
+- ``good`` (n, p): pixels to use, or ``mask`` (n, p): pixels not to use; without either all are used;
+- ``resolution`` (n,): R = lambda / FWHM of ``flux``; or an attribute of the file, when all have the same;
+- ``wavelength`` (p,): Å, air: the network's pixels, to tell a file that was made for others;
+- ``id`` (n,): text or integers, distinct; without it the number of the row, from 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from maury.catalogue.identity import Distinct, sampled_sha256
+from maury.errors import FormatError
+
+_IDS = 65_536
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some spectra of a file.
+
+    Attributes:
+        flux: (m, p).
+        sigma: (m, p).
+        good: (m, p).
+        resolution: (m,).
+    """
+
+    flux: NDArray[np.float32]
+    sigma: NDArray[np.float32]
+    good: NDArray[np.bool_]
+    resolution: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class PackedFile:
+    """One HDF5 file of spectra.
+
+    Attributes:
+        path: the file.
+        rows: number of spectra.
+        digest: `sampled_sha256` of it.
+        prefix: put before numbers that serve as identifiers, when there are several files.
+    """
+
+    path: Path
+    rows: int
+    digest: str
+    prefix: str = ""
+
+    def ids(self, first: int, last: int) -> list[str]:
+        """Identifiers of rows from ``first`` to before ``last``.
+
+        Raises:
+            FormatError: they cannot be read.
+        """
+        try:
+            with h5py.File(self.path) as file:
+                if "id" not in file:
+                    return [f"{self.prefix}{row}" for row in range(first, last)]
+                values = file["id"][first:last]
+        except (OSError, RuntimeError) as error:
+            raise FormatError(f"{self.path}: dataset id cannot be read: truncated or damaged") from error
+        return [value.decode(errors="replace") if isinstance(value, bytes) else str(value) for value in values]
+
+
+def open_packed(paths: Sequence[Path], wavelength_aa: NDArray[np.float64]) -> list[PackedFile]:
+    """Check files of spectra for a network.
+
+    Args:
+        paths: the files.
+        wavelength_aa: pixels of the network (p,), Å air.
+
+    Raises:
+        FormatError: a file that is missing, damaged, or of another layout; pixels of another network; an identifier
+            that comes twice.
+    """
+    files = [
+        PackedFile(path, _checked(path, wavelength_aa), sampled_sha256(path), f"{path.name}:" if paths[1:] else "")
+        for path in paths
+    ]
+    distinct = Distinct()
+    for identifier, _ in _all_ids(files):
+        distinct.add([identifier])
+    distinct.require(_all_ids(files), paths[0])
+    return files
+
+
+def _all_ids(files: list[PackedFile]) -> Iterator[tuple[str, str]]:
+    for file in files:
+        for first in range(0, file.rows, _IDS):
+            ids = file.ids(first, min(first + _IDS, file.rows))
+            where = f" of {file.path.name}" if files[1:] else ""
+            yield from ((identifier, f"row {first + k}{where}") for k, identifier in enumerate(ids))
+
+
+def read_block(file: h5py.File, first: int, last: int) -> Block:
+    """Spectra from row ``first`` to before ``last``.
+
+    Raises:
+        OSError: they are damaged.
+    """
+    flux, sigma = (_scaled(file[name], first, last) for name in ("flux", "sigma"))
+    if "good" in file:
+        good = file["good"][first:last].astype(bool)
+    elif "mask" in file:
+        good = ~file["mask"][first:last].astype(bool)
+    else:
+        good = np.ones(flux.shape, bool)
+    if "resolution" in file:
+        resolution = np.asarray(file["resolution"][first:last], float)
+    else:
+        resolution = np.full(len(flux), float(file.attrs["resolution"]))
+    return Block(flux, sigma, good, resolution)
+
+
+def _scaled(dataset: h5py.Dataset, first: int, last: int) -> NDArray[np.float32]:
+    values = dataset[first:last].astype(np.float32)
+    return values * np.float32(dataset.attrs["scale"]) if "scale" in dataset.attrs else values
+
+
+def _checked(path: Path, wavelength_aa: NDArray[np.float64]) -> int:
+    """Number of spectra of a file whose layout is right."""
+    if not path.is_file():
+        raise FormatError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
+    try:
+        with h5py.File(path) as file:
+            return _check(path, file, wavelength_aa)
+    except FormatError:
+        raise
+    except (OSError, RuntimeError, KeyError) as error:
+        raise FormatError(f"{path}: not a readable HDF5 file, perhaps truncated ({error})") from error
+
+
+def _check(path: Path, file: h5py.File, wavelength_aa: NDArray[np.float64]) -> int:
+    needed = ["flux", "sigma", "wavelength", *(() if "resolution" in file.attrs else ("resolution",))]
+    missing = [name for name in needed if name not in file]
+    if missing:
+        raise FormatError(f"{path}: missing dataset {', '.join(missing)}; found: {', '.join(file) or 'none'}")
+    if "good" in file and "mask" in file:
+        raise FormatError(f"{path}: has both good and mask; one of them says which pixels to use")
+    pixels, shape = len(wavelength_aa), file["flux"].shape
+    if len(shape) != 2 or shape[1] != pixels or not shape[0]:
+        raise FormatError(f"{path}: flux has shape {shape}; the network takes (n, {pixels}), n at least 1")
+    for name, expected in _shapes(shape):
+        if name in file and file[name].shape != expected:
+            raise FormatError(f"{path}: dataset {name} has shape {file[name].shape}; flux asks for {expected}")
+    for name in ("flux", "sigma"):
+        _check_kind(path, file[name])
+    own = np.asarray(file["wavelength"][...], float)
+    if not np.allclose(own, wavelength_aa, rtol=1e-6, atol=0):
+        raise FormatError(
+            f"{path}: its pixels from {own[0]:.3f} to {own[-1]:.3f} Å are not the network's, "
+            f"{wavelength_aa[0]:.3f} to {wavelength_aa[-1]:.3f} Å"
+        )
+    return int(shape[0])
+
+
+def _shapes(shape: tuple[int, ...]) -> list[tuple[str, Any]]:
+    return [
+        *((name, shape) for name in ("sigma", "good", "mask")),
+        *((name, shape[:1]) for name in ("resolution", "id")),
+        ("wavelength", shape[1:]),
+    ]
+
+
+def _check_kind(path: Path, dataset: h5py.Dataset) -> None:
+    name = dataset.name.strip("/")
+    scale = dataset.attrs.get("scale")
+    if dataset.dtype.kind not in "fiu":
+        raise FormatError(f"{path}: dataset {name} holds {dataset.dtype}, not numbers")
+    if dataset.dtype.kind in "iu" and not (scale is not None and np.isfinite(scale) and scale > 0):
+        raise FormatError(f"{path}: integers of {name} need a positive attribute scale, got {scale}")

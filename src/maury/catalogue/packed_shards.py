@@ -1,0 +1,235 @@
+"""Parts of spectra that are on a network's pixels: read, checked, predicted by the hundred, written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import h5py
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from maury.catalogue.columns import REJECTS, Column, append, empty
+from maury.catalogue.manifest import Output
+from maury.catalogue.packed import Block, PackedFile, read_block
+from maury.catalogue.parts import write_part
+from maury.catalogue.settings import CatalogueConfig
+from maury.errors import FormatError
+from maury.inference import Posteriors, predict_batch
+from maury.inference.predict import LEAST_SNR
+from maury.inference.result import column_of
+from maury.networks import load_cached, pixel_wavelengths
+from maury.preparation.pixels import least_overlap
+
+_ROWS = 1024
+_WHOLE = 0.98
+_EDGE = 0.01
+_SHARPER = 1.01  # R of spectra may be above that of the network's pixels by rounding only
+_SOME = 8
+_USUAL_MEDIAN = (0.05, 3.0)
+
+
+@dataclass(frozen=True)
+class PackedShards:
+    """Makes parts when called with their number and rows, here or in a worker process.
+
+    Attributes:
+        config: settings, with absolute paths.
+        output: where parts go.
+        columns: of the results.
+        about: what is told in each part.
+    """
+
+    config: CatalogueConfig
+    output: Output
+    columns: tuple[Column, ...]
+    about: dict[str, Any]
+
+    def __call__(self, shard: int, file: PackedFile, first: int, last: int) -> tuple[int, int]:
+        """Make one part.
+
+        Returns:
+            Numbers of results and of rejects.
+
+        Raises:
+            FormatError: the file cannot be opened, or is another one than before.
+            OutputError: the part cannot be written.
+        """
+        results, rejects = empty(self.columns), empty(REJECTS)
+        try:
+            opened = h5py.File(file.path)
+        except OSError as error:
+            raise FormatError(f"{file.path}: cannot be opened ({error})") from error
+        with opened:
+            for start in range(first, last, _ROWS):
+                stop = min(start + _ROWS, last)
+                ids = file.ids(start, stop)
+                for block, offset, reasons in _readable(opened, start, stop):
+                    named = [(ids[offset + k], file.path.name, start + offset + k) for k in range(len(reasons))]
+                    self._take(block, named, reasons, results, rejects)
+        return write_shard(self.output, shard, self.columns, results, rejects, self.about)
+
+    def _take(
+        self,
+        block: Block | None,
+        named: Sequence[tuple[str, str, int]],
+        reasons: list[str],
+        results: dict[str, list[Any]],
+        rejects: dict[str, list[Any]],
+    ) -> None:
+        """Sort spectra into results and rejects."""
+        if block is not None:
+            reasons = check(block, self._wavelength, self._sharpest)
+        for (identifier, file, row), reason in zip(named, reasons, strict=True):
+            if reason:
+                append(rejects, REJECTS, {"id": identifier, "file": file, "row": row, "reason": reason})
+        rows = [k for k, reason in enumerate(reasons) if not reason]
+        if block is None or not rows:
+            return
+        sigma, good = block.sigma[rows], block.good[rows]
+        found = predict_batch(
+            block.flux[rows],
+            sigma,
+            good,
+            block.resolution[rows],
+            self.config.model,
+            samples=self.config.samples or 0,
+            seed=self.config.seed,
+        )
+        _fill(results, self.columns, [named[k] for k in rows], found, flags_of(found, good, self._space), sigma, good)
+
+    @property
+    def _header(self) -> dict[str, Any]:
+        return load_cached(self.config.model)[1]
+
+    @property
+    def _wavelength(self) -> NDArray[np.float64]:
+        return pixel_wavelengths(self._header)
+
+    @property
+    def _sharpest(self) -> float:
+        return float(self._header["resolution"])
+
+    @property
+    def _space(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        labels = self._header["labels"]
+        return np.asarray(labels["lower"], float), np.asarray(labels["upper"], float)
+
+
+def write_shard(
+    output: Output,
+    shard: int,
+    columns: Sequence[Column],
+    results: dict[str, list[Any]],
+    rejects: dict[str, list[Any]],
+    about: dict[str, Any],
+) -> tuple[int, int]:
+    """Write rejects first and results last, which make the part count as done.
+
+    Raises:
+        OutputError: they cannot be written.
+    """
+    if rejects["id"]:
+        write_part(output.rejects(shard), REJECTS, rejects, about)
+    else:
+        output.rejects(shard).unlink(missing_ok=True)
+    write_part(output.part(shard), columns, results, about)
+    return len(results["id"]), len(rejects["id"])
+
+
+def _readable(file: h5py.File, first: int, last: int) -> list[tuple[Block | None, int, list[str]]]:
+    """Blocks of rows with their offset; one by one where a chunk of the file is damaged."""
+    try:
+        return [(read_block(file, first, last), 0, [""] * (last - first))]
+    except OSError as error:
+        if last - first == 1:
+            return [(None, 0, [f"damaged in the file ({' '.join(str(error).split())[:120]})"])]
+    found = []
+    for row in range(first, last):
+        found += [(block, row - first, reasons) for block, _, reasons in _readable(file, row, row + 1)]
+    return found
+
+
+def check(block: Block, wavelength_aa: NDArray[np.float64], sharpest: float) -> list[str]:
+    """Why each spectrum cannot be used, or "".
+
+    Args:
+        block: m spectra.
+        wavelength_aa: of the pixels (p,).
+        sharpest: R of the sharpest spectra that the network takes.
+    """
+    bad_flux = (block.good & ~np.isfinite(block.flux)).sum(1)
+    bad_sigma = (block.good & ~((block.sigma > 0) & (block.sigma < np.inf))).sum(1)
+    low, high = float(wavelength_aa[0]), float(wavelength_aa[-1])
+    least = least_overlap(low, high)
+    covered = block.good @ np.gradient(wavelength_aa)
+    level, noise = typical(block.flux, block.good), typical(block.sigma, block.good)
+    reasons = []
+    for k, resolution in enumerate(block.resolution.tolist()):
+        if bad_flux[k]:
+            reason = f"flux is not finite in {bad_flux[k]} good pixels"
+        elif bad_sigma[k]:
+            reason = f"sigma is not finite and positive in {bad_sigma[k]} good pixels"
+        elif not 500 <= resolution <= sharpest * _SHARPER:
+            reason = f"resolution {resolution:g}: must be between 500 and {sharpest:g}, the network's"
+        elif covered[k] < least:
+            reason = (
+                f"covers {covered[k]:.1f} Å of the window {low:.0f} to {high:.0f} Å; at least {least:g} Å are needed"
+            )
+        elif not noise[k] * LEAST_SNR <= 1:
+            reason = f"signal-to-noise {1 / noise[k]:.1f} per pixel; at least {LEAST_SNR:g} is needed for parameters"
+        elif not _USUAL_MEDIAN[0] <= level[k] <= _USUAL_MEDIAN[1]:
+            reason = f"median flux {level[k]:g}: not in units of the continuum"
+        else:
+            reason = ""
+        reasons.append(reason)
+    return reasons
+
+
+def typical(values: NDArray[np.float32], good: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Medians (m,) over every eighth pixel of (m, p) that is good; NaN where there is none."""
+    some = np.where(good[:, ::_SOME], values[:, ::_SOME], np.float32(np.nan))
+    return np.asarray(torch.from_numpy(some).nanmedian(dim=1).values.numpy())
+
+
+def flags_of(
+    found: Posteriors, good: NDArray[np.bool_], space: tuple[NDArray[np.float64], NDArray[np.float64]]
+) -> list[str]:
+    """What limits the trust in each spectrum's values.
+
+    Without samples ``edge_<label>`` says that more than 16 % of the posterior lie within 1 % of an end of the range.
+    """
+    lower, upper = space
+    margin = _EDGE * (upper - lower)
+    at_low, at_high = found.lower < lower + margin, found.upper > upper - margin
+    at_low[:, [name == "vsini" for name in found.names]] = False  # slow rotation is an upper limit
+    short, limit = good.mean(1) < _WHOLE, np.isfinite(found.vsini_upper)
+    flags = []
+    for k in range(len(good)):
+        edges = [f"edge_{name}" for name, edge in zip(found.names, at_low[k] | at_high[k], strict=True) if edge]
+        parts = [*(["short_coverage"] if short[k] else []), *edges, *(["vsini_upper_limit"] if limit[k] else [])]
+        flags.append(",".join(parts))
+    return flags
+
+
+def _fill(
+    results: dict[str, list[Any]],
+    columns: Sequence[Column],
+    named: Sequence[tuple[str, str, int]],
+    found: Posteriors,
+    flags: list[str],
+    sigma: NDArray[np.float32],
+    good: NDArray[np.bool_],
+) -> None:
+    """Add predicted spectra to the columns."""
+    values: dict[str, Any] = dict(zip(("id", "file", "row"), zip(*named, strict=True), strict=True))
+    for k, name in enumerate(found.names):
+        low, high = found.lower[:, k], found.upper[:, k]
+        label = column_of(name)
+        values |= {label: found.median[:, k], f"{label}_lo": low, f"{label}_hi": high}
+        values[f"{label}_err"] = (high - low) / 2
+    values |= {"vsini_upper": found.vsini_upper, "snr": 1 / typical(sigma, good), "flags": flags}
+    for column in columns:
+        results[column.name].extend(values[column.name])

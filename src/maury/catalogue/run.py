@@ -1,0 +1,220 @@
+"""From a catalogue of spectra to a table on disk: what is there already is kept, the rest is made."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from maury.catalogue.columns import Column, columns_of, labels_told
+from maury.catalogue.file_shards import TIMEOUT_S, FilePredictor, make_parts
+from maury.catalogue.lists import FileList
+from maury.catalogue.manifest import Output, identity, open_output, write_manifest
+from maury.catalogue.packed import PackedFile, open_packed
+from maury.catalogue.packed_shards import PackedShards
+from maury.catalogue.parts import require_form
+from maury.catalogue.settings import CatalogueConfig
+from maury.checkpoints import MODELS
+from maury.emulator import PACKAGED
+from maury.errors import ConfigError, FormatError, MauryError
+from maury.files import check_writable, sha256
+from maury.library import expand
+from maury.networks import is_posterior, load_cached, pixel_wavelengths
+from maury.synthesis.pool import Maker, Workers
+
+_PACKED, _FILES = 8192, 64
+_HDF5 = (".h5", ".hdf5", ".hdf")
+
+Advance = Callable[[int, int], None]
+Notify = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run made.
+
+    Attributes:
+        folder: of the catalogue.
+        results: rows in it.
+        rejects: rows of its table of rejects.
+        made: spectra that this run looked at; the others were there.
+        seconds: that it took.
+    """
+
+    folder: Path
+    results: int
+    rejects: int
+    made: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Plan:
+    config: CatalogueConfig
+    output: Output
+    columns: tuple[Column, ...]
+    source: FileList | list[PackedFile]
+    tasks: tuple[tuple[PackedFile, int, int], ...]
+    known: dict[str, Any]
+
+
+def run_catalogue(
+    source: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    config: CatalogueConfig,
+    *,
+    workers: int = 1,
+    fresh: bool = False,
+    retry: bool = False,
+    start: Callable[[int, int, int], None] | None = None,
+    advance: Advance | None = None,
+    notify: Notify | None = None,
+) -> Summary:
+    """Stellar parameters of a catalogue of spectra. After an interruption the same call goes on.
+
+    Args:
+        source: a CSV or ECSV list, a folder, or an HDF5 file of spectra on the network's pixels or a pattern of such.
+        out: the folder to write; it ends with .parquet or .fits, which says the format of the parts.
+        config: settings.
+        workers: processes; 1 for none besides this one.
+        fresh: throw an earlier catalogue away.
+        retry: try rejects of an earlier run again.
+        start: called once with spectra in all, and results and rejects that are there already.
+        advance: called with results and rejects as they come.
+        notify: called with notes for the user.
+
+    Returns:
+        What there is.
+
+    Raises:
+        FormatError: the list or the HDF5 file cannot be used as a whole; identifiers that come twice.
+        ConfigError: an output of another catalogue, or settings out of range.
+        OutputError: the output cannot be written; the same call goes on once it can.
+    """
+    begun = time.monotonic()
+    notify = notify or (lambda message: None)
+    plan = _plan(Path(os.path.expanduser(os.fspath(source))), Path(out), config)
+    check_writable(plan.output.folder / "_probe")
+    manifest = open_output(plan.output, plan.known, fresh)
+    for note in plan.source.notes if isinstance(plan.source, FileList) else ():
+        notify(note)
+    done = _there(plan.output, retry)
+    results, rejects = (sum(counts[k] for counts in done.values()) for k in (0, 1))
+    if done:
+        notify(f"going on: {len(done)} of {len(plan.output.sizes)} parts are there")
+    if start is not None:
+        start(sum(plan.output.sizes), results, rejects)
+    made = 0
+    for good, bad in _make(plan, set(done), workers):
+        results, rejects, made = results + good, rejects + bad, made + good + bad
+        if advance is not None:
+            advance(good, bad)
+    seconds = time.monotonic() - begun
+    counts = {"status": "finished", "results": results, "rejects": rejects}
+    write_manifest(plan.output, manifest | counts | ({"last_run": _speed(made, seconds, workers)} if made else {}))
+    return Summary(plan.output.folder, results, rejects, made, seconds)
+
+
+def _speed(made: int, seconds: float, workers: int) -> dict[str, Any]:
+    return {"spectra": made, "seconds": round(seconds, 2), "workers": workers}
+
+
+def _plan(source: Path, out: Path, config: CatalogueConfig) -> _Plan:
+    """Check everything that can be checked beforehand."""
+    form = require_form(out)
+    _, header = load_cached(config.model)
+    names, posterior = header["labels"]["names"], is_posterior(header)
+    packed = source.suffix.lower() in _HDF5
+    config = _absolute(config)
+    models = {"network": _digest(config.model, "network")}
+    about = config.model_dump(mode="json", exclude={"model", "emulator"})
+    tasks: list[tuple[PackedFile, int, int]] = []
+    found: FileList | list[PackedFile]
+    if packed:
+        if not posterior:
+            raise ConfigError(f"{config.model}: gives points alone; HDF5 catalogues need a network with a posterior")
+        shard = config.shard or _PACKED
+        found = open_packed([path.absolute() for path in expand([source])], pixel_wavelengths(header))
+        for file in found:
+            tasks += [(file, first, min(first + shard, file.rows)) for first in range(0, file.rows, shard)]
+        sizes = tuple(last - first for _, first, last in tasks)
+        told = {"files": [{"name": file.path.name, "rows": file.rows, "sha256_sampled": file.digest} for file in found]}
+    else:
+        shard = config.shard or _FILES
+        found = FileList(source)
+        models["emulator"] = _digest(config.emulator, "emulator")
+        sizes = tuple(min(shard, found.rows - first) for first in range(0, found.rows, shard))
+        told = {"files": [{"name": source.name, "rows": found.rows, "sha256": found.digest}]}
+    about["shard"] = shard
+    output = Output(out.absolute(), form, sizes)
+    told_labels = labels_told(names, posterior, not packed, config.labels)
+    columns = columns_of(told_labels, posterior, not packed)
+    return _Plan(
+        config.model_copy(update={"shard": shard}), output, columns, found, tuple(tasks), identity(told, models, about)
+    )
+
+
+def _absolute(config: CatalogueConfig) -> CatalogueConfig:
+    """Settings with absolute paths, as workers run elsewhere."""
+    changes = {
+        name: os.path.abspath(value) for name in ("model", "emulator") if os.path.exists(value := getattr(config, name))
+    }
+    return config.model_copy(update=changes)
+
+
+def _digest(name: str, kind: str) -> dict[str, str]:
+    """Name and SHA-256 of a network or the emulator."""
+    path = Path(name)
+    if path.is_dir():
+        path = path / "model.safetensors"
+    elif kind == "emulator" and name == "packaged":
+        path = PACKAGED
+    elif not path.exists():
+        path = MODELS / f"{name}.safetensors"
+    if not path.is_file():
+        raise FormatError(f"{name}: no such {kind}")
+    return {"sha256": sha256(path)}
+
+
+def _there(output: Output, retry: bool) -> dict[int, tuple[int, int]]:
+    """Results and rejects of the parts that are there; with ``retry`` those that have rejects are removed."""
+    done = {}
+    for shard in range(len(output.sizes)):
+        counts = output.done(shard)
+        if counts is not None and retry and counts[1]:
+            output.forget(shard)
+        elif counts is not None:
+            done[shard] = counts
+    return done
+
+
+def _make(plan: _Plan, skip: set[int], workers: int) -> Iterator[tuple[int, int]]:
+    if len(skip) == len(plan.output.sizes):
+        return
+    if isinstance(plan.source, FileList):
+        maker: Maker = (FilePredictor, (plan.config,))
+        with _mapper(maker, workers) as run:
+            shard = plan.config.shard or _FILES
+            yield from make_parts(plan.source, plan.output, shard, skip, plan.columns, plan.known, run)
+        return
+    tasks = ((number, (number, *task)) for number, task in enumerate(plan.tasks) if number not in skip)
+    with _mapper((PackedShards, (plan.config, plan.output, plan.columns, plan.known)), workers) as run:
+        for _, result in run(tasks):
+            if isinstance(result, MauryError):
+                raise result
+            yield result
+
+
+@contextlib.contextmanager
+def _mapper(maker: Maker, workers: int) -> Iterator[Any]:
+    """What calls the object made with each task: here, or in worker processes."""
+    if workers == 1:
+        call = maker[0](*maker[1])
+        yield lambda tasks: ((number, call(*arguments)) for number, arguments in tasks)
+        return
+    with Workers(workers) as processes:
+        yield lambda tasks: processes.map(maker, tasks, TIMEOUT_S)

@@ -1,0 +1,36 @@
+"""Settings of a catalogue: all that its numbers depend on besides the spectra and the models' weights."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from maury.config import Settings
+
+
+class CatalogueConfig(Settings):
+    """How a catalogue is made.
+
+    Attributes:
+        model: a packaged network, a run's folder or a network file.
+        emulator: "packaged" or an emulator's file, with which files are prepared; spectra of HDF5 need none.
+        samples: samples of each posterior; without it spectra of HDF5 get the quantiles that the network gives by
+            itself, thousands a second, and files 4,000 samples.
+        seed: of the samples.
+        labels: of files what is told: "default", "alpha" or "abundances"; of HDF5 it is all labels of the network.
+        refine: of files, weigh samples by the likelihood of model spectra, as `maury.inference.predict` does, which
+            takes most of the time; None: wherever it is possible. Spectra of HDF5 are never refined.
+        resolution: R = lambda / FWHM of files, where neither the list nor the file tells it.
+        shard: spectra in a part of the output; by default 8,192 of HDF5 and 64 files. A kill costs at most the parts
+            that were being made.
+    """
+
+    model: str
+    emulator: str = "packaged"
+    samples: Annotated[int, Field(ge=10)] | None = None
+    seed: Annotated[int, Field(ge=0)] = 1
+    labels: Literal["default", "alpha", "abundances"] = "default"
+    refine: bool | None = None
+    resolution: Annotated[float, Field(ge=500, le=1_000_000)] | None = None
+    shard: Annotated[int, Field(ge=1)] | None = None
