@@ -1,4 +1,4 @@
-"""The smallest errors that spectra allow, on a coarse grid over the Kiel diagram; `maury limits --map` takes a fine one."""
+"""The smallest errors that spectra allow, on a coarse grid over the Kiel diagram; `maury limits --map` is finer."""
 
 import numpy as np
 
