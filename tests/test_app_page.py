@@ -38,6 +38,12 @@ def files(tmp_path_factory):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
+@pytest.fixture
+def founding(monkeypatch):
+    """The page with the founding network, which is faster and gives points alone."""
+    monkeypatch.setattr(analysis, "DEFAULT_MODEL", "starnet-spc")
+
+
 def page():
     return testing.AppTest.from_file(str(PAGE), default_timeout=120)
 
@@ -58,7 +64,7 @@ def metrics(app):
     return {metric.label.partition(" (")[0]: metric.value for metric in app.metric}
 
 
-def test_three_formats_and_a_wrong_file(files):
+def test_three_formats_and_a_wrong_file(founding, files):
     """Each gives the star's temperature; what is no spectrum is told by name and stops nothing."""
     app = dropped([*files.items(), ("notes.txt", b"no numbers here")], resolution=60_000.0)
     rows = app.dataframe[0].value
@@ -73,12 +79,12 @@ def test_three_formats_and_a_wrong_file(files):
     assert not app.metric
 
 
-def test_two_files_of_one_name_stay_apart(files):
+def test_two_files_of_one_name_stay_apart(founding, files):
     app = dropped([("star.ecsv", files["star.ecsv"]), ("star.ecsv", files["star.ecsv"])])
     assert list(app.dataframe[0].value["file"]) == ["star.ecsv", "star-2.ecsv"]
 
 
-def test_the_resolution_is_asked_for_and_changes_the_answer(files):
+def test_the_resolution_is_asked_for_and_changes_the_answer(founding, files):
     app = dropped([("star.txt", files["star.txt"])])
     assert "in the field on the left" in app.error[0].value
     values = []
@@ -89,7 +95,7 @@ def test_the_resolution_is_asked_for_and_changes_the_answer(files):
     assert values[0] != values[1]
 
 
-def test_texts_of_the_file_are_shown_as_they_are(files):
+def test_texts_of_the_file_are_shown_as_they_are(founding, files):
     """Markup in a header value reaches the page escaped, and nothing is drawn from it."""
     app = dropped([("star.fits", files["star.fits"])], resolution=60_000.0, view="File")
     table = app.table[0].value
@@ -98,7 +104,7 @@ def test_texts_of_the_file_are_shown_as_they_are(files):
     assert not any("script" in element.value for element in app.markdown)
 
 
-def test_the_command_gives_the_same_numbers(files, tmp_path, monkeypatch, capsys):
+def test_the_command_gives_the_same_numbers(founding, files, tmp_path, monkeypatch, capsys):
     """What the page says to type prints what the page shows."""
     app = dropped([("star.txt", files["star.txt"])], resolution=60_000.0, velocity=20.0, view="Download")
     words = shlex.split(app.code[0].value)
@@ -151,7 +157,7 @@ def with_posterior(monkeypatch):
     generator = np.random.default_rng(1)
     samples = np.array([doctor.STAR[name] for name in names]) + width * generator.standard_normal((2000, 4))
 
-    def fake(observation, **settings):
+    def fake(observation, model, **settings):
         from dataclasses import replace
 
         result = predict(observation, "starnet-spc", velocity_kms=settings.get("velocity_kms"))
@@ -194,7 +200,7 @@ def test_downloads_hold_what_is_shown(files, with_posterior, tmp_path):
     assert star._drawn(outcome, "pdf").startswith(b"%PDF")
 
 
-def test_the_sandbox_follows_its_sliders():
+def test_the_sandbox_follows_its_sliders(founding):
     """Rotation washes out the lines; where there are no atmospheres it says so; sliders stay when out of sight."""
     from maury.app import sandbox
 
@@ -235,6 +241,7 @@ class TestServer:
         assert options["--browser.gatherUsageStats"] == "false"
         assert options["--server.headless"] == "true"
         assert "-P" in words
+        assert [b for a, b in itertools.pairwise(words) if a == "--server.allowedHosts"] == ["127.0.0.1", "localhost"]
 
     def test_a_missing_extra_says_what_to_install(self, monkeypatch, capsys):
         monkeypatch.setattr(serve.importlib.util, "find_spec", lambda name: None)

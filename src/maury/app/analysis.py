@@ -97,8 +97,8 @@ def analyse(name: str, content: bytes, settings: Settings, read: dict[Any, Obser
         priors = [parse_external(text) for text in settings.priors]
         with _ONE:
             result = predict(
-                observation, resolution="auto" if settings.auto else None, velocity_kms=settings.velocity_kms,
-                labels=settings.labels, priors=priors, seed=SEED,
+                observation, DEFAULT_MODEL, resolution="auto" if settings.auto else None,
+                velocity_kms=settings.velocity_kms, labels=settings.labels, priors=priors, seed=SEED,
             )  # fmt: skip
             model = model_flux(result) if result.refinement is None else result.refinement.model
     except MauryError as error:
@@ -116,7 +116,7 @@ def warm() -> None:
     from maury.doctor import simulated_star
 
     with _ONE:
-        model_flux(predict(simulated_star()))
+        model_flux(predict(simulated_star(), DEFAULT_MODEL))
 
 
 def command(name: str, settings: Settings) -> str:

@@ -15,6 +15,9 @@ ADDRESS = "127.0.0.1"
 MOST_MB = 100
 """Largest file, MB; the largest of echelle spectrographs have some tens."""
 
+_HOSTS = (ADDRESS, "localhost")
+"""Names by which the page may be asked for: another name that leads here is an attack (DNS rebinding)."""
+
 _OPTIONS = {
     "server.address": ADDRESS,
     "server.maxUploadSize": MOST_MB,
@@ -49,6 +52,7 @@ def arguments(port: int, browser: bool) -> list[str]:
     page = Path(__file__).with_name("page.py")
     options = {**_OPTIONS, "server.port": port, "server.headless": str(not browser).lower()}
     flags = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    flags += [word for host in _HOSTS for word in ("--server.allowedHosts", host)]
     return [sys.executable, "-P", "-m", "streamlit", "run", str(page), *flags]
 
 
