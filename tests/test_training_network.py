@@ -24,13 +24,13 @@ from maury.cli import train as command
 from maury.cli.app import app
 from maury.config import NetworkConfig, TrainConfig, load_config, save_config
 from maury.errors import ConfigError, FormatError
-from maury.grids import Grid, GridConfig, encode, open_grid, quantise, spc, write_grid
+from maury.grids import Grid, open_grid
 from maury.networks import load, predict
 from maury.training.data import Batches, Spectra
 from maury.training.lightning_tools import LOG_COLUMNS, CurveLogger
 from maury.training.network import Run, open_run, train
+from tinygrids import COUNT, PIXELS, write_tiny_grid
 
-PIXELS, COUNT = 64, 600
 CONFIG = TrainConfig(
     network=NetworkConfig(pixels=PIXELS, dense=(32, 16)), batch_size=32, epochs=4, learning_rate=0.003, patience=9
 )
@@ -47,22 +47,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def grid_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Spectra of a few lines whose depths and widths follow the labels."""
-    path = tmp_path_factory.mktemp("grids") / "tiny.h5"
-    labels = spc.labels(GridConfig())
-    labels = labels[np.sort(np.random.default_rng(3).choice(len(labels), COUNT, replace=False))]
-    unit = spc.SPACE.normalise(labels)
-    pixel = np.arange(PIXELS)
-    flux = np.ones((COUNT, PIXELS), np.float32)
-    for k, centre in enumerate((8, 20, 32, 44, 56)):
-        depth = 0.1 + 0.7 * unit[:, [k % 3]]
-        width = 1.5 + 3 * unit[:, [3]] * (k > 2)
-        flux -= (depth * np.exp(-0.5 * ((pixel - centre) / width) ** 2)).astype(np.float32)
-    splits = {"random": spc.random_split(COUNT, 1), "block": spc.block_split(labels, 1)}
-    attributes = {"preset": "spc", "resolution": 44_000.0, "settings": "{}", "emulator_digest": "0" * 64}
-    wavelength = np.linspace(5050, 5350, PIXELS)
-    write_grid(path, wavelength, labels, encode(quantise(flux.clip(0))), splits, 1, attributes)
-    return path
+    return write_tiny_grid(tmp_path_factory.mktemp("grids") / "tiny.h5")
 
 
 @pytest.fixture(scope="module")
@@ -345,3 +330,30 @@ def test_settings_of_the_command(grid: Grid, tmp_path: Path) -> None:
         command._grid_settings(preset, True, grid.path, {"precision": "16"})
     with pytest.raises(ConfigError, match="--emulator is for networks trained on simulated"):
         command._grid_settings(preset, True, grid.path, {"emulator": "e.safetensors"})
+
+
+def test_a_cosine_ends_at_zero_and_noise_does_not_harm(grid: Grid, tmp_path: Path) -> None:
+    """The learning rate falls with the epochs of the run; with a little noise the network learns as well."""
+    rates: list[float] = []
+
+    class Rates(Callback):
+        def on_train_batch_end(self, trainer: Any, *_: Any, **__: Any) -> None:
+            rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+    config = config_for(grid, schedule="cosine", warmup=3, noise=0.005, optimiser="adamw", weight_decay=0.01)
+    header = train(open_run(tmp_path / "run", config), grid, [Rates()])
+    assert rates[0] < max(rates) == pytest.approx(config.learning_rate, rel=0.05)
+    assert rates[-1] < 1e-3 * config.learning_rate
+    assert header["training"]["schedule"] == "cosine"
+    assert header["validation"]["mse"] < 0.05
+
+
+def test_a_part_of_a_grid(grid: Grid) -> None:
+    config = config_for(grid)
+    whole, some = Spectra(grid, config), Spectra(grid, config, limits=(40, 9))
+    assert (len(some), len(some.training), len(some.validation)) == (49, 40, 9)
+    held_out = {tuple(row) for row in whole.targets[whole.validation].tolist()}
+    assert all(tuple(row) in held_out for row in some.targets[some.validation].tolist())
+    assert not any(tuple(row) in held_out for row in some.targets[some.training].tolist())
+    first = whole.targets.tolist().index(some.targets[5].tolist())
+    np.testing.assert_array_equal(some.counts[5], whole.counts[first])

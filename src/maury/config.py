@@ -72,11 +72,17 @@ class TrainConfig(Settings):
         epochs: most epochs to train; early stopping usually ends the run before.
         patience: epochs without a lower validation loss after which training stops.
         batch_size: spectra per step, on each device.
-        learning_rate: of Adam.
+        learning_rate: of the optimiser.
+        optimiser: Adam, or AdamW with ``weight_decay``.
+        weight_decay: of AdamW.
+        schedule: a constant learning rate, or one that falls along a half cosine to 0 at the end of the run, given by
+            ``epochs`` or ``max_time``, whichever comes first.
+        warmup: steps over which the learning rate rises from 0.
+        noise: standard deviation, in units of the continuum, of white noise added to the spectra of each step.
         precision: float32, or bfloat16 products with float32 weights.
         accelerator: where to train.
         devices: number of devices; more than one trains with distributed data parallel.
-        seed: of the first weights and of the order of the spectra.
+        seed: of the first weights, of the order of the spectra and of the noise.
         max_time: minutes of training after which the run stops, None for no limit.
         grid: file of the grid.
         grid_digest: its SHA-256, which maury fills in.
@@ -89,6 +95,11 @@ class TrainConfig(Settings):
     patience: Positive = 5
     batch_size: Positive = 64
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.0007
+    optimiser: Literal["adam", "adamw"] = "adam"
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup: Annotated[int, Field(ge=0)] = 0
+    noise: Annotated[float, Field(ge=0, le=1)] = 0.0
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     devices: Positive = 1

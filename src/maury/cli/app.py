@@ -25,6 +25,7 @@ from maury.cli import (
     prepare,
     synthesize,
     train,
+    tune,
 )
 from maury.cli.console import fail
 from maury.errors import MauryError
@@ -48,6 +49,7 @@ app.command("synthesize")(synthesize.synthesize)
 app.command("inspect")(inspect.inspect)
 app.command("prepare")(prepare.prepare)
 app.command("train")(train.train)
+app.command("tune")(tune.tune)
 app.command("evaluate")(evaluate.evaluate)
 app.command("calibrate")(calibrate.calibrate)
 app.command("predict")(predict.predict)

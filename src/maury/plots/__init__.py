@@ -13,6 +13,7 @@ from maury.plots.observations import plot_observations
 from maury.plots.posteriors import plot_bound, plot_coverage, plot_heads, plot_ranks
 from maury.plots.predictions import plot_predicted, plot_residuals
 from maury.plots.preparations import plot_preparation
+from maury.plots.searches import plot_search
 from maury.plots.spectra import plot_spectrum_fit
 from maury.plots.style import figure_bytes, figure_svg, save_figure
 from maury.plots.training import plot_learning_curve
@@ -41,6 +42,7 @@ __all__ = [
     "plot_preparation",
     "plot_ranks",
     "plot_residuals",
+    "plot_search",
     "plot_spectrum_fit",
     "save_figure",
 ]

@@ -28,13 +28,20 @@ class Spectra(Dataset[tuple[Tensor, Tensor]]):
         scale: flux per count.
     """
 
-    def __init__(self, grid: Grid, config: TrainConfig, advance: Callable[[int], None] | None = None) -> None:
+    def __init__(
+        self,
+        grid: Grid,
+        config: TrainConfig,
+        advance: Callable[[int], None] | None = None,
+        limits: tuple[int, int] | None = None,
+    ) -> None:
         """Read a grid.
 
         Args:
             grid: the grid.
             config: says which split and labels.
             advance: called with the number of spectra read.
+            limits: at most so many spectra to train on and to validate with, drawn with the settings' seed.
 
         Raises:
             ConfigError: the grid lacks a label, has one value of it, or lacks the split, or a part of it is empty.
@@ -46,7 +53,12 @@ class Spectra(Dataset[tuple[Tensor, Tensor]]):
         self.training, self.validation = (torch.nonzero(part)[:, 0] for part in (~held_out, held_out))
         if not len(self.training) or not len(self.validation):
             raise ConfigError(f"{grid.path}: the {config.split} split has no row to train on or none to validate with")
-        counts = grid.read_flux(progress=advance)
+        rows = None
+        if limits is not None:
+            parts = [_some(p, n, config.seed) for p, n in zip((self.training, self.validation), limits, strict=True)]
+            rows, labels = torch.cat(parts).numpy(), labels[torch.cat(parts).numpy()]
+            self.training, self.validation = torch.arange(len(rows)).split([len(part) for part in parts])
+        counts = grid.read_flux(rows, progress=advance)
         self.counts = torch.from_numpy(counts.view(np.int16))
         self.targets = torch.from_numpy(self.space.normalise(labels)).float()
         self.scale = grid.scale
@@ -62,6 +74,12 @@ class Spectra(Dataset[tuple[Tensor, Tensor]]):
     def normalise(self, counts: Tensor) -> Tensor:
         """Counts as they lie in `counts` -> (flux - mean) / std, float32, on the counts' device."""
         return (counts.view(torch.uint16).float() * (self.scale / self.std)).sub_(self.mean / self.std)
+
+
+def _some(rows: Tensor, count: int, seed: int) -> Tensor:
+    """At most ``count`` of some rows, in their order."""
+    chosen = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:count]
+    return rows[chosen.sort().values]
 
 
 def _moments(counts: np.ndarray, rows: np.ndarray) -> tuple[float, float]:

@@ -1,0 +1,7 @@
+"""Search for hyper-parameters: a study of short trainings, most of them stopped early."""
+
+from maury.search.report import write_report
+from maury.search.settings import Choice, Range, StudyConfig, load_study
+from maury.search.study import open_study, run_study
+
+__all__ = ["Choice", "Range", "StudyConfig", "load_study", "open_study", "run_study", "write_report"]

@@ -1,0 +1,189 @@
+"""A study in a folder: Optuna's sampler and pruner, a journal that survives kills, going on where it was."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from maury.config import TrainConfig, save_config
+from maury.errors import ConfigError
+from maury.files import check_writable
+from maury.networks import layer_table
+from maury.search.settings import Choice, StudyConfig, base_of, configure
+from maury.search.trial import CLOCKS, train_for
+from maury.training.data import Spectra
+
+JOURNAL, BEST, SETTINGS = "study.journal", "best.toml", "study.toml"
+
+BASELINE = "baseline"
+"""Attribute of the trial of the base settings."""
+
+Done = Callable[[int, str, float | None], None]
+
+
+def open_study(folder: Path, config: StudyConfig, grid_digest: str) -> Any:
+    """Make a study in a folder, or find it there to go on with; what was running when it was killed is queued again.
+
+    Args:
+        folder: the folder; it is made.
+        config: settings.
+        grid_digest: SHA-256 of the grid.
+
+    Returns:
+        The `optuna.Study`.
+
+    Raises:
+        ConfigError: Optuna is missing, or the folder holds another study.
+        OutputError: it cannot be written.
+    """
+    optuna = _optuna()
+    check_writable(folder / SETTINGS)
+    folder.mkdir(parents=True, exist_ok=True)
+    backend = optuna.storages.journal.JournalFileBackend(str(folder / JOURNAL))
+    study = optuna.create_study(
+        storage=optuna.storages.JournalStorage(backend),
+        study_name=config.name,
+        load_if_exists=True,
+        pruner=optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=config.reduction),
+    )
+    known = {"settings": json.loads(config.model_dump_json(exclude={"trials"})), "grid": grid_digest}
+    if "known" in study.user_attrs:
+        _require_same(folder, study.user_attrs["known"], known)
+        _queue_again(study, optuna.trial.TrialState)
+    else:
+        study.set_user_attr("known", known)
+        study.enqueue_trial({}, user_attrs={BASELINE: True})
+    # another seed after each resume, as the same one would draw the first configurations again
+    study.sampler = optuna.samplers.TPESampler(seed=config.seed + len(study.trials), multivariate=True)
+    save_config(folder / SETTINGS, config)
+    return study
+
+
+def _require_same(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+    for key in now["settings"]:
+        if before["settings"].get(key) != now["settings"][key]:
+            raise ConfigError(
+                f"{folder}: holds a study with {key} = {before['settings'].get(key)!r}, now it is "
+                f"{now['settings'][key]!r}; name another folder with --out"
+            )
+    if before["grid"] != now["grid"]:
+        raise ConfigError(f"{folder}: holds a study on another grid; name another folder with --out")
+
+
+def _queue_again(study: Any, states: Any) -> None:
+    """Trials that a kill interrupted count as failed, and their configurations are queued once more."""
+    for trial in study.get_trials(deepcopy=False, states=(states.RUNNING,)):
+        study.tell(trial.number, state=states.FAIL)
+        study.enqueue_trial(trial.params, user_attrs={**trial.user_attrs, "again": trial.number})
+
+
+def finished(study: Any) -> list[Any]:
+    """Trials that came to their end or were stopped early, in their order."""
+    return [trial for trial in study.trials if trial.state.name in ("COMPLETE", "PRUNED")]
+
+
+def run_study(study: Any, config: StudyConfig, spectra: Spectra, done: Done | None = None) -> None:
+    """Try configurations until there are as many as wanted.
+
+    Args:
+        study: from `open_study`.
+        config: settings.
+        spectra: to train on and to validate with.
+        done: called with number, state and error of each trial.
+    """
+    optuna, base = _optuna(), base_of(config)
+    while len(finished(study)) < config.trials:
+        trial = study.ask()
+        state, error = _run(trial, study, config, base, spectra, optuna)
+        if done is not None:
+            done(trial.number, state.name.lower(), error)
+
+
+def _run(
+    trial: Any, study: Any, config: StudyConfig, base: TrainConfig, spectra: Spectra, optuna: Any
+) -> tuple[Any, float | None]:
+    states = optuna.trial.TrialState
+    baseline = trial.user_attrs.get(BASELINE, False)
+    settings = base if baseline else configure(base, suggest(trial, config))
+    settings = settings.model_copy(update={"seed": config.seed})
+    stopped = False
+
+    def report(rung: int, error: float) -> bool:
+        nonlocal stopped
+        trial.report(error, config.reduction ** (rung - 1))
+        stopped = not baseline and rung < config.rungs and trial.should_prune()
+        return stopped
+
+    ends = [config.seconds / config.reduction ** (config.rungs - 1 - k) for k in range(config.rungs)]
+    error, steps = train_for(settings, spectra, ends, CLOCKS[config.clock], report)
+    trial.set_user_attr("steps", steps)
+    trial.set_user_attr("weights", sum(layer.weights for layer in layer_table(settings.network)))
+    state = states.PRUNED if stopped else states.COMPLETE
+    study.tell(trial, None if stopped else error, state=state)
+    return state, error
+
+
+def suggest(trial: Any, config: StudyConfig) -> dict[str, Any]:
+    """Values of a trial, by setting."""
+    values: dict[str, Any] = {}
+    for name, part in config.space.items():
+        if isinstance(part, Choice):
+            texts = [json.dumps(value) for value in part.choices]
+            values[name] = json.loads(trial.suggest_categorical(name, texts))
+        elif part.integer:
+            values[name] = trial.suggest_int(name, int(part.low), int(part.high), log=part.log)
+        else:
+            values[name] = trial.suggest_float(name, part.low, part.high, log=part.log)
+    return values
+
+
+def best_settings(study: Any, config: StudyConfig) -> tuple[Any, TrainConfig]:
+    """The trial with the lowest error of those trained to the end, and its settings.
+
+    Raises:
+        ConfigError: none was.
+    """
+    whole = [trial for trial in study.trials if trial.state.name == "COMPLETE"]
+    if not whole:
+        raise ConfigError(f"{config.name}: no trial was trained to the end")
+    best = min(whole, key=lambda trial: trial.value)
+    values = {name: _value(value) for name, value in best.params.items()}
+    preset = {"preset": f"{config.name}-trial-{best.number}"}
+    return best, configure(base_of(config), values | preset)
+
+
+def _value(stored: Any) -> Any:
+    """A value as Optuna keeps it: choices as JSON."""
+    return json.loads(stored) if isinstance(stored, str) else stored
+
+
+def _optuna() -> Any:
+    """Optuna, which then says nothing on the screen.
+
+    Raises:
+        ConfigError: it is missing.
+    """
+    try:
+        import optuna
+    except ImportError as error:
+        raise ConfigError("a search needs optuna: pip install 'maury[search]'") from error
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    return optuna
+
+
+def importance(study: Any) -> dict[str, float]:
+    """Share of each setting in what makes trials good (PED-ANOVA; Watanabe et al. 2023, IJCAI), largest first.
+
+    Empty for fewer than four trials that were trained to the end.
+    """
+    optuna = _optuna()
+    whole = [trial for trial in study.trials if trial.state.name == "COMPLETE" and trial.params]
+    if len(whole) < 4:
+        return {}
+    evaluator = optuna.importance.PedAnovaImportanceEvaluator()
+    return {
+        name: float(value)
+        for name, value in optuna.importance.get_param_importances(study, evaluator=evaluator).items()
+    }
