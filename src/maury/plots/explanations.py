@@ -68,8 +68,8 @@ def plot_explanation(
 def _mark(axes: Axes, lines: Sequence[tuple[str, float]], first_aa: float, last_aa: float) -> None:
     """Names at 90 degrees above the continuum, moved apart where lines are near each other."""
     apart = (last_aa - first_aa) / 55
-    place = -np.inf
+    place = first_aa - apart / 2
     for name, position in sorted(lines, key=lambda line: line[1]):
-        place = max(position, place + apart)
+        place = min(max(position, place + apart), last_aa - apart / 2)
         axes.plot([position, position, place], [1.04, 1.09, 1.14], color=INK, lw=0.5)
         axes.text(place, 1.16, name, rotation=90, ha="center", va="bottom", fontsize=6.5)
