@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from maury import __version__
 from maury.emulator import PACKAGED
-from maury.evaluation.bound import bound
+from maury.evaluation.bound import STEP_KMS, bound, pixel_sigma
 from maury.evaluation.calibration import LEVELS, coverage, ranks, uniformity
 from maury.evaluation.metrics import error_summary
 from maury.files import sha256
@@ -30,9 +30,6 @@ FEWEST = 20
 
 BOUND_RESOLUTION = 42_000.0
 BOUND_SNR = (20.0, 50.0, 100.0, 200.0)
-BOUND_STEP_KMS = 2.3
-"""S/N of the bound is per pixel of this width."""
-
 INNER = (0.05, 0.95)
 """Part of each range, in unit coordinates, in which stars lie that are compared with the bound."""
 
@@ -162,7 +159,7 @@ def bound_report(
     columns = [simulator.labels.index(name) for name in names]
     unit = network.prior.unit(prior[:, columns])
     labels = prior[((unit > INNER[0]) & (unit < INNER[1])).all(1)][:count]
-    sigma = [(BOUND_STEP_KMS / simulator.pixels.grid.step_kms) ** 0.5 / snr for snr in BOUND_SNR]
+    sigma = [pixel_sigma(simulator, snr) for snr in BOUND_SNR]
     least = np.concatenate(
         [bound(simulator, part, prior, BOUND_RESOLUTION, sigma, names) for part in labels.split(_BATCH)], axis=1
     )
@@ -188,7 +185,7 @@ def bound_report(
             )
         if advance is not None:
             advance(1)
-    return {"resolution": BOUND_RESOLUTION, "step_kms": BOUND_STEP_KMS, "n": len(labels), "labels": rows}
+    return {"resolution": BOUND_RESOLUTION, "step_kms": STEP_KMS, "n": len(labels), "labels": rows}
 
 
 def report(

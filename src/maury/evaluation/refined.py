@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from maury.emulator import Emulator
-from maury.evaluation.bound import bound
+from maury.evaluation.bound import ALPHA, STEP_KMS, bound, pixel_sigma
 from maury.evaluation.calibration import coverage, ranks, tarp, tarp_curve
 from maury.evaluation.metrics import error_summary
-from maury.evaluation.posterior import BOUND_RESOLUTION, BOUND_SNR, BOUND_STEP_KMS, INNER, Judged
+from maury.evaluation.posterior import BOUND_RESOLUTION, BOUND_SNR, INNER, Judged
 from maury.inference.refinement import FlowProposal
 from maury.likelihood import Coordinates, ErrorModel, Refined, Star, refine
 from maury.likelihood.target import Target
@@ -24,7 +24,6 @@ from maury.observations import ObservationSettings, Simulator
 
 Floats = NDArray[np.float64]
 
-_ALPHA = ("mg", "ca", "ti")
 _EDGES = {
     "snr": (3.0, 15.0, 40.0, 100.0, 250.0, 2000.0),
     "teff": (3500.0, 4500.0, 5500.0, 7000.0, 9750.0),
@@ -51,9 +50,9 @@ def posterior_of(
 
 def with_alpha(names: tuple[str, ...], labels: Tensor) -> tuple[tuple[str, ...], Tensor]:
     """Labels (..., k) and their names, [alpha/M] added as the mean of Mg, Ca and Ti where these are there."""
-    if "alpha" in names or not set(_ALPHA) <= set(names):
+    if "alpha" in names or not set(ALPHA) <= set(names):
         return names, labels
-    mean = labels[..., [names.index(name) for name in _ALPHA]].mean(-1, keepdim=True)
+    mean = labels[..., [names.index(name) for name in ALPHA]].mean(-1, keepdim=True)
     return (*names, "alpha"), torch.cat([labels, mean], -1)
 
 
@@ -170,7 +169,7 @@ def refined_bound(
     unit = network.prior.unit(prior[:, coordinates.columns])
     labels = prior[((unit > INNER[0]) & (unit < INNER[1])).all(1)][:count]
     names, truth = with_alpha(coordinates.names, labels[:, coordinates.columns].double())
-    sigma = [(BOUND_STEP_KMS / simulator.pixels.grid.step_kms) ** 0.5 / snr for snr in BOUND_SNR]
+    sigma = [pixel_sigma(simulator, snr) for snr in BOUND_SNR]
     least = bound(simulator, labels, prior, BOUND_RESOLUTION, sigma, names)
     flux = simulator.spectra(labels, torch.full((len(labels),), BOUND_RESOLUTION)).double()
     rows: dict[str, list[dict[str, float]]] = {name: [] for name in names}
@@ -198,4 +197,4 @@ def refined_bound(
                     "coverage": coverage(np.array(rank)[:, column])["0.68"],
                 }
             )
-    return {"resolution": BOUND_RESOLUTION, "step_kms": BOUND_STEP_KMS, "n": len(labels), "labels": rows}
+    return {"resolution": BOUND_RESOLUTION, "step_kms": STEP_KMS, "n": len(labels), "labels": rows}
