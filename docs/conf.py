@@ -20,7 +20,7 @@ extensions = [
     "commands",
     "gallery",
 ]
-exclude_patterns = ["_build", "decisions/template.md"]
+exclude_patterns = ["_build", "decisions/template.md", "results/*/*.md"]
 default_role = "code"
 smartquotes = False
 

@@ -222,3 +222,28 @@ def test_priors_that_contradict_each_other(night):
 )
 def test_spectral_types(teff, logg, expected):
     assert spectral_type(teff, logg) == expected
+
+
+def test_a_reference_takes_the_models_errors_out():
+    """Lines that the model gets wrong in the same way in the Sun and in a star do not count any more."""
+
+    def spoiled(labels):
+        """A spectrum whose lines are wrong by a pattern in rest wavelength."""
+        clean = observe({**labels, "vmic": 1.0}, ECHELLE, velocity_kms=0.0, snr=300)
+        orders = [o.with_(flux=o.flux * (1 + 0.05 * np.sin(7 * np.asarray(o.wavelength_aa)))) for o in clean.orders]
+        return Observation(tuple(orders), None, clean.provenance)
+
+    bad_sun, bad_star = spoiled({**SUN, "vsini": 1.6}), spoiled({**SUN, "teff": 5600.0})
+    plain = predict(bad_star, resolution=60_000.0)
+    differential = predict(bad_star, resolution=60_000.0, reference=bad_sun)
+    assert differential.refinement.chi2 < 0.5 * plain.refinement.chi2
+    assert differential.values["teff"] == pytest.approx(5600, abs=40)
+
+
+def test_a_reference_that_does_not_suit(night):
+    other = observe({**SUN, "vmic": 1.0}, Instrument(30_000.0, 0.04, orders=6), snr=100)
+    prepared = prepare(other, resolution=30_000.0).spectrum
+    with pytest.raises(DomainError, match=r"they must be the same within 10 %"):
+        predict(night, resolution=60_000.0, reference=prepared)
+    with pytest.raises(DomainError, match=r"labels of the reference outside the ranges of the model: teff=50"):
+        predict(night, resolution=60_000.0, reference=night, reference_labels={"teff": 50.0})

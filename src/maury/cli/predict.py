@@ -44,6 +44,18 @@ def predict(
             "(v sin i), or none. Default: doyle2014 and random-axes. Repeatable.",
         ),
     ] = None,
+    reference: Annotated[
+        Path | None,
+        typer.Option(
+            help="Spectrum of the Sun by the same instrument: what the model gets wrong in it is taken out of others."
+        ),
+    ] = None,
+    reference_labels: Annotated[
+        str | None,
+        typer.Option(
+            help="Labels of another reference than the Sun: teff=6582,logg=3.98,mh=0,vmic=1.7,vsini=3,zeta=6."
+        ),
+    ] = None,
     refine: Annotated[
         bool | None,
         typer.Option("--refine/--no-refine", help="Weigh by the likelihood of model spectra; default: when it can be."),
@@ -114,7 +126,7 @@ def predict(
 
     r = _resolution(resolution)
     if catalog is not None or workers > 1 or retry or fresh:
-        alone = {"FILES": files, "--prior": prior, "--relation": relation, "--velocity": velocity, "--plot": plot,
+        alone = {"FILES": files, "--reference": reference, "--prior": prior, "--relation": relation, "--velocity": velocity, "--plot": plot,
                  "--wavelength-file": wavelength_file, "--sigma-file": sigma_file, "--samples-out": samples_output,
                  "--json": as_json, "--no-systematics": not systematics, "--resolution auto": r == "auto"}  # fmt: skip
         settings = {"model": model, "emulator": emulator, "labels": labels, "refine": refine, "samples": samples,
@@ -130,6 +142,10 @@ def predict(
             check_writable(path)
     priors = [parse_external(text) for text in prior or ()]
     relations = RELATIONS if not relation else tuple(name for name in relation if name != "none")
+    known = (
+        None if reference is None else read(reference, resolution=r if isinstance(r, float) else None, window_aa=None)
+    )
+    of_reference = _labels(reference_labels)
     results, records, failed = [], [], []
     with progress(len(files) > 1 and not as_json) as bar:
         for file in bar.track(files, description="stars"):
@@ -144,7 +160,7 @@ def predict(
                 result = predict_star(
                     observation, model, resolution=r, velocity_kms=velocity, emulator=emulator,
                     samples=samples or SAMPLES, seed=seed, labels=labels, refine=refine, priors=priors,
-                    relations=relations, systematics=systematics,
+                    relations=relations, systematics=systematics, reference=known, reference_labels=of_reference,
                 )  # fmt: skip
             except MauryError as error:
                 failed.append(str(error))
@@ -192,6 +208,24 @@ def _predict_catalogue(
     if output is None:
         raise ConfigError("--catalog needs --out, a folder to write that ends with .parquet or .fits")
     return partial(predict_catalogue, catalog, output, make_config(settings, CatalogueConfig, "options"))
+
+
+def _labels(text: str | None) -> dict[str, float]:
+    """Labels of a reference star as they were written; those of the Sun by default."""
+    from maury.errors import ConfigError
+    from maury.inference.differential import SUN
+    from maury.labels import LABELS
+
+    if text is None:
+        return SUN
+    labels = {}
+    for part in text.split(","):
+        name, _, value = (x.strip() for x in part.partition("="))
+        try:
+            labels[LABELS[name].name] = float(value)
+        except (KeyError, ValueError):
+            raise ConfigError(f"--reference-labels: {part!r} is no label=number; labels: {', '.join(LABELS)}") from None
+    return {"vmic": SUN["vmic"], "zeta": SUN["zeta"], **labels}
 
 
 def _resolution(text: str | None) -> float | Literal["auto"] | None:

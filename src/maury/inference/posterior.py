@@ -43,7 +43,7 @@ UPPER = 0.95
 """Quantile of an upper limit."""
 
 _EDGE, _AT_EDGE = 0.01, 0.1
-_NO_INFORMATION = 0.8
+_NO_INFORMATION, _LIMIT = 0.8, 0.4
 _CONSISTENT_WITH_0 = 0.55  # 16 % quantile over median: 0.32 for a flat posterior from 0 on, 0.55 at 2.3 sigma from 0
 
 
@@ -133,7 +133,7 @@ def information(
         most = float(np.quantile(column, UPPER))
         if column.std() > _NO_INFORMATION * before.std():
             nothing.append(name)
-        elif (column < low).mean() > 0.07 and most < high:
+        elif column.std() > _LIMIT * before.std() and (column < low).mean() > 0.07 and most < high:
             limits[name] = most
     return tuple(nothing), limits
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -12,6 +12,7 @@ import torch
 from maury.emulator import MAX_RESOLUTION, NetworkPixels
 from maury.emulator import load_cached as load_emulator
 from maury.errors import ConfigError, DomainError
+from maury.inference.differential import SUN, Reference
 from maury.inference.posterior import posterior_of
 from maury.inference.refinement import Refinement, Samples, physics_of, refined
 from maury.inference.result import Result
@@ -57,6 +58,8 @@ def predict(
     priors: Sequence[External] = (),
     relations: Sequence[str] = RELATIONS,
     systematics: bool = True,
+    reference: Spectrum | Observation | None = None,
+    reference_labels: Mapping[str, float] = SUN,
 ) -> Result:
     """Stellar parameters of an observed spectrum.
 
@@ -78,6 +81,9 @@ def predict(
         relations: from the literature (`maury.likelihood.external.RELATIONS`) that a refined posterior obeys.
         systematics: whether errors of a refined posterior hold what real stars are off beyond noise and random errors
             of lines (`maury.likelihood.systematics`); for simulated stars there is none of it.
+        reference: a star observed with the same instrument, whose labels are known: what the model gets wrong in its
+            spectrum is taken out of this one, line by line; needs refinement.
+        reference_labels: its labels; those of the Sun by default.
 
     Raises:
         DomainError: the spectrum does not suit the network (coverage, resolution unknown, signal-to-noise below 3), or
@@ -103,6 +109,9 @@ def predict(
     if isinstance(network, PosteriorNetwork):
         template = None if preparation is None else preparation.template
         ask = _Ask(model, emulator, labels, samples, seed, refine, tuple(priors), tuple(relations), systematics)
+        if reference is not None:
+            window = (float(wavelength[0]), float(wavelength[-1]))
+            ask = replace(ask, reference=_reference(reference, dict(reference_labels), resolution, window, header, ask))
         result = _posterior(network, header, spectrum, template, ask)
     elif refine or priors or labels != "default":
         raise DomainError(f"{model}: gives points alone; --refine, --prior, --labels need a posterior")
@@ -159,17 +168,19 @@ class _Ask:
     priors: tuple[External, ...]
     relations: tuple[str, ...]
     systematics: bool
+    reference: Reference | None = None
 
 
 def _posterior(
     network: PosteriorNetwork, header: dict[str, Any], spectrum: Spectrum, template: dict[str, float] | None, ask: _Ask
 ) -> dict[str, Any]:
     """Medians, flags, resolution, pixels, posterior and refinement by the default network."""
-    stored = header["pixels"]
-    pixels = NetworkPixels(LogGrid(**stored["grid"]), stored["first"], stored["count"], stored["resolution"])
+    pixels = _pixels(header)
     star = to_network(spectrum, pixels)
     name = str(spectrum.provenance.get("file", "spectrum"))
     _require_signal(star, name)
+    if ask.reference is not None:
+        star = ask.reference.applied(star, name)
     flux, sigma, good = (torch.from_numpy(part)[None] for part in (star.flux, star.sigma, star.good))
     with torch.inference_mode():
         features = network(Inputs(flux, sigma, good, torch.tensor([star.resolution]).float()))
@@ -200,6 +211,33 @@ def _posterior(
         "posterior": posterior,
         "refinement": fit,
     }
+
+
+def _pixels(header: dict[str, Any]) -> NetworkPixels:
+    stored = header["pixels"]
+    return NetworkPixels(LogGrid(**stored["grid"]), stored["first"], stored["count"], stored["resolution"])
+
+
+def _reference(
+    star: Spectrum | Observation,
+    labels: dict[str, float],
+    resolution: float,
+    window: tuple[float, float],
+    header: dict[str, Any],
+    ask: _Ask,
+) -> Reference:
+    """Prepare the reference star as the others are, and compare it with the model of its labels."""
+    observation = star if isinstance(star, Observation) else Observation((star,), None, dict(star.provenance))
+    name = str(observation.provenance.get("file", "reference"))
+    physics = None if ask.refine is False else physics_of(ask.model, ask.emulator)
+    if physics is None:
+        raise DomainError(f"{name}: a reference needs refinement, which is not possible here")
+    own = resolution if observation.resolution is None else float(observation.resolution)
+    if is_prepared(observation) and observation.single().sigma is not None:
+        spectrum = observation.single().with_(resolution=own)
+    else:
+        spectrum = _prepare(observation, window, own, None, ask.emulator).spectrum
+    return Reference.of(physics, to_network(spectrum, _pixels(header)), labels, name)
 
 
 def _priors(ask: _Ask, network: PosteriorNetwork) -> tuple[tuple[External, ...], tuple[External, ...]]:

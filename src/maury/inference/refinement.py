@@ -41,6 +41,9 @@ FLAGS = {
 }
 """What limits the trust in a refined posterior, by name."""
 
+_DISTORTION_KMS = 0.5
+"""Scatter of wavelength solutions within a spectrum: some pipelines leave as much between and within orders."""
+
 _POOR, _FEWEST, _CONFLICT, _DOUBTFUL = 2.0, 100.0, 3.0, 2.5
 
 
@@ -126,7 +129,7 @@ def physics_of(model: str, emulator: str) -> Physics | None:
     names = network.prior.space.names
     if set(names) != set(free_labels(simulator)):
         return None
-    return Physics(Coordinates(simulator, names), ErrorModel(simulator))
+    return Physics(Coordinates(simulator, names), ErrorModel(simulator, distortion_kms=_DISTORTION_KMS))
 
 
 @lru_cache(maxsize=4)

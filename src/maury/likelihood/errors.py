@@ -18,6 +18,9 @@ from torch import Tensor
 from maury.likelihood.data import Star
 from maury.observations import Simulator
 
+_DISTORTION_AA = 15.0
+"""Distance of the knots of splines that follow a distorted wavelength solution."""
+
 _BIN = 8
 """Pixels in a bin, on which the size of residuals is measured: independent of their correlation."""
 _HUBER = 3.0
@@ -85,12 +88,14 @@ class ErrorModel:
     Attributes:
         simulator: whose settings they are.
         model_error: whether errors of the physics and the emulator are counted; without them, noise and reduction only.
+        distortion_kms: scatter of the wavelength solution about the star's velocity, which simulated stars do not have.
     """
 
-    def __init__(self, simulator: Simulator, model_error: bool = True) -> None:
+    def __init__(self, simulator: Simulator, model_error: bool = True, distortion_kms: float = 0.0) -> None:
         """Make the columns that do not depend on the star."""
-        self.simulator, self.model_error = simulator, model_error
+        self.simulator, self.model_error, self.distortion_kms = simulator, model_error, distortion_kms
         self._spline, self._parabola = _continuum_columns(simulator)
+        self._distortion = _splines(simulator, _DISTORTION_AA)
 
     def whiten(self, star: Star, labels: Tensor, fit: bool = True) -> Whitened:
         """Covariance about the spectrum of labels (k,).
@@ -174,30 +179,37 @@ class ErrorModel:
         velocity2 = (
             s.velocity_kms**2 + (s.velocity_per_vsini * vsini) ** 2 + (s.velocity_per_noise * (5 + vsini) / snr) ** 2
         )
+        distortions = [self.distortion_kms * self._distortion * moved] if self.distortion_kms else []
         low, high = c.scattered
         zero2 = c.scattered_share * (low**2 + low * high + high**2) / 3
         return torch.cat(
             [
                 math.sqrt(bumps) * self._spline * model,
                 math.sqrt(size2 / 3) * self._parabola * model,
+                *distortions,
                 torch.stack([math.sqrt(velocity2) * moved, math.sqrt(zero2) * (1 - model)]),
                 s.resolution_error * sharper[None],
             ]
         )
 
 
-def _continuum_columns(simulator: Simulator) -> tuple[Tensor, Tensor]:
-    """Splines (k, p) of unit rms together, and slope and parabola (2, p) of unit rms together."""
+def _splines(simulator: Simulator, knot_aa: float) -> Tensor:
+    """Cubic splines (k, p) over the window, of unit rms together."""
     wavelength = simulator.pixels.wavelength_aa
     span = wavelength[-1] - wavelength[0]
-    x = np.clip(wavelength - wavelength[0], 0, span)
-    pieces = max(1, round(span / simulator.settings.continuum.knot_aa))
+    pieces = max(1, round(span / knot_aa))
     knots = np.r_[[0.0] * 3, np.linspace(0, span, pieces + 1), [span] * 3]
-    basis = BSpline.design_matrix(x, knots, 3).toarray()
+    basis = BSpline.design_matrix(np.clip(wavelength - wavelength[0], 0, span), knots, 3).toarray()
     basis /= np.sqrt((basis**2).sum(1).mean())
-    centred = torch.from_numpy(2 * x / span - 1)
+    return torch.from_numpy(basis.T.copy())
+
+
+def _continuum_columns(simulator: Simulator) -> tuple[Tensor, Tensor]:
+    """Splines (k, p) of unit rms together, and slope and parabola (2, p) of unit rms together."""
+    wavelength = torch.from_numpy(simulator.pixels.wavelength_aa)
+    centred = 2 * (wavelength - wavelength[0]) / (wavelength[-1] - wavelength[0]) - 1
     parabola = torch.stack([centred * math.sqrt(1.5), (centred.square() - 1 / 3) * math.sqrt(45 / 8)])
-    return torch.from_numpy(basis.T.copy()), parabola
+    return _splines(simulator, simulator.settings.continuum.knot_aa), parabola
 
 
 def _amplitudes(residual: Tensor, weighted: Tensor) -> Tensor:
