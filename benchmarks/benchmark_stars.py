@@ -4,8 +4,8 @@
 
 The folder holds `CATALOG.csv` with the columns file, star, role, resolution, labels_verified and teff, logg, mh, vsini,
 alpha with their errors (e_teff and so on). Each spectrum is read and predicted with its resolution as the only option
-(raw APF orders also with `--apf-wavelengths`, a file of the folder). Writes `stars.json` with everything, `table.md`
-and `summary.md`.
+(raw APF orders also with `--apf-wavelengths`, a file of the folder). Writes `stars.json` with everything, `table.md`,
+`summary.md`, and a figure of the verified stars above 4500 K.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from maury.cli.console import fail, out, progress
 from maury.errors import MauryError
 from maury.files import atomic_path
 from maury.inference import predict
+from maury.plots import plot_literature, save_figure
 from maury.readers import read
 
 RAW = ("APF_HIP62207", "APF_HD72760", "APF_Moon")
@@ -120,6 +122,28 @@ def tables(stars: list[dict[str, Any]]) -> tuple[str, str]:
     return "\n".join(rows) + "\n", "\n".join(text) + "\n"
 
 
+def figure_of(stars: list[dict[str, Any]]) -> Figure:
+    """Differences of the verified stars above 4500 K."""
+    names = [*MAIN, "alpha"]
+    columns: dict[str, list[Any]] = {
+        key: [] for key in ("star", "label", "literature", "literature_error", "maury", "maury_error")
+    }
+    for star in stars:
+        if not star["verified"] or star["literature"]["teff"] < 4500:
+            continue
+        for name in names:
+            known, value = star["literature"].get(name), star["result"].get(name)
+            if known is None or value is None:
+                continue
+            values = (
+                star["result"]["file"][:22], name, known, star["literature_error"].get(name, 0.0), value,
+                star["result"][f"{name}_err"],
+            )  # fmt: skip
+            for column, x in zip(columns.values(), values, strict=True):
+                column.append(x)
+    return plot_literature(columns)
+
+
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -147,6 +171,7 @@ def main() -> None:
     for name, content in (("stars.json", written), ("table.md", table), ("summary.md", text)):
         with atomic_path(options.out / name) as temporary:
             temporary.write_text(content, encoding="utf-8")
+    save_figure(figure_of(stars), options.out / "literature")
     out.print(text, markup=False, soft_wrap=True)
 
 

@@ -126,7 +126,8 @@ def predict(
 
     r = _resolution(resolution)
     if catalog is not None or workers > 1 or retry or fresh:
-        alone = {"FILES": files, "--reference": reference, "--prior": prior, "--relation": relation, "--velocity": velocity, "--plot": plot,
+        alone = {"FILES": files, "--prior": prior, "--relation": relation, "--velocity": velocity, "--plot": plot,
+                 "--reference": reference,
                  "--wavelength-file": wavelength_file, "--sigma-file": sigma_file, "--samples-out": samples_output,
                  "--json": as_json, "--no-systematics": not systematics, "--resolution auto": r == "auto"}  # fmt: skip
         settings = {"model": model, "emulator": emulator, "labels": labels, "refine": refine, "samples": samples,

@@ -1,0 +1,58 @@
+"""`maury predict` from the command line: what it prints, what it refuses."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from maury.cli.app import main
+
+
+def run(*arguments):
+    with pytest.raises(SystemExit) as stop:
+        main([str(argument) for argument in arguments])
+    return stop.value.code
+
+
+@pytest.fixture(scope="module")
+def star(tmp_path_factory):
+    path = tmp_path_factory.mktemp("star") / "star.ecsv"
+    assert run("emulator", "star", "--teff", 5900, "--logg", 4.3, "--mh", -0.2, "--snr", 100, "-o", path) == 0
+    return path
+
+
+def test_the_table_says_what_was_done(star, capsys):
+    assert run("predict", star, "--labels", "abundances", "--prior", "logg=4.3+-0.1") == 0
+    printed = capsys.readouterr().out
+    for text in ("teff", "mg_fe", "effective samples", "reduced chi-square", "external information leaves", "flags:"):
+        assert text in printed
+
+
+def test_json_has_the_keys_that_are_promised(star, capsys):
+    assert run("predict", star, "--json", "--labels", "alpha") == 0
+    (record,) = json.loads(capsys.readouterr().out)
+    wanted = {"file", "status", "teff", "teff_err", "logg", "logg_err", "mh", "mh_err", "vsini", "vsini_err",
+              "vsini_upper", "alpha", "alpha_err", "chi2", "flags", "model"}  # fmt: skip
+    assert wanted <= set(record)
+    assert record["teff"] == pytest.approx(5900, abs=4 * record["teff_err"])
+    assert record["model"] == "default"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--prior", "gravity=4"), "no label 'gravity'"),
+        (("--prior", "logg=4.3+-0"), "its error 0 must be finite and above 0"),
+        (("--resolution", "high"), "give a number, R = lambda / FWHM, or auto"),
+        (("--relation", "gray"), "no relation 'gray'"),
+        (("--labels", "all"), "no set of labels 'all'"),
+        (("--reference-labels", "teff=hot"), "is no label=number"),
+        (("--reference", "nowhere.fits"), "nowhere.fits"),
+    ],
+)
+def test_mistakes_are_one_line(star, options, message, capsys):
+    assert run("predict", star, *options) == 2
+    printed = capsys.readouterr().err
+    assert message in printed
+    assert "Traceback" not in printed
