@@ -248,10 +248,19 @@ def test_a_killed_study_goes_on_with_every_trial_accounted_for(grid, settings, t
         assert any(other.params == trial.params for other in finished(study))
 
 
-def test_importance_finds_what_counts():
+def test_importance_finds_what_counts_among_trials_that_were_stopped_early():
     optuna = pytest.importorskip("optuna")
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
-    study.optimize(lambda t: t.suggest_float("matters", 0, 1) ** 2 + 1e-3 * t.suggest_float("not", 0, 1), 40)
+
+    def objective(trial):
+        error = trial.suggest_float("matters", 0, 1) ** 2 + 1e-3 * trial.suggest_float("not", 0, 1)
+        trial.report(error, 1)
+        trial.report(0.5, 3)
+        if trial.number % 4:
+            raise optuna.TrialPruned
+        return 0.5
+
+    study.optimize(objective, 40)
     found = importance(study)
     assert next(iter(found)) == "matters"
     assert found["matters"] > 0.8

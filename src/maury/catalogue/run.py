@@ -19,6 +19,7 @@ from maury.catalogue.packed_shards import PackedShards
 from maury.catalogue.parts import require_form
 from maury.catalogue.settings import CatalogueConfig
 from maury.checkpoints import MODELS
+from maury.cluster import RayWorkers
 from maury.emulator import PACKAGED
 from maury.errors import ConfigError, FormatError, MauryError
 from maury.files import check_writable, sha256
@@ -68,6 +69,7 @@ def run_catalogue(
     config: CatalogueConfig,
     *,
     workers: int = 1,
+    ray: str | None = None,
     fresh: bool = False,
     retry: bool = False,
     start: Callable[[int, int, int], None] | None = None,
@@ -80,7 +82,9 @@ def run_catalogue(
         source: a CSV or ECSV list, a folder, or an HDF5 file of spectra on the network's pixels or a pattern of such.
         out: the folder to write; it ends with .parquet or .fits, which says the format of the parts.
         config: settings.
-        workers: processes; 1 for none besides this one.
+        workers: processes; 1 for none besides this one. Of a Ray cluster: tasks at the same time, 1 for one on each of
+            its processors.
+        ray: address of a Ray cluster, or "local", to share the spectra over; the files must be there on all nodes.
         fresh: throw an earlier catalogue away.
         retry: try rejects of an earlier run again.
         start: called once with spectra in all, and results and rejects that are there already.
@@ -109,7 +113,7 @@ def run_catalogue(
     if start is not None:
         start(sum(plan.output.sizes), results, rejects)
     made = 0
-    for good, bad in _make(plan, set(done), workers):
+    for good, bad in _make(plan, set(done), workers, ray):
         results, rejects, made = results + good, rejects + bad, made + good + bad
         if advance is not None:
             advance(good, bad)
@@ -192,17 +196,17 @@ def _there(output: Output, retry: bool) -> dict[int, tuple[int, int]]:
     return done
 
 
-def _make(plan: _Plan, skip: set[int], workers: int) -> Iterator[tuple[int, int]]:
+def _make(plan: _Plan, skip: set[int], workers: int, ray: str | None) -> Iterator[tuple[int, int]]:
     if len(skip) == len(plan.output.sizes):
         return
     if isinstance(plan.source, FileList):
         maker: Maker = (FilePredictor, (plan.config,))
-        with _mapper(maker, workers) as run:
+        with _mapper(maker, workers, ray) as run:
             shard = plan.config.shard or _FILES
             yield from make_parts(plan.source, plan.output, shard, skip, plan.columns, plan.known, run)
         return
     tasks = ((number, (number, *task)) for number, task in enumerate(plan.tasks) if number not in skip)
-    with _mapper((PackedShards, (plan.config, plan.output, plan.columns, plan.known)), workers) as run:
+    with _mapper((PackedShards, (plan.config, plan.output, plan.columns, plan.known)), workers, ray) as run:
         for _, result in run(tasks):
             if isinstance(result, MauryError):
                 raise result
@@ -210,8 +214,12 @@ def _make(plan: _Plan, skip: set[int], workers: int) -> Iterator[tuple[int, int]
 
 
 @contextlib.contextmanager
-def _mapper(maker: Maker, workers: int) -> Iterator[Any]:
-    """What calls the object made with each task: here, or in worker processes."""
+def _mapper(maker: Maker, workers: int, ray: str | None) -> Iterator[Any]:
+    """What calls the object made with each task: here, in worker processes, or on a cluster."""
+    if ray is not None:
+        with RayWorkers(ray, workers if workers > 1 else None) as cluster:
+            yield lambda tasks: cluster.map(maker, tasks, TIMEOUT_S)
+        return
     if workers == 1:
         call = maker[0](*maker[1])
         yield lambda tasks: ((number, call(*arguments)) for number, arguments in tasks)

@@ -12,7 +12,13 @@ _REASONS = 5
 
 
 def predict_catalogue(
-    source: str, output: Path, config: CatalogueConfig, workers: int = 1, fresh: bool = False, retry: bool = False
+    source: str,
+    output: Path,
+    config: CatalogueConfig,
+    workers: int = 1,
+    ray: str | None = None,
+    fresh: bool = False,
+    retry: bool = False,
 ) -> None:
     """Run a catalogue with throughput and time left on the screen, and say what came out."""
     from maury.catalogue import run_catalogue
@@ -42,6 +48,7 @@ def predict_catalogue(
             output,
             config,
             workers=workers,
+            ray=ray,
             fresh=fresh,
             retry=retry,
             start=start,

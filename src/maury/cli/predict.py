@@ -95,6 +95,10 @@ def predict(
         typer.Option(help="List (CSV, ECSV), folder or HDF5 of any number of spectra, in place of files; needs --out."),
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that share a catalogue.")] = 1,
+    ray: Annotated[
+        str | None,
+        typer.Option(help="Address of a Ray cluster that shares a catalogue, or local."),
+    ] = None,
     retry: Annotated[bool, typer.Option("--retry", help="Try rejects of a catalogue's earlier run again.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Throw away an earlier catalogue in the folder.")] = False,
 ) -> None:
@@ -125,7 +129,7 @@ def predict(
     from maury.readers import read
 
     r = _resolution(resolution)
-    if catalog is not None or workers > 1 or retry or fresh:
+    if catalog is not None or workers > 1 or ray or retry or fresh:
         alone = {"FILES": files, "--prior": prior, "--relation": relation, "--velocity": velocity, "--plot": plot,
                  "--reference": reference,
                  "--wavelength-file": wavelength_file, "--sigma-file": sigma_file, "--samples-out": samples_output,
@@ -133,7 +137,7 @@ def predict(
         settings = {"model": model, "emulator": emulator, "labels": labels, "refine": refine, "samples": samples,
                     "seed": seed, "resolution": r}  # fmt: skip
         _predict_catalogue(catalog, output, [name for name, value in alone.items() if value], settings)(
-            workers, fresh, retry
+            workers, ray, fresh, retry
         )
         return
     if not files:
@@ -191,8 +195,8 @@ def predict(
 
 def _predict_catalogue(
     catalog: str | None, output: Path | None, alone: list[str], settings: dict[str, Any]
-) -> Callable[[int, bool, bool], None]:
-    """What predicts a catalogue with the settings of this verb, given workers, fresh and retry.
+) -> Callable[[int, str | None, bool, bool], None]:
+    """What predicts a catalogue with the settings of this verb, given workers, Ray's address, fresh and retry.
 
     Raises:
         ConfigError: an option that goes with single files alone, no output, or settings out of range.
@@ -203,7 +207,7 @@ def _predict_catalogue(
     from maury.errors import ConfigError
 
     if catalog is None:
-        raise ConfigError("--workers, --retry and --fresh are for catalogues: name one with --catalog")
+        raise ConfigError("--workers, --ray, --retry and --fresh are for catalogues: name one with --catalog")
     if alone:
         raise ConfigError(f"{', '.join(alone)}: not with --catalog; a list tells resolution and velocity of each file")
     if output is None:

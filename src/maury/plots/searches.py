@@ -55,6 +55,8 @@ def plot_search(
     bottom.set_xticks(range(len(names)), names, rotation=20, ha="right")
     bottom.tick_params(axis="x", pad=14, length=0)
     bottom.spines[:].set_visible(False)
+    bottom.minorticks_off()
+    top.tick_params(axis="y", which="both", length=0)
     figure.colorbar(ScalarMappable(norm, "viridis"), ax=bottom, label="validation error", pad=0.02)
     best = min(e for e, whole in zip(errors, complete, strict=True) if whole or not any(complete))
     text = f"best {best:.3g}" + ("" if baseline is None else f", baseline {baseline:.3g}")
