@@ -331,12 +331,13 @@ def test_killed_at_random_moments_nothing_is_lost_or_doubled(packed, model, tmp_
     assert not list(killed.glob(".*"))
 
 
-def test_two_processes_make_what_one_makes(packed, model, tmp_path):
+@pytest.mark.parametrize("ray", [None, "local"])
+def test_two_processes_make_what_one_makes(packed, model, tmp_path, ray):
     path, _ = packed
     tables = []
-    for workers in (1, 2):
+    for workers, cluster in ((1, None), (2, ray)):
         out = tmp_path / f"{workers}.parquet"
-        run_catalogue(path, out, CatalogueConfig(model=model, shard=16), workers=workers)
+        run_catalogue(path, out, CatalogueConfig(model=model, shard=16), workers=workers, ray=cluster)
         tables.append(read_catalogue(out))
     for name in tables[0].colnames:
         if name in ("id", "file", "flags"):
