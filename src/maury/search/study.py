@@ -22,6 +22,7 @@ BASELINE = "baseline"
 """Attribute of the trial of the base settings."""
 
 _FEWEST = 10
+_STALE_S = 3  # after which a lock on the journal is taken for that of a process that was killed
 
 Done = Callable[[int, str, float | None], None]
 
@@ -44,7 +45,9 @@ def open_study(folder: Path, config: StudyConfig, grid_digest: str) -> Any:
     optuna = _optuna()
     check_writable(folder / SETTINGS)
     folder.mkdir(parents=True, exist_ok=True)
-    backend = optuna.storages.journal.JournalFileBackend(str(folder / JOURNAL))
+    path = str(folder / JOURNAL)
+    lock = optuna.storages.journal.JournalFileSymlinkLock(path, grace_period=_STALE_S)
+    backend = optuna.storages.journal.JournalFileBackend(path, lock_obj=lock)
     study = optuna.create_study(
         storage=optuna.storages.JournalStorage(backend),
         study_name=config.name,
