@@ -135,10 +135,9 @@ def figure_of(stars: list[dict[str, Any]]) -> Figure:
             known, value = star["literature"].get(name), star["result"].get(name)
             if known is None or value is None:
                 continue
-            values = (
-                star["result"]["file"][:22], name, known, star["literature_error"].get(name, 0.0), value,
-                star["result"][f"{name}_err"],
-            )  # fmt: skip
+            row = f"{star['star'].split(' (')[0]}, {star['result']['file'][:9].split('.')[0]}"
+            error = star["literature_error"].get(name, 0.0)
+            values = (row, name, known, error, value, star["result"][f"{name}_err"])
             for column, x in zip(columns.values(), values, strict=True):
                 column.append(x)
     return plot_literature(columns)

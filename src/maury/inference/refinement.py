@@ -44,7 +44,7 @@ FLAGS = {
 _DISTORTION_KMS = 0.5
 """Scatter of wavelength solutions within a spectrum: some pipelines leave as much between and within orders."""
 
-_POOR, _FEWEST, _CONFLICT, _DOUBTFUL = 2.0, 100.0, 3.0, 2.5
+_POOR, _FEWEST, _CONFLICT, _DOUBTFUL = 2.0, 100.0, 3.0, 2.0
 
 
 @dataclass(frozen=True)
