@@ -42,13 +42,13 @@ demo: $(INSTALLED) ## the whole road in about five minutes: grid, network, repor
 	@printf '\n== 4. A star: simulated with noise, its true labels beside those of the network\n\n'
 	$(MAURY) emulator star --teff 6100 --logg 4.2 --mh -0.3 --vsini 12 --snr 80 --out $(DEMO)/star.ecsv
 	$(MAURY) predict $(DEMO)/star.ecsv --model $(DEMO)/run --plot $(DEMO)/figures
-	@printf '\nThe same star by the packaged network, which was trained for longer:\n\n'
-	$(MAURY) predict $(DEMO)/star.ecsv
+	@printf '\nThe same star by the default network, refined: with errors, and what the spectrum says of single elements:\n\n'
+	$(MAURY) predict $(DEMO)/star.ecsv --labels abundances --no-systematics --plot $(DEMO)/figures-default
 	@printf '%s\n' '' 'Made:' \
 	  '  $(DEMO)/spc.h5                 the grid' \
 	  '  $(DEMO)/run/                   the network after two minutes: settings, logs, model.safetensors' \
 	  '  $(DEMO)/report/report.html     its figures and errors: open it in a browser' \
-	  '  $(DEMO)/star.ecsv, figures/    the simulated star, and the fit drawn over it' \
+	  '  $(DEMO)/star.ecsv, figures/    the simulated star, and the fit drawn over it; figures-default/ the default fit' \
 	  '' 'Next:' \
 	  '  $(MAURY) predict YOUR_SPECTRUM --resolution R    a file of any spectrograph, of resolution R' \
 	  '  $(MAURY) train --preset starnet-spc --grid $(DEMO)/spc.h5 --out runs/founding    to the end' \
