@@ -297,6 +297,16 @@ def test_a_full_disk_and_then_space(packed, model, tmp_path, monkeypatch):
     assert list(read_catalogue(tmp_path / "r.parquet")["row"]) == list(range(ROWS))
 
 
+@pytest.fixture
+def one_thread():
+    """Sums in the order of one thread, as in the processes of the test: other orders round otherwise."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("one_thread")
 def test_killed_at_random_moments_nothing_is_lost_or_doubled(packed, model, tmp_path):
     rows = 1500
     write_packed(tmp_path / "s.h5", rows=rows, flux=lambda f: np.where(np.arange(rows)[:, None] % 100 == 7, np.nan, f))
