@@ -12,7 +12,8 @@ from maury.cli.app import main
 from maury.emulator import load_cached
 from maury.evaluation.calibration import tarp, tarp_curve
 from maury.evaluation.posterior import Judged
-from maury.evaluation.refined import conformal, refined_bound, with_alpha
+from maury.evaluation.refined import conformal, refined_bound
+from maury.likelihood.target import with_alpha
 from maury.networks import load_posterior
 
 

@@ -48,6 +48,9 @@ INTRINSIC: tuple[str, ...] = tuple(LABELS)[:10]
 Libraries of other physics may have fewer of them, or ``alpha`` for all alpha elements at once.
 """
 
+ALPHA: tuple[str, ...] = ("mg", "ca", "ti")
+"""Labels whose mean is [alpha/M] where that is none itself."""
+
 FOUNDING: tuple[str, ...] = ("teff", "logg", "mh", "vsini")
 """The four labels of the founding network."""
 

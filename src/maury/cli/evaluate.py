@@ -128,7 +128,7 @@ def _evaluate_posterior(run: str, output: Path, emulator: str, stars: int, seed:
         count = min(_BOUND_STARS, stars // 8)
         least = posterior.bound_report(network, simulator, count, _SAMPLES, seed + 1, partial(bar.advance, task))
     calibration = posterior.calibration_report(judged, names)
-    report = posterior.report(run, header, emulator, seed, calibration, least)
+    report = posterior.report(Path(run).name, header, emulator, seed, calibration, least)
     with atomic_path(output / "posterior.json") as temporary:
         temporary.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     figures = {

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from maury.errors import DomainError
+from maury.labels import ALPHA
+from maury.likelihood import free_labels
 from maury.observations import Simulator
 
 Floats = NDArray[np.float64]
@@ -19,8 +21,6 @@ STEP_KMS = 2.3
 
 _STEPS = {"teff": 20.0, "logg": 0.02, "mh": 0.01, "vmic": 0.02, "zeta": 0.1}
 _ABUNDANCE_STEP = 0.02
-ALPHA = ("mg", "ca", "ti")
-"""Labels whose mean is alpha."""
 
 
 def derivatives(simulator: Simulator, labels: Tensor, resolution: float) -> Tensor:
@@ -47,11 +47,9 @@ def free_columns(simulator: Simulator, fixed: Sequence[str] = ()) -> list[int]:
     Raises:
         DomainError: a held label that the simulator does not have, or the mean of others, or nothing left.
     """
-    names = simulator.labels
-    mean = {"alpha"} if set(ALPHA) <= set(names) else set()
-    allowed = [name for name in names if name not in mean]
+    names, allowed = simulator.labels, free_labels(simulator)
     for name in fixed:
-        if name in mean:
+        if name in names and name not in allowed:
             raise DomainError(f"label alpha is the mean of {', '.join(ALPHA)}: hold these")
         if name not in allowed:
             raise DomainError(f"no label {name} to hold; there are {', '.join(allowed)}")

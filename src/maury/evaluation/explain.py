@@ -12,10 +12,10 @@ from astropy.table import Table
 from torch import Tensor
 
 from maury.errors import DomainError
-from maury.evaluation.bound import ALPHA, STEP_KMS, Floats, combination, fisher, pixel_sigma
+from maury.evaluation.bound import STEP_KMS, Floats, combination, fisher, pixel_sigma
 from maury.evaluation.limits import Bound
 from maury.evaluation.metrics import error_unit
-from maury.labels import LABELS
+from maury.labels import ALPHA, LABELS
 from maury.lines.strong import named_lines
 from maury.networks import Inputs, PosteriorNetwork
 from maury.wavelengths import C_KMS

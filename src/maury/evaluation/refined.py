@@ -9,16 +9,15 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from maury.emulator import Emulator
-from maury.evaluation.bound import ALPHA, STEP_KMS, bound, pixel_sigma
+from maury.evaluation.bound import STEP_KMS, bound, pixel_sigma
 from maury.evaluation.calibration import coverage, ranks, tarp, tarp_curve
 from maury.evaluation.metrics import error_summary
 from maury.evaluation.posterior import BOUND_RESOLUTION, BOUND_SNR, INNER, Judged
 from maury.inference.refinement import FlowProposal
 from maury.likelihood import Coordinates, ErrorModel, Refined, Star, refine
-from maury.likelihood.target import Target
+from maury.likelihood.target import Target, with_alpha
 from maury.networks import Inputs, PosteriorNetwork
 from maury.observations import ObservationSettings, Simulator
 
@@ -46,14 +45,6 @@ def posterior_of(
         coordinates, errors, star, start.clone()[None], network=FlowProposal(network, features.clone()), count=samples,
         seed=seed, wanted=wanted, fit_errors=fit_errors,
     )  # fmt: skip
-
-
-def with_alpha(names: tuple[str, ...], labels: Tensor) -> tuple[tuple[str, ...], Tensor]:
-    """Labels (..., k) and their names, [alpha/M] added as the mean of Mg, Ca and Ti where these are there."""
-    if "alpha" in names or not set(ALPHA) <= set(names):
-        return names, labels
-    mean = labels[..., [names.index(name) for name in ALPHA]].mean(-1, keepdim=True)
-    return (*names, "alpha"), torch.cat([labels, mean], -1)
 
 
 def judge_refined(

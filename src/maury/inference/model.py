@@ -10,9 +10,7 @@ from maury.designs import VMIC_KMS
 from maury.emulator import MAX_RESOLUTION, load_cached
 from maury.errors import DomainError
 from maury.inference.result import Result
-from maury.labels import FOUNDING, INTRINSIC
-
-_ALPHA = ("mg", "ca", "ti")
+from maury.labels import ALPHA, FOUNDING, INTRINSIC
 
 
 def model_flux(result: Result) -> NDArray[np.float64] | None:
@@ -26,7 +24,7 @@ def model_flux(result: Result) -> NDArray[np.float64] | None:
     emulator = load_cached()
     wavelength, (low, high) = result.prepared.wavelength_aa, emulator.window_aa
     alpha = result.values.get("alpha", 0.0)
-    known = {"vmic": VMIC_KMS, **dict.fromkeys(_ALPHA, alpha), **result.values}
+    known = {"vmic": VMIC_KMS, **dict.fromkeys(ALPHA, alpha), **result.values}
     labels = np.array([[known.get(name, 0.0) for name in INTRINSIC]])
     try:
         emulator.space.require_inside(labels, result.file)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from maury.errors import DomainError
 from maury.inference.refinement import Samples
+from maury.likelihood.target import with_alpha
 from maury.networks.prior import Prior
 from maury.wavelengths import C_KMS
 
@@ -25,8 +26,6 @@ LABELS_OF = {
 
 ELEMENTS = ("c", "mg", "ca", "ti", "cr", "ni")
 """Single elements, [X/M]; as Fe is among the metals M, [X/Fe] is the same."""
-
-_ALPHA = ("mg", "ca", "ti")
 
 FLAGS = {
     "edge_<label>": "more than a tenth of the posterior lies within 1 % of an end of the label's range",
@@ -104,9 +103,8 @@ def shown(names: tuple[str, ...], samples: torch.Tensor, labels: str, model: str
     """
     if labels not in LABELS_OF:
         raise DomainError(f"no set of labels {labels!r}; there are {', '.join(LABELS_OF)}")
-    columns = dict(zip(names, samples.double().cpu().unbind(1), strict=True))
-    if "alpha" not in columns and set(_ALPHA) <= set(names):
-        columns["alpha"] = torch.stack([columns[name] for name in _ALPHA]).mean(0)
+    names, samples = with_alpha(names, samples.double().cpu())
+    columns = dict(zip(names, samples.unbind(1), strict=True))
     missing = [name for name in LABELS_OF[labels] if name not in columns]
     if labels != "default" and missing:
         raise DomainError(f"{model}: has no labels {', '.join(missing)}, which --labels {labels} needs")

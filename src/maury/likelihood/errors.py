@@ -63,18 +63,6 @@ class Whitened:
         r = self.residual(model)
         return r.square().sum(-1) - (r @ self.projector).square().sum(-1)
 
-    def project(self, columns: Tensor) -> Tensor:
-        """Weighted columns (k, p) with what nuisances explain taken out half: C C^T is their Fisher information.
-
-        Uses (1 - Q Q^T)^(1/2) = 1 - Q M Q^T.
-        """
-        weighted = columns * self.weight
-        gram = self.projector.mT @ self.projector
-        values, vectors = torch.linalg.eigh(gram)
-        part = torch.where(values > 1e-12, (1 - (1 - values).clamp_min(0).sqrt()) / values.clamp_min(1e-12), 0.5)
-        middle = (vectors * part) @ vectors.mT
-        return weighted - weighted @ self.projector @ middle @ self.projector.mT
-
     @property
     def constant(self) -> float:
         """Log likelihood less -chi2 / 2."""

@@ -27,18 +27,14 @@ class Refined:
     """A star's posterior.
 
     Attributes:
-        samples: labels (n, k) of equal weight, in the order of ``names``.
-        names: the k labels.
+        samples: labels (n, k) of equal weight, in the order of the coordinates.
         mode: where the density is largest.
         weighted: the points that were drawn, with weights.
-        evaluations: model spectra that the sampling took.
     """
 
     samples: Tensor = field(repr=False)
-    names: tuple[str, ...]
     mode: Mode
     weighted: Weighted
-    evaluations: int
 
 
 def refine(
@@ -78,4 +74,4 @@ def refine(
     weighted = sample(target.log_density, first, generator, wanted, _ROUNDS, _PER_ROUND)
     real = weighted.resampled(count, generator)
     labels = coordinates.prior.from_real(real)
-    return Refined(labels, coordinates.names, mode, weighted, len(weighted.points))
+    return Refined(labels, mode, weighted)

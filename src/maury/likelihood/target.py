@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from maury.errors import DomainError
+from maury.labels import ALPHA
 from maury.likelihood.data import Star
 from maury.likelihood.errors import Whitened
 from maury.likelihood.external import External
@@ -21,8 +22,15 @@ _DRAWS = 8192
 def free_labels(simulator: Simulator) -> tuple[str, ...]:
     """Labels that may vary by themselves: all but [alpha/M] where it is the mean of single elements."""
     names = simulator.labels
-    mean_of_others = {"mg", "ca", "ti"} <= set(names)
-    return tuple(name for name in names if not (name == "alpha" and mean_of_others))
+    return tuple(name for name in names if not (name == "alpha" and set(ALPHA) <= set(names)))
+
+
+def with_alpha(names: tuple[str, ...], labels: Tensor) -> tuple[tuple[str, ...], Tensor]:
+    """Labels (..., k) and their names, [alpha/M] added as the mean of Mg, Ca and Ti where these are there."""
+    if "alpha" in names or not set(ALPHA) <= set(names):
+        return names, labels
+    mean = labels[..., [names.index(name) for name in ALPHA]].mean(-1, keepdim=True)
+    return (*names, "alpha"), torch.cat([labels, mean], -1)
 
 
 class Coordinates:
@@ -33,8 +41,7 @@ class Coordinates:
         prior: ranges and their real coordinates.
         names: the k labels.
         columns: of the simulator's labels.
-        mean: of the prior in real coordinates (k,).
-        precision: inverse covariance of it (k, k).
+        precision: inverse covariance of the prior in real coordinates (k, k).
         drawn: labels from the prior (n,), by name; also [alpha/M] as the mean of others.
     """
 
@@ -59,7 +66,6 @@ class Coordinates:
         drawn = simulator.draw_labels(_DRAWS, torch.Generator(simulator.device).manual_seed(seed)).cpu()
         self.drawn = dict(zip(simulator.labels, drawn.double().unbind(1), strict=True))
         real = self.prior.real(drawn[:, self.columns].double())
-        self.mean = real.mean(0)
         self.precision = torch.linalg.inv(torch.cov(real.T))
 
     def full(self, labels: Tensor) -> Tensor:
@@ -67,7 +73,7 @@ class Coordinates:
         full = labels.new_zeros(*labels.shape[:-1], len(self.simulator.labels))
         full[..., self.columns] = labels
         if len(self.columns) < full.shape[-1]:
-            rows = [self.names.index(name) for name in ("mg", "ca", "ti")]
+            rows = [self.names.index(name) for name in ALPHA]
             full[..., self.simulator.labels.index("alpha")] = labels[..., rows].mean(-1)
         return full
 

@@ -11,11 +11,10 @@ from torch import Tensor
 
 from maury.emulator import Emulator
 from maury.emulator.domain import atmosphere_exists
-from maury.labels import LabelSpace
+from maury.labels import ALPHA, LabelSpace
 from maury.observations.draws import Draws
 from maury.observations.settings import PriorSettings
 
-_ALPHA = ("mg", "ca", "ti")
 _NODES = (251, 501)
 _COMMON = 64
 """Nodes of the integral over the common [alpha/M]."""
@@ -36,8 +35,8 @@ class Prior:
         for ends in (settings.vsini_kms, settings.zeta_kms):
             lower.append(ends[0])
             upper.append(max(ends[1], ends[0] + 1e-6))
-        if set(_ALPHA) <= set(names) and "alpha" not in names:
-            rows = [names.index(name) for name in _ALPHA]
+        if set(ALPHA) <= set(names) and "alpha" not in names:
+            rows = [names.index(name) for name in ALPHA]
             names.append("alpha")
             lower.append(float(np.mean([lower[i] for i in rows])))
             upper.append(float(np.mean([upper[i] for i in rows])))
@@ -65,8 +64,8 @@ class Prior:
                 drawn[name] = draws.truncated(*self._usual(name, drawn, alpha, ends), *ends)
         drawn["vsini"] = self._vsini(draws)
         drawn["zeta"] = draws.uniform(*self.settings.zeta_kms)
-        if "alpha" not in drawn and set(_ALPHA) <= set(drawn):
-            drawn["alpha"] = torch.stack([drawn[name] for name in _ALPHA]).mean(0)
+        if "alpha" not in drawn and set(ALPHA) <= set(drawn):
+            drawn["alpha"] = torch.stack([drawn[name] for name in ALPHA]).mean(0)
         return torch.stack([drawn[name] for name in self.space.names], 1)
 
     def log_density(self, labels: Tensor) -> Tensor:
@@ -77,7 +76,7 @@ class Prior:
         """
         drawn = dict(zip(self.space.names, labels.double().unbind(1), strict=True))
         ranges = dict(zip(self.space.names, zip(self.space.lower, self.space.upper, strict=True), strict=True))
-        if set(_ALPHA) <= set(drawn):
+        if set(ALPHA) <= set(drawn):
             drawn.pop("alpha", None)
         total, inside = torch.zeros_like(drawn["vsini"]), torch.ones_like(drawn["vsini"], dtype=torch.bool)
         for name, x in drawn.items():
@@ -87,7 +86,7 @@ class Prior:
                 total += self._log_vsini(x)
             elif name in ("teff", "logg", "mh", "alpha", "zeta"):
                 total -= torch.as_tensor(high - low, dtype=x.dtype).log()
-            elif name not in _ALPHA:
+            elif name not in ALPHA:
                 mean, sd = self._usual(name, drawn, x, ranges[name])
                 total += _log_truncated(x, mean, sd, low, high)
         total += self._log_alpha(drawn, ranges)
@@ -95,7 +94,7 @@ class Prior:
 
     def _log_alpha(self, drawn: dict[str, Tensor], ranges: dict[str, tuple[float, float]]) -> Tensor | float:
         """Log density of the single alpha elements, the common one integrated over its uniform distribution."""
-        single = [name for name in _ALPHA if name in drawn]
+        single = [name for name in ALPHA if name in drawn]
         if not single:
             return 0.0
         low, high = self.settings.alpha
@@ -116,7 +115,7 @@ class Prior:
         self, name: str, drawn: dict[str, Tensor], alpha: Tensor, ends: tuple[float, float]
     ) -> tuple[Tensor | float, float]:
         """Mean and standard deviation of a label given those drawn before."""
-        if name in _ALPHA:
+        if name in ALPHA:
             return alpha, self.settings.alpha_scatter
         if name != "vmic":
             return 0.0, self.settings.carbon_scatter if name == "c" else self.settings.iron_peak_scatter
