@@ -1,5 +1,6 @@
 """The web page, run without a browser: uploads, settings, literature, posterior, sandbox, texts of files."""
 
+import io
 import itertools
 import shlex
 from pathlib import Path
@@ -13,6 +14,7 @@ import maury.app
 from maury import doctor
 from maury.app import analysis, serve, star
 from maury.app.analysis import Settings, command, in_words
+from maury.app.charts import fit_chart
 from maury.app.uploads import plain
 from maury.cli.app import main
 from maury.errors import ConfigError
@@ -142,6 +144,36 @@ def test_what_is_known_from_elsewhere_moves_the_posterior(files):
     app.session_state["view"] = "Posterior"
     app.run()
     assert not app.exception
+
+
+def test_masks_move_the_posterior_and_are_shaded(files):
+    """Nonsense in a line moves Teff; masked it does not, and the mask is in the chart and the command."""
+    spectrum = doctor.simulated_star().single()
+    spoiled = (abs(spectrum.wavelength_aa - 5170.8) < 4) | (abs(spectrum.wavelength_aa - 5183.9) < 0.9)
+    spectrum.flux[spoiled] *= np.random.default_rng(2).uniform(0.3, 1.0, spoiled.sum())
+    text = io.StringIO()
+    np.savetxt(text, np.c_[spectrum.wavelength_aa, spectrum.flux, spectrum.sigma])
+    app = dropped([("star.txt", text.getvalue().encode())], resolution=60_000.0)
+    before = float(metrics(app)["Teff"].split()[0])
+    app.text_input(key="mask").set_value("5166–5175; 5182-5185").run()
+    assert not app.exception
+    after = float(metrics(app)["Teff"].split()[0])
+    assert abs(after - doctor.STAR["teff"]) < 25
+    assert abs(before - after) > 25
+    assert any("Shaded: masked, 5166-5175, 5182-5185 Å" in c.value.replace("\\", "") for c in app.caption)
+    for view in ("Posterior", "Download"):
+        app.session_state["view"] = view
+        app.run()
+        assert not app.exception
+    assert app.code[0].value.endswith("--mask 5166-5175 --mask 5182-5185")
+    app.text_input(key="mask").set_value("5185-5182").run()
+    assert "the lower first" in app.error[0].value
+
+
+def test_masks_are_shaded():
+    wave = np.linspace(5050, 5350, 500)
+    chart = fit_chart(wave, np.ones(500), np.ones(500, bool), None, ((5100.0, 5101.0), (5200.0, 5203.0)))
+    assert {(shape.x0, shape.x1) for shape in chart.layout.shapes} == {(5100.0, 5101.0), (5200.0, 5203.0)}
 
 
 def test_abundances_and_the_width_of_the_lines(files):

@@ -39,11 +39,37 @@ def test_json_has_the_keys_that_are_promised(star, capsys):
     assert record["model"] == "default"
 
 
+def test_masks_are_left_out_and_told(star, capsys):
+    assert run("predict", star, "--mask", "5183-5184.2", "--mask", "5166-5175", "--samples", 200) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "left out: 5166-5175, 5183-5184.2 Å at rest" in printed
+
+
+def test_a_reference_is_prepared_once_for_all_stars(tmp_path, monkeypatch, capsys):
+    from maury.inference import Reference
+    from maury.readers import write
+    from nights import SUN, Instrument, observe
+
+    made, of = [], Reference.of
+    monkeypatch.setattr(Reference, "of", lambda *arguments: made.append(arguments) or of(*arguments))
+    sun = observe({**SUN, "vmic": 1.0, "vsini": 1.6}, Instrument(60_000.0, 0.04), snr=200)
+    for name in ("sun", "a", "b"):
+        write(sun, tmp_path / f"{name}.fits")
+    options = ("--reference", tmp_path / "sun.fits", "-R", 60000, "--samples", 200, "--json")
+    assert run("predict", tmp_path / "a.fits", tmp_path / "b.fits", *options) == 0
+    first, second = json.loads(capsys.readouterr().out)
+    assert first["teff"] == second["teff"] == pytest.approx(5772, abs=30)
+    assert len(made) == 1
+    assert run("predict", tmp_path / "a.fits", *options, "--no-refine") == 2
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (("--prior", "gravity=4"), "no label 'gravity'"),
         (("--prior", "logg=4.3+-0"), "its error 0 must be finite and above 0"),
+        (("--mask", "5184-5183"), "mask 5184-5183: both ends must be finite, in Å, the lower first"),
+        (("--mask", "6000-6010"), "outside of the window 5050 to 5350"),
         (("--resolution", "high"), "give a number, R = lambda / FWHM, or auto"),
         (("--relation", "gray"), "no relation 'gray'"),
         (("--labels", "all"), "no set of labels 'all'"),

@@ -87,6 +87,11 @@ def test_json_figures_and_files(run, star, tmp_path):
     assert (seen.frame, seen.normalised, seen.resolution) == ("rest", True, 44_000)
 
 
+def test_masks_are_shown(run, star):
+    _, out, _ = run(star, "-R", 44_000, "--mask", "5183-5184.2", "--mask", "5100-5101")
+    assert "masked 5100-5101, 5183-5184.2 Å at rest" in flat(out)
+
+
 def test_predict_takes_what_prepare_wrote(run, star, tmp_path, capsys):
     assert run(star, "-R", 44_000, "--out", tmp_path / "out", "--format", "fits")[0] == 0
     with pytest.raises(SystemExit) as stop:
@@ -227,6 +232,9 @@ def test_bad_input_is_one_line_with_the_file_and_code_2(make, reason, run, tmp_p
         (["--velocity", "nan"], "velocity nan km/s: must be between -500 and 500"),
         (["--step", "0.01"], "pixel of 0.01 km/s: must be between 0.2 and 20"),
         (["--resolution", "-5"], "resolution -5"),
+        (["--mask", "5184"], "mask '5184': must be two wavelengths in Å, such as 5183-5184.2"),
+        (["--mask", "4000-4100"], "mask 4000-4100: outside of the window"),
+        (["--mask", "5040-5330"], "at least 60 Å are needed"),
     ],
 )
 def test_settings_out_of_range_are_one_line(options, reason, run, star):

@@ -19,6 +19,7 @@ from maury.inference.refinement import FLAGS as REFINEMENT_FLAGS
 from maury.labels import LABELS
 from maury.likelihood import parse_external
 from maury.preparation import FLAGS as PREPARATION_FLAGS
+from maury.preparation import parse_range
 from maury.readers import WINDOW_AA
 from maury.readers.summary import summarise
 from maury.spectra import Observation
@@ -40,6 +41,7 @@ class Settings:
         velocity_kms: radial velocity in the file's wavelengths, when known.
         labels: the set of labels to show (`maury.inference.LABELS_OF`).
         priors: what is known from elsewhere, as on the command line: "logg=4.29+-0.03".
+        masks: ranges to leave out, Å in air, at rest, as on the command line: "5183-5184.2".
         wavelength_file: safe name and bytes of a file with wavelengths, for files that hold none.
         sigma_file: the same with noise.
     """
@@ -49,6 +51,7 @@ class Settings:
     velocity_kms: float | None = None
     labels: str = "default"
     priors: tuple[str, ...] = ()
+    masks: tuple[str, ...] = ()
     wavelength_file: tuple[str, bytes] | None = field(default=None, repr=False)
     sigma_file: tuple[str, bytes] | None = field(default=None, repr=False)
 
@@ -95,10 +98,11 @@ def analyse(name: str, content: bytes, settings: Settings, read: dict[Any, Obser
     summary = summarise(observation, WINDOW_AA)
     try:
         priors = [parse_external(text) for text in settings.priors]
+        mask = [parse_range(text) for text in settings.masks]
         with _ONE:
             result = predict(
                 observation, DEFAULT_MODEL, resolution="auto" if settings.auto else None,
-                velocity_kms=settings.velocity_kms, labels=settings.labels, priors=priors, seed=SEED,
+                velocity_kms=settings.velocity_kms, mask=mask, labels=settings.labels, priors=priors, seed=SEED,
             )  # fmt: skip
             model = model_flux(result) if result.refinement is None else result.refinement.model
     except MauryError as error:
@@ -134,6 +138,8 @@ def command(name: str, settings: Settings) -> str:
         words += [] if value is None else [option, value]
     for text in settings.priors:
         words += ["--prior", text]
+    for text in settings.masks:
+        words += ["--mask", text]
     for option, file in (("--wavelength-file", settings.wavelength_file), ("--sigma-file", settings.sigma_file)):
         words += [] if file is None else [option, file[0]]
     return shlex.join(words)

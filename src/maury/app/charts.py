@@ -11,6 +11,7 @@ from plotly.subplots import make_subplots
 
 from maury.lines import STRONG_LINES, deepest_lines
 from maury.plots.style import COLOURS
+from maury.preparation import Mask
 
 Floats = NDArray[np.float64]
 
@@ -19,7 +20,9 @@ _AROUND_AA = 2.5
 _AXIS = "wavelength in air (Å)"
 
 
-def fit_chart(wavelength_aa: Floats, flux: Floats, good: NDArray[np.bool_], model: Floats | None) -> go.Figure:
+def fit_chart(
+    wavelength_aa: Floats, flux: Floats, good: NDArray[np.bool_], model: Floats | None, mask: Mask = ()
+) -> go.Figure:
     """Data and model with the strong lines named, and their difference below.
 
     Args:
@@ -27,6 +30,7 @@ def fit_chart(wavelength_aa: Floats, flux: Floats, good: NDArray[np.bool_], mode
         flux: continuum-normalised (p,).
         good: pixels that were used (p,).
         model: flux of the model (p,), or None.
+        mask: ranges (Å) to shade.
     """
     chart = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.72, 0.28], vertical_spacing=0.03)
     data = np.where(good, flux, np.nan)
@@ -36,6 +40,8 @@ def fit_chart(wavelength_aa: Floats, flux: Floats, good: NDArray[np.bool_], mode
         _line(chart, wavelength_aa, model, "model", COLOURS[1], 1.1)
         _line(chart, wavelength_aa, data - model, "difference", COLOURS[0], 1.0, row=2)
     _name(chart, deepest_lines(wavelength_aa, shown, _APART_AA))
+    for low, high in mask:
+        chart.add_vrect(low, high, fillcolor=COLOURS[5], opacity=0.25, line_width=0, layer="below")
     chart.update_yaxes(title_text="flux", range=[min(0.0, float(np.nanmin(shown))), 1.2], row=1, col=1)
     chart.update_yaxes(title_text="difference", row=2, col=1)
     chart.update_xaxes(title_text=_AXIS, row=2, col=1)

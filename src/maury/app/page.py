@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,7 +17,6 @@ from maury.app.serve import MOST_MB
 from maury.app.uploads import plain, safe_name
 from maury.inference import LABELS_OF
 from maury.labels import FOUNDING
-from maury.spectra import Observation
 
 MOST_FILES = 50
 """Files in one session."""
@@ -39,12 +39,12 @@ def main() -> None:
     _warmed()
     st.title("maury")
     settings, literature = _settings()
-    uploads = _uploads()
-    outcomes = _outcomes(uploads, settings)
+    files = _files(_uploads())
+    outcomes = [_outcome(*file, settings) for file in files]
     stars, sand = st.tabs(["Stars", "Sandbox"], key="page", on_change="rerun")  # what is not seen is not drawn
     with stars:
         if stars.open:
-            _stars(uploads, outcomes, settings, literature)
+            _stars(files, outcomes, settings, literature)
     with sand:
         sandbox.show(bool(sand.open))
 
@@ -69,6 +69,11 @@ def _settings() -> tuple[Settings, star.Literature]:
         with st.expander("Known from elsewhere"):
             st.caption("From a transit, a parallax, interferometry: the posterior is weighted with it.")
             known = _values("prior")
+        masked = st.text_input(
+            "Masked wavelengths (Å)", key="mask", placeholder="5183-5184.2, 5269-5271",
+            help="In air, in the star's rest frame, as in the chart of the fit: left out of everything.",
+        )  # fmt: skip
+        masks = tuple(text.strip() for text in re.split(r"[,;\n]", masked.replace("–", "-")) if text.strip())
         with st.expander("Wavelengths or noise in other files"):
             wavelength_file = _file("Wavelengths", "wavelength_file")
             sigma_file = _file("Noise", "sigma_file")
@@ -76,7 +81,7 @@ def _settings() -> tuple[Settings, star.Literature]:
             literature = _values("literature")
         st.caption("Files stay on this machine, in memory, and are gone when the page is closed.")
     priors = tuple(f"{name}={value:.10g}+-{error:.10g}" for name, (value, error) in known.items() if error > 0)
-    return Settings(resolution, auto, velocity, labels, priors, wavelength_file, sigma_file), literature
+    return Settings(resolution, auto, velocity, labels, priors, masks, wavelength_file, sigma_file), literature
 
 
 def _file(label: str, key: str) -> tuple[str, bytes] | None:
@@ -107,7 +112,7 @@ def _uploads() -> Sequence[Any]:
 
 
 def _stars(
-    uploads: Sequence[Any], outcomes: Sequence[Outcome], settings: Settings, literature: star.Literature
+    files: Sequence[tuple[str, bytes]], outcomes: Sequence[Outcome], settings: Settings, literature: star.Literature
 ) -> None:
     if not outcomes:
         st.info(
@@ -120,29 +125,40 @@ def _stars(
     names = [outcome.name for outcome in outcomes]
     chosen = st.selectbox("Star", names, key="star") if len(names) > 1 else names[0]
     index = names.index(chosen)
-    alone = _outcomes(uploads, replace(settings, priors=()))[index].result if settings.priors else None
-    star.show(outcomes[index], settings, literature, alone)
+    other = {}
+    if settings.priors:
+        other["without what is known"] = _outcome(*files[index], replace(settings, priors=())).result
+    if settings.masks:
+        other["without masks"] = _outcome(*files[index], replace(settings, masks=())).result
+    star.show(outcomes[index], settings, literature, other)
 
 
-def _outcomes(uploads: Sequence[Any], settings: Settings) -> list[Outcome]:
-    """What became of each file; what this session has computed for its present files is not computed again."""
-    known: dict[Any, Outcome] = st.session_state.setdefault("outcomes", {})
-    contents = [upload.getvalue() for upload in uploads]
-    digests = [hashlib.sha256(content).hexdigest() for content in contents]
-    read: dict[Any, Observation] = st.session_state.setdefault("observations", {})
-    for store in (known, read):
+def _files(uploads: Sequence[Any]) -> list[tuple[str, bytes]]:
+    """Safe names and bytes of the files; what the session knows of files that are gone is forgotten."""
+    files: list[tuple[str, bytes]] = []
+    for upload in uploads:
+        files.append((safe_name(upload.name, [name for name, _ in files]), upload.getvalue()))
+    digests = {hashlib.sha256(content).hexdigest() for _, content in files}
+    for store in (_session("outcomes"), _session("observations")):
         for key in [key for key in store if key[1] not in digests]:
             del store[key]
-    found: list[Outcome] = []
-    names: list[str] = []
-    for upload, content, digest in zip(uploads, contents, digests, strict=True):
-        names.append(safe_name(upload.name, names))
-        key = (names[-1], digest, settings)
-        if key not in known:
-            with st.spinner(f"{plain(names[-1])}: reading, preparing, predicting"):
-                known[key] = analyse(names[-1], content, settings, read)
-        found.append(known[key])
-    return found
+    return files
+
+
+def _session(name: str) -> dict[Any, Any]:
+    """What this session knows under a name."""
+    store: dict[Any, Any] = st.session_state.setdefault(name, {})
+    return store
+
+
+def _outcome(name: str, content: bytes, settings: Settings) -> Outcome:
+    """What became of a file; what this session has computed is not computed again."""
+    known: dict[Any, Outcome] = _session("outcomes")
+    key = (name, hashlib.sha256(content).hexdigest(), settings)
+    if key not in known:
+        with st.spinner(f"{plain(name)}: reading, preparing, predicting"):
+            known[key] = analyse(name, content, settings, _session("observations"))
+    return known[key]
 
 
 def _table(outcomes: Sequence[Outcome]) -> None:

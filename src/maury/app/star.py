@@ -17,10 +17,14 @@ from maury.app.uploads import plain
 from maury.inference import Result, write_samples, write_table
 from maury.labels import LABELS
 from maury.plots import figure_bytes, plot_corner, plot_kiel, plot_preparation, plot_spectrum_fit
+from maury.preparation.masks import texts
 from maury.readers.summary import in_words as file_in_words
 
 Literature = Mapping[str, tuple[float, float]]
 """Values and errors from elsewhere, by label."""
+
+Others = Mapping[str, Result | None]
+"""Results of the same star with other settings, by what differs; None where there was an error."""
 
 DIGITS = {"teff": 0, "vsini": 1}
 NAMES = {
@@ -35,14 +39,14 @@ _COLUMNS = 3
 """Numbers in a row: more would be cut."""
 
 
-def show(outcome: Outcome, settings: Settings, literature: Literature, alone: Result | None) -> None:
+def show(outcome: Outcome, settings: Settings, literature: Literature, other: Others) -> None:
     """Draw one star: numbers, flags, fit, posterior, preparation, file, downloads.
 
     Args:
         outcome: what became of its file.
         settings: of the page.
         literature: to compare with.
-        alone: the result without what is known from elsewhere, where something is.
+        other: what the result is without priors or masks, where there are some.
     """
     if outcome.error is not None:
         st.error(plain(outcome.error))
@@ -57,10 +61,10 @@ def show(outcome: Outcome, settings: Settings, literature: Literature, alone: Re
     for title, tab in zip(titles, st.tabs(titles, key="view", on_change="rerun"), strict=True):
         with tab:
             if tab.open:
-                _view(title, outcome, settings, literature, alone)
+                _view(title, outcome, settings, literature, other)
 
 
-def _view(title: str, outcome: Outcome, settings: Settings, literature: Literature, alone: Result | None) -> None:
+def _view(title: str, outcome: Outcome, settings: Settings, literature: Literature, other: Others) -> None:
     """One of the views of a star; those that are not seen are not drawn."""
     if title == "File":
         assert outcome.summary is not None
@@ -70,7 +74,7 @@ def _view(title: str, outcome: Outcome, settings: Settings, literature: Literatu
     if title == "Fit":
         _fit(outcome)
     elif title == "Posterior":
-        _posterior(outcome.result, literature, alone)
+        _posterior(outcome.result, literature, other)
     elif title == "Preparation":
         _preparation(outcome.result)
     else:
@@ -151,13 +155,16 @@ def _fit(outcome: Outcome) -> None:
     assert outcome.result is not None
     prepared, names = outcome.result.prepared, line_names()
     chosen = st.selectbox("Zoom to", ["whole window", *names], key="zoom")
-    chart = fit_chart(prepared.wavelength_aa, prepared.flux, prepared.covered, outcome.model)
+    mask = outcome.result.mask_aa
+    chart = fit_chart(prepared.wavelength_aa, prepared.flux, prepared.covered, outcome.model, mask)
     st.plotly_chart(zoom_to(chart, names.get(chosen)), key="fit", config={"displaylogo": False})
     if outcome.model is None:
         st.caption("No model is drawn: the labels lie outside the emulator's ranges.")
+    if mask:
+        st.caption(f"Shaded: masked, {plain(', '.join(texts(mask)))} Å.")
 
 
-def _posterior(result: Result, literature: Literature, alone: Result | None) -> None:
+def _posterior(result: Result, literature: Literature, other: Others) -> None:
     if literature:
         st.table([_compared(result, name, *known) for name, known in literature.items() if name in result.values])
     if result.samples is None:
@@ -168,9 +175,10 @@ def _posterior(result: Result, literature: Literature, alone: Result | None) -> 
     dark = st.context.theme.type == "dark"
     if len(chosen) > 1:
         columns = [names.index(name) for name in chosen]
-        posteriors = {"posterior" if alone is None else "with what is known": result.samples[:, columns]}
-        if alone is not None and alone.samples is not None:
-            posteriors["spectrum alone"] = alone.samples[:, columns]
+        posteriors = {"as set" if other else "posterior": result.samples[:, columns]}
+        for what, before in other.items():
+            if before is not None and before.samples is not None:
+                posteriors[what] = before.samples[:, columns]
         truth = {name: value for name, (value, _) in literature.items()}
         figure = plot_corner(posteriors, chosen, truth=truth)
         st.image(figure_bytes(figure, "png", dark=dark, dpi=_SCREEN_DPI))

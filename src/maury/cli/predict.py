@@ -67,6 +67,10 @@ def predict(
         float | None,
         typer.Option(help="Radial velocity in the file's wavelengths, km/s, when known; else looked for in -500..500."),
     ] = None,
+    mask: Annotated[
+        list[str] | None,
+        typer.Option(help="Wavelengths to leave out, Å in air, at rest: 5183-5184.2. Repeatable."),
+    ] = None,
     wavelength_file: Annotated[Path | None, typer.Option(help="Wavelengths, for files that hold none.")] = None,
     sigma_file: Annotated[Path | None, typer.Option(help="Noise, for files that hold none.")] = None,
     emulator: Annotated[
@@ -123,15 +127,16 @@ def predict(
     from maury.errors import ConfigError, MauryError
     from maury.files import check_writable
     from maury.inference import predict as predict_star
-    from maury.inference import write_samples, write_table
+    from maury.inference import reference_star, write_samples, write_table
     from maury.inference.predict import RELATIONS, SAMPLES
     from maury.likelihood import parse_external
+    from maury.preparation import parse_range
     from maury.readers import read
 
     r = _resolution(resolution)
     if catalog is not None or workers > 1 or ray or retry or fresh:
         alone = {"FILES": files, "--prior": prior, "--relation": relation, "--velocity": velocity, "--plot": plot,
-                 "--reference": reference,
+                 "--reference": reference, "--mask": mask,
                  "--wavelength-file": wavelength_file, "--sigma-file": sigma_file, "--samples-out": samples_output,
                  "--json": as_json, "--no-systematics": not systematics, "--resolution auto": r == "auto"}  # fmt: skip
         settings = {"model": model, "emulator": emulator, "labels": labels, "refine": refine, "samples": samples,
@@ -146,11 +151,15 @@ def predict(
         if path is not None:
             check_writable(path)
     priors = [parse_external(text) for text in prior or ()]
+    ranges = [parse_range(text) for text in mask or ()]
     relations = RELATIONS if not relation else tuple(name for name in relation if name != "none")
-    known = (
-        None if reference is None else read(reference, resolution=r if isinstance(r, float) else None, window_aa=None)
-    )
-    of_reference = _labels(reference_labels)
+    of_reference, known = _labels(reference_labels), None
+    if reference is not None:
+        given = r if isinstance(r, float) else None
+        known = reference_star(
+            read(reference, resolution=given, window_aa=None), model, resolution=r, labels=of_reference,
+            emulator=emulator,
+        )  # fmt: skip
     results, records, failed = [], [], []
     with progress(len(files) > 1 and not as_json) as bar:
         for file in bar.track(files, description="stars"):
@@ -163,9 +172,9 @@ def predict(
                     window_aa=None,
                 )
                 result = predict_star(
-                    observation, model, resolution=r, velocity_kms=velocity, emulator=emulator,
+                    observation, model, resolution=r, velocity_kms=velocity, mask=ranges, emulator=emulator,
                     samples=samples or SAMPLES, seed=seed, labels=labels, refine=refine, priors=priors,
-                    relations=relations, systematics=systematics, reference=known, reference_labels=of_reference,
+                    relations=relations, systematics=systematics, reference=known,
                 )  # fmt: skip
             except MauryError as error:
                 failed.append(str(error))
@@ -286,7 +295,9 @@ def _row(result: Result, name: str) -> list[str]:
 
 
 def _caption(result: Result) -> list[str]:
-    """Velocity, quality of the fit and flags."""
+    """Velocity, quality of the fit, what was left out and flags."""
+    from maury.preparation.masks import texts
+
     done, fit, lines = result.preparation, result.refinement, []
     if done is not None:
         lines.append(
@@ -302,6 +313,8 @@ def _caption(result: Result) -> list[str]:
             lines.append(f"external information leaves {fit.prior_efficiency:.0%} of the samples")
     elif result.posterior is not None:
         lines.append("the network's own posterior, not refined")
+    if result.mask_aa:
+        lines.append(f"left out: {', '.join(texts(result.mask_aa))} Å at rest")
     return [*lines, f"flags: {', '.join(result.flags) or 'none'}"]
 
 

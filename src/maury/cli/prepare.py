@@ -25,6 +25,10 @@ def prepare(
         float | None,
         typer.Option(help="Radial velocity in the file's wavelengths, km/s, when known; else looked for in -500..500."),
     ] = None,
+    mask: Annotated[
+        list[str] | None,
+        typer.Option(help="Wavelengths to leave out, Å in air, at rest: 5183-5184.2. Repeatable."),
+    ] = None,
     wavelength_file: Annotated[Path | None, typer.Option(help="Wavelengths, for files that hold none.")] = None,
     sigma_file: Annotated[Path | None, typer.Option(help="Noise, for files that hold none.")] = None,
     step: Annotated[float | None, typer.Option(help="Pixel of the result, km/s; by default that of the file.")] = None,
@@ -46,12 +50,14 @@ def prepare(
     from maury.cli.console import fail, out, progress
     from maury.errors import ConfigError
     from maury.files import check_writable
+    from maury.preparation import parse_range
     from maury.preparation.batch import Options, prepare_files
 
     if form not in ("ecsv", "fits"):
         raise ConfigError(f"format {form!r}: must be ecsv or fits")
     hints: dict[str, Any] = {"resolution": resolution, "wavelength_file": wavelength_file, "sigma_file": sigma_file}
-    options = Options(hints, {"velocity_kms": velocity, "step_kms": step}, output, form, keep=plot is not None)
+    settings = {"velocity_kms": velocity, "step_kms": step, "mask": tuple(map(parse_range, mask or ()))}
+    options = Options(hints, settings, output, form, keep=plot is not None)
     for folder, ending in ((output, form), (plot, "png")):
         if folder is not None:
             check_writable(folder / f"{files[0].stem}.{ending}")
@@ -103,6 +109,8 @@ def _table(record: dict[str, Any]) -> Table:
     if record["second_star_kms"] is not None and "double_lined" in record["flags"]:
         table.add_row("second star", f"suspected at {record['second_star_kms']:+.0f} km/s")
     table.add_row("S/N", f"{record['snr']:.0f} per pixel of {record['step_kms']:.1f} km/s")
+    if record["mask_aa"]:
+        table.add_row("masked", ", ".join(f"{low:.10g}-{high:.10g}" for low, high in record["mask_aa"]) + " Å at rest")
     table.add_row("coverage", f"{record['coverage_aa']:.0f} Å of the window, {record['orders']} orders")
     shown = {name: record["template"][name] for name in ("teff", "logg", "mh", "vsini")}
     texts = [f"{name} {value:.{0 if name == 'teff' else 1}f} {LABELS[name].unit}" for name, value in shown.items()]

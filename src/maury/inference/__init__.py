@@ -1,9 +1,10 @@
 """From spectra to stellar parameters: `predict` and its `Result`, posteriors of many spectra at once, tables."""
 
 from maury.inference.batch import Posteriors, predict_batch
+from maury.inference.differential import Reference
 from maury.inference.model import model_flux
 from maury.inference.posterior import FLAGS, LABELS_OF, Posterior
-from maury.inference.predict import DEFAULT_MODEL, predict
+from maury.inference.predict import DEFAULT_MODEL, predict, reference_star
 from maury.inference.refinement import Refinement
 from maury.inference.result import Measurement, Result
 from maury.inference.write import to_table, write_samples, write_table
@@ -15,11 +16,13 @@ __all__ = [
     "Measurement",
     "Posterior",
     "Posteriors",
+    "Reference",
     "Refinement",
     "Result",
     "model_flux",
     "predict",
     "predict_batch",
+    "reference_star",
     "to_table",
     "write_samples",
     "write_table",

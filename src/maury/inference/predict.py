@@ -23,6 +23,7 @@ from maury.networks import predict as predict_labels
 from maury.networks.posterior import Inputs
 from maury.preparation import FLAGS as PREPARATION_FLAGS
 from maury.preparation import Preparation, Prepared, prepare, to_pixels
+from maury.preparation.masks import Mask, inside, ordered, parse_range, require_rest
 from maury.preparation.network import NetworkInput, to_network
 from maury.preparation.pixels import require_resolution
 from maury.spectra import Observation, Spectrum
@@ -50,6 +51,7 @@ def predict(
     *,
     resolution: float | Literal["auto"] | None = None,
     velocity_kms: float | None = None,
+    mask: Sequence[tuple[float, float]] = (),
     emulator: str = "packaged",
     samples: int = SAMPLES,
     seed: int = 1,
@@ -58,7 +60,7 @@ def predict(
     priors: Sequence[External] = (),
     relations: Sequence[str] = RELATIONS,
     systematics: bool = True,
-    reference: Spectrum | Observation | None = None,
+    reference: Spectrum | Observation | Reference | None = None,
     reference_labels: Mapping[str, float] = SUN,
 ) -> Result:
     """Stellar parameters of an observed spectrum.
@@ -71,6 +73,7 @@ def predict(
         resolution: R = lambda / FWHM, where the file does not tell it; "auto" takes it from the width of the lines, as
             if the star rotated slowly.
         velocity_kms: radial velocity in the frame of the wavelengths, when it is known.
+        mask: ranges of wavelength (Å in air, at rest) that are left out.
         emulator: "packaged" or an emulator's file, for the preparation: templates of the network's window.
         samples: of the posterior, from a network that gives one.
         seed: of the samples: the same seed gives the same result.
@@ -82,36 +85,37 @@ def predict(
         systematics: whether errors of a refined posterior hold what real stars are off beyond noise and random errors
             of lines (`maury.likelihood.systematics`); for simulated stars there is none of it.
         reference: a star observed with the same instrument, whose labels are known: what the model gets wrong in its
-            spectrum is taken out of this one, line by line; needs refinement.
+            spectrum is taken out of this one, line by line; needs refinement. For many stars: what `reference_star`
+            makes of it once.
         reference_labels: its labels; those of the Sun by default.
 
     Raises:
         DomainError: the spectrum does not suit the network (coverage, resolution unknown, signal-to-noise below 3), or
             refinement is asked for where it is not possible.
+        ConfigError: a mask or a prior that cannot be.
         FormatError: the network or the emulator cannot be read.
     """
     network, header = load_cached(model)
-    wavelength = pixel_wavelengths(header)
-    observation = star if isinstance(star, Observation) else Observation((star,), None, dict(star.provenance))
+    window = _window(header)
+    require_rest(ranges := ordered(mask), window)
+    observation = _observation(star)
     file = str(observation.provenance.get("file", "spectrum"))
     guessed = resolution == "auto"
     if resolution == "auto":
-        resolution = guess_resolution(observation, velocity_kms, emulator)
+        resolution = guess_resolution(observation, velocity_kms, emulator, ranges)
     resolution = require_resolution(file, observation.resolution if resolution is None else resolution)
     preparation = None
     if is_prepared(observation) and (observation.single().sigma is not None or isinstance(network, StarNet)):
-        spectrum = observation.single().with_(resolution=resolution)
+        spectrum = _masked(observation.single(), ranges).with_(resolution=resolution)
     else:
-        window = (float(wavelength[0]), float(wavelength[-1]))
         known = 0.0 if is_prepared(observation) and velocity_kms is None else velocity_kms
-        preparation = _prepare(observation, window, resolution, known, emulator)
+        preparation = _prepare(observation, window, resolution, known, emulator, ranges)
         spectrum = preparation.spectrum
     if isinstance(network, PosteriorNetwork):
         template = None if preparation is None else preparation.template
         ask = _Ask(model, emulator, labels, samples, seed, refine, tuple(priors), tuple(relations), systematics)
         if reference is not None:
-            window = (float(wavelength[0]), float(wavelength[-1]))
-            ask = replace(ask, reference=_reference(reference, dict(reference_labels), resolution, window, header, ask))
+            ask = replace(ask, reference=_reference(reference, resolution, reference_labels, ask))
         result = _posterior(network, header, spectrum, template, ask)
     elif refine or priors or labels != "default":
         raise DomainError(f"{model}: gives points alone; --refine, --prior, --labels need a posterior")
@@ -121,10 +125,49 @@ def predict(
     done += ["resolution_assumed"] if guessed else []
     flags = (*done, *(flag for flag in result["flags"] if flag not in done))
     typical = {k: float(v) for k, v in header.get("typical_errors", {}).items()}
-    return Result(file, model, typical_errors=typical, preparation=preparation, **result | {"flags": flags})
+    given = tuple(map(parse_range, observation.provenance.get("mask", ())))  # when it was prepared
+    result |= {"flags": flags, "mask_aa": ordered((*given, *ranges))}
+    return Result(file, model, typical_errors=typical, preparation=preparation, **result)
 
 
-def guess_resolution(observation: Observation, velocity_kms: float | None, emulator: str) -> float:
+def reference_star(
+    star: Spectrum | Observation,
+    model: str = DEFAULT_MODEL,
+    *,
+    resolution: float | Literal["auto"] | None = None,
+    labels: Mapping[str, float] = SUN,
+    emulator: str = "packaged",
+) -> Reference:
+    """What the model gets wrong in a star whose labels are known, to be taken out of others by `predict`.
+
+    Args:
+        star: observed with the same instrument as the others.
+        model: the network that the others are for.
+        resolution: R = lambda / FWHM, where the file does not tell it, or "auto" (`predict`).
+        labels: its labels; those of the Sun by default.
+        emulator: "packaged" or an emulator's file.
+
+    Raises:
+        DomainError: refinement is not possible with that network, or star or labels do not suit it.
+        FormatError: the network or the emulator cannot be read.
+    """
+    _, header = load_cached(model)
+    observation = _observation(star)
+    name = str(observation.provenance.get("file", "reference"))
+    physics = physics_of(model, emulator)
+    if physics is None:
+        raise DomainError(f"{name}: a reference needs refinement, which is not possible here")
+    if resolution == "auto":
+        resolution = guess_resolution(observation, None, emulator)
+    resolution = require_resolution(name, observation.resolution if resolution is None else resolution)
+    if is_prepared(observation) and observation.single().sigma is not None:
+        spectrum = observation.single().with_(resolution=resolution)
+    else:
+        spectrum = _prepare(observation, _window(header), resolution, None, emulator).spectrum
+    return Reference.of(physics, to_network(spectrum, _pixels(header)), dict(labels), name)
+
+
+def guess_resolution(observation: Observation, velocity_kms: float | None, emulator: str, mask: Mask = ()) -> float:
     """R from the width of the lines, if v sin i is 2 km/s and macroturbulence usual; a fast rotator gives too low an R.
 
     A template without an instrument's profile takes up all of the broadening in its rotation, whose profile has a FWHM
@@ -134,9 +177,10 @@ def guess_resolution(observation: Observation, velocity_kms: float | None, emula
         observation: the spectrum.
         velocity_kms: radial velocity, when it is known.
         emulator: of the templates.
+        mask: ranges that are left out.
     """
     bare = Observation(tuple(order.with_(resolution=None) for order in observation.orders), None, {})
-    template = prepare(bare, velocity_kms=velocity_kms, emulator=load_emulator(emulator)).template
+    template = prepare(bare, velocity_kms=velocity_kms, mask=mask, emulator=load_emulator(emulator)).template
     width = np.sqrt(max((1.5 * template["vsini"]) ** 2 - _SLOW_FWHM_KMS**2, 0.0))
     return float(np.clip(C_KMS / max(width, 1e-3), 5_000.0, MAX_RESOLUTION))
 
@@ -213,31 +257,42 @@ def _posterior(
     }
 
 
+def _observation(star: Spectrum | Observation) -> Observation:
+    return star if isinstance(star, Observation) else Observation((star,), None, dict(star.provenance))
+
+
+def _window(header: dict[str, Any]) -> tuple[float, float]:
+    """First and last wavelength of a network's pixels, Å."""
+    first, last = pixel_wavelengths(header)[[0, -1]]
+    return float(first), float(last)
+
+
+def _masked(spectrum: Spectrum, mask: Mask) -> Spectrum:
+    """A spectrum at rest without the pixels in the ranges."""
+    return spectrum.with_(mask=np.asarray(spectrum.mask, bool) | inside(spectrum.wavelength_aa, mask))
+
+
 def _pixels(header: dict[str, Any]) -> NetworkPixels:
     stored = header["pixels"]
     return NetworkPixels(LogGrid(**stored["grid"]), stored["first"], stored["count"], stored["resolution"])
 
 
 def _reference(
-    star: Spectrum | Observation,
-    labels: dict[str, float],
-    resolution: float,
-    window: tuple[float, float],
-    header: dict[str, Any],
-    ask: _Ask,
+    star: Spectrum | Observation | Reference, resolution: float, labels: Mapping[str, float], ask: _Ask
 ) -> Reference:
-    """Prepare the reference star as the others are, and compare it with the model of its labels."""
-    observation = star if isinstance(star, Observation) else Observation((star,), None, dict(star.provenance))
-    name = str(observation.provenance.get("file", "reference"))
-    physics = None if ask.refine is False else physics_of(ask.model, ask.emulator)
-    if physics is None:
-        raise DomainError(f"{name}: a reference needs refinement, which is not possible here")
-    own = resolution if observation.resolution is None else float(observation.resolution)
-    if is_prepared(observation) and observation.single().sigma is not None:
-        spectrum = observation.single().with_(resolution=own)
-    else:
-        spectrum = _prepare(observation, window, own, None, ask.emulator).spectrum
-    return Reference.of(physics, to_network(spectrum, _pixels(header)), labels, name)
+    """A reference as it was given, or made of a star; R where its file tells none is that of the star to predict.
+
+    Raises:
+        DomainError: nothing is to be refined, or as `reference_star`.
+    """
+    if ask.refine is False:
+        raise DomainError("--reference: needs refinement; --no-refine must not be given")
+    if isinstance(star, Reference):
+        return star
+    own = _observation(star).resolution
+    return reference_star(
+        star, ask.model, resolution=resolution if own is None else own, labels=labels, emulator=ask.emulator
+    )
 
 
 def _priors(ask: _Ask, network: PosteriorNetwork) -> tuple[tuple[External, ...], tuple[External, ...]]:
@@ -290,6 +345,7 @@ def _prepare(
     resolution: float,
     velocity_kms: float | None,
     emulator: str,
+    mask: Mask = (),
 ) -> Preparation:
     """Prepare for a network's window.
 
@@ -304,4 +360,11 @@ def _prepare(
             f"{file}: has to be prepared for the network's window {window[0]:.0f} to {window[1]:.0f} Å, but the "
             f"emulator ({emulator}) is for {low:.0f} to {high:.0f} Å; give one of that window with --emulator"
         )
-    return prepare(observation, resolution=resolution, velocity_kms=velocity_kms, window_aa=window, emulator=templates)
+    return prepare(
+        observation,
+        resolution=resolution,
+        velocity_kms=velocity_kms,
+        window_aa=window,
+        mask=mask,
+        emulator=templates,
+    )

@@ -13,7 +13,7 @@ from maury.inference.posterior import ELEMENTS, Posterior
 from maury.inference.refinement import Refinement
 from maury.inference.spectraltype import spectral_type
 from maury.labels import LABELS
-from maury.preparation import Preparation, Prepared
+from maury.preparation import Mask, Preparation, Prepared
 
 _OF_PREPARATION = {
     "rv_kms": "velocity_kms",
@@ -93,6 +93,7 @@ class Result:
         preparation: how it was prepared, or None when it was normalised and at rest already.
         posterior: of the labels, or None from a network that gives points alone.
         refinement: what the likelihood says, or None where the posterior is the network's own.
+        mask_aa: ranges that were left out as asked for, Å in air, at rest.
     """
 
     file: str
@@ -105,6 +106,7 @@ class Result:
     preparation: Preparation | None = field(default=None, repr=False)
     posterior: Posterior | None = field(default=None, repr=False)
     refinement: Refinement | None = field(default=None, repr=False)
+    mask_aa: Mask = ()
 
     @property
     def status(self) -> str:
@@ -165,6 +167,7 @@ class Result:
             **({} if self.spectral_type is None else {"spectral_type": self.spectral_type}),
             **prepared,
             **({} if self.posterior is None else self._quality()),
+            "mask_aa": [list(ends) for ends in self.mask_aa],
             "flags": list(self.flags),
             "model": self.model,
         }

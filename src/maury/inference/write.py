@@ -15,6 +15,7 @@ from maury.errors import OutputError
 from maury.files import atomic_path
 from maury.inference.result import Result, column_of, unit_of
 from maury.labels import LABELS
+from maury.preparation.masks import texts
 
 _FORMATS = {".ecsv": "ascii.ecsv", ".csv": "ascii.csv", ".fits": "fits", ".vot": "votable", ".xml": "votable"}
 
@@ -52,6 +53,9 @@ def to_table(results: Sequence[Result]) -> QTable:
     if any(r.refinement is not None for r in results):
         table["chi2"] = [np.nan if r.refinement is None else r.refinement.chi2 for r in results]
         table["efficiency"] = [np.nan if r.refinement is None else r.refinement.efficiency for r in results]
+    if any(r.mask_aa for r in results):
+        table["mask"] = [",".join(texts(r.mask_aa)) for r in results]
+        table["mask"].info.description = "ranges left out as asked for, Å in air, at rest"
     table["flags"] = [",".join(r.flags) for r in results]
     table["model"] = [r.model for r in results]
     points = "point estimates of a network trained on noise-free synthetic spectra; no errors per star"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
@@ -14,6 +15,7 @@ from maury.emulator import MAX_RESOLUTION, Emulator, load_cached
 from maury.errors import ConfigError, DomainError
 from maury.preparation.clean import final_sigma, first_sigma, spikes
 from maury.preparation.fit import Fit, Problem, solve
+from maury.preparation.masks import Mask, ordered, require_rest, texts, without
 from maury.preparation.merge import Merged, OrderRecord, log_pixels, merge, step_of
 from maury.preparation.pixels import require_overlap
 from maury.preparation.strips import Strip, cut, fwhm_pixels
@@ -41,7 +43,7 @@ FLAGS = {
     "cool_star": "the best template is below 3900 K: TiO is not in the model, and the continuum is a guess",
     "fast_rotator": "v sin i of the template is above 50 km/s: lines are blended, velocity and continuum less certain",
     "poor_template": "residuals of more than 5 % of the continuum: no template is like this spectrum",
-    "short_coverage": "less than 98 % of the window was observed",
+    "short_coverage": "less than 98 % of the window was observed and not masked",
     "resolution_unknown": "the resolution is not known: the template's rotation takes up the instrument's profile",
     "medium_assumed": "the file does not say whether its wavelengths are in air or vacuum: air is assumed",
     "frame_unknown": "the file does not say in which frame its wavelengths are: the velocity refers to it",
@@ -57,7 +59,8 @@ class Preparation:
     Attributes:
         spectrum: normalised, at rest, on pixels uniform in ln(wavelength) that fill the window and 2 Å on both sides,
             with noise; NaN and masked where nothing good was observed. Provenance continues that of the observation by
-            ``prepared`` (the notes), ``flags``, ``velocity_kms`` and ``velocity_error_kms``, which its file holds too.
+            ``prepared`` (the notes), ``flags``, ``mask`` (ranges as text), ``velocity_kms`` and ``velocity_error_kms``,
+            which its file holds too.
         velocity_kms: radial velocity in the frame of the file's wavelengths.
         velocity_error_kms: its standard deviation, from noise and misfit; no zero point of the wavelengths is in it.
         barycentric_velocity_kms: the velocity referred to the barycentre, or None where the frame does not allow it.
@@ -68,8 +71,9 @@ class Preparation:
         model: flux of the template in each pixel of ``spectrum`` (n,), NaN where nothing was observed.
         model_error: rms of data minus template beyond the noise, per unit of the continuum.
         snr: median signal-to-noise per pixel of ``spectrum``.
-        coverage_aa: part of the window that was observed, Å.
+        coverage_aa: part of the window that was observed and not masked, Å.
         window_aa: the window.
+        mask_aa: ranges that were left out as asked for, Å in air, at rest.
         second_star: velocity (km/s) and strength of other lines in the residuals; strength 0 when there are none.
         flags: names from `FLAGS`.
         notes: what was done, in sentences.
@@ -89,6 +93,7 @@ class Preparation:
     snr: float
     coverage_aa: float
     window_aa: tuple[float, float]
+    mask_aa: Mask
     second_star: tuple[float, float]
     flags: tuple[str, ...]
     notes: tuple[str, ...]
@@ -113,6 +118,7 @@ class Preparation:
             "snr": round(self.snr, 1),
             "step_kms": round(self.step_kms, 2),
             "coverage_aa": round(self.coverage_aa, 1),
+            "mask_aa": [list(ends) for ends in self.mask_aa],
             "orders": len(self.orders),
             "template": {name: round(value, 3) for name, value in self.template.items()},
             "model_error": round(self.model_error, 4),
@@ -133,6 +139,7 @@ def prepare(
     velocity_kms: float | None = None,
     window_aa: tuple[float, float] | None = None,
     step_kms: float | None = None,
+    mask: Sequence[tuple[float, float]] = (),
     emulator: Emulator | None = None,
 ) -> Preparation:
     """Radial velocity, continuum, masks and noise of an observation; its orders merged at rest.
@@ -150,19 +157,22 @@ def prepare(
             30 km/s, not looked for.
         window_aa: wavelengths at rest (Å, air) that are wanted; by default the emulator's window.
         step_kms: pixel of the result; by default about that of the file.
+        mask: ranges of wavelength (Å in air, at rest, as the window) that are left out of the fit and of the result.
+            Only the first, rough velocity is found with them.
         emulator: templates of another window or physics than the packaged ones.
 
     Raises:
-        DomainError: less than 60 Å of the window were observed, or no light in it.
+        DomainError: less than 60 Å of the window were observed and not masked, or no light in it.
         ConfigError: a setting is out of its range.
     """
     observation = star if isinstance(star, Observation) else Observation((star,), None, dict(star.provenance))
-    check_settings(resolution, velocity_kms, step_kms)
+    check_settings(resolution, velocity_kms, step_kms, mask)
     emulator = load_cached() if emulator is None else emulator
     resolution = observation.resolution if resolution is None else resolution
     window_aa = window_aa or emulator.window_aa
+    require_rest(ranges := ordered(mask), window_aa)
     with _libraries().limit(limits=1):
-        return _prepare(observation, resolution, velocity_kms, window_aa, step_kms, emulator)
+        return _prepare(observation, resolution, velocity_kms, window_aa, step_kms, ranges, emulator)
 
 
 @lru_cache(maxsize=1)
@@ -177,6 +187,7 @@ def _prepare(
     velocity_kms: float | None,
     window_aa: tuple[float, float],
     step_kms: float | None,
+    mask: Mask,
     emulator: Emulator,
 ) -> Preparation:
     strips = cut(observation, window_aa)
@@ -185,19 +196,22 @@ def _prepare(
     guess = correlation.peak_kms if velocity_kms is None else velocity_kms
     beyond = correlation.peak_kms - guess if correlation.believable else 0.0
     start = np.r_[correlation.labels, correlation.vsini_kms, beyond]
-    fit, records, notes = _fit_orders(emulator, strips, resolution, guess, start, _name(observation))
+    fit, records, notes = _fit_orders(emulator, strips, mask, resolution, guess, start, _name(observation))
     pixels = log_pixels(window_aa, step_kms or step_of(strips), MARGIN_AA)
     merged = merge(records, fit.velocity_kms, pixels)
     coverage = _coverage(observation, merged, window_aa)
     twin = _second(records, templates, fit)
     names = emulator.space.names
     return _assemble(
-        observation, names, resolution, window_aa, fit, correlation, records, merged, coverage, twin, notes
+        observation, names, resolution, window_aa, mask, fit, correlation, records, merged, coverage, twin, notes
     )
 
 
 def check_settings(
-    resolution: float | None = None, velocity_kms: float | None = None, step_kms: float | None = None
+    resolution: float | None = None,
+    velocity_kms: float | None = None,
+    step_kms: float | None = None,
+    mask: Sequence[tuple[float, float]] = (),
 ) -> None:
     """Check what does not depend on the spectrum.
 
@@ -210,16 +224,25 @@ def check_settings(
         raise ConfigError(f"velocity {velocity_kms:g} km/s: must be between -500 and 500")
     if step_kms is not None and not 0.2 <= step_kms <= 20:
         raise ConfigError(f"pixel of {step_kms:g} km/s: must be between 0.2 and 20")
+    ordered(mask)
 
 
 def _fit_orders(
-    emulator: Emulator, strips: list[Strip], resolution: float | None, guess_kms: float, start: Floats, name: str
+    emulator: Emulator,
+    whole: list[Strip],
+    mask: Mask,
+    resolution: float | None,
+    guess_kms: float,
+    start: Floats,
+    name: str,
 ) -> tuple[Fit, tuple[OrderRecord, ...], list[str]]:
     """Fit, mask what the residuals show to be bad, measure the noise, and fit again from there."""
     used = MAX_RESOLUTION if resolution is None else resolution
+    strips = without(whole, mask, guess_kms + float(start[-1]))
     fwhm = [fwhm_pixels(s, used) for s in strips]
     first = [first_sigma(s, w) for s, w in zip(strips, fwhm, strict=True)]
     fit = solve(_with_light(Problem(emulator, strips, first, used, guess_kms, start), name))
+    strips = without(whole, mask, fit.velocity_kms)
     cleaned, sigmas, sources, hit = [], [], [], 0
     sparse = "teff" in emulator.space.names and fit.labels[emulator.space.names.index("teff")] > _SPARSE_K
     for strip, width, part in zip(strips, fwhm, _parts(strips), strict=True):
@@ -273,6 +296,7 @@ def _sentences(strips: list[Strip], sources: list[str], hit: int) -> list[str]:
         "zero": "exactly zero",
         "constant": "in runs of one value (gaps, saturation)",
         "edge": "at order edges",
+        "asked": "in the ranges that were asked for",
     }
     sentences = [f"{count} pixels masked: {names[rule]}" for rule, count in counts.items() if count]
     if hit:
@@ -305,6 +329,7 @@ def _assemble(
     names: tuple[str, ...],
     resolution: float | None,
     window_aa: tuple[float, float],
+    mask: Mask,
     fit: Fit,
     correlation: Correlation,
     records: tuple[OrderRecord, ...],
@@ -338,6 +363,7 @@ def _assemble(
         "velocity_kms": fit.velocity_kms,
         "velocity_error_kms": fit.velocity_error_kms,
     }
+    provenance |= {"mask": texts(mask)} if mask else {}
     spectrum = Spectrum(merged.wavelength_aa, merged.flux, merged.sigma, ~seen, "rest", True, resolution, provenance)
     return Preparation(
         spectrum,
@@ -352,6 +378,7 @@ def _assemble(
         snr,
         coverage,
         window_aa,
+        mask,
         twin,
         raised,
         tuple(notes),

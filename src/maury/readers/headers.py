@@ -245,6 +245,7 @@ def describe(headers: list[Header], raw: Raw, job: Job) -> Raw:
             value = str(header.get(key, "")).strip()
             if value and name not in raw.info:
                 raw.info[name] = value
-        if header.get("PREPFLAG"):
-            raw.info["flags"] = tuple(str(header["PREPFLAG"]).split(","))  # of a spectrum that maury prepared
+        for key, name in (("PREPFLAG", "flags"), ("PREPMASK", "mask")):  # of a spectrum that maury prepared
+            if header.get(key):
+                raw.info[name] = tuple(str(header[key]).split(","))
     return raw

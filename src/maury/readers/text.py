@@ -206,8 +206,9 @@ def _ecsv(content: str, job: Job) -> Raw:
     raw.barycentric_kms = as_number(meta.get("barycentric_kms"))
     if isinstance(meta.get("truth"), dict):
         raw.info["truth"] = dict(meta["truth"])  # labels of a simulated star
-    if isinstance(meta.get("flags"), list):
-        raw.info["flags"] = tuple(map(str, meta["flags"]))  # of a prepared spectrum
+    for key in ("flags", "mask"):  # of a prepared spectrum
+        if isinstance(meta.get(key), list):
+            raw.info[key] = tuple(map(str, meta[key]))
     stated = [
         key for key in ("medium", "frame", "normalised", "resolution", "barycentric_kms") if meta.get(key) is not None
     ]

@@ -38,7 +38,7 @@ def _columns(orders: tuple[Spectrum, ...]) -> Table:
 def _prepared(spectrum: Spectrum) -> dict[str, Any]:
     """What `maury.prepare` noted, or nothing."""
     found: dict[str, Any] = {}
-    for key in ("velocity_kms", "velocity_error_kms", "prepared", "flags"):
+    for key in ("velocity_kms", "velocity_error_kms", "prepared", "flags", "mask"):
         value = spectrum.provenance.get(key)
         if value is not None:
             found[key] = list(value) if isinstance(value, tuple) else float(value)
@@ -49,7 +49,7 @@ def write(spectrum: Spectrum | Observation, path: str | os.PathLike[str]) -> Non
     """Write a spectrum or the orders of an observation to ``.ecsv`` or ``.fits``.
 
     Wavelengths in Å air; frame, normalisation, resolution and barycentric velocity in the metadata; of a prepared
-    spectrum also the velocity taken out, its error, what was done and the flags.
+    spectrum also the velocity taken out, its error, what was done, the flags and the mask asked for.
 
     Raises:
         OutputError: the ending is another one, or the file cannot be written.
@@ -92,6 +92,8 @@ def write(spectrum: Spectrum | Observation, path: str | os.PathLike[str]) -> Non
             header[key] = (done[name], f"[km/s] {name.removesuffix('_kms').replace('_', ' ')} taken out")
     if done.get("flags"):
         header["PREPFLAG"] = (",".join(done["flags"]), "what limits the trust in it")
+    if done.get("mask"):
+        header["PREPMASK"] = (",".join(done["mask"]), "[Angstrom] left out of the fit")
     for line in done.get("prepared", ()):
         header["HISTORY"] = line
     with atomic_path(target) as temporary:
