@@ -1,0 +1,131 @@
+"""Every command of the README and the tutorial runs, in the order in which it stands there.
+
+The commands are found in the pages: a new one is run, or a test fails. Files that a reader has are made when a command
+names them first: simulated stars, a line list, settings of few spectra, a grid in PHOENIX's format.
+"""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+import torch
+
+import synthetic
+from maury.cli.app import main
+from maury.readers import write
+from nights import SUN, Instrument, observe
+from pages import ROOT, commands
+from synthesis_inputs import atmosphere_folder, vald_short
+
+PAGES = (ROOT / "README.md", ROOT / "docs" / "tutorial.md")
+
+NOT_RUN = {
+    "pip install .": "the tests run in what it installs; .ci/run does it from a clean clone",
+    "make demo": "five minutes; its steps are those of the tutorial, which run here",
+    "make test": "it runs this test",
+    "maury app": "serves until it is stopped; tests/test_app_browser.py starts it and uses it in a browser",
+}
+"""Commands that do not run here, each with the reason."""
+
+SHORTER = {
+    "maury grid build": "--teff 5500 6000 --logg 4 4.5 --mh -0.5 0 --vsini 0 10",
+    "maury train": "--epochs 1 --labels teff",
+    "maury evaluate": "--between 0",
+    "maury grid import phoenix": f"--window {synthetic.WINDOW[0]} {synthetic.WINDOW[1]}",
+}
+"""Options that are added so that a command takes seconds."""
+
+
+def star(path: Path) -> None:
+    with torch.no_grad():
+        write(observe({**SUN, "vmic": 1.0}, Instrument(67_000.0), velocity_kms=12.0, snr=150), path)
+
+
+def synthesis(path: Path) -> None:
+    """Sixteen spectra of 10 Å with a dozen lines, in grey atmospheres."""
+    atmosphere_folder(path.parent / "models")
+    vald_short(path.parent / "lines.vald")
+    ranges = "teff = [5000, 6000], logg = [4.0, 5.0], mh = [-1, -0.3], vmic = [1, 2], alpha = [0, 0.2]"
+    path.write_text(
+        'line_list = "lines.vald"\natmospheres = "models"\nwindow = [5072, 5082]\nstep = 0.02\n'
+        f'[design]\nkind = "sobol"\ncount = 16\nranges = {{ {ranges} }}\n[physics]\nsampling = "uniform"\n'
+    )
+
+
+def standards(path: Path) -> None:
+    """One star, about the Sun."""
+    synthesis(path.with_name("synthesis.toml"))
+    with torch.no_grad():
+        sun = observe({**SUN, "vmic": 1.0}, Instrument(67_000.0), snr=300).single()
+    write(sun.with_(frame="rest", resolution=67_000.0), path.with_name("sun.fits"))
+    path.write_text(
+        'list = "lines.vald"\natmospheres = "models"\nobserved = "."\nwindow = [5072, 5082]\niterations = 1\n'
+        '[[sources]]\nname = "any"\npattern = "."\nwidth = 0.1\n'
+        '[[stars]]\nname = "Sun"\nfile = "sun.fits"\nresolution = 67000\n'
+        "teff = 5772\nlogg = 4.44\nmh = -0.2\nvmic = 1.0\n"
+    )
+
+
+FILES = {
+    "star.fits": star,
+    "list.csv": lambda path: path.write_text("file,resolution\nstar.fits,67000\n"),
+    "lines.vald": vald_short,
+    "standards.toml": standards,
+    "synthesis.toml": synthesis,
+    "PHOENIX_DIR": synthetic.phoenix,
+    "emulator.toml": lambda path: path.write_text(
+        "components = 4\nmembers = 1\nwidth = 8\ndepth = 1\nepochs = 2\n"
+        "validation_fraction = 0.2\ntest_fraction = 0.2\n"
+    ),
+}
+"""Files that a reader has, and what makes one."""
+
+
+def key_of(words: list[str], table: dict[str, str]) -> str | None:
+    """The key of a table that the words begin with."""
+    return next((key for key in table if words[: len(key.split())] == key.split()), None)
+
+
+def run(words: list[str]) -> int:
+    """Exit code of a command, run in this process."""
+    extra = SHORTER.get(key_of(words, SHORTER) or "", "")
+    with pytest.raises(SystemExit) as stop:
+        main([*words[1:], *shlex.split(extra)])
+    return int(stop.value.code or 0)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_command_runs(page, tmp_path, monkeypatch, capsys):
+    for extra in ("pysme", "pyarrow"):
+        pytest.importorskip(extra, reason="needs the extras synthesis and catalogue")
+    monkeypatch.chdir(tmp_path)
+    found = commands(page)
+    assert len(found) >= 5
+    for words in found:
+        line = shlex.join(words)
+        if line in NOT_RUN:
+            continue
+        assert words[0] == "maury", f"{page.name}: {line}: run it here, or give a reason in NOT_RUN"
+        for word in words[1:]:
+            if word in FILES and not Path(word).exists():
+                FILES[word](tmp_path / word)
+        code = run(words)
+        assert code == 0, f"{page.name}: {line}: exit code {code}\n{capsys.readouterr().err}"
+
+
+def test_what_is_not_run_or_shortened_stands_in_a_page():
+    found = [words for page in PAGES for words in commands(page)]
+    assert set(NOT_RUN) <= {shlex.join(words) for words in found}
+    assert set(SHORTER) == {key for words in found if (key := key_of(words, SHORTER))}
+    assert set(FILES) <= {word for words in found for word in words}
+
+
+def test_commands_are_found_where_they_stand(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(
+        "```console\n$ maury a --b 'c d'   # why\nits output\n$ maury e \\\n    f\n```\n\n"
+        "```bash\nmaury g\n```\n\n```python\nmaury.h\n```\n"
+    )
+    assert commands(page) == [["maury", "a", "--b", "c d"], ["maury", "e", "f"], ["maury", "g"]]
