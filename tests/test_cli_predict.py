@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 
 from maury.cli.app import main
+from maury.readers import write
+from maury.spectra import Observation
+from nights import SUN, Instrument, observe
 
 
 def run(*arguments):
@@ -82,3 +87,25 @@ def test_mistakes_are_one_line(star, options, message, capsys):
     printed = capsys.readouterr().err
     assert message in printed
     assert "Traceback" not in printed
+
+
+HEAVY = {
+    "ray", "optuna", "lightning", "torchmetrics", "tensorboard", "matplotlib", "pandas", "specutils", "streamlit",
+    "plotly", "pysme", "pyarrow", "zarr", "onnx", "onnxscript", "onnxruntime", "sympy", "scipy.stats", "scipy.signal",
+    "astropy.table",
+}  # fmt: skip
+
+
+def test_nothing_heavy_is_imported(tmp_path):
+    """A star in a FITS file to its table by a process of its own: what it does not need would only make it wait."""
+    seen = observe(SUN, Instrument(), velocity_kms=25.0)
+    write(Observation(tuple(o.with_(resolution=60_000.0) for o in seen.orders), None, {}), tmp_path / "star.fits")
+    code = (
+        "import json, sys; from maury.cli.app import app; "
+        f"app(['predict', {str(tmp_path / 'star.fits')!r}], standalone_mode=False); "
+        f"json.dump(sorted(sys.modules), open({str(tmp_path / 'modules.json')!r}, 'w'))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=250)
+    assert done.returncode == 0, done.stderr
+    assert "velocity +25.0" in done.stdout
+    assert HEAVY.isdisjoint(json.loads((tmp_path / "modules.json").read_text()))

@@ -3,10 +3,13 @@
 import math
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
+from zuko.flows.coupling import GeneralCouplingTransform
+from zuko.transforms import MonotonicRQSTransform
 
 from maury import checkpoints
 from maury.config import PosteriorConfig, load_training
@@ -107,6 +110,22 @@ class TestFlow:
         matrix = torch.autograd.functional.jacobian(draw, z)
         expected = -0.5 * z.square().sum() - 0.5 * labels * math.log(2 * math.pi) - torch.linalg.slogdet(matrix)[1]
         torch.testing.assert_close(flow.log_prob(features, draw(z)[None])[0], expected, atol=1e-6, rtol=1e-6)
+
+    @pytest.mark.parametrize("labels", [1, 3])
+    def test_it_is_zukos_flow(self, labels):
+        """Couplings and splines that broadcast by themselves give what zuko's give, to the bit."""
+        flow, features = self.flow(labels), torch.randn(4, 5, generator=seeded(2))
+        context, z = flow.context(features)[:, None], 2 * torch.randn(4, 50, labels, generator=seeded(3))
+        for own in flow.splines.transforms:
+            univariate = partial(MonotonicRQSTransform, slope=1e-3)
+            options = {"shapes": [(6,), (6,), (5,)], "hidden_features": (16,), "activation": torch.nn.SiLU}
+            mask = {"mask": own.mask} if labels > 1 else {}
+            zukos = GeneralCouplingTransform(labels, 4, univariate=univariate, **mask, **options)
+            zukos.load_state_dict(own.state_dict())
+            assert torch.equal(own(context).inv(z), zukos(context).inv(z))
+            here, there = (f(flow.context(features)).call_and_ladj(z[:, 0]) for f in (own, zukos))
+            assert torch.equal(here[0], there[0])
+            assert torch.equal(here[1], there[1])
 
     def test_density_integrates_to_one_and_has_the_samples_moments(self):
         flow, features = self.flow(2), torch.randn(1, 5, generator=seeded(2))

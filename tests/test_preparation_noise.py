@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.signal import fftconvolve, firwin
 
 from maury.preparation import Preparation, prepare
 from maury.preparation.noise import correlation_factor, filtered, lowest_free, measured
@@ -116,6 +117,16 @@ class TestMeasuring:
         values = self.rng.standard_normal(60)
         found = measured(values, np.ones(60, bool), np.ones(60), 3.0)
         assert found[0] == pytest.approx(1.4826 * np.median(np.abs(values)))
+
+    @pytest.mark.parametrize("low", [0.1, 0.25, 0.37])
+    def test_the_filter_is_that_of_the_textbook(self, low):
+        edges = [low, low + 0.13] if low + 0.13 < 0.49 else low
+        taps = firwin(25, edges, pass_zero=False, fs=1.0)
+        values, good = self.rng.standard_normal(300), self.rng.random(300) > 0.01
+        expected = fftconvolve(np.where(good, values, 0.0), taps / np.sqrt(np.sum(taps**2)), mode="same")
+        assert filtered(values, good, low)[0] == pytest.approx(expected, abs=1e-12)
+        for size in (1, 10, 24):
+            assert filtered(values[:size], good[:size], low)[0].shape == (size,)
 
     def test_the_filter_keeps_white_noise_and_stops_lines(self):
         white, good = self.rng.standard_normal(20_000), np.ones(20_000, bool)

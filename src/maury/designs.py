@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import norm, qmc
+from scipy.special import ndtri
 
 from maury.labels import INTRINSIC, lowest_logg
 
@@ -56,8 +56,10 @@ def sobol_labels(
         teff_range: K.
         abundances: False for solar-scaled abundances and microturbulence 2 km/s, as in the SPC grid.
     """
+    from scipy.stats import qmc  # heavy, and not needed by who looks at the nodes alone
+
     u = qmc.Sobol(11, scramble=True, seed=seed).random(1 << (count - 1).bit_length())[:count]
-    q = norm.ppf(np.clip(u, 1e-4, 1 - 1e-4))
+    q = ndtri(np.clip(u, 1e-4, 1 - 1e-4))
     teff = teff_range[0] + (teff_range[1] - teff_range[0]) * u[:, 0]
     low = lowest_logg(teff)
     logg, mh = low + (5 - low) * u[:, 1], -2.5 + 3 * u[:, 2]

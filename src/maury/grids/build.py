@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +21,7 @@ from maury.grids.file import Advance, encode, quantise, write_grid
 from maury.grids.plan import AnyGridConfig, Plan, extra_attributes, make_plan
 from maury.grids.spc import GridConfig
 from maury.shards import Notify, move, open_shards, read_shard, shard_folder, write_shard
+from maury.threads import one_thread
 
 
 def build_grid(
@@ -60,7 +60,7 @@ def build_grid(
         notify(f"{plan.left_out} nodes are left out: the emulator's library has no spectra near them")
     maker = NodeMaker(emulator, config, plan)
     inputs = {"settings": config.model_dump(), "emulator": digest}
-    with shard_folder(path) as folder, _one_thread(), ThreadPoolExecutor(os.cpu_count()) as pool:
+    with shard_folder(path) as folder, one_thread(), ThreadPoolExecutor(os.cpu_count()) as pool:
         shards = open_shards(folder, [f"{number:05d}" for number in range(len(plan.shards))], inputs, notify)
         for rows, shard in zip(plan.shards, shards, strict=True):
             if _read(shard) is None:
@@ -151,14 +151,3 @@ def _assemble(folder: Path, shards: list[Path], plan: Plan, config: AnyGridConfi
     with atomic_path(whole) as temporary:
         write_grid(temporary, plan.wavelength_aa, plan.labels, chunks(), splits, config.seed, attributes, plan.space)
     return whole
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Keep torch from splitting one operation over threads; the nodes are what runs in parallel."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import astropy.units as u
 import numpy as np
 import torch
-from astropy.table import QTable
 from numpy.typing import NDArray
 
 from maury.errors import DomainError
@@ -17,6 +16,9 @@ from maury.inference.posterior import INTERVAL, UPPER, is_limit
 from maury.inference.result import unit_of
 from maury.networks import load_cached
 from maury.networks.posterior import Inputs, PosteriorNetwork
+
+if TYPE_CHECKING:
+    from astropy.table import QTable
 
 Floats = NDArray[np.float64]
 
@@ -45,6 +47,8 @@ class Posteriors:
 
     def table(self) -> QTable:
         """One row per star, with units: ``<label>``, ``<label>_err``, ``vsini_upper``."""
+        from astropy.table import QTable
+
         table = QTable()
         for k, name in enumerate(self.names):
             table[name] = self.median[:, k] * unit_of(name)

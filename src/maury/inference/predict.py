@@ -27,6 +27,7 @@ from maury.preparation.masks import Mask, inside, ordered, parse_range, require_
 from maury.preparation.network import NetworkInput, to_network
 from maury.preparation.pixels import require_resolution
 from maury.spectra import Observation, Spectrum
+from maury.threads import one_thread
 from maury.wavelengths import C_KMS, LogGrid
 
 DEFAULT_MODEL = "default"
@@ -45,6 +46,7 @@ _WINDOW_SLACK_AA = 1.0
 _WHOLE = 0.98
 
 
+@one_thread()
 def predict(
     star: Spectrum | Observation,
     model: str = DEFAULT_MODEL,

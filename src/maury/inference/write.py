@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import astropy.units as u
 import h5py
 import numpy as np
-from astropy.table import QTable
 
 from maury.errors import OutputError
 from maury.files import atomic_path
 from maury.inference.result import Result, column_of, unit_of
 from maury.labels import LABELS
 from maury.preparation.masks import texts
+
+if TYPE_CHECKING:
+    from astropy.table import QTable
 
 _FORMATS = {".ecsv": "ascii.ecsv", ".csv": "ascii.csv", ".fits": "fits", ".vot": "votable", ".xml": "votable"}
 
@@ -33,6 +36,8 @@ def to_table(results: Sequence[Result]) -> QTable:
     Args:
         results: of one model.
     """
+    from astropy.table import QTable
+
     numbers = [result.numbers() for result in results]
     table = QTable({"file": [r.file for r in results], "status": [r.status for r in results]})
     for name in results[0].values:

@@ -9,8 +9,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from scipy.special import softmax
-from scipy.stats import genpareto
+from scipy.special import boxcox1p, softmax
 from torch import Tensor
 
 _FREEDOM = 5.0
@@ -175,7 +174,7 @@ def smoothed(log: Tensor) -> tuple[Tensor, float]:
     if not excess[-1] > 0:
         return log, 0.0
     shape, scale = fit_pareto(np.maximum(excess, 1e-300))
-    quantiles = cut + genpareto.ppf((np.arange(tail) + 0.5) / tail, shape, scale=scale)
+    quantiles = cut - scale * boxcox1p(-(np.arange(tail) + 0.5) / tail, -shape)
     result = scaled.copy()
     result[rows] = np.log(np.minimum(np.maximum(quantiles, 1e-300), 1.0))
     return torch.from_numpy(result) + log.max(), float(shape)

@@ -7,12 +7,13 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution
+from torch.distributions import Distribution, Transform
 
 _checks = Distribution._validate_args
 from zuko.flows.coupling import GeneralCouplingTransform  # noqa: E402
 from zuko.lazy import LazyComposedTransform  # noqa: E402
-from zuko.transforms import MonotonicRQSTransform  # noqa: E402
+from zuko.transforms import DependentTransform, MonotonicRQSTransform  # noqa: E402
+from zuko.utils import unpack  # noqa: E402
 
 _CACHED = 8192
 """Samples at a time on a processor: what the splines of more need leaves its cache: 256,000 took twice as long each."""
@@ -24,6 +25,27 @@ def _kept(labels: int, i: int) -> Tensor:
     """Which labels (k,) transformation ``i`` leaves as they are: even, odd, first half, second half, and so on."""
     index = torch.arange(labels)
     return (index % 2 == i % 2) if i % 4 < 2 else ((index < labels // 2) == (i % 2 == 0))
+
+
+class _Spline(MonotonicRQSTransform):
+    """zuko's spline without `torch.broadcast_shapes`, whose first call imports symbolic algebra (0.4 s)."""
+
+    def bin(self, k: Tensor) -> tuple[Tensor, ...]:
+        """Whether values lie in bins k (...), their ends, slopes at the ends, and mean slope."""
+        inside, k = (k >= 0) & (k < self.bins), k % self.bins
+        ends = torch.stack([k, k + 1], -1)
+        knots = (self.horizontal, self.vertical, self.derivatives)
+        (x0, x1), (y0, y1), (d0, d1) = (t.expand(*k.shape, -1).gather(-1, ends).unbind(-1) for t in knots)
+        return inside, x0, x1, y0, y1, d0, d1, (y1 - y0) / (x1 - x0)
+
+
+class _Coupling(GeneralCouplingTransform):
+    """zuko's coupling, without it as well."""
+
+    def meta(self, c: Tensor, x: Tensor) -> Transform:
+        """The splines of some labels, for the context (..., c) and the labels (..., k) that stay as they are."""
+        numbers = self.hyper(torch.cat([x, c.expand(*x.shape[:-1], -1)], -1)).unflatten(-1, (-1, self.total))
+        return DependentTransform(self.univariate(*unpack(numbers, self.shapes)), 1)
 
 
 class PosteriorFlow(nn.Module):
@@ -55,11 +77,11 @@ class PosteriorFlow(nn.Module):
             self.context = nn.Linear(features, context)
             self.splines = LazyComposedTransform(
                 *(
-                    GeneralCouplingTransform(
+                    _Coupling(
                         labels,
                         context,
                         mask=_kept(labels, i),
-                        univariate=partial(MonotonicRQSTransform, slope=1e-3),
+                        univariate=partial(_Spline, slope=1e-3),
                         shapes=[(knots,), (knots,), (knots - 1,)],
                         hidden_features=hidden,
                         activation=nn.SiLU,

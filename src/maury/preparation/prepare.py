@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import ThreadpoolController
 
 from maury.emulator import MAX_RESOLUTION, Emulator, load_cached
 from maury.errors import ConfigError, DomainError
@@ -22,6 +20,7 @@ from maury.preparation.strips import Strip, cut, fwhm_pixels
 from maury.preparation.templates import Bank, bank
 from maury.preparation.velocity import Correlation, correlate, second_star
 from maury.spectra import Frame, Observation, Spectrum
+from maury.threads import one_thread
 from maury.wavelengths import C_KMS
 
 Floats = NDArray[np.float64]
@@ -171,14 +170,8 @@ def prepare(
     resolution = observation.resolution if resolution is None else resolution
     window_aa = window_aa or emulator.window_aa
     require_rest(ranges := ordered(mask), window_aa)
-    with _libraries().limit(limits=1):
+    with one_thread():
         return _prepare(observation, resolution, velocity_kms, window_aa, step_kms, ranges, emulator)
-
-
-@lru_cache(maxsize=1)
-def _libraries() -> ThreadpoolController:
-    """Linear algebra of these sizes gains nothing from threads, and waiting for them costs much on a busy machine."""
-    return ThreadpoolController()
 
 
 def _prepare(

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from astropy.table import Table
 
 from maury.readers.arrays import build, by_order, from_selection, unlabelled_sigma
 from maury.readers.fitsfile import unpacked
@@ -188,6 +187,8 @@ def _by_position(text: _Text, job: Job) -> Raw:
 
 def _ecsv(content: str, job: Job) -> Raw:
     """ECSV, with units and, as maury writes them, medium, frame, resolution and normalisation in its metadata."""
+    from astropy.table import Table
+
     try:
         table = Table.read(content, format="ascii.ecsv")
     except Exception as error:

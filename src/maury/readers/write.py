@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy import units as u
 from astropy.io import fits
-from astropy.table import Table
 
 from maury.errors import OutputError
 from maury.files import atomic_path
 from maury.spectra import Observation, Spectrum
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 _SPECSYS = {"barycentric": "BARYCENT", "topocentric": "TOPOCENT", "rest": "SOURCE"}
 
 
 def _columns(orders: tuple[Spectrum, ...]) -> Table:
     """wavelength, flux, sigma (if any order has one), quality (0 good, 1 bad), order (if several)."""
+    from astropy.table import Table
+
     table = Table()
     table["wavelength"] = np.concatenate([o.wavelength_aa for o in orders]) * u.AA
     table["wavelength"].description = "wavelength in air"

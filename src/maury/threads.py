@@ -1,0 +1,31 @@
+"""One thread for work that is too small to share."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from functools import lru_cache
+
+import torch
+from threadpoolctl import ThreadpoolController
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Keep torch and linear algebra on one thread; as a decorator, for a whole function.
+
+    One spectrum's matrices gain next to nothing from a second thread, and where cores are busy, threads that wait for
+    each other make everything many times slower. Results then do not depend on the number of cores either.
+    """
+    before = torch.get_num_threads()
+    with _libraries().limit(limits=1):
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+
+@lru_cache(maxsize=1)
+def _libraries() -> ThreadpoolController:
+    return ThreadpoolController()
