@@ -13,7 +13,7 @@ import pytest
 import torch
 from astropy.table import QTable
 
-from maury.app.serve import MOST_MB, arguments
+from maury.app.serve import MOST_MB, arguments, environment
 from maury.readers import write
 from nights import Instrument, observe
 
@@ -34,7 +34,9 @@ def server(tmp_path_factory):
         port = free.getsockname()[1]
     log = tmp_path_factory.mktemp("server") / "log"
     with log.open("w") as stream:
-        process = subprocess.Popen(arguments(port, browser=False), stdout=stream, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            arguments(port, browser=False), env=environment(), stdout=stream, stderr=subprocess.STDOUT
+        )
     try:
         for _ in range(240):
             try:

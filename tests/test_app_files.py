@@ -5,6 +5,7 @@ import io
 import json
 import subprocess
 import sys
+import time
 import zipfile
 
 import numpy as np
@@ -127,6 +128,41 @@ def test_what_is_no_spectrum_is_refused_by_name(name, make):
     with pytest.raises(FormatError, match=f"^{name}: ") as refusal:
         read_bounded(make(), name, {})
     assert "/" not in str(refusal.value).removeprefix(name)
+
+
+@pytest.fixture(autouse=True)
+def none_ready(monkeypatch):
+    """No reading process that another test has started."""
+    monkeypatch.setattr(worker, "_READY", [])
+
+
+def test_a_process_that_is_ready_reads_one_file_and_ends(tmp_path):
+    path = observatory.linear_fits(tmp_path).path
+    worker.make_ready()
+    worker.make_ready()
+    (ready,) = worker._READY
+    time.sleep(0.2)
+    assert ready.poll() is None
+    assert read_bounded(path.read_bytes(), path.name, {}).single().flux.size
+    assert ready.poll() == 0
+    assert worker._READY == []
+    worker.make_ready()
+    (dead,) = worker._READY
+    dead.kill()
+    dead.wait()
+    assert read_bounded(path.read_bytes(), path.name, {}).single().flux.size
+    worker.make_ready()
+    (left,) = worker._READY
+    left.communicate(b"", timeout=20)  # as when the server has ended
+    assert left.returncode == 0
+
+
+def test_a_ready_process_that_takes_too_long_is_gone():
+    worker.make_ready()
+    (ready,) = worker._READY
+    with pytest.raises(FormatError, match="not read within"):
+        read_bounded(b"1 2\n", "star.fits", {}, seconds=0.01)
+    assert ready.poll() is not None
 
 
 def test_a_file_that_takes_too_long_is_given_up():

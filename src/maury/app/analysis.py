@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maury.app.worker import read_bounded
+from maury.app.worker import make_ready, read_bounded
 from maury.errors import MauryError
 from maury.inference import DEFAULT_MODEL, FLAGS, Result, model_flux, predict
 from maury.inference.refinement import FLAGS as REFINEMENT_FLAGS
@@ -116,9 +116,10 @@ def _without_options(text: str) -> str:
 
 
 def warm() -> None:
-    """Load emulator and network and take one star through them, so that the first file does not have to wait."""
+    """Load readers, emulator and network and take one star through, so that the first file does not have to wait."""
     from maury.doctor import simulated_star
 
+    make_ready()
     with _ONE:
         model_flux(predict(simulated_star(), DEFAULT_MODEL))
 

@@ -15,6 +15,7 @@ from maury.app import sandbox, star
 from maury.app.analysis import Outcome, Settings, analyse, warm
 from maury.app.serve import MOST_MB
 from maury.app.uploads import plain, safe_name
+from maury.app.worker import make_ready
 from maury.inference import LABELS_OF
 from maury.labels import FOUNDING
 
@@ -47,6 +48,7 @@ def main() -> None:
             _stars(files, outcomes, settings, literature)
     with sand:
         sandbox.show(bool(sand.open))
+    make_ready()
 
 
 def _settings() -> tuple[Settings, star.Literature]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -56,6 +57,15 @@ def arguments(port: int, browser: bool) -> list[str]:
     return [sys.executable, "-P", "-m", "streamlit", "run", str(page), *flags]
 
 
+def environment() -> dict[str, str]:
+    """Variables for the server: threads that wait for others sleep.
+
+    Those that spin take the processor from browser and reading process: with other work on two cores a star then takes
+    several times as long.
+    """
+    return {"OMP_WAIT_POLICY": "passive", **os.environ}
+
+
 def serve(port: int, browser: bool) -> int:
     """Serve until interrupted; returns the server's exit code.
 
@@ -64,6 +74,6 @@ def serve(port: int, browser: bool) -> int:
     """
     require_streamlit()
     try:
-        return subprocess.run(arguments(port, browser), check=False).returncode
+        return subprocess.run(arguments(port, browser), env=environment(), check=False).returncode
     except KeyboardInterrupt:
         return 0

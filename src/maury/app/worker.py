@@ -1,7 +1,8 @@
 """Read one file in a process of its own, with limits on time, memory and output: what is uploaded is not trusted.
 
-The parent calls `read_bounded`; the child is this module run as a program. Arrays and texts come back as ``.npz`` and
-JSON, which, unlike pickles, can carry nothing but data.
+The parent calls `read_bounded`; the child is this module run as a program, for one file only. `make_ready` starts one
+ahead, which loads what reading needs and waits, so that the next file does not have to wait for that. Arrays and texts
+come back as ``.npz`` and JSON, which, unlike pickles, can carry nothing but data.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ MOST_PIXELS = 4_000_000
 
 _OUTPUT_BYTES = 200 * 2**20
 _AT_ONCE = threading.BoundedSemaphore(2)
+_READY: list[subprocess.Popen[bytes]] = []
+_READY_LOCK = threading.Lock()
 _PER_PIXEL = ("wavelength_aa", "flux", "sigma", "mask")
 _THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
@@ -66,23 +69,49 @@ def read_bounded(
         named = {**hints, **{key: str(other) for key, other in others.items()}}
         task = json.dumps({"path": str(path), "out": str(out), "hints": named})
         try:
-            done = subprocess.run(
-                # -P: nothing is imported from the current folder
-                [sys.executable, "-P", "-m", "maury.app.worker"],
-                input=task.encode(),
-                capture_output=True,
-                timeout=seconds,
-                check=False,
-                env={**os.environ, **_THREADS},
-            )
+            code, said = _run(task.encode(), seconds)
         except subprocess.TimeoutExpired as error:
             raise FormatError(f"{name}: not read within {seconds:g} s; is it a single spectrum?") from error
-        if done.returncode == 2:
-            reason = done.stdout.decode("utf-8", "replace").strip()
+        if code == 2:
+            reason = said.decode("utf-8", "replace").strip()
             raise FormatError(re.sub(rf"{re.escape(folder)}/\w+/", "", reason))
-        if done.returncode != 0:
+        if code != 0:
             raise FormatError(f"{name}: reading it needs too much memory or crashed; is it a single spectrum?")
         return _unpack(out, name)
+
+
+def make_ready() -> None:
+    """Start the process that reads the next file, unless one is ready."""
+    with _READY_LOCK:
+        if not _READY:
+            _READY.append(_start())
+
+
+def _start() -> subprocess.Popen[bytes]:
+    """A process that loads the readers and waits for its task; it ends when this one does, whose pipe it reads."""
+    # -P: nothing is imported from the current folder
+    words = [sys.executable, "-P", "-m", "maury.app.worker"]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=pipe, env={**os.environ, **_THREADS})
+
+
+def _run(task: bytes, seconds: float) -> tuple[int, bytes]:
+    """Exit code and output of a reading process.
+
+    Raises:
+        subprocess.TimeoutExpired: it took longer, and is gone.
+    """
+    with _READY_LOCK:
+        process = _READY.pop() if _READY else None
+    if process is None or process.poll() is not None:
+        process = _start()
+    with process:
+        try:
+            said, _ = process.communicate(task, timeout=seconds)
+        except BaseException:
+            process.kill()
+            raise
+    return process.returncode, said
 
 
 def _unpack(path: Path, name: str) -> Observation:
@@ -141,7 +170,9 @@ def _main() -> int:
     """Read what standard input names; 2 after a line on standard output that says why not."""
     from maury.readers import read
 
-    task = json.load(sys.stdin)
+    if not (text := sys.stdin.read()):
+        return 0  # the server is gone
+    task = json.loads(text)
     _limit()
     try:
         observation = read(task["path"], **task["hints"])
