@@ -14,6 +14,7 @@ from maury.cli import (
     emulator,
     evaluate,
     explain,
+    export,
     grid,
     inspect,
     library,
@@ -54,6 +55,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("calibrate")(calibrate.calibrate)
 app.command("predict")(predict.predict)
 app.command("explain")(explain.explain)
+app.command("export")(export.export)
 app.command("limits")(limits.limits)
 app.command("app")(page.page)
 app.command("doctor")(doctor.doctor)

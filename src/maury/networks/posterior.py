@@ -62,6 +62,7 @@ class PosteriorNetwork(nn.Module):
         self.flow = PosteriorFlow(
             labels, config.width, config.context, config.transforms, config.knots, config.hidden, seed
         )
+        self.pool: nn.Module = nn.AdaptiveAvgPool1d(config.bins)
         self.register_buffer("mean", torch.ones(config.pixels))
 
     def start_from(self, mean: Tensor, directions: Tensor) -> None:
@@ -79,7 +80,7 @@ class PosteriorNetwork(nn.Module):
         """Per part of the window mean log10 of 1 / sigma and share of good pixels; resolution (b, 2 bins + 2)."""
         good = inputs.good.float()
         weight = torch.where(inputs.good, -torch.log10(inputs.sigma), 0.0)
-        share, total = (nn.functional.adaptive_avg_pool1d(x[:, None], self.config.bins)[:, 0] for x in (good, weight))
+        share, total = (self.pool(x[:, None])[:, 0] for x in (good, weight))
         quality = torch.where(share > 0, total / share.clamp_min(1e-3), 0.0)
         r = inputs.resolution[:, None] / 30_000
         return torch.cat([quality - 1.5, share - 0.95, r.log(), 1 / r - 1], -1)

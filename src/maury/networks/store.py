@@ -98,7 +98,7 @@ def load(name: str | os.PathLike[str]) -> tuple[StarNet | PosteriorNetwork, dict
         FormatError: no such network, or not a readable file of maury's.
         SchemaError: another schema, or not a network.
     """
-    path = _find(name)
+    path = find(name)
     checkpoint = checkpoints.load(path, "network")
     header = checkpoint.header
     network = _empty(header, str(path))
@@ -149,7 +149,12 @@ def _empty(header: Mapping[str, Any], where: str) -> StarNet | PosteriorNetwork:
     return StarNet(make_config(header["network"], NetworkConfig, where))
 
 
-def _find(name: str | os.PathLike[str]) -> Path:
+def find(name: str | os.PathLike[str]) -> Path:
+    """The file of a packaged network, of the folder of a finished training run, or itself.
+
+    Raises:
+        FormatError: no such network.
+    """
     path = Path(name)
     if path.is_dir():
         if not (path / "model.safetensors").is_file():
