@@ -123,15 +123,18 @@ def predict(
     """
     import json
 
-    from maury.cli.console import fail, out, progress
-    from maury.errors import ConfigError, MauryError
-    from maury.files import check_writable
-    from maury.inference import predict as predict_star
-    from maury.inference import reference_star, write_samples, write_table
-    from maury.inference.predict import RELATIONS, SAMPLES
-    from maury.likelihood import parse_external
-    from maury.preparation import parse_range
-    from maury.readers import read
+    from maury.cli.startup import imports
+
+    with imports():
+        from maury.cli.console import fail, out, progress
+        from maury.errors import ConfigError, MauryError
+        from maury.files import check_writable
+        from maury.inference import predict as predict_star
+        from maury.inference import reference_star, write_samples, write_table
+        from maury.inference.predict import RELATIONS, SAMPLES
+        from maury.likelihood import parse_external
+        from maury.preparation import parse_range
+        from maury.readers import read
 
     r = _resolution(resolution)
     if catalog is not None or workers > 1 or ray or retry or fresh:
