@@ -232,6 +232,10 @@ def test_downloads_hold_what_is_shown(files, with_posterior, tmp_path):
     assert star._drawn(outcome, "pdf").startswith(b"%PDF")
 
 
+def test_numbers_have_no_negative_zero():
+    assert [star.number("mh", value) for value in (-0.004, -0.006, 0.004)] == ["0.00", "-0.01", "0.00"]
+
+
 def test_the_sandbox_follows_its_sliders(founding):
     """Rotation washes out the lines; where there are no atmospheres it says so; sliders stay when out of sight."""
     from maury.app import sandbox

@@ -198,7 +198,7 @@ def test_learning_curve_marks_the_lowest_validation_loss() -> None:
     np.testing.assert_array_equal(loss["training, mean"], [[0.5, 1.5], [0.3, 0.2]])
     np.testing.assert_array_equal(loss["validation"], [[1, 2, 3], [0.25, 0.15, 0.16]])
     np.testing.assert_array_equal(loss["training, steps"], [[0.5, 1], [0.5, 0.3]])
-    assert loss["best: 0.15"][0] == mae["best: 0.22"][0] == 2
+    assert loss["kept: 0.15"][0] == mae["kept: 0.22"][0] == 2
     assert set(loss["before: 0.1"][1]) == {0.1}
 
 
@@ -242,6 +242,10 @@ def test_strong_lines_are_named_where_the_model_has_them() -> None:
     texts = [text for axes in figure.axes for text in axes.texts]
     assert [text.get_text() for text in texts] == ["Fe I", "Mg I", "Mg I"]
     assert texts[0].get_ha() == "left"
+    whole = np.linspace(5049.8, 5350.2, 500)
+    rows = plots.plot_spectrum_fit(whole, np.ones(500), np.ones(500), rows=2)
+    ends = {tuple(np.round(axes.get_position().intervalx, 6)) for axes in rows.axes}
+    assert len(ends) == 1, "a number at the end of a row (5200 Å) makes it narrower"
     roomy = plots.plot_spectrum_fit(wave, model, model, rows=20)
     assert [text.get_text() for axes in roomy.axes for text in axes.texts] == ["Fe I", "Mg I", "Ti I", "Mg I"]
 

@@ -40,6 +40,10 @@ class TestCorner:
         last = drawn[-3:]
         assert [axes.get_xlabel().split(" (")[-1] for axes in last] == ["K)", "cgs)", "dex)"]
 
+    def test_a_median_of_almost_zero_has_no_sign(self, samples: np.ndarray) -> None:
+        values = samples - np.median(samples, axis=0) - [0, 0, 1e-7]
+        assert "$0.0" in (title := panels(plots.plot_corner({"a": values}, NAMES))[-1].get_title()), title
+
     def test_contours_hold_their_shares(self, samples: np.ndarray) -> None:
         """Drawn around a normal posterior, the contours hold 39 and 86 % of its samples."""
         axes = panels(plots.plot_corner({"a": samples}, NAMES))[1]
@@ -129,3 +133,11 @@ class TestDark:
         assert INK not in found["dark"]
         assert "#ffffff" not in found["dark"]
         assert COLOURS[0] in found["light"] & found["dark"]
+
+    def test_a_figure_without_a_ground(self, samples: np.ndarray, tmp_path: Path) -> None:
+        figure = plots.plot_kiel(samples[:, 0], samples[:, 1])
+        for dark, ink in ((False, INK), (True, MOON)):
+            (tmp_path / "a.png").write_bytes(plots.figure_bytes(figure, "png", dark=dark, dpi=60, clear=True))
+            pixels = imread(tmp_path / "a.png")
+            assert pixels[0, 0, 3] == 0
+            assert ink in {to_hex(rgb) for rgb in pixels[pixels[..., 3] == 1][:, :3]}

@@ -38,7 +38,8 @@ class Gallery(SphinxDirective):
         for theme in ("light", "dark"):
             path, _ = save_figure(figure, folder / f"{name}-{theme}", dark=theme == "dark")
             alt = text.split('"""')[1].strip()
-            html = f'<img class="only-{theme}" src="_gallery/{path.name}" alt="{alt}" style="max-width:100%">'
+            size = f"width:{96 * figure.get_figwidth():.0f}px; max-width:100%"  # as in a paper
+            html = f'<img class="only-{theme}" src="_gallery/{path.name}" alt="{alt}" style="{size}">'
             shown.append(nodes.raw("", html, format="html"))
         files = " · ".join(
             f'<a href="_gallery/{name}-{theme}.{kind}">{kind.upper()}, {theme}</a>'

@@ -41,7 +41,7 @@ def fit_chart(
         _line(chart, wavelength_aa, data - model, "difference", COLOURS[0], 1.0, row=2)
     _name(chart, deepest_lines(wavelength_aa, shown, _APART_AA))
     for low, high in mask:
-        chart.add_vrect(low, high, fillcolor=COLOURS[5], opacity=0.25, line_width=0, layer="below")
+        chart.add_vrect(low, high, fillcolor=COLOURS[5], opacity=0.18, line_width=0, layer="below")
     chart.update_yaxes(title_text="flux", range=[min(0.0, float(np.nanmin(shown))), 1.2], row=1, col=1)
     chart.update_yaxes(title_text="difference", row=2, col=1)
     chart.update_xaxes(title_text=_AXIS, row=2, col=1)

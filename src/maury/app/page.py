@@ -22,6 +22,9 @@ from maury.labels import FOUNDING
 MOST_FILES = 50
 """Files in one session."""
 
+_LESS_SPACE = "<style>.stMainBlockContainer {padding-top: 2.5rem}</style>"
+"""So that numbers and fit are seen without scrolling."""
+
 _STEPS = {"teff": 10.0, "logg": 0.05, "mh": 0.05, "vsini": 0.5}
 _ERRORS = {"teff": 50.0, "logg": 0.05, "mh": 0.05, "vsini": 0.5}
 
@@ -38,6 +41,7 @@ def main() -> None:
     """Draw the page."""
     st.set_page_config(page_title="maury", layout="wide")
     _warmed()
+    st.html(_LESS_SPACE)
     st.title("maury")
     settings, literature = _settings()
     files = _files(_uploads())

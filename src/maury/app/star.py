@@ -34,7 +34,7 @@ NAMES = {
 UNITS = {"teff": "K", "vsini": "km/s", "vmic": "km/s", "zeta": "km/s"}
 
 _FIRST = ("teff", "logg", "mh", "vsini", "alpha")
-_SCREEN_DPI = 110
+_SCREEN_DPI = 150
 _COLUMNS = 3
 """Numbers in a row: more would be cut."""
 
@@ -96,7 +96,8 @@ def titled(name: str) -> str:
 
 def number(name: str, value: float) -> str:
     """A label's value with the digits that it deserves."""
-    return f"{value:.{DIGITS.get(name, 2)}f}"
+    digits = DIGITS.get(name, 2)
+    return f"{round(value, digits) + 0.0:.{digits}f}"  # no negative zero
 
 
 def _numbers(result: Result) -> None:
@@ -172,7 +173,6 @@ def _posterior(result: Result, literature: Literature, other: Others) -> None:
         return
     names = list(result.values)
     chosen = st.multiselect("Labels", names, [n for n in names if n in _FIRST], format_func=_named, key="corner_labels")
-    dark = st.context.theme.type == "dark"
     if len(chosen) > 1:
         columns = [names.index(name) for name in chosen]
         posteriors = {"as set" if other else "posterior": result.samples[:, columns]}
@@ -180,12 +180,17 @@ def _posterior(result: Result, literature: Literature, other: Others) -> None:
             if before is not None and before.samples is not None:
                 posteriors[what] = before.samples[:, columns]
         truth = {name: value for name, (value, _) in literature.items()}
-        figure = plot_corner(posteriors, chosen, truth=truth)
-        st.image(figure_bytes(figure, "png", dark=dark, dpi=_SCREEN_DPI))
+        _image(plot_corner(posteriors, chosen, truth=truth))
     if {"teff", "logg"} <= set(names):
         known = (*literature["teff"], *literature["logg"]) if {"teff", "logg"} <= set(literature) else None
         t, g = (result.samples[:, names.index(name)] for name in ("teff", "logg"))
-        st.image(figure_bytes(plot_kiel(t, g, literature=known), "png", dark=dark, dpi=_SCREEN_DPI))
+        _image(plot_kiel(t, g, literature=known))
+
+
+def _image(figure: Any) -> None:
+    """A matplotlib figure in the page's own colours."""
+    dark = st.context.theme.type == "dark"
+    st.image(figure_bytes(figure, "png", dark=dark, dpi=_SCREEN_DPI, clear=True))
 
 
 def _named(name: str) -> str:
@@ -214,8 +219,7 @@ def _preparation(result: Result) -> None:
         return
     for note in done.notes:
         st.markdown(f"- {plain(note)}")
-    dark = st.context.theme.type == "dark"
-    st.image(figure_bytes(plot_preparation(done), "png", dark=dark, dpi=_SCREEN_DPI))
+    _image(plot_preparation(done))
 
 
 def _downloads(outcome: Outcome, settings: Settings) -> None:

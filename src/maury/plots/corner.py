@@ -157,6 +157,7 @@ def _in_words(name: str, values: Floats) -> str:
     low, median, high = np.quantile(values, [0.1587, 0.5, 0.8413])
     least = max(min(high - median, median - low), 1e-9)
     digits = int(np.clip(1 - np.floor(np.log10(least)), 0, 3))
+    middle = round(float(median), digits) + 0.0  # no negative zero
     return (
-        f"{LABELS[name].symbol} = ${median:.{digits}f}^{{+{high - median:.{digits}f}}}_{{-{median - low:.{digits}f}}}$"
+        f"{LABELS[name].symbol} = ${middle:.{digits}f}^{{+{high - median:.{digits}f}}}_{{-{median - low:.{digits}f}}}$"
     )

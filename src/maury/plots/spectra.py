@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpecBase
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 from maury.lines.strong import deepest_lines
@@ -64,6 +65,13 @@ def _side(position: float, ends: NDArray[np.float64]) -> Literal["left", "center
     return "left" if share < _NAME / 2 else "right" if share > 1 - _NAME / 2 else "center"
 
 
+def _ticks(low: float, high: float) -> NDArray[np.float64]:
+    """Round wavelengths in a row, but for those at its ends, whose numbers would stick out and make it narrower."""
+    ticks = MaxNLocator(8, steps=(1, 2, 2.5, 5, 10)).tick_values(low, high)
+    room = 0.025 * (high - low)
+    return ticks[(ticks > low + room) & (ticks < high - room)]
+
+
 def draw_fit(
     figure: Figure,
     grid: GridSpecBase,
@@ -101,6 +109,7 @@ def draw_fit(
         strip.set(ylabel="difference", ylim=(-limit, limit))
         for axes in (main, strip):
             axes.set_xlim(edges[row], edges[row + 1])
+            axes.set_xticks(_ticks(edges[row], edges[row + 1]))
         main.tick_params(labelbottom=False)
     figure.legend(*main.get_legend_handles_labels(), loc="outside lower right", ncols=2)
     strip.set_xlabel("wavelength in air (Å)")

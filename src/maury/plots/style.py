@@ -156,7 +156,7 @@ def save_figure(figure: Figure, stem: str | os.PathLike[str], *, dark: bool = Fa
     return paths
 
 
-def figure_bytes(figure: Figure, kind: str, *, dark: bool = False, dpi: int = 300) -> bytes:
+def figure_bytes(figure: Figure, kind: str, *, dark: bool = False, dpi: int = 300, clear: bool = False) -> bytes:
     """A figure as the bytes of a PNG or PDF file.
 
     Args:
@@ -164,11 +164,12 @@ def figure_bytes(figure: Figure, kind: str, *, dark: bool = False, dpi: int = 30
         kind: "png" or "pdf".
         dark: light ink on a dark ground.
         dpi: dots per inch of a PNG, and of what is drawn as dots in a PDF.
+        clear: no ground, for a page that has its own.
     """
     metadata = {"png": {"Software": None}, "pdf": {"CreationDate": None}}[kind]
     stream = io.BytesIO()
     with rc_context(_STYLE), _night(figure) if dark else contextlib.nullcontext():
-        figure.savefig(stream, format=kind, metadata=metadata, dpi=dpi)
+        figure.savefig(stream, format=kind, metadata=metadata, dpi=dpi, transparent=clear)
     return stream.getvalue()
 
 

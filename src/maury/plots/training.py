@@ -51,7 +51,7 @@ def plot_learning_curve(
             axes.plot(epoch[seen] + shift, values[seen], color=colour, marker=marker, ms=3, label=label)
         if best is not None:
             value = float(np.asarray(curve[f"val_{key}"], float)[best])
-            axes.plot(epoch[best], value, "o", ms=9, mfc="none", mec=INK, mew=0.9, label=f"best: {value:.3g}")
+            axes.plot(epoch[best], value, "o", ms=9, mfc="none", mec=INK, mew=0.9, label=f"kept: {value:.3g}")
         if reference and key in reference:
             axes.axhline(reference[key], color=INK, ls=":", lw=1, label=f"{reference['label']}: {reference[key]:g}")
         axes.set(xlabel="epoch", ylabel=f"{name}, normalised labels")

@@ -42,7 +42,7 @@ FLAGS = {
     "cool_star": "the best template is below 3900 K: TiO is not in the model, and the continuum is a guess",
     "fast_rotator": "v sin i of the template is above 50 km/s: lines are blended, velocity and continuum less certain",
     "poor_template": "residuals of more than 5 % of the continuum: no template is like this spectrum",
-    "short_coverage": "less than 98 % of the window was observed and not masked",
+    "short_coverage": "less than 98 % of the window was observed and is not masked",
     "resolution_unknown": "the resolution is not known: the template's rotation takes up the instrument's profile",
     "medium_assumed": "the file does not say whether its wavelengths are in air or vacuum: air is assumed",
     "frame_unknown": "the file does not say in which frame its wavelengths are: the velocity refers to it",
