@@ -67,7 +67,7 @@ def _side(position: float, ends: NDArray[np.float64]) -> Literal["left", "center
 
 def _ticks(low: float, high: float) -> NDArray[np.float64]:
     """Round wavelengths in a row, but for those at its ends, whose numbers would stick out and make it narrower."""
-    ticks = MaxNLocator(8, steps=(1, 2, 2.5, 5, 10)).tick_values(low, high)
+    ticks = np.asarray(MaxNLocator(8, steps=(1, 2, 2.5, 5, 10)).tick_values(low, high), float)
     room = 0.025 * (high - low)
     return ticks[(ticks > low + room) & (ticks < high - room)]
 
