@@ -1,6 +1,8 @@
 """Fixtures for all tests."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,3 +15,29 @@ def shared() -> Path:
     if not (SHARED / "data").is_dir():
         pytest.skip("needs the data in ../shared, beside the checkout")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def ray_head() -> Iterator[Any]:
+    """A Ray cluster on this machine whose one node has one processor; it soon notices that a node has died."""
+    ray = pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    soon = {"health_check_initial_delay_ms": 500, "health_check_period_ms": 300, "health_check_failure_threshold": 3}
+    nodes = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False, "_system_config": soon}
+    )
+    yield nodes
+    ray.shutdown()
+    nodes.shutdown()
+
+
+@pytest.fixture
+def ray_cluster(ray_head: Any) -> Iterator[Any]:
+    """The cluster; what a test connects or adds to it is gone afterwards."""
+    yield ray_head
+    import ray
+
+    ray.shutdown()
+    for node in list(ray_head.worker_nodes):
+        ray_head.remove_node(node, allow_graceful=False)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.metadata
 import logging
+import math
 import os
+import platform
 import socket
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from operator import itemgetter
 from types import TracebackType
 from typing import Any
 
@@ -17,48 +22,61 @@ from maury.errors import ConfigError, MauryError, SynthesisError
 Maker = tuple[Callable[..., Any], tuple[Any, ...]]
 """A function and its arguments, which make in each process the object that is then called with the tasks."""
 
-_RETRIES = 3
+Describe = Callable[..., dict[str, str]]
+"""Tells what has to be the same on all nodes: versions, hashes of files."""
+
+RETRIES = 3
+"""How often a task is tried again whose process or node died."""
+
 _PATIENCE_S = 10.0
+_ANSWER_S = 120.0  # imports on a busy node
 _LOOK_S = 0.5
+_COUNT_S = 5.0
 
 _made: dict[str, Any] = {}
 """The object that this process made last, by the key of its maker."""
 
 
+class LostError(SynthesisError):
+    """The process or the node of a task died."""
+
+
+class SkewError(ConfigError):
+    """A node of the cluster has another version, or another file under the same name."""
+
+
 class RayWorkers:
     """Processes of a Ray cluster; use as a context manager.
 
-    All nodes have to see the files under the same names, and to have the same version of maury. What is sent to a
-    process are arguments, what comes back are results: no spectra or grids, when tasks name files.
+    All nodes have to see the files under the same names, and to have the same versions of maury, Python and torch. What
+    is sent to a process are arguments, what comes back are results: no grids, when tasks name files.
     """
 
-    def __init__(self, address: str, count: int | None = None) -> None:
-        """Connect.
+    def __init__(self, address: str, count: int | None = None, cpus: float = 1.0, gpus: float = 0.0) -> None:
+        """Connect, and compare the versions of all nodes.
 
         Args:
             address: of the cluster's head ("host:port" or "auto"), or "local" to start one on this machine.
-            count: tasks at the same time; by default one for each processor of the cluster.
+            count: tasks at the same time; by default as many as the cluster has room for, also when nodes come or go.
+            cpus: processors of a task, or a share of one.
+            gpus: GPUs of a task, or a share of one.
 
         Raises:
-            ConfigError: Ray is missing, no cluster answers, or it runs another version of Ray or Python.
+            ConfigError: Ray is missing, no cluster answers, it runs another version of Ray or Python, or it has no GPU
+                where one is asked for.
+            SkewError: a node has other versions.
         """
         self._ray = ray = _ray()
-        paths = os.pathsep.join(os.path.abspath(path) for path in sys.path)
-        environment = {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
-        options: dict[str, Any] = {"num_cpus": count, "include_dashboard": False} if address == "local" else {}
+        self._most, self._cpus, self._gpus = count, cpus, gpus
+        self._required: list[tuple[Describe, tuple[Any, ...], dict[str, str]]] = []
+        _connect(ray, address, math.ceil(count * cpus) if count else None, max(1, int(cpus)))
         try:
-            _require_answer(address)
-            ray.init(
-                address,
-                runtime_env={"env_vars": environment},
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                **options,
-            )
-        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise ConfigError(f"Ray cluster {address}: no connection ({reason})") from error
-        self.count = count or max(1, int(ray.cluster_resources().get("CPU", 1)))
+            if gpus and not ray.cluster_resources().get("GPU"):
+                raise ConfigError(f"Ray cluster {address}: has no GPU; a task needs {gpus:g}")
+            self.require_same(versions)
+        except BaseException:
+            ray.shutdown()
+            raise
 
     def __enter__(self) -> RayWorkers:
         return self
@@ -66,29 +84,81 @@ class RayWorkers:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._ray.shutdown()
 
+    @property
+    def count(self) -> int:
+        """Tasks that the cluster has room for now, at least one."""
+        resources = self._ray.cluster_resources()
+        rooms = [resources.get(kind, 0) / need for kind, need in (("CPU", self._cpus), ("GPU", self._gpus)) if need]
+        room = max(1, int(min(rooms, default=1)))
+        return room if self._most is None else min(room, self._most)
+
+    def require_same(self, describe: Describe, *arguments: Any) -> None:
+        """Refuse a cluster on one of whose nodes a description differs from the one here; later nodes are asked too.
+
+        Args:
+            describe: function of maury that tells versions or hashes.
+            *arguments: its arguments.
+
+        Raises:
+            SkewError: naming node, what differs, and both values.
+            MauryError: raised by the function on a node.
+        """
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as OnNode
+
+        ray, here = self._ray, describe(*arguments)
+        call = ray.remote(num_cpus=0, max_retries=0)(_tell)
+        answers = []
+        for node in filter(itemgetter("Alive"), ray.nodes()):
+            there = call.options(scheduling_strategy=OnNode(node["NodeID"], soft=False))
+            answers.append((node["NodeID"], node["NodeManagerAddress"], there.remote(describe, *arguments)))
+        for key, name, answer in answers:
+            try:
+                _compare(ray.get(answer, timeout=_ANSWER_S), here, name)
+            except ray.exceptions.RayTaskError as error:
+                raise _cause(error, f"node {name} of the cluster: ") from error
+            except (ray.exceptions.RayError, ray.exceptions.GetTimeoutError) as error:
+                if any(node["NodeID"] == key and node["Alive"] for node in ray.nodes()):
+                    raise ConfigError(f"node {name} of the cluster does not answer: {_one_line(error)}") from error
+        self._required.append((describe, arguments, here))
+
+    def beside(self, maker: Maker) -> Remote:
+        """An object in a process of its own on this node, which tasks on all nodes can call."""
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as OnNode
+
+        node = self._ray.get_runtime_context().get_node_id()
+        host = self._ray.remote(num_cpus=0, scheduling_strategy=OnNode(node, soft=False))(_Host)
+        return Remote(host.remote(maker))
+
     def map(
-        self, maker: Maker, tasks: Iterable[tuple[int, tuple[Any, ...]]], timeout_s: float
+        self, maker: Maker, tasks: Iterable[tuple[int, tuple[Any, ...]]], timeout_s: float, retries: int = RETRIES
     ) -> Iterator[tuple[int, Any]]:
         """Call the object that ``maker`` makes with each task, as they get done.
 
-        Tasks are taken only as processes get free. One whose process or node dies is tried up to three times more.
+        Tasks are taken only as processes get free. One whose process or node dies is tried again.
 
         Args:
             maker: makes the object in each process.
             tasks: numbers and arguments.
             timeout_s: longest time for one call, waiting for a process included.
+            retries: how often a task is tried again whose process or node died.
 
         Yields:
-            The number and the result, or the error.
+            The number and the result, or the error: `LostError` of a task whose processes died.
+
+        Raises:
+            SkewError: a node that came later has other versions or files.
         """
         ray, todo = self._ray, iter(tasks)
-        call = ray.remote(num_cpus=1, max_retries=_RETRIES)(_call)
-        shared, key = ray.put(maker), os.urandom(8).hex()
+        call = ray.remote(num_cpus=self._cpus, num_gpus=self._gpus, max_retries=retries)(_call)
+        shared, key = ray.put((maker, self._required)), os.urandom(8).hex()
         running: dict[Any, tuple[int, float]] = {}
+        room, counted = self.count, time.monotonic()
         try:
             while True:
-                while len(running) < self.count and (task := next(todo, None)) is not None:
-                    running[call.remote(key, shared, task[1], __version__)] = (task[0], time.monotonic())
+                if time.monotonic() - counted > _COUNT_S:
+                    room, counted = self.count, time.monotonic()
+                while len(running) < room and (task := next(todo, None)) is not None:
+                    running[call.remote(key, shared, task[1])] = (task[0], time.monotonic())
                 if not running:
                     return
                 ready, _ = ray.wait(list(running), num_returns=1, timeout=_LOOK_S)
@@ -107,32 +177,134 @@ class RayWorkers:
         try:
             return self._ray.get(reference)
         except self._ray.exceptions.RayTaskError as error:
-            cause = error.cause
-            return cause if isinstance(cause, MauryError) else SynthesisError(f"{type(cause).__name__}: {cause}")
+            cause = _cause(error)
+            if isinstance(cause, SkewError):
+                raise cause from error
+            return cause
         except self._ray.exceptions.RayError as error:
-            return SynthesisError(f"a process of the cluster died ({' '.join(str(error).split())[:120]})")
+            return LostError(f"a process of the cluster died ({_one_line(error)})")
+
+
+class Remote:
+    """An object in another process of the cluster, on which tasks and driver can call methods."""
+
+    def __init__(self, host: Any) -> None:
+        self._host = host
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        """Call a method and wait for its result.
+
+        Raises:
+            MauryError: raised there, or the process died.
+        """
+        ray = _ray()
+        try:
+            return ray.get(self._host.call.remote(method, *arguments))
+        except ray.exceptions.RayTaskError as error:
+            raise _cause(error) from error
+        except ray.exceptions.RayError as error:
+            raise LostError(f"a process of the cluster died ({_one_line(error)})") from error
+
+
+class _Host:
+    """Holds the object of a `Remote` in its process."""
+
+    def __init__(self, maker: Maker) -> None:
+        self._held = maker[0](*maker[1])
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        """Call a method of the object."""
+        return getattr(self._held, method)(*arguments)
+
+
+@functools.cache
+def versions() -> dict[str, str]:
+    """Versions that have to be the same on all nodes."""
+    return {"maury": __version__, "Python": platform.python_version(), "torch": importlib.metadata.version("torch")}
+
+
+def _tell(describe: Describe, *arguments: Any) -> dict[str, str]:
+    """Runs on a node."""
+    return describe(*arguments)
+
+
+def _compare(there: dict[str, str], here: dict[str, str], node: str) -> None:
+    """Refuse another description.
+
+    Raises:
+        SkewError: they differ.
+    """
+    differ = [name for name in here if there.get(name) != here[name]]
+    if differ:
+        told = ", ".join(f"{name} {there.get(name, 'missing')}, the driver {here[name]}" for name in differ)
+        raise SkewError(f"node {node} of the cluster has {told}; all nodes need the same")
+
+
+def _connect(ray: Any, address: str, cpus: int | None, threads: int) -> None:
+    """Connect to a cluster, or start one of so many processors on this machine.
+
+    Raises:
+        ConfigError: no cluster answers, or it runs another version of Ray or Python.
+    """
+    paths = os.pathsep.join(os.path.abspath(path) for path in sys.path)
+    environment = {"PYTHONPATH": paths, "OMP_NUM_THREADS": str(threads)}
+    options: dict[str, Any] = {"num_cpus": cpus, "include_dashboard": False} if address == "local" else {}
+    try:
+        _require_answer(address)
+        ray.init(
+            address,
+            runtime_env={"env_vars": environment},
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            **options,
+        )
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        raise ConfigError(f"Ray cluster {address}: no connection ({_one_line(error, 200)})") from error
 
 
 def _require_answer(address: str) -> None:
-    """Fail soon where no one listens: Ray itself tries for minutes.
+    """Fail soon where no Ray listens: Ray itself tries for minutes.
+
+    Ray speaks gRPC: HTTP/2 (RFC 9113, section 3.4), whose server answers the preface by a frame of settings.
 
     Raises:
-        OSError: no one does.
+        OSError: no one does, or something else than Ray.
         ValueError: the port is no number.
     """
     host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if colon:
-        socket.create_connection((host.strip("[]"), int(port)), _PATIENCE_S).close()
+    if not colon:
+        return
+    with socket.create_connection((host.strip("[]"), int(port)), _PATIENCE_S) as connection:
+        if os.environ.get("RAY_USE_TLS") == "1":
+            return
+        connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _SETTINGS)
+        answer = connection.recv(len(_SETTINGS))
+        if answer[3:4] != _SETTINGS[3:4]:
+            raise ConnectionError("something else than Ray listens there")
 
 
-def _call(key: str, maker: Maker, arguments: tuple[Any, ...], version: str) -> Any:
-    """Runs on a node: the object is made once in each process."""
-    if version != __version__:
-        raise ConfigError(f"a node of the cluster has maury {__version__}, the driver {version}: install the same")
+_SETTINGS = b"\0\0\0\4\0\0\0\0\0"  # length 0, type 4, no flags, stream 0
+
+
+def _call(key: str, shared: tuple[Maker, list[tuple[Describe, tuple[Any, ...], dict[str, str]]]], task: Any) -> Any:
+    """Runs on a node: versions and files are compared and the object is made once in each process."""
     if key not in _made:
+        maker, required = shared
+        for describe, arguments, expected in required:
+            _compare(describe(*arguments), expected, platform.node())
         _made.clear()
         _made[key] = maker[0](*maker[1])
-    return _made[key](*arguments)
+    return _made[key](*task)
+
+
+def _cause(error: Any, where: str = "") -> MauryError:
+    """The error that a task raised, as one of maury's."""
+    cause = error.cause
+    return cause if isinstance(cause, MauryError) else SynthesisError(f"{where}{type(cause).__name__}: {cause}")
+
+
+def _one_line(error: Exception, longest: int = 120) -> str:
+    return " ".join(str(error).split())[:longest]
 
 
 def _ray() -> Any:

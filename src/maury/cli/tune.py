@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 
 def tune(
@@ -16,54 +20,88 @@ def tune(
     grid: Annotated[Path, typer.Option("--grid", "-g", help="Grid to train on (HDF5).")],
     output: Annotated[Path, typer.Option("--out", "-o", help="Folder of the study.")],
     trials: Annotated[int | None, typer.Option(min=1, help="Configurations to try, in place of the file's.")] = None,
+    ray: Annotated[
+        str | None, typer.Option(help="Run trials on a Ray cluster: host:port or auto; local starts one here.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="With --ray: trials at the same time [default: what there is room for].")
+    ] = None,
+    cpus: Annotated[
+        float | None, typer.Option(min=0.01, help="With --ray: processors of a trial [default: 1].")
+    ] = None,
+    gpus: Annotated[
+        float | None, typer.Option(min=0.01, help="With --ray: GPUs of a trial, as in 0.25 [default: none].")
+    ] = None,
 ) -> None:
     """Search for hyper-parameters: short trainings of equal time, most of which are stopped early (ASHA).
 
     The sampler is Optuna's TPE; the first trial is the base configuration, to compare with. After a kill the same
-    command goes on; with more --trials it continues. The folder then holds the journal of all trials, report.json, a
-    figure of importance and parallel coordinates, and best.toml for `maury train --config`.
+    command goes on; with more --trials it continues, on a cluster or without one. The folder then holds the journal of
+    all trials, report.json, a figure of importance and parallel coordinates, and best.toml for `maury train --config`.
 
-    Example: `maury tune founding --grid spc.h5 --out studies/founding`
+    Examples: `maury tune founding --grid spc.h5 --out studies/founding`
+
+    `maury tune founding --grid spc.h5 --out studies/founding --ray host:6379 --gpus 0.25`
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from maury.cli.console import err, out, progress
+    from maury.cluster import RayWorkers
     from maury.config import PRESETS
+    from maury.errors import ConfigError
     from maury.grids import open_grid
-    from maury.search import load_study, open_study, run_study, write_report
-    from maury.search.settings import base_of
+    from maury.search import load_study, open_study, spread_study, write_report
     from maury.search.study import finished
-    from maury.training.data import Spectra
-    from maury.training.network import keep_freed_memory
 
+    if ray is None and (workers, cpus, gpus) != (None, None, None):
+        raise ConfigError("--workers, --cpus and --gpus are of trials on a cluster: give --ray as well")
     packaged = PRESETS / "studies" / f"{config}.toml"
     settings = load_study(packaged if packaged.is_file() and not os.path.exists(config) else config)
     if trials is not None:
         settings = settings.model_copy(update={"trials": trials})
     opened = open_grid(grid)
     study = open_study(output, settings, opened.digest)
-    keep_freed_memory()
     before = len(finished(study))
     if before:
         err.print(f"going on: {before} of {settings.trials} trials are there")
-    if before < settings.trials:
-        base = base_of(settings).model_copy(update={"seed": settings.seed})
+    if ray is None and before < settings.trials:
         with progress() as bar:
-            reading = bar.add_task("reading spectra", total=settings.training + settings.validation)
-            limits = (settings.training, settings.validation)
-            spectra = Spectra(opened, base, lambda n: bar.advance(reading, n), limits)
-            bar.remove_task(reading)
-            task = bar.add_task("trials", total=settings.trials, completed=before)
-            lowest: list[float] = []
-
-            def done(number: int, state: str, error: float | None) -> None:
-                bar.print(f"trial {number}: {'stopped early at' if state == 'pruned' else 'to the end,'} {error:.5f}")
-                if state == "complete" and error is not None:
-                    lowest.append(error)
-                text = f"trials, lowest error {min(lowest):.5f}" if lowest else "trials"
-                bar.update(task, advance=1, description=text)
-
-            run_study(study, settings, spectra, done)
+            _run_here(study, settings, opened, bar, _shown(bar, settings.trials, before))
+    if ray is not None and before < settings.trials:
+        with RayWorkers(ray, workers, 1.0 if cpus is None else cpus, gpus or 0.0) as cluster, progress() as bar:
+            spread_study(output, grid, settings, cluster, _shown(bar, settings.trials, before))
     _summarise(write_report(study, settings, output), output, out)
+
+
+def _run_here(study: Any, settings: Any, grid: Any, bar: Progress, done: Callable[..., None]) -> None:
+    """Run trials one by one in this process."""
+    from maury.search import run_study
+    from maury.search.settings import base_of
+    from maury.search.trial import spectra_of
+    from maury.training.network import keep_freed_memory
+
+    keep_freed_memory()
+    reading = bar.add_task("reading spectra", total=settings.training + settings.validation)
+    spectra = spectra_of(grid, settings, base_of(settings), lambda n: bar.advance(reading, n))
+    bar.remove_task(reading)
+    run_study(study, settings, spectra, done)
+
+
+def _shown(bar: Progress, total: int, before: int) -> Callable[[int, str, float | None], None]:
+    """Shows trials as they end."""
+    task = bar.add_task("trials", total=total, completed=before)
+    lowest: list[float] = []
+
+    def done(number: int, state: str, error: float | None) -> None:
+        if error is None:
+            bar.print(f"trial {number}: its process died; to be tried again")
+            return
+        bar.print(f"trial {number}: {'stopped early at' if state == 'pruned' else 'to the end,'} {error:.5f}")
+        if state == "complete":
+            lowest.append(error)
+        text = f"trials, lowest error {min(lowest):.5f}" if lowest else "trials"
+        bar.update(task, advance=1, description=text)
+
+    return done
 
 
 def _summarise(report: dict[str, Any], folder: Path, out: Any) -> None:

@@ -13,7 +13,7 @@ from maury.errors import ConfigError
 from maury.files import check_writable
 from maury.networks import layer_table
 from maury.search.settings import Choice, StudyConfig, base_of, configure
-from maury.search.trial import CLOCKS, train_for
+from maury.search.trial import Outcome, run_trial
 from maury.training.data import Spectra
 
 JOURNAL, BEST, SETTINGS = "study.journal", "best.toml", "study.toml"
@@ -57,12 +57,14 @@ def open_study(folder: Path, config: StudyConfig, grid_digest: str) -> Any:
     known = {"settings": json.loads(config.model_dump_json(exclude={"trials"})), "grid": grid_digest}
     if "known" in study.user_attrs:
         _require_same(folder, study.user_attrs["known"], known)
-        _queue_again(study, optuna.trial.TrialState)
+        _queue_again(study)
     else:
         study.set_user_attr("known", known)
         study.enqueue_trial({}, user_attrs={BASELINE: True})
     # another seed after each resume, as the same one would draw the first configurations again
-    study.sampler = optuna.samplers.TPESampler(seed=config.seed + len(study.trials), multivariate=True)
+    study.sampler = optuna.samplers.TPESampler(
+        seed=config.seed + len(study.trials), multivariate=True, constant_liar=True
+    )
     save_config(folder / SETTINGS, config)
     return study
 
@@ -78,10 +80,16 @@ def _require_same(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> 
         raise ConfigError(f"{folder}: holds a study on another grid; name another folder with --out")
 
 
-def _queue_again(study: Any, states: Any) -> None:
+def _queue_again(study: Any) -> None:
     """Trials that a kill interrupted count as failed, and their configurations are queued once more."""
-    for trial in study.get_trials(deepcopy=False, states=(states.RUNNING,)):
-        study.tell(trial.number, state=states.FAIL)
+    for trial in study.get_trials(deepcopy=False, states=(_optuna().trial.TrialState.RUNNING,)):
+        fail(study, trial)
+
+
+def fail(study: Any, trial: Any, again: bool = True) -> None:
+    """Note that a trial did not come to an end, and queue its configuration once more."""
+    study.tell(trial.number, state=_optuna().trial.TrialState.FAIL)
+    if again:
         study.enqueue_trial(trial.params, user_attrs={**trial.user_attrs, "again": trial.number})
 
 
@@ -99,36 +107,36 @@ def run_study(study: Any, config: StudyConfig, spectra: Spectra, done: Done | No
         spectra: to train on and to validate with.
         done: called with number, state and error of each trial.
     """
-    optuna, base = _optuna(), base_of(config)
+    base = base_of(config)
     while len(finished(study)) < config.trials:
         trial = study.ask()
-        state, error = _run(trial, study, config, base, spectra, optuna)
+        settings = settings_of(trial, config, base)
+        outcome = run_trial(config, settings, spectra, lambda rung, error: judge(trial, config, rung, error))  # noqa: B023
+        state = conclude(study, trial, settings, outcome)
         if done is not None:
-            done(trial.number, state.name.lower(), error)
+            done(trial.number, state, outcome.error)
 
 
-def _run(
-    trial: Any, study: Any, config: StudyConfig, base: TrainConfig, spectra: Spectra, optuna: Any
-) -> tuple[Any, float | None]:
-    states = optuna.trial.TrialState
-    baseline = trial.user_attrs.get(BASELINE, False)
-    settings = base if baseline else configure(base, suggest(trial, config))
-    settings = settings.model_copy(update={"seed": config.seed})
-    stopped = False
+def settings_of(trial: Any, config: StudyConfig, base: TrainConfig) -> TrainConfig:
+    """What a trial trains: the base settings, or what the sampler makes of them."""
+    settings = base if trial.user_attrs.get(BASELINE) else configure(base, suggest(trial, config))
+    return settings.model_copy(update={"seed": config.seed})
 
-    def report(rung: int, error: float) -> bool:
-        nonlocal stopped
-        trial.report(error, config.reduction ** (rung - 1))
-        stopped = not baseline and rung < config.rungs and trial.should_prune()
-        return stopped
 
-    ends = [config.seconds / config.reduction ** (config.rungs - 1 - k) for k in range(config.rungs)]
-    error, steps = train_for(settings, spectra, ends, CLOCKS[config.clock], report)
-    trial.set_user_attr("steps", steps)
+def judge(trial: Any, config: StudyConfig, rung: int, error: float) -> bool:
+    """Note the error of a trial at a rung; returns whether it is to stop there."""
+    trial.report(error, config.reduction ** (rung - 1))
+    return not trial.user_attrs.get(BASELINE) and rung < config.rungs and bool(trial.should_prune())
+
+
+def conclude(study: Any, trial: Any, settings: TrainConfig, outcome: Outcome) -> str:
+    """Note the end of a trial; returns its state in small letters."""
+    states = _optuna().trial.TrialState
+    trial.set_user_attr("steps", outcome.steps)
     trial.set_user_attr("weights", sum(layer.weights for layer in layer_table(settings.network)))
-    state = states.PRUNED if stopped else states.COMPLETE
-    study.tell(trial, None if stopped else error, state=state)
-    return state, error
+    state = states.PRUNED if outcome.stopped else states.COMPLETE
+    study.tell(trial, None if outcome.stopped else outcome.error, state=state)
+    return str(state.name.lower())
 
 
 def suggest(trial: Any, config: StudyConfig) -> dict[str, Any]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import count
 
 import torch
 from torch import Tensor
 
 from maury.config import TrainConfig
+from maury.grids import Grid
 from maury.networks import StarNet
+from maury.search.settings import StudyConfig
 from maury.training.data import Batches, Spectra
 from maury.training.task import Noise, make_optimizer, rate
 
@@ -19,6 +22,43 @@ Report = Callable[[int, float], bool]
 """Told the number of the rung and the error there; returns whether to stop."""
 
 _WORST = 1e6
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a trial.
+
+    Attributes:
+        error: mean squared error of the normalised labels over the validation part, at the last rung it reached.
+        steps: that were made.
+        stopped: it was told to stop.
+    """
+
+    error: float
+    steps: int
+    stopped: bool
+
+
+def spectra_of(
+    grid: Grid, study: StudyConfig, base: TrainConfig, advance: Callable[[int], None] | None = None
+) -> Spectra:
+    """The spectra that all trials of a study train on and validate with; ``advance`` is called as they are read."""
+    limits = (study.training, study.validation)
+    return Spectra(grid, base.model_copy(update={"seed": study.seed}), advance, limits)
+
+
+def run_trial(study: StudyConfig, settings: TrainConfig, spectra: Spectra, report: Report) -> Outcome:
+    """Train as long as a study says, with its rungs; ``report`` is told of each and returns whether to stop."""
+    stopped = False
+
+    def told(rung: int, error: float) -> bool:
+        nonlocal stopped
+        stopped = report(rung, error)
+        return stopped
+
+    ends = [study.seconds / study.reduction ** (study.rungs - 1 - k) for k in range(study.rungs)]
+    error, steps = train_for(settings, spectra, ends, CLOCKS[study.clock], told)
+    return Outcome(error, steps, stopped)
 
 
 def train_for(
@@ -36,7 +76,8 @@ def train_for(
     Returns:
         Mean squared error of the normalised labels over the validation part, and steps made.
     """
-    network = StarNet(config.network, config.seed)
+    device = device_for(config)
+    network = StarNet(config.network, config.seed).to(device)
     optimizer = make_optimizer(network, config)
     noise, batches = Noise(config, spectra.std), _batches(spectra, config)
     used, step, error, due = 0.0, 0, _WORST, list(ends)
@@ -45,14 +86,15 @@ def train_for(
         while used + clock() - begun < due[0]:
             for group in optimizer.param_groups:
                 group["lr"] = config.learning_rate * rate(config, step, (used + clock() - begun) / ends[-1])
-            counts, targets = spectra[next(batches)]
-            with _precision(config):
+            counts, targets = (part.to(device) for part in spectra[next(batches)])
+            with _precision(config, device):
                 output = network(noise(spectra.normalise(counts), step))
             loss = (output.float() - targets).square().mean()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
             step += 1
+        _wait_for(device)
         used += clock() - begun
         due.pop(0)
         error = validate(network, spectra)
@@ -69,16 +111,28 @@ def _batches(spectra: Spectra, config: TrainConfig) -> Iterator[Tensor]:
         yield from batches
 
 
-def _precision(config: TrainConfig) -> contextlib.AbstractContextManager[object]:
-    return torch.autocast("cpu", torch.bfloat16) if config.precision == "bf16-mixed" else contextlib.nullcontext()
+def device_for(config: TrainConfig) -> torch.device:
+    """The GPU that this process sees, unless the settings say cpu; under Ray it sees those of its task alone."""
+    return torch.device("cuda" if config.accelerator != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def _wait_for(device: torch.device) -> None:
+    """A GPU works on after its calls have returned: what it still has to do counts as training."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _precision(config: TrainConfig, device: torch.device) -> contextlib.AbstractContextManager[object]:
+    mixed = config.precision == "bf16-mixed"
+    return torch.autocast(device.type, torch.bfloat16) if mixed else contextlib.nullcontext()
 
 
 @torch.no_grad()
 def validate(network: StarNet, spectra: Spectra) -> float:
     """Mean squared error of the normalised labels over the validation part; a large number if it is not finite."""
-    total = 0.0
+    total, device = 0.0, next(network.parameters()).device
     for rows in spectra.validation.split(256):
-        counts, targets = spectra[rows]
+        counts, targets = (part.to(device) for part in spectra[rows])
         total += float((network(spectra.normalise(counts)) - targets).square().mean(1).sum())
     error = total / len(spectra.validation)
     return error if error < _WORST else _WORST

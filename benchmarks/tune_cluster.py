@@ -1,0 +1,85 @@
+"""A study over a Ray cluster of two nodes on this machine, one of which is killed during it; then what became of each trial.
+
+    OMP_NUM_THREADS=1 python benchmarks/tune_cluster.py --trials 12 --seconds 4
+
+The grid is a small one of the packaged emulator's, the space that of the packaged study. `maury tune --ray` runs as a
+process of its own; the second node's processes are killed (SIGKILL) after a third of the trials.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from ray.cluster_utils import Cluster
+
+from maury.config import PRESETS
+from maury.emulator import PACKAGED, load
+from maury.files import sha256
+from maury.grids import GridConfig, build_grid, open_grid
+from maury.search import load_study, open_study
+from maury.search.study import finished
+
+
+def main() -> None:
+    """Build a grid, start a cluster, run the study, kill a node, tell."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=12)
+    parser.add_argument("--seconds", type=float, default=4.0, help="training time of a trial")
+    parser.add_argument("--out", type=Path, help="JSON file for the figures")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        figures = measure(Path(temporary), arguments.trials, arguments.seconds)
+    print(json.dumps(figures, indent=1))
+    if arguments.out is not None:
+        arguments.out.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+def measure(folder: Path, trials: int, seconds: float) -> dict[str, object]:
+    """Figures of one study."""
+    grid = folder / "grid.h5"
+    build_grid(grid, load(), sha256(PACKAGED), GridConfig(teff=(5000, 6000), vsini=(0, 12)))
+    text = (PRESETS / "studies" / "founding.toml").read_text()
+    settings = folder / "study.toml"
+    top, space = text.split("[space]", 1)
+    changed = ("seconds", "clock", "training", "validation", "trials")
+    kept = [line for line in top.splitlines() if not line.startswith(changed)]
+    new = [f"trials = {trials}", f"seconds = {seconds}", 'clock = "wall"', "training = 1024", "validation = 256"]
+    settings.write_text("\n".join([*kept, *new, "[space]"]) + space)
+    config, digest, out = load_study(settings), open_grid(grid).digest, folder / "study"
+    study = open_study(out, config, digest)
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    second = cluster.add_node(num_cpus=1)
+    begun = time.monotonic()
+    try:
+        command = [sys.executable, "-m", "maury", "tune", str(settings), "--grid", str(grid), "--out", str(out)]
+        process = subprocess.Popen([*command, "--ray", cluster.address])
+        while process.poll() is None and len(finished(study)) < trials // 3:
+            time.sleep(0.2)
+        before = len(finished(study))
+        cluster.remove_node(second, allow_graceful=False)
+        code = process.wait()
+    finally:
+        cluster.shutdown()
+    rows = [
+        {"trial": trial.number, "state": trial.state.name, "in_place_of": trial.user_attrs.get("again")}
+        for trial in study.trials
+    ]
+    count = {state: sum(row["state"] == state for row in rows) for state in ("COMPLETE", "PRUNED", "FAIL")}
+    return {
+        "exit_code": code,
+        "seconds": round(time.monotonic() - begun, 1),
+        "trials_when_the_node_was_killed": before,
+        "states": count,
+        "every_trial_accounted_for": sum(count.values()) == len(rows)
+        and count["COMPLETE"] + count["PRUNED"] == trials
+        and {row["trial"] for row in rows if row["state"] == "FAIL"} == {row["in_place_of"] for row in rows} - {None},
+        "table": rows,
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""A study's trials as tasks of a Ray cluster: one process keeps the study, the others train and report to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from maury.cluster import RETRIES, LostError, RayWorkers, Remote
+from maury.config import TrainConfig
+from maury.errors import MauryError
+from maury.grids import open_grid
+from maury.search.settings import StudyConfig, base_of
+from maury.search.study import Done, conclude, fail, finished, judge, open_study, settings_of
+from maury.search.trial import Outcome, run_trial, spectra_of
+from maury.training.network import keep_freed_memory
+
+_MOST_LOST = 50
+_ATTEMPT = "attempt"
+
+
+class Keeper:
+    """Keeps the study of a folder: the one process that writes its journal while trials run elsewhere."""
+
+    def __init__(self, folder: Path, config: StudyConfig, base: TrainConfig, grid_digest: str) -> None:
+        """Open the study, as `open_study` does."""
+        self._study, self._config, self._base = open_study(folder, config, grid_digest), config, base
+        self._trials: dict[int, tuple[Any, TrainConfig]] = {}
+
+    def wanted(self) -> bool:
+        """Whether there are fewer trials, those running included, than the study is to have."""
+        return len(finished(self._study)) + len(self._trials) < self._config.trials
+
+    def ask(self) -> tuple[int, TrainConfig]:
+        """Number and settings of a new trial."""
+        trial = self._study.ask()
+        self._trials[trial.number] = trial, settings_of(trial, self._config, self._base)
+        return trial.number, self._trials[trial.number][1]
+
+    def report(self, number: int, rung: int, error: float) -> bool:
+        """Note the error of a trial at a rung; returns whether it is to stop."""
+        return judge(self._trials[number][0], self._config, rung, error)
+
+    def conclude(self, number: int, outcome: Outcome) -> str:
+        """Note the end of a trial; returns its state."""
+        trial, settings = self._trials.pop(number)
+        return conclude(self._study, trial, settings, outcome)
+
+    def lose(self, number: int) -> str:
+        """Note that the process of a trial died; its configuration is queued again, up to three times."""
+        trial, _ = self._trials.pop(number)
+        attempt = trial.user_attrs.get(_ATTEMPT, 0) + 1
+        trial.set_user_attr(_ATTEMPT, attempt)
+        fail(self._study, trial, again=attempt <= RETRIES)
+        return "lost"
+
+
+class Trainer:
+    """Trains one configuration after the other on a node; reads the grid's spectra once."""
+
+    def __init__(self, grid: Path, config: StudyConfig, base: TrainConfig) -> None:
+        """Read the spectra of a study."""
+        keep_freed_memory()
+        self._config, self._spectra = config, spectra_of(open_grid(grid), config, base)
+
+    def __call__(self, number: int, settings: TrainConfig, keeper: Remote) -> Outcome:
+        """Train as long as the keeper lets it."""
+        report = lambda rung, error: bool(keeper.call("report", number, rung, error))  # noqa: E731
+        return run_trial(self._config, settings, self._spectra, report)
+
+
+def spread_study(folder: Path, grid: Path, config: StudyConfig, cluster: RayWorkers, done: Done | None = None) -> None:
+    """Try configurations on a cluster until there are as many as wanted; goes on where the folder's study was.
+
+    A trial whose process or node dies counts as failed and its configuration is tried again, up to three times, as
+    after a kill of the driver. No trial is retried behind the study's back: each has its line in the journal.
+
+    Args:
+        folder: of the study, on this machine.
+        grid: to train on, there under the same name on all nodes.
+        config: settings.
+        cluster: where trials run.
+        done: called with number, state ("complete", "pruned" or "lost") and error of each trial.
+
+    Raises:
+        LostError: many processes died, one after the other.
+        SkewError: a node has another grid under that name.
+        MauryError: raised by a trial.
+    """
+    folder, grid, base = folder.absolute(), grid.absolute(), base_of(config)
+    cluster.require_same(grid_of, grid)
+    keeper = cluster.beside((Keeper, (folder, config, base, open_grid(grid).digest)))
+    lost, most = 0, max(_MOST_LOST, 3 * cluster.count)
+
+    def tasks() -> Iterator[tuple[int, tuple[Any, ...]]]:
+        while keeper.call("wanted"):
+            number, settings = keeper.call("ask")
+            yield number, (number, settings, keeper)
+
+    while keeper.call("wanted"):
+        for number, result in cluster.map((Trainer, (grid, config, base)), tasks(), _longest(config), retries=0):
+            lost = lost + 1 if isinstance(result, LostError) else 0
+            if lost > most:
+                raise LostError(f"{lost} trials one after the other lost their process; the last: {result}")
+            if isinstance(result, MauryError) and not isinstance(result, LostError):
+                raise result
+            state = keeper.call("lose", number) if lost else keeper.call("conclude", number, result)
+            if done is not None:
+                done(number, state, None if lost else result.error)
+
+
+def grid_of(grid: Path) -> dict[str, str]:
+    """What a grid is recognised by on a node."""
+    return {f"grid {grid}": open_grid(grid).digest if grid.is_file() else "missing"}
+
+
+def _longest(config: StudyConfig) -> float:
+    """Seconds after which a trial is given up: reading, validation and a wait for a process included."""
+    return 20 * config.seconds + 1800

@@ -1,0 +1,190 @@
+"""A study over a Ray cluster: a node that dies, a driver that dies, and every trial accounted for."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+import maury
+import maury.cluster
+from maury.cli.app import main
+from maury.config import NetworkConfig, TrainConfig, save_config
+from maury.errors import ConfigError, SynthesisError
+from maury.grids import open_grid
+from maury.search import load_study, open_study
+from maury.search.settings import base_of
+from maury.search.spread import Keeper, spread_study
+from maury.search.trial import Outcome
+from tinygrids import PIXELS, write_tiny_grid
+
+pytest.importorskip("ray")
+pytest.importorskip("optuna")
+
+
+def run(*arguments):
+    with pytest.raises(SystemExit) as stop:
+        main([str(argument) for argument in arguments])
+    return stop.value.code
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory):
+    return write_tiny_grid(tmp_path_factory.mktemp("grid") / "tiny.h5")
+
+
+@pytest.fixture
+def settings(tmp_path):
+    """A study whose trials take under half a second of the clock."""
+    base = TrainConfig(network=NetworkConfig(pixels=PIXELS, dense=(32, 16)), batch_size=32, learning_rate=1e-5)
+    save_config(tmp_path / "base.toml", base)
+    (tmp_path / "study.toml").write_text(
+        f'name = "tiny"\nbase = "{tmp_path / "base.toml"}"\ntrials = 8\nseconds = 0.4\n'
+        "training = 400\nvalidation = 100\n[space]\nlearning_rate = { low = 1e-5, high = 1e-2, log = true }\n"
+    )
+    return tmp_path / "study.toml"
+
+
+def ended(journal):
+    """Trials of which a journal says that they were trained to the end, or stopped early."""
+    lines = journal.read_text().splitlines() if journal.exists() else []
+    return sum(
+        line.startswith("{") and line.endswith("}") and json.loads(line).get("state") in (1, 2) for line in lines
+    )
+
+
+def wait_for(journal, count):
+    limit = time.monotonic() + 60
+    while ended(journal) < count and time.monotonic() < limit:
+        time.sleep(0.02)
+
+
+def tried_again(study):
+    """Each trial that failed, and the one in its place."""
+    places = {trial.user_attrs.get("again"): trial for trial in study.trials}
+    return [(trial, places[trial.number]) for trial in study.trials if trial.state.name == "FAIL"]
+
+
+def test_a_node_dies_during_the_study_and_every_trial_is_accounted_for(ray_cluster, grid, settings, tmp_path, capsys):
+    out, second = tmp_path / "out", ray_cluster.add_node(num_cpus=2)
+
+    def kill():
+        wait_for(out / "study.journal", 3)
+        ray_cluster.remove_node(second, allow_graceful=False)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    code = run("tune", settings, "--grid", grid, "--out", out, "--ray", ray_cluster.address)
+    killer.join()
+    assert code == 0
+    study = open_study(out, load_study(settings), open_grid(grid).digest)
+    states = [trial.state.name for trial in study.trials]
+    assert set(states) <= {"COMPLETE", "PRUNED", "FAIL"}
+    assert states.count("COMPLETE") + states.count("PRUNED") == 8
+    again = tried_again(study)
+    assert 1 <= len(again) <= 2  # the dead node had two processors
+    for trial, other in again:
+        assert trial.params == other.params
+        assert other.state.name in ("COMPLETE", "PRUNED")
+    printed = capsys.readouterr()
+    assert printed.err.count("its process died; to be tried again") == len(again)
+    report = json.loads((out / "report.json").read_text())
+    assert (report["trials"], report["interrupted"]) == (8, len(again))
+    assert report["table"][0]["state"] == "complete"
+    assert report["baseline_over_best"] > 1
+
+
+def test_a_driver_dies_and_the_study_goes_on_without_a_cluster(ray_cluster, grid, settings, tmp_path, capsys):
+    out = tmp_path / "out"
+    environment = os.environ | {"PYTHONPATH": str(Path(maury.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "maury", "tune", settings, "--grid", grid, "--out", out]
+    process = subprocess.Popen([*command, "--ray", ray_cluster.address], env=environment, stderr=subprocess.DEVNULL)
+    wait_for(out / "study.journal", 2)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    time.sleep(1)  # the cluster ends what the driver had begun
+    there = ended(out / "study.journal")
+    assert 2 <= there < 8
+    assert run("tune", settings, "--grid", grid, "--out", out, "--trials", there + 2) == 0
+    assert f"going on: {there} of {there + 2} trials are there" in capsys.readouterr().err
+    study = open_study(out, load_study(settings), open_grid(grid).digest)
+    assert {trial.state.name for trial in study.trials} <= {"COMPLETE", "PRUNED", "FAIL"}
+    assert all(trial.params == other.params for trial, other in tried_again(study))
+
+
+class Cluster:
+    """Ends the process of every task."""
+
+    count = 1
+
+    def __init__(self, keeper, error):
+        self.keeper, self.error = keeper, error
+
+    def require_same(self, *_):
+        pass
+
+    def beside(self, maker):
+        self.keeper = maker[0](*maker[1])
+        return self
+
+    def call(self, method, *arguments):
+        return getattr(self.keeper, method)(*arguments)
+
+    def map(self, maker, tasks, timeout_s, retries):
+        for number, _ in tasks:
+            yield number, self.error
+
+
+def test_a_configuration_that_kills_its_processes_is_given_up(grid, settings, tmp_path):
+    config = load_study(settings).model_copy(update={"trials": 2})
+    keeper = Keeper(tmp_path / "out", config, base_of(config), open_grid(grid).digest)
+    keeper.conclude(keeper.ask()[0], Outcome(0.1, 3, False))
+    numbers = []
+    for _ in range(4):
+        assert keeper.wanted()
+        numbers.append(keeper.ask()[0])
+        assert not keeper.wanted()
+        keeper.lose(numbers[-1])
+    study = open_study(tmp_path / "out", config, open_grid(grid).digest)
+    trials = [study.trials[number] for number in numbers]
+    assert {trial.state.name for trial in trials} == {"FAIL"}
+    assert [trial.user_attrs.get("again") for trial in trials] == [None, *numbers[:3]]
+    assert len({trial.params["learning_rate"] for trial in trials}) == 1
+    assert not [trial for trial in study.trials if trial.state.name == "WAITING"]
+    number, other = keeper.ask()
+    assert other.learning_rate != trials[0].params["learning_rate"]
+    keeper.conclude(number, Outcome(0.2, 3, False))
+    assert not keeper.wanted()
+
+
+def test_a_cluster_on_which_nothing_lives_and_a_trial_that_raises(grid, settings, tmp_path):
+    config = load_study(settings)
+    with pytest.raises(
+        maury.cluster.LostError, match="51 trials one after the other lost their process; the last: gone"
+    ):
+        spread_study(tmp_path / "a", grid, config, Cluster(None, maury.cluster.LostError("gone")))
+    with pytest.raises(SynthesisError, match="KeyError: 'x'"):
+        spread_study(tmp_path / "b", grid, config, Cluster(None, SynthesisError("KeyError: 'x'")))
+
+
+def test_no_cluster_is_one_line_and_exit_code_2(grid, settings, tmp_path, capsys):
+    begun = time.monotonic()
+    assert run("tune", settings, "--grid", grid, "--out", tmp_path / "a", "--ray", "127.0.0.1:9") == 2
+    assert time.monotonic() - begun < 15
+    last = capsys.readouterr().err.strip().splitlines()
+    assert len(last) == 1
+    assert "Ray cluster 127.0.0.1:9: no connection" in last[0]
+    assert run("tune", settings, "--grid", grid, "--out", tmp_path / "a", "--gpus", "0.5") == 2
+    assert "give --ray as well" in capsys.readouterr().err
+
+
+def test_a_gpu_is_asked_for_where_there_is_none(ray_cluster):
+    with pytest.raises(ConfigError, match=r"has no GPU; a task needs 0\.25"):
+        maury.cluster.RayWorkers(ray_cluster.address, gpus=0.25)
