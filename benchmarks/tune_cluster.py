@@ -1,4 +1,4 @@
-"""A study over a Ray cluster of two nodes on this machine, one of which is killed during it; then what became of each trial.
+"""A study over a Ray cluster of two nodes on this machine, one of which is killed during it: what became of each trial.
 
     OMP_NUM_THREADS=1 python benchmarks/tune_cluster.py --trials 12 --seconds 4
 

@@ -9,7 +9,6 @@ from typing import Any
 from maury import __version__
 from maury.config import save_config
 from maury.files import atomic_path
-from maury.plots import plot_search, save_figure
 from maury.search.settings import StudyConfig
 from maury.search.study import BASELINE, BEST, best_settings, finished, importance
 
@@ -56,6 +55,8 @@ def write_report(study: Any, config: StudyConfig, folder: Path) -> dict[str, Any
         temporary.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     tried = [trial for trial in trials if trial.params]
     if tried and weights:
+        from maury.plots import plot_search, save_figure  # not needed by trials in processes of their own
+
         names = list(weights)
         values = [[trial.params.get(name) for name in names] for trial in tried]
         logarithmic = [bool(getattr(config.space[name], "log", False)) for name in names]
