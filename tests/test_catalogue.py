@@ -497,3 +497,25 @@ def test_predict_takes_a_catalogue(packed, model, tmp_path, capsys):
     ):
         assert run("predict", *arguments, "--model", model) == 2
         assert message in capsys.readouterr().err
+
+
+def models_elsewhere(config, files):
+    """Stands in for `maury.catalogue.run.models_of`: another file in each process."""
+    return {f"network {config.model}": f"{os.getpid()}"}
+
+
+def test_nodes_with_another_model_are_refused(ray_cluster, packed, model, tmp_path, monkeypatch):
+    path, _ = packed
+    monkeypatch.setattr(maury.catalogue.run, "models_of", models_elsewhere)
+    with pytest.raises(
+        ConfigError, match=r"node [\d.]+ of the cluster has network .* \d+, the driver \d+; all nodes need"
+    ):
+        run_catalogue(path, tmp_path / "a.parquet", CatalogueConfig(model=model), ray=ray_cluster.address)
+    assert not list((tmp_path / "a.parquet").glob("part-*"))
+
+
+def test_no_cluster_is_one_line_and_exit_code_2(packed, model, tmp_path, capsys):
+    path, _ = packed
+    code = run("predict", "--catalog", path, "--model", model, "--out", tmp_path / "a.parquet", "--ray", "127.0.0.1:9")
+    assert code == 2
+    assert "error: Ray cluster 127.0.0.1:9: no connection" in capsys.readouterr().err.splitlines()[-1]

@@ -101,7 +101,7 @@ class RayWorkers:
 
         Raises:
             SkewError: naming node, what differs, and both values.
-            MauryError: raised by the function on a node.
+            ConfigError: a node cannot tell, or does not answer.
         """
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as OnNode
 
@@ -115,7 +115,7 @@ class RayWorkers:
             try:
                 _compare(ray.get(answer, timeout=_ANSWER_S), here, name)
             except ray.exceptions.RayTaskError as error:
-                raise _cause(error, f"node {name} of the cluster: ") from error
+                raise ConfigError(f"node {name} of the cluster: {_cause(error)}") from error
             except (ray.exceptions.RayError, ray.exceptions.GetTimeoutError) as error:
                 if any(node["NodeID"] == key and node["Alive"] for node in ray.nodes()):
                     raise ConfigError(f"node {name} of the cluster does not answer: {_one_line(error)}") from error
@@ -297,10 +297,10 @@ def _call(key: str, shared: tuple[Maker, list[tuple[Describe, tuple[Any, ...], d
     return _made[key](*task)
 
 
-def _cause(error: Any, where: str = "") -> MauryError:
+def _cause(error: Any) -> MauryError:
     """The error that a task raised, as one of maury's."""
     cause = error.cause
-    return cause if isinstance(cause, MauryError) else SynthesisError(f"{where}{type(cause).__name__}: {cause}")
+    return cause if isinstance(cause, MauryError) else SynthesisError(f"{type(cause).__name__}: {cause}")
 
 
 def _one_line(error: Exception, longest: int = 120) -> str:

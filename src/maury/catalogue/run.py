@@ -96,7 +96,7 @@ def run_catalogue(
 
     Raises:
         FormatError: the list or the HDF5 file cannot be used as a whole; identifiers that come twice.
-        ConfigError: an output of another catalogue, or settings out of range.
+        ConfigError: an output of another catalogue, settings out of range, no cluster, or one whose nodes differ.
         OutputError: the output cannot be written; the same call goes on once it can.
     """
     begun = time.monotonic()
@@ -170,6 +170,16 @@ def _absolute(config: CatalogueConfig) -> CatalogueConfig:
     return config.model_copy(update=changes)
 
 
+def models_of(config: CatalogueConfig, files: bool) -> dict[str, str]:
+    """What the models of a catalogue are recognised by on a node of a cluster; the emulator's is used for files alone.
+
+    Raises:
+        FormatError: one is not there.
+    """
+    found = {f"network {config.model}": _digest(config.model, "network")["sha256"]}
+    return found | ({f"emulator {config.emulator}": _digest(config.emulator, "emulator")["sha256"]} if files else {})
+
+
 def _digest(name: str, kind: str) -> dict[str, str]:
     """Name and SHA-256 of a network or the emulator."""
     path = Path(name)
@@ -201,12 +211,12 @@ def _make(plan: _Plan, skip: set[int], workers: int, ray: str | None) -> Iterato
         return
     if isinstance(plan.source, FileList):
         maker: Maker = (FilePredictor, (plan.config,))
-        with _mapper(maker, workers, ray) as run:
+        with _mapper(maker, workers, ray, plan) as run:
             shard = plan.config.shard or _FILES
             yield from make_parts(plan.source, plan.output, shard, skip, plan.columns, plan.known, run)
         return
     tasks = ((number, (number, *task)) for number, task in enumerate(plan.tasks) if number not in skip)
-    with _mapper((PackedShards, (plan.config, plan.output, plan.columns, plan.known)), workers, ray) as run:
+    with _mapper((PackedShards, (plan.config, plan.output, plan.columns, plan.known)), workers, ray, plan) as run:
         for _, result in run(tasks):
             if isinstance(result, MauryError):
                 raise result
@@ -214,10 +224,11 @@ def _make(plan: _Plan, skip: set[int], workers: int, ray: str | None) -> Iterato
 
 
 @contextlib.contextmanager
-def _mapper(maker: Maker, workers: int, ray: str | None) -> Iterator[Any]:
+def _mapper(maker: Maker, workers: int, ray: str | None, plan: _Plan) -> Iterator[Any]:
     """What calls the object made with each task: here, in worker processes, or on a cluster."""
     if ray is not None:
         with RayWorkers(ray, workers if workers > 1 else None) as cluster:
+            cluster.require_same(models_of, plan.config, isinstance(plan.source, FileList))
             yield lambda tasks: cluster.map(maker, tasks, TIMEOUT_S)
         return
     if workers == 1:

@@ -41,6 +41,9 @@ def build(
     mh: Annotated[Range, typer.Option(help="Keep nodes with [M/H] within LOW HIGH (dex).")] = (-2.5, 0.5),
     vsini: Annotated[Range, typer.Option(help="Keep v sin i within LOW HIGH (km/s).")] = (0.0, 200.0),
     seed: Annotated[int, typer.Option(help="Seed of the two splits.")] = 0,
+    ray: Annotated[
+        str | None, typer.Option(help="Share the work over a Ray cluster: host:port or auto; local starts one here.")
+    ] = None,
 ) -> None:
     """Build a grid with the emulator. After an interruption the same command goes on where it was.
 
@@ -50,9 +53,11 @@ def build(
 
     `maury grid build --config nodes.toml --emulator mine.safetensors --out mine.h5`
     """
+    import contextlib
     import time
 
     from maury.cli.console import err, out, progress
+    from maury.cluster import RayWorkers
     from maury.config import load_config, make_config
     from maury.emulator import PACKAGED, load
     from maury.files import sha256
@@ -69,9 +74,11 @@ def build(
     model = load(emulator)
     plan = make_plan(config, model)
     digest = sha256(PACKAGED if emulator == "packaged" else emulator)
-    with progress() as bar:
+    with contextlib.ExitStack() as stack:
+        cluster = None if ray is None else stack.enter_context(RayWorkers(ray))
+        bar = stack.enter_context(progress())
         task = bar.add_task("spectra", total=len(plan.labels))
-        build_grid(output, model, digest, config, lambda n: bar.advance(task, n), err.print)
+        build_grid(output, model, digest, config, lambda n: bar.advance(task, n), err.print, cluster, emulator)
     seconds, size = time.monotonic() - start, output.stat().st_size / 1e6
     out.print(
         f"{output}: {len(plan.labels):,} spectra of {len(plan.wavelength_aa):,} pixels, {size:.0f} MB, {seconds:.0f} s"

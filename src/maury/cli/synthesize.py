@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from maury.synthesis import SynthesisConfig
+    from maury.synthesis import SynthesisConfig, Workers
+    from maury.synthesis.pool import Pool
 
 _SHOWN = 20
 
@@ -35,7 +38,12 @@ def synthesize(
     extrapolate_logg: Annotated[
         bool | None, typer.Option("--extrapolate-logg", help="Allow log g below the lowest atmospheres.")
     ] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes that share the spectra.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that share the spectra; of a cluster [default: all of it].")
+    ] = None,
+    ray: Annotated[
+        str | None, typer.Option(help="Share the spectra over a Ray cluster: host:port or auto; local starts one here.")
+    ] = None,
 ) -> None:
     """Synthesise a library of intrinsic spectra with PySME. After an interruption the same command goes on.
 
@@ -43,23 +51,25 @@ def synthesize(
 
     Examples: `maury synthesize synthesis.toml --out lib.h5 --workers 2`
 
+    `maury synthesize synthesis.toml --out lib.h5 --ray host:6379`
+
     `maury synthesize --labels labels.csv --line-list lines.vald --atmospheres models --window 5060 5080 --out lib.h5`
     """
     from maury.cli.console import err, fail, out, progress
     from maury.files import check_writable
-    from maury.synthesis import Workers, build_library, make_plan
+    from maury.synthesis import build_library, make_plan
 
     options = {"window": window, "step": step, "extrapolate_logg": extrapolate_logg, "workers": workers}
     files = {"line_list": line_list, "atmospheres": atmospheres}
     settings = _settings(config, labels, sampling, options | {k: str(v) for k, v in files.items() if v is not None})
     check_writable(output)
-    with Workers(settings.workers) as processes, progress() as bar:
+    with _pools(settings, ray) as (processes, pool), progress() as bar:
         task = bar.add_task("inputs", total=None)
         plan = make_plan(settings, processes)
         for note in plan.notes:
             err.print(f"note: {note}", markup=False)
         bar.update(task, description="spectra", total=len(plan.targets))
-        failures = build_library(output, plan, processes, lambda n: bar.advance(task, n), err.print)
+        failures = build_library(output, plan, pool, lambda n: bar.advance(task, n), err.print)
     count, pixels = len(plan.targets) - len(failures), len(settings.wavelength_aa)
     out.print(f"{output}: {count:,} spectra of {pixels:,} pixels, {output.stat().st_size / 1e6:.1f} MB")
     for failure in failures[:_SHOWN]:
@@ -67,6 +77,20 @@ def synthesize(
     if failures:
         fail(f"{len(failures)} of {len(plan.targets)} spectra could not be made; {output} lists them under failures")
         raise typer.Exit(2)
+
+
+@contextlib.contextmanager
+def _pools(settings: SynthesisConfig, ray: str | None) -> Iterator[tuple[Workers, Pool]]:
+    """Processes here that read the inputs, and what makes the spectra: they, or a cluster."""
+    from maury.cluster import RayWorkers
+    from maury.synthesis import ClusterPool, Workers
+
+    if ray is None:
+        with Workers(settings.workers) as processes:
+            yield processes, processes
+        return
+    with RayWorkers(ray, settings.workers if settings.workers > 1 else None) as cluster, Workers(1) as processes:
+        yield processes, ClusterPool(cluster, settings.physics)
 
 
 def _settings(

@@ -13,15 +13,19 @@ from torch import Tensor
 
 from maury import __version__
 from maury.broadening import cutoff, remaining_resolution, transfer
-from maury.emulator import Emulator, Sampler
-from maury.errors import FormatError
-from maury.files import atomic_path, check_writable
+from maury.cluster import RayWorkers
+from maury.emulator import PACKAGED, Emulator, Sampler, load
+from maury.errors import FormatError, MauryError, OutputError
+from maury.files import atomic_path, check_writable, sha256
 from maury.grids import spc
 from maury.grids.file import Advance, encode, quantise, write_grid
 from maury.grids.plan import AnyGridConfig, Plan, extra_attributes, make_plan
 from maury.grids.spc import GridConfig
 from maury.shards import Notify, move, open_shards, read_shard, shard_folder, write_shard
 from maury.threads import one_thread
+
+_LONGEST_S = 3600.0
+"""Longest time for one shard on a cluster, seconds."""
 
 
 def build_grid(
@@ -31,6 +35,8 @@ def build_grid(
     config: AnyGridConfig | None = None,
     advance: Advance | None = None,
     notify: Notify | None = None,
+    cluster: RayWorkers | None = None,
+    source: str = "packaged",
 ) -> None:
     """Build a grid: emulate every node once, give it all rotations, sample, quantise, compress.
 
@@ -46,9 +52,12 @@ def build_grid(
         config: which grid; None for the founding one.
         advance: called with the number of spectra done.
         notify: called with a message when shards are found.
+        cluster: makes the shards, each a task; they are written where they are made, in the same folder.
+        source: "packaged" or the file of the emulator, by which a cluster's nodes find it.
 
     Raises:
         ConfigError: no node lies within the ranges, or the emulator has other labels.
+        SkewError: a node of the cluster has another emulator.
         DomainError: a node, window or resolution outside the emulator's, an implausible flux.
         OutputError: the grid or a shard cannot be written.
     """
@@ -58,16 +67,78 @@ def build_grid(
     plan = make_plan(config, emulator)
     if plan.left_out and notify is not None:
         notify(f"{plan.left_out} nodes are left out: the emulator's library has no spectra near them")
-    maker = NodeMaker(emulator, config, plan)
     inputs = {"settings": config.model_dump(), "emulator": digest}
-    with shard_folder(path) as folder, one_thread(), ThreadPoolExecutor(os.cpu_count()) as pool:
+    with shard_folder(path) as folder:
         shards = open_shards(folder, [f"{number:05d}" for number in range(len(plan.shards))], inputs, notify)
-        for rows, shard in zip(plan.shards, shards, strict=True):
-            if _read(shard) is None:
-                _write(shard, maker.chunks(rows, pool, advance))
-            elif advance is not None:
-                advance((rows.stop - rows.start) * len(plan.vsini_kms))
+        missing = [number for number, shard in enumerate(shards) if _read(shard) is None]
+        if advance is not None and len(missing) < len(shards):
+            advance(len(plan.labels) - sum(plan.spectra(number) for number in missing))
+        if cluster is None:
+            _make_here(ShardMaker(emulator, config, plan, shards), missing, advance)
+        else:
+            _make_on_cluster(cluster, source, config, plan, shards, missing, advance)
         move(_assemble(folder, shards, plan, config, digest), path, shards)
+
+
+def _make_here(maker: ShardMaker, missing: list[int], advance: Advance | None) -> None:
+    with one_thread(), ThreadPoolExecutor(os.cpu_count()) as pool:
+        for number in missing:
+            maker.make(number, pool, advance)
+
+
+def _make_on_cluster(
+    cluster: RayWorkers,
+    source: str,
+    config: AnyGridConfig,
+    plan: Plan,
+    shards: list[Path],
+    missing: list[int],
+    advance: Advance | None,
+) -> None:
+    """Have shards made as tasks of a cluster.
+
+    Raises:
+        MauryError: of a task; the shards that others made are kept.
+    """
+    source = source if source == "packaged" else os.path.abspath(source)
+    cluster.require_same(emulator_of, source)
+    maker = (shard_maker, (source, config, [shard.absolute() for shard in shards]))
+    for number, result in cluster.map(maker, ((number, (number,)) for number in missing), _LONGEST_S):
+        if isinstance(result, MauryError):
+            raise result
+        if advance is not None:
+            advance(plan.spectra(number))
+    lost = [shard for shard in shards if not shard.is_file()]
+    if lost:
+        raise OutputError(f"{lost[0]}: made on another node, but not here: all nodes have to share this folder")
+
+
+def emulator_of(source: str) -> dict[str, str]:
+    """What an emulator is recognised by on a node of a cluster."""
+    path = PACKAGED if source == "packaged" else Path(source)
+    return {f"emulator {source}": sha256(path) if path.is_file() else "missing"}
+
+
+def shard_maker(source: str, config: AnyGridConfig, shards: list[Path]) -> ShardMaker:
+    """What makes shards in a process of a cluster."""
+    emulator = load(source)
+    return ShardMaker(emulator, config, make_plan(config, emulator), shards)
+
+
+class ShardMaker:
+    """Makes shards and writes them."""
+
+    def __init__(self, emulator: Emulator, config: AnyGridConfig, plan: Plan, shards: list[Path]) -> None:
+        self._nodes, self._plan, self._shards = NodeMaker(emulator, config, plan), plan, shards
+
+    def make(self, number: int, pool: ThreadPoolExecutor, advance: Advance | None) -> None:
+        """Make a shard, its nodes in the threads of a pool."""
+        _write(self._shards[number], self._nodes.chunks(self._plan.shards[number], pool, advance))
+
+    def __call__(self, number: int) -> None:
+        """Make a shard on one thread."""
+        with one_thread(), ThreadPoolExecutor(1) as pool:
+            self.make(number, pool, None)
 
 
 class NodeMaker:

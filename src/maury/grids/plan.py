@@ -85,6 +85,11 @@ class Plan:
     fixed: dict[str, float]
     left_out: int = 0
 
+    def spectra(self, shard: int) -> int:
+        """Spectra of a shard."""
+        rows = self.shards[shard]
+        return int(rows.stop - rows.start) * len(self.vsini_kms)
+
     def describe(self, row: int) -> str:
         """The node in a row of ``nodes``, for messages."""
         values = zip(self.space.names, self.labels[row * len(self.vsini_kms)], strict=True)

@@ -6,10 +6,12 @@ from maury.synthesis.linelists import LineList, read_lines
 from maury.synthesis.pool import Workers
 from maury.synthesis.settings import PhysicsConfig, SynthesisConfig
 from maury.synthesis.spectra import Spectra, Synthesizer, synthesize
+from maury.synthesis.spread import ClusterPool
 
 __all__ = [
     "Atmosphere",
     "AtmosphereGrid",
+    "ClusterPool",
     "Failure",
     "LineList",
     "PhysicsConfig",

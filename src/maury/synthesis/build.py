@@ -22,7 +22,7 @@ from maury.shards import Notify, move, open_shards, read_shard, shard_folder, wr
 from maury.synthesis import engine
 from maury.synthesis.atmospheres import AtmosphereGrid, read_atmospheres
 from maury.synthesis.linelists import LineList, read_lines
-from maury.synthesis.pool import Maker, Workers
+from maury.synthesis.pool import Maker, Pool, Workers
 from maury.synthesis.settings import PhysicsConfig, SynthesisConfig
 from maury.synthesis.spectra import each, pysme_maker
 from maury.synthesis.targets import Targets, make_targets
@@ -102,7 +102,7 @@ def make_plan(config: SynthesisConfig, workers: Workers) -> Plan:
 def build_library(
     path: str | os.PathLike[str],
     plan: Plan,
-    workers: Workers,
+    workers: Pool,
     advance: Callable[[int], None] | None = None,
     notify: Notify | None = None,
     make: MakeMaker = pysme_maker,
@@ -115,7 +115,7 @@ def build_library(
     Args:
         path: the HDF5 file to write.
         plan: what to make.
-        workers: processes.
+        workers: processes, or a cluster.
         advance: called with the number of spectra done.
         notify: called with a message when spectra of an interrupted build are found.
         make: makes what makes the spectra, in place of PySME.

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Protocol, cast
 
 from maury.errors import MauryError, SynthesisError
 from maury.synthesis.worker import receive, send
@@ -115,6 +115,15 @@ class Worker:
             return f"crashed with {signal.Signals(-code).name}"
         last = (self.home / "messages.txt").read_text(errors="replace").strip().splitlines()
         return f"ended with exit code {code}{': ' + last[-1] if last else ''}"
+
+
+class Pool(Protocol):
+    """Shares out tasks: `Workers` here, or a cluster."""
+
+    def map(
+        self, maker: Maker, tasks: Iterable[tuple[int, tuple[Any, ...]]], timeout_s: float
+    ) -> Iterator[tuple[int, Any]]:
+        """Call the object that ``maker`` makes with each task; number and result, or error, as they get done."""
 
 
 class Workers:

@@ -14,7 +14,7 @@ from maury.errors import SynthesisError
 from maury.synthesis.atmospheres import Atmosphere, AtmosphereGrid
 from maury.synthesis.engine import PysmeSynthesizer
 from maury.synthesis.linelists import LineList
-from maury.synthesis.pool import Maker, Workers
+from maury.synthesis.pool import Maker, Pool, Workers
 from maury.synthesis.settings import PhysicsConfig
 from maury.synthesis.targets import check_labels
 
@@ -112,7 +112,7 @@ def each(
     atmospheres: AtmosphereGrid,
     labels: Floats,
     rows: Sequence[int],
-    workers: Workers,
+    workers: Pool,
     timeout_s: float,
 ) -> Iterator[tuple[int, Any]]:
     """Rows and their fluxes (p,) as they get done, or the `SynthesisError` of the second failure of one.

@@ -1,0 +1,67 @@
+"""Spectra made on a Ray cluster, each in a process that may crash without harm."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from maury.cluster import LostError, RayWorkers
+from maury.errors import MauryError, SynthesisError
+from maury.files import sha256
+from maury.synthesis.pool import Maker, Workers
+from maury.synthesis.settings import PhysicsConfig
+
+
+class Sheltered:
+    """Calls a synthesizer in a worker process of its own beside the process that Ray knows.
+
+    A crash or a hang of the synthesis code, and what it writes into its home, cost one spectrum and nothing of Ray's.
+    """
+
+    def __init__(self, maker: Maker, timeout_s: float) -> None:
+        """Start nothing yet."""
+        self._maker, self._timeout_s, self._worker = maker, timeout_s, Workers(1)
+
+    def __call__(self, *task: Any) -> Any:
+        """The spectrum, or the `SynthesisError` of the second failure.
+
+        Raises:
+            MauryError: the synthesizer cannot be made.
+        """
+        [(_, result)] = self._worker.map(self._maker, [(0, task)], self._timeout_s)
+        return result
+
+
+class ClusterPool:
+    """Shares out spectra over a cluster as `Workers` does over processes here."""
+
+    def __init__(self, cluster: RayWorkers, physics: PhysicsConfig) -> None:
+        """Compare the nodes.
+
+        Raises:
+            SkewError: a node has another PySME, or another file of departure coefficients.
+        """
+        self._cluster = cluster
+        cluster.require_same(codes, [os.path.abspath(os.path.expanduser(path)) for path in physics.nlte.values()])
+
+    def map(
+        self, maker: Maker, tasks: Iterable[tuple[int, tuple[Any, ...]]], timeout_s: float
+    ) -> Iterator[tuple[int, Any]]:
+        """As `Workers.map`; a spectrum whose node dies is tried up to three times more."""
+        longest = 4 * (timeout_s + 300)  # two tries, each with a start, and a wait for a process
+        for number, result in self._cluster.map((Sheltered, (maker, timeout_s)), tasks, longest):
+            if isinstance(result, MauryError) and not isinstance(result, LostError | SynthesisError):
+                raise result
+            yield number, result
+
+
+def codes(files: list[str]) -> dict[str, str]:
+    """What makes the numbers of a spectrum on a node: version of PySME, hashes of files."""
+    try:
+        version = importlib.metadata.version("pysme-astro")
+    except importlib.metadata.PackageNotFoundError:
+        version = "missing"
+    return {"PySME": version} | {file: sha256(file) if Path(file).is_file() else "missing" for file in files}
