@@ -26,6 +26,8 @@ _BIN = 8
 _HUBER = 3.0
 """Residuals beyond so many standard deviations count linearly (Huber 1964)."""
 _CLIP = 5.0
+_LOG_STEP = 0.05
+"""Of the logarithms of the sizes of errors that are tried."""
 _MEDIAN_SQUARE = 0.4549
 """Median of the square of a standard normal."""
 
@@ -127,17 +129,21 @@ class ErrorModel:
         the latter is uniform within what pipelines misreport.
         """
         settings = self.simulator.settings
-        reported = settings.noise.reported_error
-        logs = torch.linspace(-2.0, 2.5, 91, dtype=torch.float64)
-        noise = torch.linspace(1 - reported, 1 / (1 - reported), 31, dtype=torch.float64)
+        most = int(-math.log(1 - settings.noise.reported_error) / _LOG_STEP)
+        noise = _LOG_STEP * torch.arange(-most, most + 1, dtype=torch.float64)
+        logs = _LOG_STEP * torch.arange(-40, 51, dtype=torch.float64)
         if not bool((bins.physics > 0).any()):
             logs = logs.new_zeros(1)
+        # Both sizes have one step, so that their ratio takes few values: of 91 x 15 pairs 105.
+        ratio = logs[0] + _LOG_STEP * torch.arange(-most, len(logs) + most, dtype=torch.float64)
+        variance = (2 * ratio).exp()[:, None] * bins.physics + bins.noise
+        squares, sizes = (bins.total / variance).sum(1), variance.log().sum(1)
+        at = torch.arange(len(logs))[:, None] + torch.arange(2 * most, -1, -1)
+        likelihood = -0.5 * share * (squares[at] * (-2 * noise).exp() + sizes[at] + 2 * len(bins.total) * noise)
         width = max(settings.model_error.scatter, 1e-3)
-        variance = logs.exp().square()[:, None, None] * bins.physics + noise.square()[None, :, None] * bins.noise
-        likelihood = -0.5 * share * (bins.total / variance + variance.log()).sum(-1)
         likelihood -= 2 * torch.log1p((logs / width).square() / 3)[:, None]
         row, column = divmod(int(likelihood.argmax()), len(noise))
-        return math.exp(logs[row]), float(noise[column])
+        return math.exp(logs[row]), math.exp(noise[column])
 
     def _models(self, star: Star, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Model (p,), and its derivatives by radial velocity (per km/s) and ln R."""
