@@ -107,9 +107,10 @@ def main() -> None:
         for k, star in enumerate(stars):
             write_star(star, 5000.0 + 250 * k)
         browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        print(f"{'session':<28}{'page':>8}{'numbers':>9}{'chart':>8}   (s; the last two from the drop)")
+        start, found = time.perf_counter(), []
         with served(folder / "log") as address:
-            found = []
+            print(f"served after {time.perf_counter() - start:.2f} s")
+            print(f"{'session':<28}{'page':>8}{'numbers':>9}{'chart':>8}   (s; the last two from the drop)")
             for k, star in enumerate(stars):
                 times = measure(browser, address, star, 0.0 if k == 0 else options.warm if k == 1 else 1.0)
                 title = "dropped at once" if k == 0 else f"everything loaded, {k}"

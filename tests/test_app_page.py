@@ -279,6 +279,12 @@ class TestServer:
         assert "-P" in words
         assert [b for a, b in itertools.pairwise(words) if a == "--server.allowedHosts"] == ["127.0.0.1", "localhost"]
 
+    def test_threads_that_wait_sleep(self, monkeypatch):
+        monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+        assert serve.environment()["OMP_WAIT_POLICY"] == "passive"
+        monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+        assert serve.environment()["OMP_WAIT_POLICY"] == "active"
+
     def test_a_missing_extra_says_what_to_install(self, monkeypatch, capsys):
         monkeypatch.setattr(serve.importlib.util, "find_spec", lambda name: None)
         with pytest.raises(ConfigError, match=r"pip install 'maury\[app\]'"):

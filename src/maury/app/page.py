@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import streamlit as st
 
 from maury.app import sandbox, star
-from maury.app.analysis import Outcome, Settings, analyse, warm
+from maury.app.analysis import Outcome, Settings, analyse
 from maury.app.serve import MOST_MB
 from maury.app.uploads import plain, safe_name
 from maury.app.worker import make_ready
@@ -29,18 +28,9 @@ _STEPS = {"teff": 10.0, "logg": 0.05, "mh": 0.05, "vsini": 0.5}
 _ERRORS = {"teff": 50.0, "logg": 0.05, "mh": 0.05, "vsini": 0.5}
 
 
-@st.cache_resource(show_spinner=False)
-def _warmed() -> threading.Thread:
-    """Load everything while the first visitor still looks for a file."""
-    thread = threading.Thread(target=warm, daemon=True)
-    thread.start()
-    return thread
-
-
 def main() -> None:
     """Draw the page."""
     st.set_page_config(page_title="maury", layout="wide")
-    _warmed()
     st.html(_LESS_SPACE)
     st.title("maury")
     settings, literature = _settings()

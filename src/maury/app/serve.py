@@ -1,4 +1,7 @@
-"""Serve the page with Streamlit, on this machine alone."""
+"""Serve the page with Streamlit, on this machine alone.
+
+`serve` runs this module as a program: it loads what a star needs, and then becomes Streamlit's server.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 from maury.errors import ConfigError
@@ -54,7 +58,7 @@ def arguments(port: int, browser: bool) -> list[str]:
     options = {**_OPTIONS, "server.port": port, "server.headless": str(not browser).lower()}
     flags = [word for name, value in options.items() for word in (f"--{name}", str(value))]
     flags += [word for host in _HOSTS for word in ("--server.allowedHosts", host)]
-    return [sys.executable, "-P", "-m", "streamlit", "run", str(page), *flags]
+    return [sys.executable, "-P", "-m", "maury.app.serve", "run", str(page), *flags]
 
 
 def environment() -> dict[str, str]:
@@ -77,3 +81,17 @@ def serve(port: int, browser: bool) -> int:
         return subprocess.run(arguments(port, browser), env=environment(), check=False).returncode
     except KeyboardInterrupt:
         return 0
+
+
+def _main() -> None:
+    """Streamlit's own command, everything loaded before the first visitor comes."""
+    from streamlit.web.cli import main
+
+    from maury.app.analysis import warm
+
+    threading.Thread(target=warm, daemon=True).start()
+    main(prog_name="streamlit")
+
+
+if __name__ == "__main__":
+    _main()
