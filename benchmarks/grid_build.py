@@ -1,6 +1,8 @@
 """Time, memory and file size of building the full SPC grid, and the time to read it back.
 
-Run it with `python benchmarks/grid_build.py` (options: --pixels 29788, --json). It takes under a minute on two cores.
+    python benchmarks/grid_build.py --out docs/results/grid-build.json
+
+(--pixels 29788 for the full sampling) takes under a minute on two cores.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from maury.emulator import PACKAGED, load
 from maury.files import sha256
 from maury.grids import GridConfig, build_grid, encode, open_grid, quantise
 from maury.grids.build import NodeMaker
-from maury.grids.spc import nodes
+from maury.grids.plan import make_plan
 
 
 def timed(work: Callable[[], object]) -> tuple[float, float]:
@@ -33,14 +35,21 @@ def timed(work: Callable[[], object]) -> tuple[float, float]:
 def parts(config: GridConfig) -> dict[str, float]:
     """Milliseconds of each part for one node with its 29 rotations, on one thread, best of 20."""
     torch.set_num_threads(1)
-    maker = NodeMaker(load(), config)
-    node = nodes(config)[900:901]
-    modes = maker.modes(node)
+    emulator = load()
+    plan = make_plan(config, emulator)
+    maker = NodeMaker(emulator, config, plan)
+    node = torch.from_numpy(plan.nodes[900:901]).float()
+
+    @torch.no_grad()
+    def emulate() -> torch.Tensor:
+        return emulator.modes(node, maker.sampler.modes)[0]
+
+    modes = emulate()
     broad = modes * maker.transfer
     flux = maker.sampler(broad).numpy()
     counts = quantise(flux)
     works: dict[str, Callable[[], object]] = {
-        "emulator": lambda: maker.modes(node),
+        "emulator": emulate,
         "transfer": lambda: modes * maker.transfer,
         "inverse FFT and sampling": lambda: maker.sampler(broad),
         "quantise": lambda: quantise(flux),
@@ -53,7 +62,7 @@ def main() -> None:
     """Run the benchmark and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pixels", type=int, default=7447)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--out", type=Path, help="JSON file for the figures")
     options = parser.parse_args()
     config = GridConfig(pixels=options.pixels)
     threads = torch.get_num_threads()
@@ -62,8 +71,11 @@ def main() -> None:
         build = timed(lambda: build_grid(path, load(), sha256(PACKAGED), config))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform != "darwin" else 1e9)
         read = timed(lambda: open_grid(path).read_flux())
+        spectra = len(open_grid(path))
         size = path.stat().st_size / 1e9
     result = {
+        "spectra": spectra,
+        "pixels": options.pixels,
         "threads": threads,
         "build_s": build[0],
         "build_cpu_s": build[1],
@@ -73,9 +85,8 @@ def main() -> None:
         "read_cpu_s": read[1],
         "ms_per_node": parts(config),
     }
-    if options.json:
-        print(json.dumps(result))
-        return
+    if options.out is not None:
+        options.out.write_text(json.dumps(result, indent=1) + "\n")
     for name, value in result.items():
         print(f"{name}: {value if not isinstance(value, float) else round(value, 2)}")
 

@@ -22,7 +22,7 @@ import torch
 import maury
 from fakes import tiny_emulator
 from maury.catalogue import CatalogueConfig, parts, read_catalogue, read_manifest, run_catalogue
-from maury.catalogue.columns import columns_of
+from maury.catalogue.columns import REJECTS, columns_of
 from maury.catalogue.file_shards import Star, make_parts
 from maury.catalogue.lists import Entry, FileList
 from maury.catalogue.manifest import Output
@@ -519,3 +519,12 @@ def test_no_cluster_is_one_line_and_exit_code_2(packed, model, tmp_path, capsys)
     code = run("predict", "--catalog", path, "--model", model, "--out", tmp_path / "a.parquet", "--ray", "127.0.0.1:9")
     assert code == 2
     assert "error: Ray cluster 127.0.0.1:9: no connection" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_texts_that_fits_cannot_hold_are_escaped(tmp_path):
+    data = {"id": ["λ And", "b"], "file": ["ü.fits", "b"], "row": [0, 1], "reason": ["covers 3.0 Å of the window", "x"]}
+    parts.write_part(tmp_path / "part-000000.fits", REJECTS, data, {})
+    table = read_catalogue(tmp_path)
+    assert list(table["id"]) == ["\\u03bb And", "b"]
+    assert list(table["file"]) == ["\\xfc.fits", "b"]
+    assert table["reason"][0] == "covers 3.0 Angstrom of the window"

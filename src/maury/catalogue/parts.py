@@ -78,9 +78,15 @@ def _write_parquet(path: Path, columns: Sequence[Column], data: Mapping[str, Any
 
 def _write_fits(path: Path, columns: Sequence[Column], data: Mapping[str, Any], about: Mapping[str, Any]) -> None:
     meta = {"MAURY": about.get("maury", ""), "comments": [json.dumps(about, sort_keys=True)]}
+    data = {**data, **{c.name: [_ascii(text) for text in data[c.name]] for c in columns if c.kind == "text"}}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AstropyUserWarning)  # units of logarithms are kept as astropy keeps them
         _table(columns, data, meta).write(path, format="fits", overwrite=True)
+
+
+def _ascii(text: str) -> str:
+    """What a FITS table can hold of a text; letters that it cannot are escaped as in Python."""
+    return text.replace("Å", "Angstrom").encode("ascii", "backslashreplace").decode()
 
 
 def _table(columns: Sequence[Column], data: Mapping[str, Any], meta: Mapping[str, Any]) -> QTable:
