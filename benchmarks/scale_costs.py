@@ -203,8 +203,8 @@ def _limits(predict: Stage, train: Stage, per_gpu: float) -> str:
         f"{PARALLEL / 1e9:.0f} GB/s feeds {cores:,.0f} cores with a catalogue in HDF5, or {cores / per_gpu:.0f} such "
         f"GPUs: more only wait for it. A step of training with {BATCH} spectra on each GPU would take "
         f"{1e3 * step:.1f} ms, and the exchange of {WEIGHTS:,} gradients over {NETWORK / 1e9:.0f} GB/s another "
-        f"{1e3 * exchange:.1f} ms: in training a thousand GPUs would be {(step + exchange) / step:.1f} times slower than "
-        f"the table says, at batches of {GPUS * BATCH:,} spectra that nobody has tried.\n"
+        f"{1e3 * exchange:.1f} ms: in training a thousand GPUs would be {(step + exchange) / step:.1f} times slower "
+        f"than the table says, at batches of {GPUS * BATCH:,} spectra that nobody has tried.\n"
     )
 
 
