@@ -1,4 +1,4 @@
-"""Every command of the README and the tutorial runs, in the order in which it stands there.
+"""Every command of the README, the tutorial and the pages beside it runs, in the order in which it stands there.
 
 The commands are found in the pages: a new one is run, or a test fails. Files that a reader has are made when a command
 names them first: simulated stars, a line list, settings of few spectra, a grid in PHOENIX's format.
@@ -7,35 +7,41 @@ names them first: simulated stars, a line list, settings of few spectra, a grid 
 from __future__ import annotations
 
 import shlex
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
 import torch
 
+import observatory
 import synthetic
 from maury.cli.app import main
+from maury.evaluation import figures
 from maury.readers import write
 from nights import SUN, Instrument, observe
 from pages import ROOT, commands
 from synthesis_inputs import atmosphere_folder, vald_short
 
-PAGES = (ROOT / "README.md", ROOT / "docs" / "tutorial.md")
+PAGES = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("tutorial", "students", "instruments")))
 
 NOT_RUN = {
     "pip install .": "the tests run in what it installs; .ci/run does it from a clean clone",
     "make demo": "five minutes; its steps are those of the tutorial, which run here",
     "make test": "it runs this test",
+    "maury tune founding --grid spc.h5 --out studies/founding": "minutes; tests/test_search.py runs small ones",
     "maury app": "serves until it is stopped; tests/test_app_browser.py starts it and uses it in a browser",
 }
 """Commands that do not run here, each with the reason."""
 
 SHORTER = {
     "maury grid build": "--teff 5500 6000 --logg 4 4.5 --mh -0.5 0 --vsini 0 10",
-    "maury train": "--epochs 1 --labels teff",
+    "maury train": "--epochs 1",
+    "maury explain": "--realisations 4",
     "maury evaluate": "--between 0",
     "maury grid import phoenix": f"--window {synthetic.WINDOW[0]} {synthetic.WINDOW[1]}",
 }
-"""Options that are added so that a command takes seconds."""
+"""Options that are added so that a command takes seconds; of a report the first two figures are drawn."""
 
 
 def star(path: Path) -> None:
@@ -68,8 +74,29 @@ def standards(path: Path) -> None:
     )
 
 
+def like(make, hint=None):
+    """What writes a file of the simulated observatory, or the one beside it, under a name of its own."""
+
+    def write_as(path: Path) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            made = make(Path(folder))
+            shutil.copy(made.path if hint is None else made.hints[hint], path)
+
+    return write_as
+
+
 FILES = {
     "star.fits": star,
+    "harps_s1d_A.fits": like(observatory.harps_s1d),
+    "harps_e2ds_A.fits": like(observatory.harps_e2ds),
+    "FIEg310102_step010_wave.fits": like(observatory.multispec_linear_cube),
+    "tres.hdf5": like(observatory.tres_hdf5),
+    "1234567i.fits": like(observatory.espadons_fits),
+    "ADP.2020-06-19T10_12_40.152.fits": like(observatory.eso_phase3),
+    "pepsib.nor": like(observatory.pepsi),
+    "rj76.279.fits": like(observatory.hires),
+    "rabh.225.fits": like(observatory.apf_raw),
+    "apf_wave.fits": like(observatory.apf_raw, "wavelength_file"),
     "list.csv": lambda path: path.write_text("file,resolution\nstar.fits,67000\n"),
     "lines.vald": vald_short,
     "standards.toml": standards,
@@ -81,6 +108,9 @@ FILES = {
     ),
 }
 """Files that a reader has, and what makes one."""
+
+
+PLAN = figures.plan_figures
 
 
 def key_of(words: list[str], table: dict[str, str]) -> str | None:
@@ -101,6 +131,7 @@ def test_every_command_runs(page, tmp_path, monkeypatch, capsys):
     for extra in ("pysme", "pyarrow"):
         pytest.importorskip(extra, reason="needs the extras synthesis and catalogue")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(figures, "plan_figures", lambda *given: PLAN(*given)[:2])
     found = commands(page)
     assert len(found) >= 5
     for words in found:
