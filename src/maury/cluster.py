@@ -172,6 +172,47 @@ class RayWorkers:
             for reference in running:
                 ray.cancel(reference, force=True)
 
+    def train(self, function: Callable[..., None], arguments: tuple[Any, ...], count: int, folder: str) -> None:
+        """Run a function in processes that train together; when one dies all begin again, three times at most.
+
+        The function goes on from what it has on disk, with a Lightning trainer of `lightning_parts`. Each process has a
+        GPU where the cluster was asked for GPUs.
+
+        Args:
+            function: run in each process.
+            arguments: its arguments.
+            count: processes.
+            folder: where Ray keeps what it notes of the run.
+
+        Raises:
+            ConfigError: the cluster has no room for so many.
+            MauryError: raised in a process.
+            LostError: processes died time and again.
+        """
+        if count > self.count:
+            raise ConfigError(f"the cluster has room for {self.count} of {count} processes that train together")
+        os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
+        from ray import train
+        from ray.train.torch import TorchTrainer
+
+        need = {"CPU": self._cpus} | ({"GPU": self._gpus} if self._gpus else {})
+        trainer = TorchTrainer(
+            _run_loop,
+            train_loop_config={"function": function, "arguments": arguments},
+            scaling_config=train.ScalingConfig(num_workers=count, use_gpu=bool(self._gpus), resources_per_worker=need),
+            run_config=train.RunConfig(
+                name="ray", storage_path=folder, failure_config=train.FailureConfig(max_failures=RETRIES)
+            ),
+        )
+        try:
+            trainer.fit()
+        except train.TrainingFailedError as error:
+            failures = list(getattr(error, "worker_failures", {}).values())
+            cause = next((failure for failure in failures if isinstance(failure, MauryError)), None)
+            raise cause or LostError(
+                f"training on the cluster failed: {_one_line(failures[0] if failures else error)}"
+            ) from error
+
     def _result(self, reference: Any) -> Any:
         """What a call returned, or the error in its place."""
         try:
@@ -284,6 +325,19 @@ def _require_answer(address: str) -> None:
 
 
 _SETTINGS = b"\0\0\0\4\0\0\0\0\0"  # length 0, type 4, no flags, stream 0
+
+
+def _run_loop(config: dict[str, Any]) -> None:
+    """Runs in a process that trains together with others."""
+    config["function"](*config["arguments"])
+
+
+def lightning_parts() -> tuple[Any, Any]:
+    """Strategy and plugin of a Lightning trainer that shares steps with the other processes of `RayWorkers.train`."""
+    _ray()
+    from ray.train.lightning import RayDDPStrategy, RayLightningEnvironment
+
+    return RayDDPStrategy(), RayLightningEnvironment()
 
 
 def _call(key: str, shared: tuple[Maker, list[tuple[Describe, tuple[Any, ...], dict[str, str]]]], task: Any) -> Any:

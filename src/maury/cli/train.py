@@ -47,6 +47,9 @@ def train(
     max_time: Annotated[float | None, typer.Option(help="Stop after so many minutes of training.")] = None,
     half: Annotated[bool, typer.Option("--half", help="Store the trained weights in float16.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Throw away an earlier run in the directory.")] = False,
+    ray: Annotated[
+        str | None, typer.Option(help="Train on --devices processes of a Ray cluster: host:port, auto or local.")
+    ] = None,
 ) -> None:
     """Train a network. A killed run goes on where it was when the same command is given again.
 
@@ -59,7 +62,7 @@ def train(
     options = {
         name: value
         for name, value in locals().items()
-        if value is not None and name not in ("grid", "output", "preset", "config", "half", "fresh")
+        if value is not None and name not in ("grid", "output", "preset", "config", "half", "fresh", "ray")
     }
     # Before torch is loaded: a thread that waits for another sleeps. On a machine with other work to do, threads that
     # spin instead make a step take twice as long.
@@ -74,9 +77,9 @@ def train(
     if isinstance(base, PosteriorTrainConfig):
         if grid is not None or half:
             raise ConfigError(f"{base.preset} is trained on simulated observations: --grid and --half are not for it")
-        _train_posterior(base, config is None, options, output, fresh, first)
+        _train_posterior(base, config is None, options, output, fresh, first, ray)
     else:
-        _train_on_grid(base, config is None, options, grid, output, fresh, first, half)
+        _train_on_grid(base, config is None, options, grid, output, fresh, first, half, ray)
 
 
 def _base(preset: str | None, config: Path | None) -> TrainConfig | PosteriorTrainConfig:
@@ -99,6 +102,7 @@ def _train_on_grid(
     fresh: bool,
     first: bool,
     half: bool,
+    ray: str | None,
 ) -> None:
     import torch
 
@@ -114,6 +118,9 @@ def _train_on_grid(
     else:
         if first:
             _announce(settings, _grid_data(settings, opened), run.last.is_file())
+        if ray is not None:
+            _summarise(_train_on_cluster(run, ray, half), run.model)
+            return
         with progress() as bar:
             bar.disable = not first
             task = bar.add_task("reading the grid", total=len(opened))
@@ -125,7 +132,13 @@ def _train_on_grid(
 
 
 def _train_posterior(
-    base: PosteriorTrainConfig, of_preset: bool, options: dict[str, Any], output: Path, fresh: bool, first: bool
+    base: PosteriorTrainConfig,
+    of_preset: bool,
+    options: dict[str, Any],
+    output: Path,
+    fresh: bool,
+    first: bool,
+    ray: str | None,
 ) -> None:
     from maury.cli.console import out, progress
     from maury.config import make_config
@@ -148,12 +161,32 @@ def _train_posterior(
     else:
         if first:
             _announce(settings, _simulated_data(settings), run.last.is_file())
+        if ray is not None:
+            _summarise(_train_on_cluster(run, ray), run.model)
+            return
         with progress() as bar:
             bar.disable = not first
             callbacks = [_bar_callback(bar, settings.epochs)] if first else []
             header = train_network(run, lambda device: Simulator(emulator, observations, device), callbacks)
     if first:
         _summarise(header, run.model)
+
+
+def _train_on_cluster(run: Any, ray: str, half: bool = False) -> dict[str, Any]:
+    """Train in processes of a Ray cluster, with finished epochs on the screen."""
+    from maury.cli.console import progress
+    from maury.cluster import RayWorkers
+    from maury.training.spread import train_on_cluster
+
+    gpus = 1.0 if run.config.accelerator == "gpu" else 0.0
+    with RayWorkers(ray, run.config.devices, gpus=gpus) as cluster, progress() as bar:
+        task = bar.add_task(f"epochs (at most {run.config.epochs})", total=run.config.epochs)
+
+        def epochs(done: int, loss: float) -> None:
+            bar.print(f"epoch {done}: validation {loss:.5f}")
+            bar.update(task, completed=done)
+
+        return train_on_cluster(run, cluster, half, epochs)
 
 
 def _posterior_settings(

@@ -14,6 +14,7 @@ from maury.search.settings import StudyConfig, base_of
 from maury.search.study import Done, conclude, fail, finished, judge, open_study, settings_of
 from maury.search.trial import Outcome, run_trial, spectra_of
 from maury.training.network import keep_freed_memory
+from maury.training.spread import grid_of
 
 _MOST_LOST = 50
 _ATTEMPT = "attempt"
@@ -107,11 +108,6 @@ def spread_study(folder: Path, grid: Path, config: StudyConfig, cluster: RayWork
             state = keeper.call("lose", number) if lost else keeper.call("conclude", number, result)
             if done is not None:
                 done(number, state, None if lost else result.error)
-
-
-def grid_of(grid: Path) -> dict[str, str]:
-    """What a grid is recognised by on a node."""
-    return {f"grid {grid}": open_grid(grid).digest if grid.is_file() else "missing"}
 
 
 def _longest(config: StudyConfig) -> float:

@@ -19,6 +19,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from maury.checkpoints import read_header
+from maury.cluster import lightning_parts
 from maury.config import PosteriorTrainConfig, TrainConfig, load_config, save_config
 from maury.errors import ConfigError, FormatError, OutputError
 from maury.files import check_writable
@@ -37,10 +38,12 @@ class Run(Generic[Config]):
     Attributes:
         folder: the directory.
         config: settings of the run.
+        on_cluster: it trains in processes of a Ray cluster (`maury.training.spread`).
     """
 
     folder: Path
     config: Config
+    on_cluster: bool = False
 
     @property
     def model(self) -> Path:
@@ -130,16 +133,22 @@ def make_trainer(run: Run[Any], callbacks: Sequence[Callback]) -> lightning.Trai
         ModelCheckpoint(filename="best", monitor="val_loss", **states),
         ModelCheckpoint(filename="last", **states),
     ]
+    plugins: list[Any] = [AtomicCheckpoints()]
+    strategy, devices = "ddp" if config.devices > 1 else "auto", config.devices
+    if run.on_cluster:  # each of its processes has one device, and they find each other through Ray
+        strategy, environment = lightning_parts()
+        plugins.append(environment)
+        devices = 1
     try:
         return lightning.Trainer(
             accelerator=config.accelerator,
-            devices=config.devices,
-            strategy="ddp" if config.devices > 1 else "auto",
+            devices=devices,
+            strategy=strategy,
             precision=config.precision,
             max_epochs=config.epochs,
             logger=[CurveLogger(run.folder / "metrics.csv"), TensorBoardLogger(run.folder, "", "tensorboard")],
             callbacks=[*own, *callbacks],
-            plugins=[AtomicCheckpoints()],
+            plugins=plugins,
             log_every_n_steps=1,
             num_sanity_val_steps=0,
             enable_progress_bar=False,

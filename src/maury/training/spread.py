@@ -1,0 +1,93 @@
+"""Training in processes of a Ray cluster: distributed data parallel, begun again from the last epoch when one dies."""
+
+from __future__ import annotations
+
+import csv
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from maury.checkpoints import read_header
+from maury.cluster import RayWorkers
+from maury.config import PosteriorTrainConfig, TrainConfig, make_config
+from maury.emulator import load
+from maury.grids import open_grid
+from maury.grids.build import emulator_of
+from maury.observations import ObservationSettings, Simulator
+from maury.training import network, posterior
+from maury.training.run import Run
+
+_LOOK_S = 0.5
+
+Epochs = Callable[[int, float], None]
+"""Told finished epochs and the validation loss of the last."""
+
+
+def train_on_cluster(
+    run: Run[Any], cluster: RayWorkers, half: bool = False, epochs: Epochs | None = None
+) -> dict[str, Any]:
+    """Train as `maury.training.network.train` or `maury.training.posterior.train` do, on ``config.devices`` processes.
+
+    Args:
+        run: from `open_run`; its folder, grid and emulator are there under the same names on all nodes.
+        cluster: where to train.
+        half: store the weights of a network trained on a grid in float16.
+        epochs: told of each epoch.
+
+    Returns:
+        The header of the trained network.
+
+    Raises:
+        SkewError: a node has another grid or emulator.
+        LostError: processes died more than three times.
+        MauryError: raised by the training.
+    """
+    config, folder = run.config, run.folder.absolute()
+    if isinstance(config, TrainConfig):
+        source = str(Path(config.grid).absolute())
+        cluster.require_same(grid_of, Path(source))
+    else:
+        source = config.emulator if config.emulator == "packaged" else str(Path(config.emulator).absolute())
+        cluster.require_same(emulator_of, source)
+    there = Run(folder, config, on_cluster=True)
+    stop = threading.Event()
+    watch = threading.Thread(target=_follow, args=(folder / "metrics.csv", stop, epochs), daemon=True)
+    watch.start()
+    try:
+        with tempfile.TemporaryDirectory(prefix="maury-") as notes:
+            cluster.train(train_here, (there, source, half), config.devices, notes)
+    finally:
+        stop.set()
+        watch.join()
+    return read_header(run.model, "network")
+
+
+def train_here(run: Run[Any], source: str, half: bool) -> None:
+    """What each process does."""
+    if isinstance(run.config, PosteriorTrainConfig):
+        emulator = load(source)
+        observations = make_config(run.config.observations, ObservationSettings, "observations")
+        posterior.train(run, lambda device: Simulator(emulator, observations, device))
+    else:
+        network.train(run, open_grid(source), dtype=torch.float16 if half else torch.float32)
+
+
+def grid_of(grid: Path) -> dict[str, str]:
+    """What a grid is recognised by on a node."""
+    return {f"grid {grid}": open_grid(grid).digest if grid.is_file() else "missing"}
+
+
+def _follow(log: Path, stop: threading.Event, epochs: Epochs | None) -> None:
+    """Tell epochs as the log of the run grows."""
+    seen = 0
+    while epochs is not None and not stop.wait(_LOOK_S):
+        if log.is_file():
+            with open(log, newline="", encoding="utf-8") as stream:
+                losses = [float(row["val_loss"]) for row in csv.DictReader(stream) if row.get("val_loss")]
+            if len(losses) > seen:
+                seen = len(losses)
+                epochs(seen, losses[-1])
