@@ -5,7 +5,8 @@
 The folder holds `CATALOG.csv` with the columns file, star, role, resolution, labels_verified and teff, logg, mh, vsini,
 alpha with their errors (e_teff and so on). Each spectrum is read and predicted with its resolution as the only option
 (raw APF orders also with `--apf-wavelengths`, a file of the folder). Writes `stars.json` with everything, `table.md`,
-`summary.md`, and a figure of the verified stars above 4500 K.
+`summary.md` (with intervals whose systematic errors are told by the other stars), and a figure of the verified stars
+above 4500 K.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from maury.cli.console import fail, out, progress
 from maury.errors import MauryError
 from maury.files import atomic_path
 from maury.inference import predict
+from maury.likelihood.systematics import systematic
 from maury.plots import plot_literature, save_figure
 from maury.readers import read
 
@@ -99,6 +101,40 @@ def summary(stars: list[dict[str, Any]], title: str) -> list[str]:
     return lines
 
 
+def left_out(stars: list[dict[str, Any]]) -> list[str]:
+    """Intervals whose systematic errors are told by the other stars alone.
+
+    For each label one factor of all systematic errors, the most probable one given the differences of the other stars
+    (one vote each), takes the place of those that were chosen.
+    """
+    rows = []
+    for name in MAIN:
+        known = [star for star in stars if off(star, name) is not None]
+        names = np.array([star["star"] for star in known])
+        votes = 1 / np.array([(names == one).sum() for one in names])
+        difference = np.array([star["result"][name] - star["literature"][name] for star in known])
+        error = np.array([star["result"][f"{name}_err"] for star in known])
+        chosen = np.array([systematic({k: star["result"][k] for k in ("teff", "mh")})[name] for star in known])
+        fit2 = np.maximum(error**2 - chosen**2, 0.0)
+        literature2 = np.array([star["literature_error"].get(name, 0.0) for star in known]) ** 2
+        factors = np.geomspace(0.2, 5, 200)
+        variance = fit2 + literature2 + (factors[:, None] * chosen) ** 2
+        likelihood = -0.5 * (difference**2 / variance + np.log(variance)) * votes
+        others = np.array([factors[likelihood[:, names != one].sum(1).argmax()] for one in names])
+        size = np.sqrt(fit2 + (others * chosen) ** 2)
+        inside, inside2 = (np.average(np.abs(difference) <= n * size, weights=votes) for n in (1, 2))
+        cells = [
+            name,
+            str(len(set(names))),
+            f"{others.min():.2f} to {others.max():.2f}",
+            f"{inside:.0%}",
+            f"{inside2:.0%}",
+        ]
+        rows.append("| " + " | ".join(cells) + " |")
+    head = "| label | stars | factor of the systematic errors, by the others | within own 68 % | within twice that |"
+    return [head, "|" + "---|" * 5, *rows]
+
+
 def tables(stars: list[dict[str, Any]]) -> tuple[str, str]:
     """All stars, and the summary over those that count."""
     head = ["file", "star", "verified", "S/N"]
@@ -119,6 +155,7 @@ def tables(stars: list[dict[str, Any]]) -> tuple[str, str]:
         *summary(usual, "4500 to 7000 K, verified or not"),
         *summary([s for s in stars if s["literature"]["teff"] < 4500], "below 4500 K"),
     ]
+    text += ["", "4500 to 7000 K, verified, each star once:", "", *left_out(verified)]
     return "\n".join(rows) + "\n", "\n".join(text) + "\n"
 
 

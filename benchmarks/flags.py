@@ -98,7 +98,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     network, _ = load_posterior("default")
-    physics = physics_of("default", "packaged")
+    physics = physics_of("default", "packaged", real=False)
     assert physics is not None
     settings = ObservationSettings.model_validate({"noise": {"snr": (30.0, 300.0)}, "resolution": (20_000.0, 41_000.0)})
     simulator = Simulator(load_cached(), settings)

@@ -30,7 +30,7 @@ class Checkpoint:
     """Tensors and the header that says what they are.
 
     Attributes:
-        kind: "emulator" or "network".
+        kind: "emulator", "network" or "physics-errors".
         tensors: named tensors.
         header: labels, domain, settings, hashes of the training data, figures reached; plain JSON values.
     """

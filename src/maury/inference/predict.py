@@ -85,7 +85,8 @@ def predict(
         priors: what is known from elsewhere (`maury.likelihood.parse_external`); needs refinement.
         relations: from the literature (`maury.likelihood.external.RELATIONS`) that a refined posterior obeys.
         systematics: whether errors of a refined posterior hold what real stars are off beyond noise and random errors
-            of lines (`maury.likelihood.systematics`); for simulated stars there is none of it.
+            of lines (`maury.likelihood.systematics`), and lines known as wrong count less; for simulated stars there is
+            none of it.
         reference: a star observed with the same instrument, whose labels are known: what the model gets wrong in its
             spectrum is taken out of this one, line by line; needs refinement. For many stars: what `reference_star`
             makes of it once.
@@ -230,7 +231,7 @@ def _posterior(
     flux, sigma, good = (torch.from_numpy(part)[None] for part in (star.flux, star.sigma, star.good))
     with torch.inference_mode():
         features = network(Inputs(flux, sigma, good, torch.tensor([star.resolution]).float()))
-    physics = None if ask.refine is False else physics_of(ask.model, ask.emulator)
+    physics = None if ask.refine is False else physics_of(ask.model, ask.emulator, ask.systematics)
     _require_physics(physics is not None, ask)
     fit: Refinement | None = None
     more: tuple[str, ...] = ()

@@ -27,6 +27,7 @@ from maury.likelihood import (
 )
 from maury.likelihood.external import value_of
 from maury.likelihood.importance import DEPENDABLE_K
+from maury.likelihood.profile import error_profile
 from maury.likelihood.systematics import with_systematics
 from maury.networks import PosteriorNetwork, load_cached
 
@@ -41,7 +42,7 @@ FLAGS = {
 }
 """What limits the trust in a refined posterior, by name."""
 
-_DISTORTION_KMS = 0.5
+DISTORTION_KMS = 0.5
 """Scatter of wavelength solutions within a spectrum: some pipelines leave as much between and within orders."""
 
 _POOR, _FEWEST, _CONFLICT, _DOUBTFUL = 2.0, 100.0, 3.0, 2.0
@@ -120,8 +121,14 @@ class Physics:
 
 
 @lru_cache(maxsize=2)
-def physics_of(model: str, emulator: str) -> Physics | None:
-    """Coordinates and errors of a network, or None: the emulator is not that of its training, or labels are missing."""
+def physics_of(model: str, emulator: str, real: bool = True) -> Physics | None:
+    """Coordinates and errors of a network, or None: the emulator is not that of its training, or labels are missing.
+
+    Args:
+        model: a packaged network, a run's folder or a network file.
+        emulator: "packaged" or an emulator's file.
+        real: errors of real stars; simulated ones have no distorted wavelengths, and no lines that are known as wrong.
+    """
     network, header = load_cached(model)
     if not isinstance(network, PosteriorNetwork) or header.get("emulator") != digest_of(emulator):
         return None
@@ -129,7 +136,11 @@ def physics_of(model: str, emulator: str) -> Physics | None:
     names = network.prior.space.names
     if set(names) != set(free_labels(simulator)):
         return None
-    return Physics(Coordinates(simulator, names), ErrorModel(simulator, distortion_kms=_DISTORTION_KMS))
+    if not real:
+        return Physics(Coordinates(simulator, names), ErrorModel(simulator))
+    profile = error_profile(simulator.pixels.wavelength_aa)
+    errors = ErrorModel(simulator, distortion_kms=DISTORTION_KMS, profile=profile)
+    return Physics(Coordinates(simulator, names), errors)
 
 
 @lru_cache(maxsize=4)

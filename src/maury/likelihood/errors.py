@@ -16,6 +16,7 @@ from scipy.interpolate import BSpline
 from torch import Tensor
 
 from maury.likelihood.data import Star
+from maury.likelihood.profile import at_metallicity
 from maury.observations import Simulator
 
 _DISTORTION_AA = 15.0
@@ -79,11 +80,16 @@ class ErrorModel:
         simulator: whose settings they are.
         model_error: whether errors of the physics and the emulator are counted; without them, noise and reduction only.
         distortion_kms: scatter of the wavelength solution about the star's velocity, which simulated stars do not have.
+        profile: errors of the physics of each pixel (p,) in units of what they would be if all lines were equally
+            wrong, as `maury.likelihood.profile` has them of real stars; None for simulated ones.
     """
 
-    def __init__(self, simulator: Simulator, model_error: bool = True, distortion_kms: float = 0.0) -> None:
+    def __init__(
+        self, simulator: Simulator, model_error: bool = True, distortion_kms: float = 0.0, profile: Tensor | None = None
+    ) -> None:
         """Make the columns that do not depend on the star."""
         self.simulator, self.model_error, self.distortion_kms = simulator, model_error, distortion_kms
+        self.profile = profile
         self._spline, self._parabola = _continuum_columns(simulator)
         self._distortion = _splines(simulator, _DISTORTION_AA)
 
@@ -159,7 +165,10 @@ class ErrorModel:
         if not self.model_error:
             return torch.zeros_like(model), 1.0
         error, share = self.simulator.model_error(labels, star.resolution, _BIN)
-        return error.to(model), share
+        error = error.to(model)
+        if self.profile is not None:
+            error = error * at_metallicity(self.profile, float(labels[self.simulator.labels.index("mh")]))
+        return error, share
 
     def _columns(self, star: Star, labels: Tensor, model: Tensor, moved: Tensor, sharper: Tensor) -> Tensor:
         """Nuisance columns (k, p), each with a standard normal amplitude."""
