@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from maury.emulator import Emulator
 from maury.evaluation.bound import STEP_KMS, bound, pixel_sigma
@@ -55,6 +56,7 @@ def judge_refined(
     seed: int,
     wanted: float,
     advance: Callable[[int], None] | None = None,
+    labels: Tensor | None = None,
 ) -> tuple[tuple[str, ...], Judged, dict[str, Any]]:
     """Refine ``count`` new simulated stars.
 
@@ -66,6 +68,7 @@ def judge_refined(
         seed: of stars and samples.
         wanted: effective samples of each star.
         advance: called with the number of stars done.
+        labels: of the stars (count, all); by default drawn from the prior.
 
     Returns:
         Names of the labels, the judged posteriors, and ``by`` (coverage by S/N, Teff, v sin i and R), ``tarp``,
@@ -73,7 +76,8 @@ def judge_refined(
     """
     coordinates = Coordinates(simulator, network.config.labels)
     errors = ErrorModel(simulator)
-    batch = simulator.batch(count, torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
+    batch = simulator.batch(count, generator) if labels is None else simulator.observe(labels, generator)
     kept: dict[str, list[Any]] = {
         key: [] for key in ("truth", "median", "rank", "density", "snr", "r", "eff", "ess", "k", "t", "err")
     }
@@ -146,25 +150,40 @@ def refined_bound(
     samples: int,
     seed: int,
     advance: Callable[[int], None] | None = None,
+    keep: Callable[[dict[str, Tensor]], Tensor] | None = None,
+    snrs: Sequence[float] = BOUND_SNR,
 ) -> dict[str, Any]:
     """Scatter of refined medians of spectra with white noise and no other error, as a ratio to the Cramer-Rao bound.
 
     As `maury.evaluation.posterior.bound_report`, with the likelihood of noise alone.
+
+    Args:
+        network: on the CPU.
+        emulator: of its simulation.
+        count: stars, at most.
+        samples: of each posterior.
+        seed: of stars and noise.
+        advance: called with the number of spectra done.
+        keep: which stars count (n,), of labels by name.
+        snrs: S/N of the spectra.
     """
     settings = ObservationSettings.without_errors()
     simulator = Simulator(emulator, settings)
     coordinates = Coordinates(simulator, network.config.labels)
     errors = ErrorModel(simulator, model_error=False)
     generator = torch.Generator().manual_seed(seed)
-    prior = simulator.draw_labels(max(8 * count, 4096), generator)
+    prior = simulator.draw_labels(max(64 * count, 4096), generator)
     unit = network.prior.unit(prior[:, coordinates.columns])
-    labels = prior[((unit > INNER[0]) & (unit < INNER[1])).all(1)][:count]
+    chosen = ((unit > INNER[0]) & (unit < INNER[1])).all(1)
+    if keep is not None:
+        chosen &= keep(dict(zip(simulator.labels, prior.unbind(1), strict=True)))
+    labels = prior[chosen][:count]
     names, truth = with_alpha(coordinates.names, labels[:, coordinates.columns].double())
-    sigma = [pixel_sigma(simulator, snr) for snr in BOUND_SNR]
+    sigma = [pixel_sigma(simulator, snr) for snr in snrs]
     least = bound(simulator, labels, prior, BOUND_RESOLUTION, sigma, names)
     flux = simulator.spectra(labels, torch.full((len(labels),), BOUND_RESOLUTION)).double()
     rows: dict[str, list[dict[str, float]]] = {name: [] for name in names}
-    for i, snr in enumerate(BOUND_SNR):
+    for i, snr in enumerate(snrs):
         median, rank, width = [], [], []
         for k, spectrum in enumerate(flux):
             noisy = spectrum + sigma[i] * torch.randn(spectrum.shape, generator=generator, dtype=torch.float64)
