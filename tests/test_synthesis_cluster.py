@@ -14,7 +14,7 @@ from maury.errors import FormatError
 from maury.library import read_library
 from maury.synthesis import ClusterPool, PhysicsConfig, Workers, build_library, make_plan
 from synthesis_inputs import atmosphere_folder, vald_short
-from synthesizers import refuse
+from synthesizers import home, refuse
 from test_synthesis_build import settings, slopes
 
 pytest.importorskip("ray")
@@ -67,6 +67,21 @@ def test_a_node_dies_and_the_library_is_that_of_one_machine(ray_cluster, tmp_pat
     build_library(tmp_path / "b.h5", plan, workers, make=slopes)
     assert (read_library(tmp_path / "a.h5").labels == read_library(tmp_path / "b.h5").labels).all()
     assert (read_library(tmp_path / "a.h5").counts == read_library(tmp_path / "b.h5").counts).all()
+
+
+def where():
+    """A synthesizer that tells its home."""
+    return lambda _: home()
+
+
+def test_nothing_is_left_behind(ray_cluster):
+    with RayWorkers(ray_cluster.address) as cluster:
+        [(_, place)] = ClusterPool(cluster, PhysicsConfig()).map((where, ()), [(0, (1,))], 10.0)
+        assert os.path.isdir(place)
+    limit = time.monotonic() + 20
+    while os.path.exists(os.path.dirname(place)) and time.monotonic() < limit:
+        time.sleep(0.1)
+    assert not os.path.exists(os.path.dirname(place))
 
 
 def other_code(files):

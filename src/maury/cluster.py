@@ -28,6 +28,9 @@ Describe = Callable[..., dict[str, str]]
 RETRIES = 3
 """How often a task is tried again whose process or node died."""
 
+_KEEP_CHILDREN = "RAY_kill_child_processes_on_worker_exit"
+"""Ray kills what its processes have started; those of maury end by themselves, and tidy up."""
+
 _PATIENCE_S = 10.0
 _ANSWER_S = 120.0  # imports on a busy node
 _LOOK_S = 0.5
@@ -288,7 +291,7 @@ def _connect(ray: Any, address: str, cpus: int | None, threads: int) -> None:
         ConfigError: no cluster answers, or it runs another version of Ray or Python.
     """
     paths = os.pathsep.join(os.path.abspath(path) for path in sys.path)
-    environment = {"PYTHONPATH": paths, "OMP_NUM_THREADS": str(threads)}
+    environment = {"PYTHONPATH": paths, "OMP_NUM_THREADS": str(threads), _KEEP_CHILDREN: "false"}
     options: dict[str, Any] = {"num_cpus": cpus, "include_dashboard": False} if address == "local" else {}
     try:
         _require_answer(address)
