@@ -51,23 +51,27 @@ def settings(tmp_path):
     )
 
 
-def test_a_process_dies_and_both_go_on_from_the_last_epoch(ray_cluster, settings, tmp_path, monkeypatch):
+def train(settings, folder, *options):
+    save_config(folder / "a.toml", settings)
+    with pytest.raises(SystemExit) as stop:
+        main(["train", "--config", str(folder / "a.toml"), "--out", str(folder / "run"), *options])
+    return stop.value.code
+
+
+def test_a_process_dies_and_both_go_on_from_the_last_epoch(ray_cluster, settings, tmp_path, monkeypatch, capsys):
     ray_cluster.add_node(num_cpus=1)
-    run = open_run(tmp_path / "run", settings)
     monkeypatch.setattr(spread, "train_here", train_and_die)
-    told = []
-    with RayWorkers(ray_cluster.address, 2) as cluster:
-        header = spread.train_on_cluster(run, cluster, epochs=lambda done, loss: told.append(done))
+    assert train(settings, tmp_path, "--ray", ray_cluster.address) == 0
+    printed = capsys.readouterr()
+    assert "epoch 3: validation" in printed.err
+    assert "stopped by epochs after 3 epochs" in printed.out
     assert (tmp_path / "died").exists()
-    assert (header["epochs"], header["stopped"]) == (3, "epochs")
-    assert run.finished() is not None
-    with open(run.folder / "metrics.csv", newline="") as stream:
+    with open(tmp_path / "run" / "metrics.csv", newline="") as stream:
         rows = list(csv.DictReader(stream))
     training = int((~open_grid(settings.grid).split("random")).sum())
     steps = -(-(training // 2) // 32)  # each of two processes has half of an epoch
     assert sum(bool(row["val_loss"]) for row in rows) == 3  # the first epoch was not made again
     assert max(int(row["step"]) for row in rows) == 3 * steps - 1
-    assert told == sorted(told)
 
 
 def test_what_cannot_be_trained_is_told(ray_cluster, settings, tmp_path, monkeypatch):
@@ -80,16 +84,6 @@ def test_what_cannot_be_trained_is_told(ray_cluster, settings, tmp_path, monkeyp
             spread.train_on_cluster(run, cluster)
 
 
-def test_the_command(ray_cluster, settings, tmp_path, capsys):
-    save_config(tmp_path / "a.toml", settings)
-    command = ["train", "--config", tmp_path / "a.toml", "--out", tmp_path / "run", "--ray"]
-    with pytest.raises(SystemExit) as stop:
-        main([*map(str, command), "127.0.0.1:9"])
-    assert stop.value.code == 2
+def test_no_cluster(settings, tmp_path, capsys):
+    assert train(settings, tmp_path, "--ray", "127.0.0.1:9") == 2
     assert "error: Ray cluster 127.0.0.1:9: no connection" in capsys.readouterr().err
-    with pytest.raises(SystemExit) as stop:
-        main([*map(str, command), ray_cluster.address, "--devices", "1", "--epochs", "1"])
-    assert stop.value.code == 0
-    printed = capsys.readouterr()
-    assert "epoch 1: validation" in printed.err
-    assert "stopped by epochs after 1 epochs" in printed.out
