@@ -45,7 +45,7 @@ FLAGS = {
 DISTORTION_KMS = 0.5
 """Scatter of wavelength solutions within a spectrum: some pipelines leave as much between and within orders."""
 
-_POOR, _FEWEST, _CONFLICT, _DOUBTFUL = 2.0, 100.0, 3.0, 2.0
+_POOR, _FEWEST, _CONFLICT, _DOUBTFUL = 2.0, 100.0, 3.0, 1.25
 
 
 @dataclass(frozen=True)
