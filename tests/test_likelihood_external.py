@@ -121,3 +121,9 @@ def test_a_prior_is_on_the_true_label():
     assert float(true[:, 1].std()) == pytest.approx(variance**0.5, rel=0.1)
     assert float(true[:, 0].std()) == pytest.approx(50, rel=0.1)
     assert with_systematics(fit, NAMES, generator, [parse_external("logg=0..0.5")])[1] == 0
+
+
+def test_an_element_goes_by_the_name_of_its_column_too():
+    assert parse_external("mg_fe=0.2+-0.05").label == "mg"
+    with pytest.raises(ConfigError, match="no label 'x_fe'"):
+        parse_external("x_fe=0.2+-0.05")

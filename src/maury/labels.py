@@ -58,6 +58,12 @@ _LOWEST_LOGG_TEFF = (3500.0, 6000.0, 6250.0, 7500.0, 7750.0, 8250.0, 8500.0, 900
 _LOWEST_LOGG = (0.0, 0.0, 0.5, 0.5, 1.0, 1.0, 1.5, 1.5, 2.0, 2.0)
 
 
+def named(column: str) -> str:
+    """Name of the label in a column of the tables: ``mg`` of ``mg_fe``, as iron is one of the metals of [Mg/M]."""
+    label = column.removesuffix("_fe")
+    return label if label in LABELS else column
+
+
 def lowest_logg(teff: ArrayLike) -> NDArray[np.float64]:
     """Lowest log g (dex, cgs) of the model atmospheres at ``teff`` (K): it rises with temperature."""
     return np.interp(np.asarray(teff, float), _LOWEST_LOGG_TEFF, _LOWEST_LOGG)

@@ -18,7 +18,7 @@ _MARKED = 40
 
 
 def explain(
-    label: Annotated[list[str], typer.Option(help="The label, such as teff, mg or alpha; may be repeated.")],
+    label: Annotated[list[str], typer.Option(help="The label, such as teff, mg_fe or alpha; may be repeated.")],
     teff: star.Teff = None,
     logg: star.Logg = None,
     mh: star.Metallicity = 0.0,
@@ -51,7 +51,7 @@ def explain(
     posterior's median by the flux, averaged over noisy spectra. Both are changes of the label per change of a pixel;
     shares are those of the estimate's variance by noise. Lines are named from a table of strong ones.
 
-    Example: `maury explain --label teff --label mg --teff 5000 --logg 3 --snr 100 --out explained`
+    Example: `maury explain --label teff --label mg_fe --teff 5000 --logg 3 --snr 100 --out explained`
     """
     import json
     from functools import partial
@@ -61,9 +61,11 @@ def explain(
     from maury.evaluation.explain import can_tell, explain, require_label
     from maury.evaluation.limits import Bound, star_labels
     from maury.files import check_writable
+    from maury.labels import named
     from maury.likelihood import simulator_for
     from maury.networks import load_posterior
 
+    label = [named(name) for name in label]
     for name in label if output is not None else ():
         check_writable(output / f"{name}.ecsv")  # type: ignore[operator]
     network, header = load_posterior(model)

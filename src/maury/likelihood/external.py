@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from maury.errors import ConfigError
-from maury.labels import LABELS
+from maury.labels import LABELS, named
 
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _SYMMETRIC = re.compile(rf"^({_NUMBER})\s*(?:\+-|\+/-|±)\s*({_NUMBER})$")
@@ -134,6 +134,7 @@ def parse_external(text: str) -> External:
     name, equals, rest = (part.strip() for part in text.partition("="))
     if not equals:
         raise ConfigError(f"prior {text!r}: {_HOW}")
+    name = named(name)
     if name not in LABELS:
         raise ConfigError(f"prior {text!r}: no label {name!r}; the labels are {', '.join(LABELS)}")
     if match := _SYMMETRIC.match(rest):
