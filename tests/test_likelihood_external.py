@@ -85,6 +85,9 @@ def test_relations():
     macro = x[relation("doyle2014").log_density({**sun, "zeta": x}).argmax()]
     assert float(micro) == pytest.approx(0.97, abs=0.03)
     assert float(macro) == pytest.approx(3.21, abs=0.03)
+    giant = {"teff": torch.full((301,), 4700.0), "logg": torch.full((301,), 3.0)}
+    dwarf, wide = (relation("doyle2014").log_density({**star, "zeta": x}) for star in (sun, giant))
+    assert float((dwarf.max() - wide.max()).exp()) == pytest.approx(3, rel=1e-3)  # beyond the stars it is made from
     axes = relation("random-axes").log_density({"vsini": torch.tensor([0.0, 2.0, 1e6])}).exp()
     assert axes.tolist() == pytest.approx([0, 0.5, 1], abs=1e-4)
     with pytest.raises(ConfigError, match="no relation 'gray'; there are"):

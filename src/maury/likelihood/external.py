@@ -59,19 +59,26 @@ class Relation(External):
         teff_k: zero point.
         logg: zero point.
         ends: between which it is held where it is extrapolated.
+        known: lowest and highest Teff and log g of the stars it is made from. Beyond, the scatter grows, by its own
+            size for each 200 K and each 0.2 dex, up to three times.
     """
 
     coefficients: tuple[float, float, float, float] = (1.0, 0.0, 0.0, 0.0)
     teff_k: float = 5700.0
     logg: float = 4.0
     ends: tuple[float, float] = (0.0, math.inf)
+    known: tuple[float, float, float, float] = (0.0, math.inf, -math.inf, math.inf)
 
     def log_density(self, labels: Mapping[str, Tensor]) -> Tensor:
         """Log density (n,) of the label given Teff and log g."""
         constant, slope, bend, gravity = self.coefficients
         t, g = labels["teff"] - self.teff_k, labels["logg"] - self.logg
         mean = (constant + slope * t + bend * t**2 + gravity * g).clamp(*self.ends)
-        return -0.5 * ((labels[self.label] - mean) / self.below) ** 2 - math.log(self.below * math.sqrt(2 * math.pi))
+        coolest, hottest, lowest, highest = self.known
+        beyond = (coolest - labels["teff"]).clamp_min(0) + (labels["teff"] - hottest).clamp_min(0)
+        beyond = beyond / 200 + ((lowest - labels["logg"]).clamp_min(0) + (labels["logg"] - highest).clamp_min(0)) / 0.2
+        width = self.below * (1 + beyond).clamp_max(3)
+        return -0.5 * ((labels[self.label] - mean) / width) ** 2 - (width * math.sqrt(2 * math.pi)).log()
 
 
 @dataclass(frozen=True)
@@ -91,11 +98,12 @@ class RandomAxes(External):
 RELATIONS: dict[str, External] = {
     "random-axes": RandomAxes("vsini", 2.0, 2.0, 2.0, uniform=True, text="random-axes"),
     "bruntt2012": Relation(
-        "vmic", 1.0, 0.13, 0.13, text="bruntt2012", coefficients=(1.095, 5.44e-4, 2.56e-7, -0.378), ends=(0.5, 4.0)
+        "vmic", 1.0, 0.13, 0.13, text="bruntt2012", coefficients=(1.095, 5.44e-4, 2.56e-7, -0.378), ends=(0.5, 4.0),
+        known=(4900.0, 6900.0, -math.inf, math.inf),
     ),
     "doyle2014": Relation(
         "zeta", 3.2, 1.0, 1.0, text="doyle2014", coefficients=(3.21, 2.33e-3, 2.0e-6, -2.0), teff_k=5777.0, logg=4.44,
-        ends=(2.0, 7.0),
+        ends=(2.0, 7.0), known=(5200.0, 6400.0, 4.0, 4.6),
     ),
 }  # fmt: skip
 """Relations by name.
@@ -103,7 +111,7 @@ RELATIONS: dict[str, External] = {
 ``random-axes``: v sin i of axes that point anywhere.
 ``bruntt2012``: microturbulence, Bruntt et al. (2012, MNRAS 423, 122), 4900 to 6900 K, scatter 0.13 km/s.
 ``doyle2014``: radial-tangential macroturbulence, Doyle et al. (2014, MNRAS 444, 3592), 5200 to 6400 K, log g 4.0 to
-4.6, scatter 0.73 km/s, here 1 km/s, and held between 2 and 7 km/s elsewhere.
+4.6, scatter 0.73 km/s, here 1 km/s, growing to 3 km/s elsewhere, where it is held between 2 and 7 km/s.
 """
 
 
