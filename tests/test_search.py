@@ -204,7 +204,7 @@ def test_a_study_finds_better_settings_and_they_are_ready_for_training(grid, set
     assert first["state"] == "complete"
     assert "learning_rate" not in first
     assert report["baseline_error"] == first["rungs"]["9"]
-    assert report["baseline_over_best"] > 2
+    assert report["baseline_over_best"] > 1  # by how much depends on what 0.2 s are worth
     errors = [row["rungs"]["9"] for row in report["table"] if row["state"] == "complete"]
     assert report["best_error"] == min(errors)
     best = load_config(out / "best.toml", TrainConfig)
