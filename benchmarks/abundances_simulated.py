@@ -60,7 +60,7 @@ def detection(network: Any, simulator: Simulator, labels: Tensor, seed: int, adv
     batch = simulator.observe(labels, torch.Generator().manual_seed(seed))
     rows: dict[str, list[tuple[float, bool, bool, bool]]] = {name: [] for name in NAMES}
     for i in range(len(labels)):
-        star = Star(batch.flux[i].double(), batch.sigma[i].double(), batch.good[i], float(batch.resolution[i]))
+        star = Star.of(batch, i)
         done = posterior_of(network, coordinates, errors, star, SAMPLES, seed + i, 400.0)
         names, samples = with_alpha(coordinates.names, done.samples)
         truth = dict(zip(names, with_alpha(coordinates.names, labels[i, coordinates.columns].double())[1], strict=True))

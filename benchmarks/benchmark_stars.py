@@ -12,7 +12,6 @@ above 4500 K.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import time
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from observed import APF_WAVELENGTHS, catalogue, hints
 
 from maury.cli.console import fail, out, progress
 from maury.errors import MauryError
@@ -29,16 +29,15 @@ from maury.likelihood.systematics import systematic
 from maury.plots import plot_literature, save_figure
 from maury.readers import read
 
-RAW = ("APF_HIP62207", "APF_HD72760", "APF_Moon")
 MAIN = ("teff", "logg", "mh")
 DIGITS = {"teff": 0, "logg": 2, "mh": 2, "vsini": 1, "alpha": 2}
 
 
-def measure(path: Path, row: dict[str, str], wavelengths: Path, options: argparse.Namespace) -> dict[str, Any]:
+def measure(row: dict[str, str], options: argparse.Namespace) -> dict[str, Any]:
     """Catalogue and result of one spectrum."""
     start = time.perf_counter()
-    needed = wavelengths if path.name.startswith(RAW) else None
-    star = read(path, resolution=float(row["resolution"]), wavelength_file=needed)
+    path = options.folder / row["file"]
+    star = read(path, resolution=float(row["resolution"]), **hints(options.folder, row, options.apf_wavelengths))
     result = predict(star, options.model, refine=None if options.refine else False, labels="abundances")
     literature = {name: float(row[name]) for name in DIGITS if row.get(name)}
     errors = {name: float(row[f"e_{name}"]) for name in DIGITS if row.get(f"e_{name}")}
@@ -186,19 +185,16 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="folder with CATALOG.csv and the spectra")
     parser.add_argument("--model", default="default", help="network")
     parser.add_argument("--no-refine", dest="refine", action="store_false", help="the network's own posterior")
-    parser.add_argument("--apf-wavelengths", default="aux_apf_wave_bj2.fits", help="wavelengths of raw APF orders")
+    parser.add_argument("--apf-wavelengths", default=APF_WAVELENGTHS, help="wavelengths of raw APF orders")
     parser.add_argument("--out", type=Path, required=True, help="folder for the tables")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    with (options.folder / "CATALOG.csv").open(encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row["resolution"] and row["teff"] and row["mh"]]
+    rows = catalogue(options.folder, "resolution", "teff", "mh")
     stars = []
     with progress() as bar:
         for row in bar.track(rows, description="stars"):
             try:
-                stars.append(
-                    measure(options.folder / row["file"], row, options.folder / options.apf_wavelengths, options)
-                )
+                stars.append(measure(row, options))
             except MauryError as error:
                 fail(str(error))
     stars.sort(key=lambda star: star["literature"]["teff"])

@@ -98,7 +98,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     network, _ = load_posterior("default")
-    physics = physics_of("default", "packaged", real=False)
+    physics = physics_of("default", "packaged", False)
     assert physics is not None
     settings = ObservationSettings.model_validate({"noise": {"snr": (30.0, 300.0)}, "resolution": (20_000.0, 41_000.0)})
     simulator = Simulator(load_cached(), settings)
@@ -120,7 +120,7 @@ def main() -> None:
             counts: Counter[str] = Counter()
             sizes = []
             for i in range(len(labels)):
-                star = Star(batch.flux[i].double(), batch.sigma[i].double(), batch.good[i], float(batch.resolution[i]))
+                star = Star.of(batch, i)
                 star = spoil(star, labels[i], simulator, torch.Generator().manual_seed(i))
                 inputs = Inputs(
                     star.flux.float()[None], star.sigma.float()[None], star.good[None], torch.tensor([star.resolution])

@@ -12,7 +12,6 @@ the error away, so that the levels are lower limits.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 from dataclasses import dataclass
 from itertools import pairwise
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from observed import catalogue, hints
 from scipy.optimize import minimize, nnls
 
 from maury.broadening import instrument_sigma
@@ -35,8 +35,6 @@ from maury.preparation import prepare
 from maury.preparation.network import NetworkInput, to_network
 from maury.readers import read
 
-AUXILIARY = {"APF_HIP62207": "aux_apf_wave_bj2.fits", "APF_HD72760": "aux_apf_wave_bj2.fits"}
-AUXILIARY["APF_Moon"] = "aux_apf_wave_bj2.fits"
 UNIT = 1e-3
 DEPTHS = (-1.0, 0.05, 0.2, 1.2)
 
@@ -88,10 +86,10 @@ def simulated(simulator: Simulator, labels: list[float], model: NetworkInput, go
     return Scatter.of((batch.flux - truth).double().numpy(), model.flux, good)
 
 
-def measure(path: Path, row: dict[str, str], emulator: Emulator, pixels: NetworkPixels) -> dict[str, Any]:
+def measure(folder: Path, row: dict[str, str], emulator: Emulator, pixels: NetworkPixels) -> dict[str, Any]:
     """Errors of one star, with the shape of its residuals beside that of simulated ones."""
-    auxiliary = next((path.parent / name for key, name in AUXILIARY.items() if path.name.startswith(key)), None)
-    star = prepare(read(path, resolution=float(row["resolution"]), wavelength_file=auxiliary), emulator=emulator)
+    path = folder / row["file"]
+    star = prepare(read(path, resolution=float(row["resolution"]), **hints(folder, row)), emulator=emulator)
     seen = to_network(star, pixels)
     flux = np.where(np.isfinite(star.model), star.model, 1.0)
     model = to_network(star.spectrum.with_(flux=flux), pixels)
@@ -164,13 +162,12 @@ def main() -> None:
     options = parser.parse_args()
     emulator = load()
     pixels = NetworkPixels.of(emulator)
-    with (options.folder / "CATALOG.csv").open(encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row["resolution"] and row["teff"] and row["mh"]]
+    rows = catalogue(options.folder, "resolution", "teff", "mh")
     stars = []
     with progress() as bar:
         for row in bar.track(rows, description="stars"):
             try:
-                stars.append(measure(options.folder / row["file"], row, emulator, pixels))
+                stars.append(measure(options.folder, row, emulator, pixels))
             except MauryError as error:
                 fail(str(error))
     for star in sorted(stars, key=lambda s: s["teff"]):

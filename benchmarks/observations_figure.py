@@ -9,12 +9,12 @@ everything else is drawn as for training, but that none is short. Writes spectra
 from __future__ import annotations
 
 import argparse
-import csv
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from observed import catalogue
 
 from maury.emulator import Emulator, NetworkPixels, load
 from maury.observations import Batch, ObservationSettings, Simulator
@@ -62,15 +62,14 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    with (options.folder / "CATALOG.csv").open(encoding="utf-8") as file:
-        catalogue = {row["file"]: row for row in csv.DictReader(file)}
+    rows = {row["file"]: row for row in catalogue(options.folder)}
     emulator = load()
     pixels = NetworkPixels.of(emulator)
     wavelength = pixels.wavelength_aa
     chosen = (wavelength >= WINDOW_AA[0]) & (wavelength <= WINDOW_AA[1])
     observed, simulated, titles = [], [], []
     for seed, name in enumerate(FILES):
-        row = catalogue[name]
+        row = rows[name]
         star = prepare(read(options.folder / name, resolution=float(row["resolution"])), emulator=emulator)
         seen = to_network(star, pixels)
         observed.append(part(seen, chosen))

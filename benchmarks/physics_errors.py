@@ -13,7 +13,6 @@ factors of all stars for `maury.likelihood.profile`.
 from __future__ import annotations
 
 import argparse
-import csv
 import importlib
 import json
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from observed import catalogue, hints
 from scipy.ndimage import gaussian_filter1d
 
 import maury
@@ -45,7 +45,6 @@ from maury.readers import read
 Floats = NDArray[np.float64]
 Row = dict[str, Any]
 
-RAW = ("APF_HIP62207", "APF_HD72760", "APF_Moon")
 MAIN = ("teff", "logg", "mh")
 BIN, SMOOTH, VOTES = 8, 3.0, 3.0
 LIMITS = (0.15, 12.0)
@@ -110,7 +109,7 @@ def factors(stars: list[Fitted], without: str = "") -> Floats:
     return np.asarray(np.sqrt(np.clip(variance / variance.mean(), *LIMITS)))
 
 
-def first_fit(path: Path, row: Row) -> Fitted:
+def first_fit(folder: Path, row: Row) -> Fitted:
     """Predict a star as anybody would, and keep what its refinement was given."""
     module = importlib.import_module("maury.inference.predict")
     kept: dict[str, Any] = {}
@@ -120,15 +119,15 @@ def first_fit(path: Path, row: Row) -> Fitted:
         kept.update(data=data, features=features, template=options["template"])
         return refined(plain, data, network, features, **options)
 
-    needed = path.parent / "aux_apf_wave_bj2.fits" if path.name.startswith(RAW) else None
+    star = read(folder / row["file"], resolution=float(row["resolution"]), **hints(folder, row))
 
     def plain_physics(model: str, emulator: str, _real: bool) -> Physics | None:
-        return physics_of(model, emulator, real=False)  # there may be no packaged factors yet
+        return physics_of(model, emulator, False)  # there may be no packaged factors yet
 
     with mock.patch.multiple(module, refined=keep, physics_of=plain_physics):
-        result = predict(read(path, resolution=float(row["resolution"]), wavelength_file=needed), labels="abundances")
+        result = predict(star, labels="abundances")
     if result.refinement is None:
-        raise MauryError(f"{path.name}: was not refined")
+        raise MauryError(f"{row['file']}: was not refined")
     return Fitted(row, labels=result.values, fit=result.refinement, **kept)
 
 
@@ -208,16 +207,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--package", action="store_true", help="write the factors into the package")
     options = parser.parse_args()
-    physics = physics_of("default", "packaged", real=False)
+    physics = physics_of("default", "packaged", False)
     if physics is None:
         raise SystemExit("the default network was not trained with the packaged emulator")
-    with (options.folder / "CATALOG.csv").open(encoding="utf-8") as file:
-        catalogue = [row for row in csv.DictReader(file) if row["resolution"]]
     stars = []
     with progress() as bar:
-        for row in bar.track(catalogue, description="stars"):
+        for row in bar.track(catalogue(options.folder, "resolution"), description="stars"):
             try:
-                stars.append(first_fit(options.folder / row["file"], row))
+                stars.append(first_fit(options.folder, row))
             except MauryError as error:
                 fail(str(error))
     wavelength, factor = physics.coordinates.simulator.pixels.wavelength_aa, factors(stars)

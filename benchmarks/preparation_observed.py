@@ -10,9 +10,10 @@ folder). Writes `observed.txt`, a table, and figures of the files named with `--
 from __future__ import annotations
 
 import argparse
-import csv
 import time
 from pathlib import Path
+
+from observed import APF_WAVELENGTHS, catalogue, hints
 
 from maury.files import atomic_path
 from maury.plots import plot_preparation
@@ -56,17 +57,14 @@ def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="folder with CATALOG.csv and the spectra")
-    parser.add_argument("--apf-wavelengths", default="aux_apf_wave_bj2.fits", help="wavelengths of raw APF orders")
+    parser.add_argument("--apf-wavelengths", default=APF_WAVELENGTHS, help="wavelengths of raw APF orders")
     parser.add_argument("--out", type=Path, required=True, help="folder for the table and the figures")
     parser.add_argument("--figure", action="append", help="beginnings of the names of files to be drawn")
     options = parser.parse_args()
-    with open(options.folder / "CATALOG.csv", newline="") as stream:
-        rows = list(csv.DictReader(stream))
+    rows = catalogue(options.folder)
     lines = []
     for row in rows:
-        raw_apf = row["file"].startswith("APF") and "wavelengths in aux" in row["format"]
-        hint = {"wavelength_file": options.folder / options.apf_wavelengths} if raw_apf else {}
-        seen = read(options.folder / row["file"], **hint)
+        seen = read(options.folder / row["file"], **hints(options.folder, row, options.apf_wavelengths))
         start = time.perf_counter()
         result = prepare(seen, resolution=float(row["resolution"]))
         lines.append(line(row, result, time.perf_counter() - start))

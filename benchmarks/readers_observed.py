@@ -11,12 +11,12 @@ of the offset is the scatter of four quarters of the range, halved.
 from __future__ import annotations
 
 import argparse
-import csv
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
+from observed import APF_WAVELENGTHS, catalogue, hints
 
 from maury.broadening import rotation
 from maury.readers import WINDOW_AA, read
@@ -101,8 +101,7 @@ def measure(seen: Observation, row: dict[str, str], sun: np.ndarray) -> tuple[fl
 
 def line(row: dict[str, str], folder: Path, options: argparse.Namespace, sun: np.ndarray) -> tuple[str, float, float]:
     """One line of the table, with the offset and its error."""
-    raw_apf = row["file"].startswith("APF") and "wavelengths in aux" in row["format"]
-    hint = {"wavelength_file": folder / options.apf_wavelengths} if raw_apf else {}
+    hint = hints(folder, row, options.apf_wavelengths)
     start = time.perf_counter()
     seen = read(folder / row["file"], **hint)
     seconds = time.perf_counter() - start
@@ -156,12 +155,11 @@ def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="folder with CATALOG.csv and the spectra")
-    parser.add_argument("--apf-wavelengths", default="aux_apf_wave_bj2.fits", help="wavelengths of raw APF orders")
+    parser.add_argument("--apf-wavelengths", default=APF_WAVELENGTHS, help="wavelengths of raw APF orders")
     parser.add_argument("--template", default="ATLAS.Sun_47000.fits", help="the solar flux atlas")
     parser.add_argument("--out", type=Path, help="write a page there")
     options = parser.parse_args()
-    with open(options.folder / "CATALOG.csv", newline="") as stream:
-        rows = list(csv.DictReader(stream))
+    rows = catalogue(options.folder)
     sun = on_grid(read(options.folder / options.template), 0.0)
     lines, outside, hinted = [], [], 0
     for row in rows:

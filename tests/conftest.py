@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 
+from maury.threads import one_thread as on_one_thread
+from tinygrids import write_tiny_grid
+
 SHARED = Path(__file__).parents[2] / "shared"
 
 
@@ -15,6 +18,19 @@ def shared() -> Path:
     if not (SHARED / "data").is_dir():
         pytest.skip("needs the data in ../shared, beside the checkout")
     return SHARED
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Networks and spectra as small as those of a test only wait for a second thread."""
+    with on_one_thread():
+        yield
+
+
+@pytest.fixture(scope="module")
+def grid_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A grid of few pixels (`tinygrids`); not to be changed."""
+    return write_tiny_grid(tmp_path_factory.mktemp("grid") / "tiny.h5")
 
 
 @pytest.fixture(scope="session")

@@ -140,3 +140,10 @@ def vald_stellar(path: Path, layout: str) -> Path:
         f"{' ' * 60}{headings[layout]}{rows}'models/t5500.krz',\n{tail}\n References:\n"
     )
     return path
+
+
+def synthesis_folder(folder: Path) -> Path:
+    """Put a line list ``a.lin`` and atmospheres ``models`` into a folder."""
+    vald_short(folder / "a.lin")
+    atmosphere_folder(folder / "models")
+    return folder

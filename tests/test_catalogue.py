@@ -26,7 +26,6 @@ from maury.catalogue.columns import REJECTS, columns_of
 from maury.catalogue.file_shards import Star, make_parts
 from maury.catalogue.lists import Entry, FileList
 from maury.catalogue.manifest import Output
-from maury.cli.app import main
 from maury.config import PosteriorConfig
 from maury.emulator import NetworkPixels
 from maury.errors import ConfigError, FormatError, OutputError, SynthesisError
@@ -34,7 +33,9 @@ from maury.inference import predict, predict_batch
 from maury.labels import LabelSpace
 from maury.networks import PosteriorNetwork, Prior, save
 from maury.readers import read, write
+from maury.threads import one_thread
 from nights import K_DWARF, SUN, Instrument, observe
+from verbs import run
 
 NAMES = ("teff", "logg", "mh", "vsini", "mg")
 PIXELS = NetworkPixels.of(tiny_emulator())
@@ -86,12 +87,6 @@ def write_packed(path, rows=ROWS, seed=5, **changes):
 def packed(tmp_path_factory):
     path = tmp_path_factory.mktemp("packed") / "spectra.h5"
     return path, write_packed(path)
-
-
-def run(*arguments):
-    with pytest.raises(SystemExit) as stop:
-        main([str(argument) for argument in arguments])
-    return stop.value.code
 
 
 def same(one, other):
@@ -297,16 +292,7 @@ def test_a_full_disk_and_then_space(packed, model, tmp_path, monkeypatch):
     assert list(read_catalogue(tmp_path / "r.parquet")["row"]) == list(range(ROWS))
 
 
-@pytest.fixture
-def one_thread():
-    """Sums in the order of one thread, as in the processes of the test: other orders round otherwise."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.mark.usefixtures("one_thread")
+@one_thread()  # sums in the order of one thread, as in the processes of the test: other orders round otherwise
 def test_killed_at_random_moments_nothing_is_lost_or_doubled(packed, model, tmp_path):
     rows = 1500
     write_packed(tmp_path / "s.h5", rows=rows, flux=lambda f: np.where(np.arange(rows)[:, None] % 100 == 7, np.nan, f))

@@ -8,16 +8,10 @@ import sys
 
 import pytest
 
-from maury.cli.app import main
 from maury.readers import write
 from maury.spectra import Observation
 from nights import SUN, Instrument, observe
-
-
-def run(*arguments):
-    with pytest.raises(SystemExit) as stop:
-        main([str(argument) for argument in arguments])
-    return stop.value.code
+from verbs import run
 
 
 @pytest.fixture(scope="module")

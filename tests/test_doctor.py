@@ -8,15 +8,9 @@ import pytest
 
 from maury import doctor
 from maury.checkpoints import MODELS
-from maury.cli.app import main
 from maury.errors import FormatError
 from maury.files import sha256
-
-
-def run(*arguments):
-    with pytest.raises(SystemExit) as stop:
-        main([str(argument) for argument in arguments])
-    return stop.value.code
+from verbs import run
 
 
 def by_name(checks):

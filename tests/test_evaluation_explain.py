@@ -22,6 +22,8 @@ from maury.lines.strong import STRONG_LINES, named_lines
 from maury.networks import PosteriorNetwork, Prior, save
 from maury.observations import Simulator
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 STAR = {"teff": 5800.0, "logg": 4.4, "mh": 0.0, "vsini": 8.0, "zeta": 3.0}
 NAMES = ("teff", "logg", "mg", "ca", "ti", "vsini")
 
@@ -38,14 +40,6 @@ class Linear:
 
     def sample(self, features, count, generator):
         return features[:, None] + torch.randn(len(features), count, features.shape[1], generator=generator)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -18,15 +18,9 @@ from maury.evaluation.limits import Bound, limits, limits_map, map_nodes, simula
 from maury.labels import LabelSpace
 from maury.observations import Simulator
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 STAR = {"teff": 5800.0, "logg": 4.4, "mh": 0.0, "vsini": 8.0, "zeta": 3.0}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

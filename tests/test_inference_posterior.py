@@ -11,7 +11,6 @@ import torch
 from astropy.table import QTable
 
 from fakes import tiny_emulator
-from maury.cli.app import main
 from maury.config import PosteriorConfig
 from maury.emulator import NetworkPixels
 from maury.errors import DomainError, OutputError
@@ -21,6 +20,7 @@ from maury.labels import LabelSpace
 from maury.networks import PosteriorNetwork, Prior, save
 from maury.readers import read
 from maury.spectra import Spectrum
+from verbs import run
 
 NAMES = ("teff", "logg", "mh", "vsini", "vmic", "alpha")
 PIXELS = NetworkPixels.of(tiny_emulator())
@@ -29,12 +29,6 @@ PRIOR = Prior(SPACE, ((3500.0, 0.0, 5.0), (9750.0, 2.0, 5.0)))
 CONFIG = PosteriorConfig(
     pixels=PIXELS.count, components=8, width=16, depth=1, bins=4, context=4, transforms=2, knots=4, hidden=(8,)
 )
-
-
-def run(*arguments):
-    with pytest.raises(SystemExit) as stop:
-        main([str(argument) for argument in arguments])
-    return stop.value.code
 
 
 def model(path, centre, width=0.05):

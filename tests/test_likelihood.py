@@ -209,7 +209,7 @@ def test_posteriors_cover_simulated_stars(simulator, coordinates):
     batch = simulator.batch(20, torch.Generator().manual_seed(8))
     z, effective = [], []
     for i in range(20):
-        star = Star(batch.flux[i].double(), batch.sigma[i].double(), batch.good[i], float(batch.resolution[i]))
+        star = Star.of(batch, i)
         truth = batch.labels[i, coordinates.columns].double()
         done = refine(coordinates, errors, star, coordinates.prior.real(truth[None]), count=1000, seed=i, wanted=200)
         z.append(((done.samples.mean(0) - truth) / done.samples.std(0)).numpy())

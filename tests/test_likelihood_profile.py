@@ -40,5 +40,5 @@ def test_a_line_known_as_wrong_counts_less():
 
 
 def test_simulated_stars_have_none():
-    assert physics_of("default", "packaged").errors.profile is not None
-    assert physics_of("default", "packaged", real=False).errors.profile is None
+    assert physics_of("default", "packaged", True).errors.profile is not None
+    assert physics_of("default", "packaged", False).errors.profile is None

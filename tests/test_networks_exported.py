@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from maury import __version__
-from maury.cli.app import main
 from maury.config import PosteriorConfig
 from maury.errors import DomainError
 from maury.files import sha256
@@ -18,6 +17,7 @@ from maury.labels import LABELS, LabelSpace, lowest_logg
 from maury.networks import Inputs, PosteriorNetwork, Prior, load, pixel_wavelengths, predict, save
 from maury.networks import exported as module
 from maury.networks.store import find
+from verbs import run
 
 onnx = pytest.importorskip("onnx", reason="needs the extra 'onnx'")
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra 'onnx'")
@@ -27,12 +27,6 @@ NAMES = ("teff", "logg", "mh", "vsini")
 EDGES = tuple((teff, float(lowest_logg(teff)), 5.0) for teff in (3500.0, 6000.0, 6250.0, 9750.0))
 PIXELS = 150
 """More than the attention trunk's patch of 64, and no multiple of the 4 bins."""
-
-
-def run(*arguments):
-    with pytest.raises(SystemExit) as stop:
-        main([str(argument) for argument in arguments])
-    return stop.value.code
 
 
 def answers(path, **inputs):

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from maury.cli.app import main
 from maury.emulator import PACKAGED, grid_for, load, rms_per_star, to_modes
 from maury.evaluation.emulator import unseen_rows
 from maury.files import sha256
@@ -16,12 +15,7 @@ from maury.lines import apply_changes, read_changes, read_line_file
 from maury.networks import load as load_network
 from maury.networks import packaged_networks
 from maury.training.emulator import to_modes_of
-
-
-def run(*arguments):
-    with pytest.raises(SystemExit) as stop:
-        main([str(argument) for argument in arguments])
-    return stop.value.code
+from verbs import run
 
 
 def test_packaged_emulator_says_what_it_is():

@@ -15,8 +15,7 @@ import pytest
 import torch
 
 import maury
-from maury.cli.app import main
-from maury.config import PRESETS, NetworkConfig, TrainConfig, load_config, save_config
+from maury.config import PRESETS, NetworkConfig, TrainConfig, load_config
 from maury.errors import ConfigError
 from maury.grids import open_grid
 from maury.networks import StarNet, layer_table, read_preset
@@ -27,7 +26,8 @@ from maury.search.study import finished, importance
 from maury.search.trial import train_for, validate
 from maury.training.data import Spectra
 from maury.training.task import Noise, make_optimizer, rate
-from tinygrids import PIXELS, write_tiny_grid
+from tinygrids import write_study
+from verbs import run
 
 SPACE = """
 [space]
@@ -35,12 +35,6 @@ learning_rate = { low = 1e-5, high = 1e-2, log = true }
 batch_size = { choices = [8, 16] }
 "network.dense" = { choices = [[4, 4], [8, 8]] }
 """
-
-
-def run(*arguments):
-    with pytest.raises(SystemExit) as stop:
-        main([str(argument) for argument in arguments])
-    return stop.value.code
 
 
 class Clock:
@@ -176,26 +170,15 @@ def test_no_configuration_of_the_packaged_study_is_larger_than_the_founding_netw
     assert sum(layer.weights for layer in layer_table(configure(base, largest).network)) == 7_658_520
 
 
-@pytest.fixture(scope="module")
-def grid(tmp_path_factory):
-    return write_tiny_grid(tmp_path_factory.mktemp("grid") / "tiny.h5")
-
-
 @pytest.fixture
 def settings(tmp_path):
     """A study whose trials take a fifth of a second."""
-    base = TrainConfig(network=NetworkConfig(pixels=PIXELS, dense=(32, 16)), batch_size=32, learning_rate=1e-5)
-    save_config(tmp_path / "base.toml", base)
-    (tmp_path / "study.toml").write_text(
-        f'name = "tiny"\nbase = "{tmp_path / "base.toml"}"\ntrials = 8\nseconds = 0.2\nclock = "cpu"\n'
-        f"training = 400\nvalidation = 100\n{SPACE}"
-    )
-    return tmp_path / "study.toml"
+    return write_study(tmp_path, f'seconds = 0.2\nclock = "cpu"\n{SPACE}')
 
 
-def test_a_study_finds_better_settings_and_they_are_ready_for_training(grid, settings, tmp_path, capsys):
+def test_a_study_finds_better_settings_and_they_are_ready_for_training(grid_file, settings, tmp_path, capsys):
     out = tmp_path / "out"
-    assert run("tune", settings, "--grid", grid, "--out", out) == 0
+    assert run("tune", settings, "--grid", grid_file, "--out", out) == 0
     printed = capsys.readouterr().out
     assert "8 trials: " in printed
     report = json.loads((out / "report.json").read_text())
@@ -211,20 +194,22 @@ def test_a_study_finds_better_settings_and_they_are_ready_for_training(grid, set
     assert best.learning_rate == report["best"]["learning_rate"] > 1e-5
     assert list(best.network.dense) == json.loads(report["best"]["network.dense"])
     assert best.preset == f"tiny-trial-{report['best']['trial']}"
-    assert run("train", "--config", out / "best.toml", "--grid", grid, "--out", tmp_path / "run", "--epochs", 1) == 0
-    assert run("tune", settings, "--grid", grid, "--out", out) == 0
+    assert (
+        run("train", "--config", out / "best.toml", "--grid", grid_file, "--out", tmp_path / "run", "--epochs", 1) == 0
+    )
+    assert run("tune", settings, "--grid", grid_file, "--out", out) == 0
     assert "going on: 8 of 8 trials are there" in capsys.readouterr().err
-    assert run("tune", settings, "--grid", grid, "--out", out, "--trials", 9) == 0
+    assert run("tune", settings, "--grid", grid_file, "--out", out, "--trials", 9) == 0
     assert len(json.loads((out / "report.json").read_text())["table"]) == 9
     settings.write_text(settings.read_text().replace("seconds = 0.2", "seconds = 0.3"))
-    assert run("tune", settings, "--grid", grid, "--out", out) == 2
+    assert run("tune", settings, "--grid", grid_file, "--out", out) == 2
     assert "holds a study with seconds = 0.2, now it is 0.3" in capsys.readouterr().err
 
 
-def test_a_killed_study_goes_on_with_every_trial_accounted_for(grid, settings, tmp_path):
+def test_a_killed_study_goes_on_with_every_trial_accounted_for(grid_file, settings, tmp_path):
     out = tmp_path / "out"
     environment = os.environ | {"PYTHONPATH": str(Path(maury.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "maury", "tune", settings, "--grid", grid, "--out", out, "--trials", "200"]
+    command = [sys.executable, "-m", "maury", "tune", settings, "--grid", grid_file, "--out", out, "--trials", "200"]
     process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
     journal, limit = out / "study.journal", time.monotonic() + 60
     while time.monotonic() < limit and (not journal.exists() or journal.read_text().count('"op_code":6') < 3):
@@ -232,14 +217,14 @@ def test_a_killed_study_goes_on_with_every_trial_accounted_for(grid, settings, t
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     config = load_study(settings)
-    study = open_study(out, config, open_grid(grid).digest)
+    study = open_study(out, config, open_grid(grid_file).digest)
     interrupted = [trial for trial in study.trials if trial.state.name == "FAIL"]
     there = len(finished(study))
     assert len(interrupted) <= 1
     assert there >= 1
     waiting = [trial for trial in study.trials if trial.state.name == "WAITING"]
     assert [trial.user_attrs.get("again") for trial in waiting] == [trial.number for trial in interrupted]
-    spectra = Spectra(open_grid(grid), base_of(config), limits=(400, 100))
+    spectra = Spectra(open_grid(grid_file), base_of(config), limits=(400, 100))
     run_study(study, config.model_copy(update={"trials": there + 2}), spectra)
     assert len(finished(study)) == there + 2
     numbers = [trial.number for trial in study.trials]

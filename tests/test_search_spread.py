@@ -16,41 +16,24 @@ import pytest
 
 import maury
 import maury.cluster
-from maury.cli.app import main
-from maury.config import NetworkConfig, TrainConfig, save_config
 from maury.errors import ConfigError, SynthesisError
 from maury.grids import open_grid
 from maury.search import load_study, open_study
 from maury.search.settings import base_of
 from maury.search.spread import Keeper, spread_study
 from maury.search.trial import Outcome
-from tinygrids import PIXELS, write_tiny_grid
+from tinygrids import write_study
+from verbs import run
 
 pytest.importorskip("ray")
 optuna = pytest.importorskip("optuna")
 
 
-def run(*arguments):
-    with pytest.raises(SystemExit) as stop:
-        main([str(argument) for argument in arguments])
-    return stop.value.code
-
-
-@pytest.fixture(scope="module")
-def grid(tmp_path_factory):
-    return write_tiny_grid(tmp_path_factory.mktemp("grid") / "tiny.h5")
-
-
 @pytest.fixture
 def settings(tmp_path):
     """A study whose trials take half a second or a whole one."""
-    base = TrainConfig(network=NetworkConfig(pixels=PIXELS, dense=(32, 16)), batch_size=32, learning_rate=1e-5)
-    save_config(tmp_path / "base.toml", base)
-    (tmp_path / "study.toml").write_text(
-        f'name = "tiny"\nbase = "{tmp_path / "base.toml"}"\ntrials = 8\nseconds = 1.0\nreduction = 2\nrungs = 2\n'
-        "training = 400\nvalidation = 100\n[space]\nlearning_rate = { low = 1e-5, high = 1e-2, log = true }\n"
-    )
-    return tmp_path / "study.toml"
+    times = "seconds = 1.0\nreduction = 2\nrungs = 2\n"
+    return write_study(tmp_path, times + "[space]\nlearning_rate = { low = 1e-5, high = 1e-2, log = true }\n")
 
 
 def states(folder):
@@ -90,7 +73,9 @@ def tried_again(study):
     return [(trial, places[trial.number]) for trial in study.trials if trial.state.name == "FAIL"]
 
 
-def test_a_node_dies_during_the_study_and_every_trial_is_accounted_for(ray_cluster, grid, settings, tmp_path, capsys):
+def test_a_node_dies_during_the_study_and_every_trial_is_accounted_for(
+    ray_cluster, grid_file, settings, tmp_path, capsys
+):
     out, second = tmp_path / "out", ray_cluster.add_node(num_cpus=1)
 
     def busy():
@@ -102,10 +87,10 @@ def test_a_node_dies_during_the_study_and_every_trial_is_accounted_for(ray_clust
 
     killer = threading.Thread(target=kill)
     killer.start()
-    code = run("tune", settings, "--grid", grid, "--out", out, "--ray", ray_cluster.address)
+    code = run("tune", settings, "--grid", grid_file, "--out", out, "--ray", ray_cluster.address)
     killer.join()
     assert code == 0
-    study = open_study(out, load_study(settings), open_grid(grid).digest)
+    study = open_study(out, load_study(settings), open_grid(grid_file).digest)
     assert set(states(out)) <= {"COMPLETE", "PRUNED", "FAIL"}
     assert ended(out) == 8
     again = tried_again(study)
@@ -121,10 +106,10 @@ def test_a_node_dies_during_the_study_and_every_trial_is_accounted_for(ray_clust
     assert report["baseline_over_best"] > 1
 
 
-def test_a_driver_dies_and_the_study_goes_on_without_a_cluster(ray_cluster, grid, settings, tmp_path, capsys):
+def test_a_driver_dies_and_the_study_goes_on_without_a_cluster(ray_cluster, grid_file, settings, tmp_path, capsys):
     out = tmp_path / "out"
     environment = os.environ | {"PYTHONPATH": str(Path(maury.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "maury", "tune", settings, "--grid", grid, "--out", out]
+    command = [sys.executable, "-m", "maury", "tune", settings, "--grid", grid_file, "--out", out]
     process = subprocess.Popen([*command, "--ray", ray_cluster.address], env=environment, stderr=subprocess.DEVNULL)
     wait_for(lambda: ended(out) >= 2)
     os.kill(process.pid, signal.SIGKILL)
@@ -132,9 +117,9 @@ def test_a_driver_dies_and_the_study_goes_on_without_a_cluster(ray_cluster, grid
     time.sleep(1)  # the cluster ends what the driver had begun
     there = ended(out)
     assert 2 <= there < 8
-    assert run("tune", settings, "--grid", grid, "--out", out, "--trials", there + 2) == 0
+    assert run("tune", settings, "--grid", grid_file, "--out", out, "--trials", there + 2) == 0
     assert f"going on: {there} of {there + 2} trials are there" in capsys.readouterr().err
-    study = open_study(out, load_study(settings), open_grid(grid).digest)
+    study = open_study(out, load_study(settings), open_grid(grid_file).digest)
     assert {trial.state.name for trial in study.trials} <= {"COMPLETE", "PRUNED", "FAIL"}
     assert all(trial.params == other.params for trial, other in tried_again(study))
 
@@ -162,9 +147,9 @@ class Cluster:
             yield number, self.error
 
 
-def test_a_configuration_that_kills_its_processes_is_given_up(grid, settings, tmp_path):
+def test_a_configuration_that_kills_its_processes_is_given_up(grid_file, settings, tmp_path):
     config = load_study(settings).model_copy(update={"trials": 2})
-    keeper = Keeper(tmp_path / "out", config, base_of(config), open_grid(grid).digest)
+    keeper = Keeper(tmp_path / "out", config, base_of(config), open_grid(grid_file).digest)
     keeper.conclude(keeper.ask()[0], Outcome(0.1, 3, False))
     numbers = []
     for _ in range(4):
@@ -172,7 +157,7 @@ def test_a_configuration_that_kills_its_processes_is_given_up(grid, settings, tm
         numbers.append(keeper.ask()[0])
         assert not keeper.wanted()
         keeper.lose(numbers[-1])
-    study = open_study(tmp_path / "out", config, open_grid(grid).digest)
+    study = open_study(tmp_path / "out", config, open_grid(grid_file).digest)
     trials = [study.trials[number] for number in numbers]
     assert {trial.state.name for trial in trials} == {"FAIL"}
     assert [trial.user_attrs.get("again") for trial in trials] == [None, *numbers[:3]]
@@ -184,24 +169,24 @@ def test_a_configuration_that_kills_its_processes_is_given_up(grid, settings, tm
     assert not keeper.wanted()
 
 
-def test_a_cluster_on_which_nothing_lives_and_a_trial_that_raises(grid, settings, tmp_path):
+def test_a_cluster_on_which_nothing_lives_and_a_trial_that_raises(grid_file, settings, tmp_path):
     config = load_study(settings)
     with pytest.raises(
         maury.cluster.LostError, match="51 trials one after the other lost their process; the last: gone"
     ):
-        spread_study(tmp_path / "a", grid, config, Cluster(None, maury.cluster.LostError("gone")))
+        spread_study(tmp_path / "a", grid_file, config, Cluster(None, maury.cluster.LostError("gone")))
     with pytest.raises(SynthesisError, match="KeyError: 'x'"):
-        spread_study(tmp_path / "b", grid, config, Cluster(None, SynthesisError("KeyError: 'x'")))
+        spread_study(tmp_path / "b", grid_file, config, Cluster(None, SynthesisError("KeyError: 'x'")))
 
 
-def test_no_cluster_is_one_line_and_exit_code_2(grid, settings, tmp_path, capsys):
+def test_no_cluster_is_one_line_and_exit_code_2(grid_file, settings, tmp_path, capsys):
     begun = time.monotonic()
-    assert run("tune", settings, "--grid", grid, "--out", tmp_path / "a", "--ray", "127.0.0.1:9") == 2
+    assert run("tune", settings, "--grid", grid_file, "--out", tmp_path / "a", "--ray", "127.0.0.1:9") == 2
     assert time.monotonic() - begun < 15
     last = capsys.readouterr().err.strip().splitlines()
     assert len(last) == 1
     assert "Ray cluster 127.0.0.1:9: no connection" in last[0]
-    assert run("tune", settings, "--grid", grid, "--out", tmp_path / "a", "--gpus", "0.5") == 2
+    assert run("tune", settings, "--grid", grid_file, "--out", tmp_path / "a", "--gpus", "0.5") == 2
     assert "give --ray as well" in capsys.readouterr().err
 
 

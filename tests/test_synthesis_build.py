@@ -17,7 +17,7 @@ from maury.cli.app import app, main
 from maury.errors import DomainError, SynthesisError
 from maury.library import read_libraries, read_library
 from maury.synthesis import SynthesisConfig, Workers, build_library, make_plan
-from synthesis_inputs import atmosphere_folder, vald_short
+from synthesis_inputs import atmosphere_folder, synthesis_folder
 
 pytest.importorskip("pysme", reason="needs the extra 'synthesis'")
 
@@ -35,10 +35,7 @@ def workers():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("inputs")
-    vald_short(folder / "a.lin")
-    atmosphere_folder(folder / "models")
-    return folder
+    return synthesis_folder(tmp_path_factory.mktemp("inputs"))
 
 
 def write_labels(path, teffs):

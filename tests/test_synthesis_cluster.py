@@ -13,7 +13,7 @@ from maury.cluster import RayWorkers, SkewError
 from maury.errors import FormatError
 from maury.library import read_library
 from maury.synthesis import ClusterPool, PhysicsConfig, Workers, build_library, make_plan
-from synthesis_inputs import atmosphere_folder, vald_short
+from synthesis_inputs import synthesis_folder
 from synthesizers import home, refuse
 from test_synthesis_build import settings, slopes
 
@@ -23,10 +23,7 @@ pytest.importorskip("pysme", reason="needs the extra 'synthesis'")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("inputs")
-    vald_short(folder / "a.lin")
-    atmosphere_folder(folder / "models")
-    return folder
+    return synthesis_folder(tmp_path_factory.mktemp("inputs"))
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,25 +28,13 @@ from maury.networks import load, predict
 from maury.training.data import Batches, Spectra
 from maury.training.lightning_tools import LOG_COLUMNS, CurveLogger
 from maury.training.network import Run, open_run, train
-from tinygrids import COUNT, PIXELS, write_tiny_grid
+from tinygrids import COUNT, PIXELS
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 CONFIG = TrainConfig(
     network=NetworkConfig(pixels=PIXELS, dense=(32, 16)), batch_size=32, epochs=4, learning_rate=0.003, patience=9
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Networks as small as these only wait for a second thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def grid_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_grid(tmp_path_factory.mktemp("grids") / "tiny.h5")
 
 
 @pytest.fixture(scope="module")

@@ -25,6 +25,8 @@ from maury.training.run import Run, open_run
 from maury.training.simulated import HELD_OUT, Stream, principal_components, prior_of
 from stars import LinearStars
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 NAMES = ("teff", "mh")
 CONFIG = PosteriorTrainConfig(
     network=PosteriorConfig(
@@ -43,14 +45,6 @@ CONFIG = PosteriorTrainConfig(
 
 def source(_: torch.device) -> LinearStars:
     return LinearStars(NAMES)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Any:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from maury.config import NetworkConfig, TrainConfig, save_config
 from maury.grids import GridConfig, encode, quantise, spc, write_grid
 
 PIXELS, COUNT = 64, 600
@@ -27,3 +28,12 @@ def write_tiny_grid(path: Path) -> Path:
     wavelength = np.linspace(5050, 5350, PIXELS)
     write_grid(path, wavelength, labels, encode(quantise(flux.clip(0))), splits, 1, attributes)
     return path
+
+
+def write_study(folder: Path, rest: str) -> Path:
+    """Write the settings of a study of eight trials on that grid; ``rest`` are times and the space."""
+    base = TrainConfig(network=NetworkConfig(pixels=PIXELS, dense=(32, 16)), batch_size=32, learning_rate=1e-5)
+    save_config(folder / "base.toml", base)
+    head = f'name = "tiny"\nbase = "{folder / "base.toml"}"\ntrials = 8\ntraining = 400\nvalidation = 100\n'
+    (folder / "study.toml").write_text(head + rest)
+    return folder / "study.toml"

@@ -59,7 +59,7 @@ def build(
     from maury.cli.console import err, out, progress
     from maury.cluster import RayWorkers
     from maury.config import load_config, make_config
-    from maury.emulator import PACKAGED, load
+    from maury.emulator import file_of, load
     from maury.files import sha256
     from maury.grids import GridConfig, NodesConfig, build_grid
     from maury.grids.plan import AnyGridConfig, make_plan
@@ -73,7 +73,7 @@ def build(
     start = time.monotonic()
     model = load(emulator)
     plan = make_plan(config, model)
-    digest = sha256(PACKAGED if emulator == "packaged" else emulator)
+    digest = sha256(file_of(emulator))
     with contextlib.ExitStack() as stack:
         cluster = None if ray is None else stack.enter_context(RayWorkers(ray))
         bar = stack.enter_context(progress())

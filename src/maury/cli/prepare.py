@@ -98,6 +98,7 @@ def _table(record: dict[str, Any]) -> Table:
 
     from maury.labels import LABELS
     from maury.preparation import FLAGS
+    from maury.preparation.masks import texts
 
     table = Table(title=escape(str(record["file"])), title_justify="left", show_header=False, box=None)
     table.add_column(style="bold", no_wrap=True)
@@ -110,11 +111,11 @@ def _table(record: dict[str, Any]) -> Table:
         table.add_row("second star", f"suspected at {record['second_star_kms']:+.0f} km/s")
     table.add_row("S/N", f"{record['snr']:.0f} per pixel of {record['step_kms']:.1f} km/s")
     if record["mask_aa"]:
-        table.add_row("masked", ", ".join(f"{low:.10g}-{high:.10g}" for low, high in record["mask_aa"]) + " Å at rest")
+        table.add_row("masked", ", ".join(texts(record["mask_aa"])) + " Å at rest")
     table.add_row("coverage", f"{record['coverage_aa']:.0f} Å of the window, {record['orders']} orders")
     shown = {name: record["template"][name] for name in ("teff", "logg", "mh", "vsini")}
-    texts = [f"{name} {value:.{0 if name == 'teff' else 1}f} {LABELS[name].unit}" for name, value in shown.items()]
-    table.add_row("template", ", ".join(texts) + " (a by-product, no result)")
+    words = [f"{name} {value:.{0 if name == 'teff' else 1}f} {LABELS[name].unit}" for name, value in shown.items()]
+    table.add_row("template", ", ".join(words) + " (a by-product, no result)")
     table.add_row("misfit", f"{100 * record['model_error']:.1f} % of the continuum beyond the noise")
     for note in record["notes"]:
         table.add_row("done", escape(note))

@@ -142,7 +142,7 @@ def _train_posterior(
 ) -> None:
     from maury.cli.console import out, progress
     from maury.config import make_config
-    from maury.emulator import PACKAGED
+    from maury.emulator import file_of
     from maury.emulator import load as load_emulator
     from maury.files import sha256
     from maury.observations import ObservationSettings, Simulator
@@ -151,7 +151,7 @@ def _train_posterior(
 
     emulator = load_emulator(options.get("emulator", base.emulator))
     settings = _posterior_settings(base, of_preset, options, emulator)
-    digest = sha256(PACKAGED if settings.emulator == "packaged" else settings.emulator)
+    digest = sha256(file_of(settings.emulator))
     settings = settings.model_copy(update={"emulator_digest": digest})
     observations = make_config(settings.observations, ObservationSettings, "observations")
     run = open_run(output, settings, fresh and first)

@@ -2,7 +2,7 @@
 
 from maury.emulator.accuracy import measure_errors, rms_per_star
 from maury.emulator.errormap import ErrorMap
-from maury.emulator.model import MAX_RESOLUTION, PACKAGED, Emulator, LabelNetworks, features, load, load_cached
+from maury.emulator.model import MAX_RESOLUTION, PACKAGED, Emulator, LabelNetworks, features, file_of, load, load_cached
 from maury.emulator.pixels import REFERENCE_RESOLUTION, NetworkPixels
 from maury.emulator.sampling import Sampler
 from maury.emulator.spectra import grid_for, to_modes
@@ -17,6 +17,7 @@ __all__ = [
     "NetworkPixels",
     "Sampler",
     "features",
+    "file_of",
     "grid_for",
     "load",
     "load_cached",

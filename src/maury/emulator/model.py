@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from functools import lru_cache
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -233,6 +234,11 @@ class Emulator(nn.Module):
         checkpoints.save(path, "emulator", tensors, header)
 
 
+def file_of(emulator: str | os.PathLike[str]) -> Path:
+    """The file of an emulator: "packaged", or a path."""
+    return PACKAGED if os.fspath(emulator) == "packaged" else Path(emulator)
+
+
 def load(path: str | os.PathLike[str] = "packaged") -> Emulator:
     """Read an emulator; "packaged" is the one that ships with maury.
 
@@ -240,7 +246,7 @@ def load(path: str | os.PathLike[str] = "packaged") -> Emulator:
         FormatError: not a readable file of maury's.
         SchemaError: another schema, or not an emulator.
     """
-    checkpoint = checkpoints.load(PACKAGED if os.fspath(path) == "packaged" else path, "emulator")
+    checkpoint = checkpoints.load(file_of(path), "emulator")
     tensors, header = checkpoint.tensors, checkpoint.header
     state = {k.removeprefix("networks."): v for k, v in tensors.items() if k.startswith("networks.")}
     shapes = [state[f"weights.{i}"].shape for i in range(len(state) // 2)]

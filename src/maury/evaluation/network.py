@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import Progress
 
-from maury.emulator import PACKAGED, load
+from maury.emulator import file_of, load
 from maury.errors import ConfigError, DomainError, FormatError
 from maury.evaluation.history import read_history
 from maury.evaluation.samples import (
@@ -191,7 +191,7 @@ def _between_nodes(model: Model, grid: Grid, bar: Progress, count: int, seed: in
     true = labels_between(grid, count, seed)
     task = bar.add_task("between nodes", total=count)
     flux = emulated_flux(load(emulator), grid, true, partial(bar.advance, task))
-    same = sha256(PACKAGED if emulator == "packaged" else emulator) == grid.attributes.get("emulator_digest")
+    same = sha256(file_of(emulator)) == grid.attributes.get("emulator_digest")
     origin = "the emulator that made the grid" if same else "another emulator than the one that made the grid"
     shared = [f"{name} {value:g}" for name, value in grid.fixed.items()]
     if grid.attributes.get("preset") == "spc":

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from maury import __version__
-from maury.emulator import PACKAGED
+from maury.emulator import file_of
 from maury.evaluation.bound import STEP_KMS, bound, pixel_sigma
 from maury.evaluation.calibration import LEVELS, coverage, ranks, uniformity
 from maury.evaluation.metrics import error_summary
@@ -206,7 +206,7 @@ def report(
         calibration: from `calibration_report`.
         least: from `bound_report`.
     """
-    digest = sha256(PACKAGED if emulator == "packaged" else emulator)
+    digest = sha256(file_of(emulator))
     return {
         "schema": SCHEMA,
         "maury": __version__,

@@ -83,7 +83,7 @@ def judge_refined(
     }
     names: tuple[str, ...] = ()
     for i in range(count):
-        star = Star(batch.flux[i].double(), batch.sigma[i].double(), batch.good[i], float(batch.resolution[i]))
+        star = Star.of(batch, i)
         truth = batch.labels[i, coordinates.columns].double()
         done = posterior_of(network, coordinates, errors, star, samples, seed + i, wanted)
         names, drawn = with_alpha(coordinates.names, done.samples)

@@ -14,7 +14,7 @@ from torch import Tensor
 from maury import __version__
 from maury.broadening import cutoff, remaining_resolution, transfer
 from maury.cluster import RayWorkers
-from maury.emulator import PACKAGED, Emulator, Sampler, load
+from maury.emulator import Emulator, Sampler, file_of, load
 from maury.errors import FormatError, MauryError, OutputError
 from maury.files import atomic_path, check_writable, sha256
 from maury.grids import spc
@@ -115,7 +115,7 @@ def _make_on_cluster(
 
 def emulator_of(source: str) -> dict[str, str]:
     """What an emulator is recognised by on a node of a cluster."""
-    path = PACKAGED if source == "packaged" else Path(source)
+    path = file_of(source)
     return {f"emulator {source}": sha256(path) if path.is_file() else "missing"}
 
 

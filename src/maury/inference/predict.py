@@ -157,7 +157,7 @@ def reference_star(
     _, header = load_cached(model)
     observation = _observation(star)
     name = str(observation.provenance.get("file", "reference"))
-    physics = physics_of(model, emulator)
+    physics = physics_of(model, emulator, True)
     if physics is None:
         raise DomainError(f"{name}: a reference needs refinement, which is not possible here")
     if resolution == "auto":

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from maury.emulator import PACKAGED
+from maury.emulator import file_of
 from maury.emulator import load_cached as load_emulator
 from maury.files import sha256
 from maury.likelihood import (
@@ -121,7 +121,7 @@ class Physics:
 
 
 @lru_cache(maxsize=2)
-def physics_of(model: str, emulator: str, real: bool = True) -> Physics | None:
+def physics_of(model: str, emulator: str, real: bool) -> Physics | None:
     """Coordinates and errors of a network, or None: the emulator is not that of its training, or labels are missing.
 
     Args:
@@ -146,7 +146,7 @@ def physics_of(model: str, emulator: str, real: bool = True) -> Physics | None:
 @lru_cache(maxsize=4)
 def digest_of(emulator: str) -> str:
     """Checksum of an emulator's file."""
-    return sha256(PACKAGED if emulator == "packaged" else emulator)
+    return sha256(file_of(emulator))
 
 
 def refined(

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from maury.errors import DomainError
+from maury.observations import Batch
 
 FEWEST_PIXELS = 200
 """Good pixels without which there is no fit; 400 km/s or 7 Å."""
@@ -30,6 +31,12 @@ class Star:
     good: Tensor = field(repr=False)
     resolution: float
     name: str = "spectrum"
+
+    @classmethod
+    def of(cls, batch: Batch, row: int) -> Star:
+        """One of simulated observations."""
+        flux, sigma = batch.flux[row].double(), batch.sigma[row].double()
+        return cls(flux, sigma, batch.good[row], float(batch.resolution[row]))
 
     def __post_init__(self) -> None:
         """Check.

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from maury.emulator import PACKAGED, LabelNetworks, load
+from maury.emulator import LabelNetworks, file_of, load
 from maury.errors import ConfigError
 from maury.files import sha256
 from maury.labels import LabelSpace
@@ -94,7 +94,7 @@ def start_from(
         networks.biases[0].copy_(old.networks.biases[0] + (shift @ first)[:, None])
         networks.weights[-1].copy_((last * old.coefficient_scale) @ turn / scale)
         networks.biases[-1].copy_(((old.networks.biases[-1] * old.coefficient_scale) @ turn + offset) / scale)
-    return sha256(PACKAGED if name == "packaged" else name)
+    return sha256(file_of(name))
 
 
 def _hidden(networks: LabelNetworks) -> list[tuple[int, ...]]:
