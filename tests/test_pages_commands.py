@@ -26,11 +26,11 @@ from synthesis_inputs import atmosphere_folder, vald_short
 PAGES = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("tutorial", "students", "instruments")))
 
 NOT_RUN = {
-    "pip install .": "the tests run in what it installs; .ci/run does it from a clean clone",
-    "make demo": "five minutes; its steps are those of the tutorial, which run here",
-    "make test": "it runs this test",
+    "pip install .": ".ci/installed, a step of .ci/run, does it",
+    "make demo": "a step of .ci/run",
+    "make test": "a step of .ci/run: it runs this test",
     "maury tune founding --grid spc.h5 --out studies/founding": "minutes; tests/test_search.py runs small ones",
-    "maury app": "serves until it is stopped; tests/test_app_browser.py starts it and uses it in a browser",
+    "maury app": ".ci/installed starts it and asks; it serves until it is stopped",
 }
 """Commands that do not run here, each with the reason."""
 
