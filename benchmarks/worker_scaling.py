@@ -151,7 +151,7 @@ def main() -> None:
     parser.add_argument("--line-list")
     parser.add_argument("--atmospheres")
     parser.add_argument("--part", type=int, default=8192, help="spectra of a part of the catalogue")
-    parser.add_argument("--files", type=int, default=8, help="files of the small list")
+    parser.add_argument("--files", type=int, default=20, help="files of the small list")
     parser.add_argument("--spectra", type=int, default=16, help="spectra of the small synthesis")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--out", type=Path, help="JSON file for the figures")

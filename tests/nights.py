@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from maury.emulator import Emulator, load
 from maury.labels import INTRINSIC, lowest_logg
 from maury.preparation.templates import usable_aa
+from maury.preparation.velocity import LINE_SHIFT_KMS
 from maury.spectra import Observation, Spectrum
 from maury.wavelengths import C_KMS
 
@@ -95,20 +96,21 @@ def observe(
     Args:
         labels: of the star.
         instrument: the spectrograph.
-        velocity_kms: of the star.
+        velocity_kms: of the star, whose lines are shifted further as those of the Sun are.
         snr: of the continuum in the middle of the window, per pixel.
         seed: of the noise.
         sigma: whether the file has noise.
         second: labels, velocity and part of the light of a second star.
     """
     rng = np.random.default_rng(seed)
+    lines = 1 + (velocity_kms + LINE_SHIFT_KMS) / C_KMS
     arcs = []
     for order in range(instrument.orders):
         wave = np.arange(*instrument.edges(order), instrument.step_aa)
-        flux = star_flux(labels, wave / (1 + velocity_kms / C_KMS), instrument.resolution)
+        flux = star_flux(labels, wave / lines, instrument.resolution)
         if second is not None:
             other, other_kms, part = second
-            shifted = star_flux(other, wave / (1 + other_kms / C_KMS), instrument.resolution)
+            shifted = star_flux(other, wave / (1 + (other_kms + LINE_SHIFT_KMS) / C_KMS), instrument.resolution)
             flux = (1 - part) * flux + part * shifted
         expected = instrument.continuum(order, wave) * flux
         noise = np.sqrt(np.clip(expected, 1, None) * instrument.counts) / snr

@@ -64,14 +64,19 @@ def test_refined_errors_reach_the_bound():
 
 
 def test_command(tmp_path, capsys):
+    few = ["--stars", "20", "--own-stars", "20", "--bound-stars", "0", "--wanted", "100"]
     with pytest.raises(SystemExit) as stop:
-        main(["calibrate", "--stars", "20", "--bound-stars", "0", "--wanted", "100", "--out", str(tmp_path)])
+        main(["calibrate", *few, "--out", str(tmp_path)])
     assert stop.value.code == 0
     report = json.loads((tmp_path / "calibration.json").read_text())
     assert report["simulated"]["n"] == 20
     assert report["not_dependable"] < 0.3
     inside = [label["coverage"]["0.95"] for label in report["simulated"]["labels"].values()]
     assert np.mean(inside) > 0.85
+    own = report["own_errors"]["simulated"]
+    assert own["n"] == 20
+    assert own["nll"] != report["simulated"]["nll"]
+    assert np.mean([label["coverage"]["0.95"] for label in own["labels"].values()]) > 0.85
     assert report["by"]["teff"] == [] or report["by"]["teff"][0]["n"] >= 20
     assert (tmp_path / "figures" / "coverage.png").is_file()
     assert "conformal" in capsys.readouterr().out

@@ -62,6 +62,25 @@ def test_chi_square_and_determinant_are_those_of_the_dense_covariance(simulator)
     assert whitened.log_determinant == pytest.approx(float(torch.logdet(covariance)), rel=1e-8)
 
 
+def test_drawn_stars_have_the_covariance(simulator):
+    """Chi-square about the truth, with the sizes of both kinds of errors measured, is that of its pixels."""
+    errors, labels = ErrorModel(simulator, spread=False), labels_of(simulator)
+    generator = torch.Generator().manual_seed(7)
+    plain = observed(simulator, labels)
+    good = torch.rand(len(plain.flux), generator=generator) > 0.1
+    star = Star(plain.flux, plain.sigma, good, plain.resolution)
+    drawn = [errors.draw(star, labels, generator) for _ in range(40)]
+    assert all(torch.equal(each.flux[~good], star.flux[~good]) for each in drawn)
+    ratios = []
+    for each in drawn:
+        whitened = errors.whiten(each, labels)
+        chi2 = float(whitened.chi2(simulator.spectra(labels[None].float(), torch.tensor([star.resolution]))))
+        ratios.append(chi2 / int(good.sum()))
+    assert np.mean(ratios) == pytest.approx(1, abs=0.03)
+    narrow = [float((each.flux - plain.flux)[good].std()) for each in drawn]
+    assert np.std(np.log(narrow)) > 0.02  # the sizes vary from star to star
+
+
 def test_a_nuisance_is_marginalised_as_by_brute_force(simulator):
     """The likelihood with one column is the integral over its amplitude."""
     from maury.likelihood.errors import Whitened, _woodbury

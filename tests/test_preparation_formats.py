@@ -7,6 +7,7 @@ import pytest
 
 import observatory
 from maury.preparation import prepare
+from maury.preparation.velocity import LINE_SHIFT_KMS
 from maury.readers import read
 from maury.wavelengths import C_KMS
 from nights import SUN, star_flux
@@ -16,8 +17,8 @@ VELOCITY = -43.21
 
 
 def sun(air_aa: np.ndarray) -> np.ndarray:
-    """The Sun at -43.21 km/s, in place of the observatory's star of Gaussian lines."""
-    rest = np.asarray(air_aa, float) / (1 + VELOCITY / C_KMS)
+    """The Sun at -43.21 km/s, its lines shifted as they are, in place of the observatory's star of Gaussian lines."""
+    rest = np.asarray(air_aa, float) / (1 + (VELOCITY + LINE_SHIFT_KMS) / C_KMS)
     return star_flux(SUN, rest.ravel(), RESOLUTION).reshape(rest.shape)
 
 

@@ -15,6 +15,7 @@ from fakes import tiny_emulator
 from maury.errors import ConfigError, DomainError
 from maury.inference.predict import is_prepared
 from maury.preparation import FLAGS, Preparation, prepare
+from maury.preparation.velocity import LINE_SHIFT_KMS
 from maury.readers import from_specutils, read, to_specutils, write
 from maury.spectra import Observation, Spectrum
 from maury.wavelengths import C_KMS
@@ -138,7 +139,7 @@ def test_templates_of_another_emulator():
     """Gaussian lines of a small emulator: found with it, moved by the velocity that they were observed at."""
     model = tiny_emulator()
     wave = np.arange(5046, 5350, 0.05)
-    rest = wave / (1 + 55 / C_KMS)
+    rest = wave / (1 + (55 + LINE_SHIFT_KMS) / C_KMS)
     inside = (rest > 5046) & (rest < 5350)
     flux = np.ones(wave.size)
     labels = torch.tensor([[5772.0, 4.44, 0.0, 1.0, 0, 0, 0, 0, 0, 0]])

@@ -10,7 +10,7 @@ import torch
 
 from maury.preparation import prepare
 from maury.preparation.templates import MARGIN_KMS, bank, usable_aa
-from maury.preparation.velocity import explained
+from maury.preparation.velocity import LINE_SHIFT_KMS, explained
 from maury.spectra import Observation, Spectrum
 from maury.wavelengths import C_KMS
 from nights import K_DWARF, OLD_GIANT, SUN, Instrument, draw_star, emulator, observe
@@ -90,6 +90,15 @@ def test_a_given_velocity_is_refined_not_searched():
     wrong = prepare(seen, resolution=44_000.0, velocity_kms=-50.0)
     assert abs(wrong.velocity_kms + 50) < 31
     assert "velocity_uncertain" in wrong.flags
+
+
+def test_the_lines_of_a_star_at_rest_are_shifted_unless_the_file_says_at_rest():
+    order = observe(SUN, COARSE, velocity_kms=-LINE_SHIFT_KMS, snr=100).single()  # lines at their laboratory places
+    seen = {frame: prepare(order.with_(frame=frame), resolution=44_000.0) for frame in ("barycentric", "rest")}
+    assert seen["barycentric"].velocity_kms == pytest.approx(-LINE_SHIFT_KMS, abs=0.03)
+    assert seen["rest"].velocity_kms == pytest.approx(0, abs=0.03)
+    assert seen["rest"].correlation.peak_kms - seen["barycentric"].correlation.peak_kms == pytest.approx(LINE_SHIFT_KMS)
+    np.testing.assert_array_equal(seen["rest"].spectrum.flux, seen["barycentric"].spectrum.flux)
 
 
 def test_the_velocity_is_referred_to_the_barycentre_where_the_frame_allows():

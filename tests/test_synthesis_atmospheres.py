@@ -84,6 +84,19 @@ def test_labels_outside_are_listed_by_row(tmp_path):
     assert not grid.check(table[:1]).any()
 
 
+def test_below_the_lowest_metallicity_the_lowest_models_are_taken_only_when_asked(tmp_path):
+    folder = atmosphere_folder(tmp_path)
+    with pytest.raises(DomainError, match=r"mh = -2\.6 is outside"):
+        read_atmospheres(folder)(5800.0, 4.2, -2.6)
+    grid = read_atmospheres(folder, extrapolate_mh=True)
+    lowest = min(m for *_, m in grid.models)
+    made, expected = grid(5800.0, 4.2, lowest - 0.6), grid(5800.0, 4.2, lowest)
+    np.testing.assert_array_equal(made.temperature, expected.temperature)
+    assert made.mh == lowest - 0.6
+    with pytest.raises(DomainError, match=r"mh = 0\.9 is outside"):
+        grid(5800.0, 4.2, 0.9)
+
+
 def test_low_gravity_is_extrapolated_only_when_asked(tmp_path):
     folder = atmosphere_folder(tmp_path)
     (folder / "t6000g4.0m0.0.krz").unlink()

@@ -63,6 +63,18 @@ class Break(Callback):
             raise InterruptedError
 
 
+def test_a_run_goes_on_from_a_trained_network(finished: Run[PosteriorTrainConfig], tmp_path: Path) -> None:
+    former = read_header(finished.model, "network")["validation"]["nll"]
+    further = CONFIG.model_copy(update={"start": str(finished.folder), "epochs": 1, "learning_rate": 0.0005})
+    run = open_run(tmp_path / "further", further)
+    assert train(run, source)["validation"]["nll"] < former + 0.04
+    anew = open_run(tmp_path / "anew", CONFIG.model_copy(update={"epochs": 1, "learning_rate": 0.0005}))
+    assert train(anew, source)["validation"]["nll"] > former + 0.1
+    other = further.model_copy(update={"network": CONFIG.network.model_copy(update={"width": 16})})
+    with pytest.raises(ConfigError, match=r"start: .* other settings of the network: width"):
+        train(open_run(tmp_path / "other", other), source)
+
+
 def test_it_finds_the_posterior_in_closed_form(finished: Run[PosteriorTrainConfig]) -> None:
     network, _ = load(finished.folder)
     stars = LinearStars(NAMES)

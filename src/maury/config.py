@@ -165,6 +165,8 @@ class PosteriorTrainConfig(Settings):
         max_time: minutes of training after which the run stops, None for no limit.
         emulator: "packaged" or the file of an emulator.
         emulator_digest: its SHA-256, which maury fills in.
+        start: a trained network of the same settings (a packaged one's name, a run's folder, a file) to go on from, or
+            None to start from principal components.
     """
 
     kind: Literal["posterior"] = "posterior"
@@ -186,6 +188,7 @@ class PosteriorTrainConfig(Settings):
     max_time: Annotated[float, Field(gt=0)] | None = None
     emulator: str = "packaged"
     emulator_digest: str = ""
+    start: str | None = None
 
     @model_validator(mode="after")
     def _enough(self) -> PosteriorTrainConfig:

@@ -17,6 +17,9 @@ def calibrate(
         "calibration"
     ),
     stars: Annotated[int, typer.Option(min=20, help="Simulated stars with all errors.")] = 300,
+    own_stars: Annotated[
+        int, typer.Option(min=0, help="Stars whose errors are drawn from the likelihood itself; 0 for none.")
+    ] = 300,
     bound_stars: Annotated[
         int, typer.Option(min=0, help="Stars with white noise alone, each at four S/N, beside the Cramer-Rao bound.")
     ] = 60,
@@ -27,9 +30,11 @@ def calibrate(
     """Test refined posteriors on simulated stars that no network has seen.
 
     Coverage of intervals by label, S/N, Teff, v sin i and R; ranks (simulation-based calibration); coverage about
-    random points (TARP); factors that make error bars of catalogues sure (split conformal); and the scatter of stars
-    with white noise as a ratio to the Cramer-Rao bound. About a second a star. What real stars are off by in addition
-    is not in it: see the benchmark stars.
+    random points (TARP): of stars with all errors that the simulation knows, which are spread over pixels by rotation
+    and instrument, and of stars whose errors are as the likelihood has them, independent from pixel to pixel. Factors
+    that make error bars of catalogues sure (split conformal); and the scatter of stars with white noise as a ratio to
+    the Cramer-Rao bound. About a second a star. What real stars are off by in addition is not in it: see the benchmark
+    stars.
 
     Example: `maury calibrate default --stars 100 --bound-stars 20 --out calibration`
     """
@@ -56,6 +61,14 @@ def calibrate(
         names, judged, extra = judge_refined(
             network, simulator, stars, _SAMPLES, seed, float(wanted), partial(bar.advance, task)
         )
+        own: dict[str, Any] = {}
+        if own_stars:
+            task = bar.add_task("the likelihood's own errors", total=own_stars)
+            _, strict, more = judge_refined(
+                network, simulator, own_stars, _OWN_SAMPLES, seed + 2, float(_OWN_WANTED), partial(bar.advance, task),
+                own_errors=True,
+            )  # fmt: skip
+            own = {"simulated": calibration_report(strict, names), **more}
         least: dict[str, Any] = {"labels": {}}
         if bound_stars:
             task = bar.add_task("Cramer-Rao bound", total=4 * bound_stars)
@@ -63,7 +76,7 @@ def calibrate(
     calibration = calibration_report(judged, names)
     report = {
         "schema": 1, "maury": __version__, "model": model, "emulator": digest_of(emulator), "seed": seed,
-        "simulated": calibration, **extra, "cramer_rao": least,
+        "simulated": calibration, **extra, "own_errors": own, "cramer_rao": least,
     }  # fmt: skip
     with atomic_path(output / "calibration.json") as temporary:
         temporary.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")
@@ -74,20 +87,25 @@ def calibrate(
     if bound_stars:
         figures["bound"] = plot_bound(least["labels"])
     paths = [path for name, figure in figures.items() for path in save_figure(figure, output / "figures" / name)]
-    out.print(_table(calibration, extra, least))
+    out.print(_table("all errors of the simulation", calibration, extra, least))
+    if own:
+        out.print(_table("errors as the likelihood has them", own["simulated"], own, {"labels": {}}))
     for path in (output / "calibration.json", *paths):
         out.print(str(path))
 
 
 _SAMPLES = 2000
+_OWN_SAMPLES, _OWN_WANTED = 500, 100
+"""Enough for ranks; what counts is the number of stars."""
 
 
-def _table(calibration: dict[str, Any], extra: dict[str, Any], least: dict[str, Any]) -> Table:
+def _table(what: str, calibration: dict[str, Any], extra: dict[str, Any], least: dict[str, Any]) -> Table:
     """One line per label: coverage, probability of the ranks, scatter over the bound at four S/N."""
     from rich import box
     from rich.table import Table
 
-    title = f"{calibration['n']:,} simulated stars, refined: negative log density {calibration['nll']:.2f} nats a star"
+    nats = f"negative log density {calibration['nll']:.2f} nats a star"
+    title = f"{calibration['n']:,} simulated stars, {what}, refined: {nats}"
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     table.add_column("label")
     ratios = [f"/ bound, S/N {row['snr']:.0f}" for row in next(iter(least["labels"].values()), [])]

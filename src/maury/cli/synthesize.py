@@ -38,6 +38,9 @@ def synthesize(
     extrapolate_logg: Annotated[
         bool | None, typer.Option("--extrapolate-logg", help="Allow log g below the lowest atmospheres.")
     ] = None,
+    extrapolate_mh: Annotated[
+        bool | None, typer.Option("--extrapolate-mh", help="Below the lowest [M/H], take the lowest atmospheres.")
+    ] = None,
     workers: Annotated[
         int | None, typer.Option(help="Processes that share the spectra; of a cluster [default: all of it].")
     ] = None,
@@ -59,7 +62,8 @@ def synthesize(
     from maury.files import check_writable
     from maury.synthesis import build_library, make_plan
 
-    options = {"window": window, "step": step, "extrapolate_logg": extrapolate_logg, "workers": workers}
+    options = {"window": window, "step": step, "workers": workers}
+    options |= {"extrapolate_logg": extrapolate_logg, "extrapolate_mh": extrapolate_mh}
     files = {"line_list": line_list, "atmospheres": atmospheres}
     settings = _settings(config, labels, sampling, options | {k: str(v) for k, v in files.items() if v is not None})
     check_writable(output)

@@ -57,6 +57,7 @@ def judge_refined(
     wanted: float,
     advance: Callable[[int], None] | None = None,
     labels: Tensor | None = None,
+    own_errors: bool = False,
 ) -> tuple[tuple[str, ...], Judged, dict[str, Any]]:
     """Refine ``count`` new simulated stars.
 
@@ -69,13 +70,15 @@ def judge_refined(
         wanted: effective samples of each star.
         advance: called with the number of stars done.
         labels: of the stars (count, all); by default drawn from the prior.
+        own_errors: draw noise, errors of the physics and nuisances from the likelihood itself, as simulation-based
+            calibration in the strict sense has it, and not from the simulation, whose errors are spread over pixels.
 
     Returns:
         Names of the labels, the judged posteriors, and ``by`` (coverage by S/N, Teff, v sin i and R), ``tarp``,
         ``effective``, ``efficiency``, ``pareto_k`` (medians and shares).
     """
     coordinates = Coordinates(simulator, network.config.labels)
-    errors = ErrorModel(simulator)
+    errors = ErrorModel(simulator, spread=not own_errors)
     generator = torch.Generator().manual_seed(seed)
     batch = simulator.batch(count, generator) if labels is None else simulator.observe(labels, generator)
     kept: dict[str, list[Any]] = {
@@ -84,6 +87,8 @@ def judge_refined(
     names: tuple[str, ...] = ()
     for i in range(count):
         star = Star.of(batch, i)
+        if own_errors:
+            star = errors.draw(star, batch.labels[i], generator)
         truth = batch.labels[i, coordinates.columns].double()
         done = posterior_of(network, coordinates, errors, star, samples, seed + i, wanted)
         names, drawn = with_alpha(coordinates.names, done.samples)

@@ -19,7 +19,8 @@ _SLOW = (0, 1, 2, 4, 6, 8, 10, 12, 16, 20, 25, 30, 35, 40, 45, 50, 55, 60, 65, 7
 _FAST = (80, 90, 100, 110, 120, 140, 160, 180, 200)
 VSINI_KMS = tuple(float(v) for v in (*_SLOW, *_FAST))
 
-SPACE = LabelSpace.of(FOUNDING)
+_ENDS = [(axis[0], axis[-1]) for axis in (TEFF_K, LOGG, MH, VSINI_KMS)]
+SPACE = LabelSpace(FOUNDING, tuple(low for low, _ in _ENDS), tuple(high for _, high in _ENDS))
 """The four labels with the ranges of the whole grid, which normalise them also for a part of it."""
 
 LOWEST_RESOLUTION = 5000.0

@@ -8,7 +8,7 @@ amplitudes, which are integrated out: the covariance is D + B B^T, and its inver
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -82,14 +82,21 @@ class ErrorModel:
         distortion_kms: scatter of the wavelength solution about the star's velocity, which simulated stars do not have.
         profile: errors of the physics of each pixel (p,) in units of what they would be if all lines were equally
             wrong, as `maury.likelihood.profile` has them of real stars; None for simulated ones.
+        spread: errors of the physics are spread by rotation and instrument, which their size, measured on short sums
+            of pixels, allows for; False for stars of `draw`, whose errors are as independent as the covariance.
     """
 
     def __init__(
-        self, simulator: Simulator, model_error: bool = True, distortion_kms: float = 0.0, profile: Tensor | None = None
+        self,
+        simulator: Simulator,
+        model_error: bool = True,
+        distortion_kms: float = 0.0,
+        profile: Tensor | None = None,
+        spread: bool = True,
     ) -> None:
         """Make the columns that do not depend on the star."""
         self.simulator, self.model_error, self.distortion_kms = simulator, model_error, distortion_kms
-        self.profile = profile
+        self.profile, self.spread = profile, spread
         self._spline, self._parabola = _continuum_columns(simulator)
         self._distortion = _splines(simulator, _DISTORTION_AA)
 
@@ -120,6 +127,24 @@ class ErrorModel:
         projector, determinant = _woodbury(columns * weight)
         determinant += float(-2 * weight[star.good].log().sum())
         return Whitened(star.flux, weight, projector, scale, noise_scale, determinant, size, outliers)
+
+    def draw(self, star: Star, labels: Tensor, generator: torch.Generator) -> Star:
+        """A star of labels (k,) whose flux differs from the model's as this covariance has it; the rest is ``star``'s.
+
+        The sizes of noise and of errors of the physics are drawn from what `whiten` takes for probable.
+        """
+        model, moved, sharper = self._models(star, labels)
+        physics, _ = self._physics(star, labels, model)
+        columns = self._columns(star, labels, model, moved, sharper)
+        settings = self.simulator.settings
+        t = torch.randn(4, generator=generator, dtype=model.dtype)
+        scale = math.exp(settings.model_error.scatter * float(t[0] / (t[1:].square().mean()).sqrt()))
+        noise = (1 - settings.noise.reported_error) ** float(2 * torch.rand(1, generator=generator) - 1)
+        total = ((noise * star.sigma).square() + (scale * physics).square()).sqrt()
+        amplitudes = torch.randn(len(columns), generator=generator, dtype=model.dtype)
+        white = torch.randn(len(model), generator=generator, dtype=model.dtype)
+        flux = torch.where(star.good, model + amplitudes @ columns + total * white, star.flux)
+        return replace(star, flux=flux)
 
     def adjusted(self, star: Star, labels: Tensor, whitened: Whitened) -> tuple[Tensor, float]:
         """Model (p,) with the most probable nuisances, and the change of ln R in standard deviations of its prior."""
@@ -168,7 +193,7 @@ class ErrorModel:
         error = error.to(model)
         if self.profile is not None:
             error = error * at_metallicity(self.profile, float(labels[self.simulator.labels.index("mh")]))
-        return error, share
+        return error, share if self.spread else 1.0
 
     def _columns(self, star: Star, labels: Tensor, model: Tensor, moved: Tensor, sharper: Tensor) -> Tensor:
         """Nuisance columns (k, p), each with a standard normal amplitude."""

@@ -18,7 +18,7 @@ from maury.preparation.merge import Merged, OrderRecord, log_pixels, merge, step
 from maury.preparation.pixels import require_overlap
 from maury.preparation.strips import Strip, cut, fwhm_pixels
 from maury.preparation.templates import Bank, bank
-from maury.preparation.velocity import Correlation, correlate, second_star
+from maury.preparation.velocity import LINE_SHIFT_KMS, Correlation, correlate, second_star
 from maury.spectra import Frame, Observation, Spectrum
 from maury.threads import one_thread
 from maury.wavelengths import C_KMS
@@ -60,7 +60,8 @@ class Preparation:
             with noise; NaN and masked where nothing good was observed. Provenance continues that of the observation by
             ``prepared`` (the notes), ``flags``, ``mask`` (ranges as text), ``velocity_kms`` and ``velocity_error_kms``,
             which its file holds too.
-        velocity_kms: radial velocity in the frame of the file's wavelengths.
+        velocity_kms: radial velocity in the frame of the file's wavelengths, 0 for the Sun at rest: that of the lines
+            less `LINE_SHIFT_KMS`. Of a spectrum that is said to be at rest it is that of the lines.
         velocity_error_kms: its standard deviation, from noise and misfit; no zero point of the wavelengths is in it.
         barycentric_velocity_kms: the velocity referred to the barycentre, or None where the frame does not allow it.
         frame: frame of the file's wavelengths.
@@ -185,8 +186,10 @@ def _prepare(
 ) -> Preparation:
     strips = cut(observation, window_aa)
     templates = bank(emulator)
-    correlation = correlate(strips, templates, velocity_kms)
-    guess = correlation.peak_kms if velocity_kms is None else velocity_kms
+    zero = 0.0 if observation.frame == "rest" else LINE_SHIFT_KMS
+    given = None if velocity_kms is None else velocity_kms + zero
+    correlation = correlate(strips, templates, given)
+    guess = correlation.peak_kms if given is None else given
     beyond = correlation.peak_kms - guess if correlation.believable else 0.0
     start = np.r_[correlation.labels, correlation.vsini_kms, beyond]
     fit, records, notes = _fit_orders(emulator, strips, mask, resolution, guess, start, _name(observation))
@@ -196,7 +199,7 @@ def _prepare(
     twin = _second(records, templates, fit)
     names = emulator.space.names
     return _assemble(
-        observation, names, resolution, window_aa, mask, fit, correlation, records, merged, coverage, twin, notes
+        observation, names, resolution, window_aa, mask, fit, correlation, records, merged, coverage, twin, notes, zero
     )
 
 
@@ -330,7 +333,12 @@ def _assemble(
     coverage: float,
     twin: tuple[float, float],
     notes: list[str],
+    zero_kms: float,
 ) -> Preparation:
+    velocity = fit.velocity_kms - zero_kms
+    correlation = replace(
+        correlation, velocity_kms=correlation.velocity_kms - zero_kms, peak_kms=correlation.peak_kms - zero_kms
+    )
     seen = np.isfinite(merged.flux)
     snr = float(np.median((merged.flux / merged.sigma)[seen]))
     if merged.discordant:
@@ -353,16 +361,16 @@ def _assemble(
         **observation.provenance,
         "prepared": tuple(notes),
         "flags": raised,
-        "velocity_kms": fit.velocity_kms,
+        "velocity_kms": velocity,
         "velocity_error_kms": fit.velocity_error_kms,
     }
     provenance |= {"mask": texts(mask)} if mask else {}
     spectrum = Spectrum(merged.wavelength_aa, merged.flux, merged.sigma, ~seen, "rest", True, resolution, provenance)
     return Preparation(
         spectrum,
-        fit.velocity_kms,
+        velocity,
         fit.velocity_error_kms,
-        _barycentric(observation, fit.velocity_kms),
+        _barycentric(observation, velocity),
         observation.frame,
         template,
         merged.continuum_error,
@@ -372,7 +380,7 @@ def _assemble(
         coverage,
         window_aa,
         mask,
-        twin,
+        (twin[0] - zero_kms, twin[1]),
         raised,
         tuple(notes),
         correlation,

@@ -18,6 +18,10 @@ Floats = NDArray[np.float64]
 NEAR_KMS = 30.0
 """How far a velocity that is known may be refined."""
 
+LINE_SHIFT_KMS = 0.2
+"""Velocity of the lines of a star that is at rest: gravitational redshift less convective blueshift of the Sun, as
+measured on its flux atlas (0.205 km/s). Catalogues, whose zero point is the Sun or asteroids, have it taken out."""
+
 _CHANCE = 40.0
 """Chi-square that noise alone does not reach at the best of all velocities and templates (6 standard deviations)."""
 

@@ -59,6 +59,7 @@ class AtmosphereGrid:
         digest: its SHA-256.
         vturb: microturbulence of the models, km/s.
         extrapolate_logg: allow log g below the lowest model of a column, linearly from the two lowest.
+        extrapolate_mh: allow [M/H] below the lowest models, whose structure is taken.
         models: models by Teff, log g and [M/H].
         notes: what was left out.
     """
@@ -67,6 +68,7 @@ class AtmosphereGrid:
     digest: str
     vturb: float
     extrapolate_logg: bool
+    extrapolate_mh: bool
     models: dict[tuple[float, float, float], ModelFile]
     notes: list[str] = field(default_factory=list)
 
@@ -85,7 +87,8 @@ class AtmosphereGrid:
         """
         parts: list[tuple[float, ModelFile]] = []
         extrapolated = False
-        for m, weight_m in _bracket(list(self._columns), mh, "mh", ""):
+        metals = max(mh, min(self._columns)) if self.extrapolate_mh else mh
+        for m, weight_m in _bracket(list(self._columns), metals, "mh", ""):
             column = self._columns[m]
             for t, weight_t in _bracket(list(column), teff, "teff", f" at mh = {m:g}"):
                 heights = column[t]
@@ -140,6 +143,7 @@ class AtmosphereGrid:
         if bad:
             more = f"; and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
             hint = "" if self.extrapolate_logg else "; log g below the models is allowed by extrapolate_logg = true"
+            hint += "" if self.extrapolate_mh else "; [M/H] below them by extrapolate_mh = true"
             raise DomainError(
                 f"{what}: {len(bad)} of {len(labels)} rows lie outside the model atmospheres of {self.source}: "
                 f"{'; '.join(bad[:_SHOWN])}{more}{hint}"
@@ -153,7 +157,10 @@ class AtmosphereGrid:
 
 
 def read_atmospheres(
-    path: str | os.PathLike[str], vturb: float = 2.0, extrapolate_logg: bool = False
+    path: str | os.PathLike[str],
+    vturb: float = 2.0,
+    extrapolate_logg: bool = False,
+    extrapolate_mh: bool = False,
 ) -> AtmosphereGrid:
     """Read a grid of ATLAS9 or MARCS models from a folder or a tar archive.
 
@@ -163,6 +170,8 @@ def read_atmospheres(
         path: folder or archive.
         vturb: microturbulence in km/s; models of another one are left out, which `AtmosphereGrid.notes` tells.
         extrapolate_logg: allow log g below the lowest model.
+        extrapolate_mh: allow [M/H] below the lowest models: their structure hardly changes there, where few metals are
+            left that absorb or give electrons.
 
     Raises:
         FormatError: nothing to read, a damaged header, no model of this microturbulence, two models of the same
@@ -192,7 +201,7 @@ def read_atmospheres(
         notes.append(
             f"{len(found) - len(kept)} of {len(found)} models left out: vturb {which} instead of {vturb:g} km/s"
         )
-    return AtmosphereGrid(str(path), digest, vturb, extrapolate_logg, kept, notes)
+    return AtmosphereGrid(str(path), digest, vturb, extrapolate_logg, extrapolate_mh, kept, notes)
 
 
 def _bracket(

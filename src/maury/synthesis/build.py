@@ -80,7 +80,7 @@ def make_plan(config: SynthesisConfig, workers: Workers) -> Plan:
         ConfigError: a design without a point.
         SynthesisError: PySME is missing.
     """
-    atmospheres = read_atmospheres(config.atmospheres, config.vturb, config.extrapolate_logg)
+    atmospheres = read_atmospheres(config.atmospheres, config.vturb, config.extrapolate_logg, config.extrapolate_mh)
     targets = make_targets(config.design, atmospheres)
     lines = read_lines(config.line_list, workers)
     lines.require(*config.window)

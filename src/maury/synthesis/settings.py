@@ -160,6 +160,8 @@ class SynthesisConfig(Settings):
         vturb: microturbulence of the model atmospheres, km/s; models of another one are left out.
         extrapolate_logg: allow log g below the lowest model atmosphere, linearly from the two lowest; recorded for each
             spectrum.
+        extrapolate_mh: below the lowest [M/H] of the model atmospheres, take the structure of the lowest with the lines
+            of the star's own abundances.
         physics: how PySME makes a spectrum.
         workers: processes; they do not change the result.
         line_list_digest: SHA-256 of the line list, which maury fills in.
@@ -174,6 +176,7 @@ class SynthesisConfig(Settings):
     margin: Annotated[float, Field(ge=0, le=3000)] = 282.0
     vturb: Annotated[float, Field(ge=0)] = 2.0
     extrapolate_logg: bool = False
+    extrapolate_mh: bool = False
     physics: PhysicsConfig = PhysicsConfig()
     workers: Annotated[int, Field(ge=1, le=1024)] = 1
     line_list_digest: str = ""

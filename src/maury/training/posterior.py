@@ -18,7 +18,7 @@ from maury.checkpoints import read_header
 from maury.config import PosteriorTrainConfig
 from maury.errors import ConfigError
 from maury.files import atomic_path
-from maury.networks import save
+from maury.networks import load_posterior, save
 from maury.networks.posterior import PosteriorNetwork
 from maury.training.card import model_card
 from maury.training.network import keep_freed_memory
@@ -62,14 +62,31 @@ def train(
     stream = Stream(local, config.network.labels, config.seed)
     network = PosteriorNetwork(config.network, prior_of(local, config.network.labels), config.seed)
     if not run.last.is_file():
-        spectra, _ = stream.batch(_START, config.components_from)
-        network.start_from(*principal_components(spectra, config.network.components, config.seed))
+        _first_weights(network, stream, config)
     task = PosteriorTask(network, config, source)
     trainer = fit(run, callbacks, lambda trainer, last: _fit(trainer, last, task))
     if trainer.is_global_zero:
         _write_best(run, stream, network.cpu(), trainer, dtype)
     trainer.strategy.barrier()
     return read_header(run.model, "network")
+
+
+def _first_weights(network: PosteriorNetwork, stream: Stream, config: PosteriorTrainConfig) -> None:
+    """Weights of the network that the run goes on from, or principal components of spectra.
+
+    Raises:
+        ConfigError: that network has other settings; its ranges of labels may be others.
+        FormatError: it is not there.
+    """
+    if config.start is None:
+        spectra, _ = stream.batch(_START, config.components_from)
+        network.start_from(*principal_components(spectra, config.network.components, config.seed))
+        return
+    given, _ = load_posterior(config.start)
+    if given.config != config.network:
+        other = [k for k, v in config.network.model_dump().items() if given.config.model_dump()[k] != v]
+        raise ConfigError(f"start: {config.start} has other settings of the network: {', '.join(other)}")
+    network.load_state_dict(given.state_dict())
 
 
 def _fit(trainer: lightning.Trainer, last: Path | None, task: PosteriorTask) -> None:
