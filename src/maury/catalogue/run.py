@@ -18,13 +18,13 @@ from maury.catalogue.packed import PackedFile, open_packed
 from maury.catalogue.packed_shards import PackedShards
 from maury.catalogue.parts import require_form
 from maury.catalogue.settings import CatalogueConfig
-from maury.checkpoints import MODELS
 from maury.cluster import RayWorkers
-from maury.emulator import PACKAGED
+from maury.emulator import file_of
 from maury.errors import ConfigError, FormatError, MauryError
 from maury.files import check_writable, sha256
 from maury.library import expand
 from maury.networks import is_posterior, load_cached, pixel_wavelengths
+from maury.networks.store import find
 from maury.synthesis.pool import Maker, Workers
 
 _PACKED, _FILES = 8192, 64
@@ -134,7 +134,7 @@ def _plan(source: Path, out: Path, config: CatalogueConfig) -> _Plan:
     names, posterior = header["labels"]["names"], is_posterior(header)
     packed = source.suffix.lower() in _HDF5
     config = _absolute(config)
-    models = {"network": _digest(config.model, "network")}
+    models = {kind: {"sha256": digest} for kind, digest in _digests(config, not packed).items()}
     about = config.model_dump(mode="json", exclude={"model", "emulator"})
     tasks: list[tuple[PackedFile, int, int]] = []
     found: FileList | list[PackedFile]
@@ -150,7 +150,6 @@ def _plan(source: Path, out: Path, config: CatalogueConfig) -> _Plan:
     else:
         shard = config.shard or _FILES
         found = FileList(source)
-        models["emulator"] = _digest(config.emulator, "emulator")
         sizes = tuple(min(shard, found.rows - first) for first in range(0, found.rows, shard))
         told = {"files": [{"name": source.name, "rows": found.rows, "sha256": found.digest}]}
     about["shard"] = shard
@@ -176,22 +175,17 @@ def models_of(config: CatalogueConfig, files: bool) -> dict[str, str]:
     Raises:
         FormatError: one is not there.
     """
-    found = {f"network {config.model}": _digest(config.model, "network")["sha256"]}
-    return found | ({f"emulator {config.emulator}": _digest(config.emulator, "emulator")["sha256"]} if files else {})
+    names = {"network": config.model, "emulator": config.emulator}
+    return {f"{kind} {names[kind]}": digest for kind, digest in _digests(config, files).items()}
 
 
-def _digest(name: str, kind: str) -> dict[str, str]:
-    """Name and SHA-256 of a network or the emulator."""
-    path = Path(name)
-    if path.is_dir():
-        path = path / "model.safetensors"
-    elif kind == "emulator" and name == "packaged":
-        path = PACKAGED
-    elif not path.exists():
-        path = MODELS / f"{name}.safetensors"
-    if not path.is_file():
-        raise FormatError(f"{name}: no such {kind}")
-    return {"sha256": sha256(path)}
+def _digests(config: CatalogueConfig, files: bool) -> dict[str, str]:
+    """SHA-256 of the network, and of the emulator that files are prepared and refined with."""
+    paths = {"network": find(config.model)} | ({"emulator": file_of(config.emulator)} if files else {})
+    for kind, path in paths.items():
+        if not path.is_file():
+            raise FormatError(f"{path}: no such {kind}")
+    return {kind: sha256(path) for kind, path in paths.items()}
 
 
 def _there(output: Output, retry: bool) -> dict[int, tuple[int, int]]:
