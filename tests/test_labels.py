@@ -48,7 +48,7 @@ def test_a_subset_keeps_ranges_and_order():
 
 
 def test_normalisation_puts_the_ends_of_the_ranges_at_zero_and_one():
-    ends = np.array([SPACE.lower, SPACE.upper, (6625.0, 2.5, -1.0, 50.0)])
+    ends = np.array([SPACE.lower, SPACE.upper, (6625.0, 2.5, -1.25, 50.0)])
     np.testing.assert_allclose(SPACE.normalise(ends), [[0] * 4, [1] * 4, [0.5, 0.5, 0.5, 0.25]], atol=1e-15)
     tensor = torch.tensor(ends)
     assert torch.equal(SPACE.normalise(tensor), torch.tensor(SPACE.normalise(ends)))

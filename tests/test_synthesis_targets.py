@@ -123,7 +123,8 @@ def test_sobol_in_a_box_keeps_out_of_holes(tmp_path):
 
 @pytest.mark.shared
 def test_sobol_over_the_packaged_domain(shared):
-    grid = read_atmospheres(shared / "data/atmospheres/ck04_odfnew.tar.xz", extrapolate_logg=True)
+    models = shared / "data/atmospheres/ck04_odfnew.tar.xz"
+    grid = read_atmospheres(models, extrapolate_logg=True, extrapolate_mh=True)
     targets = make_targets(SobolDesign(count=200, seed=3), grid)
     np.testing.assert_array_equal(targets.labels, sobol_labels(200, 3))
     assert targets.extrapolated.any()

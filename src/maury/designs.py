@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 
-from maury.labels import INTRINSIC, lowest_logg
+from maury.labels import INTRINSIC, LABELS, lowest_logg
 
 TEFF_K = tuple(float(t) for t in range(3500, 9751, 250))
 LOGG = tuple(g / 2 for g in range(11))
@@ -62,7 +62,8 @@ def sobol_labels(
     q = ndtri(np.clip(u, 1e-4, 1 - 1e-4))
     teff = teff_range[0] + (teff_range[1] - teff_range[0]) * u[:, 0]
     low = lowest_logg(teff)
-    logg, mh = low + (5 - low) * u[:, 1], -2.5 + 3 * u[:, 2]
+    metals = LABELS["mh"]
+    logg, mh = low + (5 - low) * u[:, 1], metals.lower + (metals.upper - metals.lower) * u[:, 2]
     if not abundances:
         return intrinsic_labels(np.column_stack([teff, logg, mh]))
     alpha = -0.2 + 0.75 * u[:, 10]

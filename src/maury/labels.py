@@ -27,7 +27,7 @@ class Label:
 _ALL = (
     Label("teff", r"$T_\mathrm{eff}$", "K", 3500.0, 9750.0, "effective temperature"),
     Label("logg", r"$\log g$", "dex(cm/s2)", 0.0, 5.0, "surface gravity, log10 of cm s-2"),
-    Label("mh", "[M/H]", "dex", -2.5, 0.5, "metallicity, all metals scaled together (Asplund et al. 2009)"),
+    Label("mh", "[M/H]", "dex", -3.0, 0.5, "metallicity, all metals scaled together (Asplund et al. 2009)"),
     Label("vmic", r"$\xi$", "km/s", 0.5, 4.0, "microturbulence"),
     Label("c", "[C/M]", "dex", -0.6, 0.6, "carbon relative to the metallicity"),
     Label("mg", "[Mg/M]", "dex", -0.3, 0.7, "magnesium (O, Ne, Si, S follow) relative to the metallicity"),

@@ -12,7 +12,7 @@ from maury.labels import INTRINSIC
 from maury.wavelengths import LogGrid
 
 TEFF_EDGES = (3500.0, 4000.0, 4500.0, 5250.0, 6000.0, 7000.0, 8000.0, 9750.0)
-MH_EDGES = (-2.5, -1.0, 0.5)
+MH_EDGES = (-3.0, -1.0, 0.5)
 
 
 def regions(labels: Tensor, names: Sequence[str] = INTRINSIC) -> tuple[Tensor, Tensor]:
