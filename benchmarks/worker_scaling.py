@@ -9,7 +9,8 @@ On a machine of two cores with nothing else to do, five minutes. Three kinds of 
 - ``files``: the same on a list of files, each prepared and refined;
 - ``synthesis``: spectra of 20 Å with PySME (left out without --line-list and --atmospheres).
 
-Each is done small and large, by one process and by two, in turns. Start-up is in both sizes, so that the gain is that
+Each is done small and large, by one process and by two, in turns; predictions as the command that a user would give, so
+that no process is warmer than another. Start-up is in both sizes, so that the gain is that
 of the difference: (large - small) by one, over (large - small) by two. ``gain_by_processor_time`` is twice the
 processor time of one over that of two: what the clock would say if nothing else ran and the load were balanced.
 """
@@ -21,6 +22,7 @@ import json
 import os
 import resource
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -31,7 +33,6 @@ import numpy as np
 import torch
 from catalogue_speed import write_spectra
 
-from maury.catalogue import CatalogueConfig, run_catalogue
 from maury.cli.console import progress
 from maury.emulator import load
 from maury.emulator.pixels import NetworkPixels
@@ -88,16 +89,23 @@ def gain(work: Work, small: int, large: int, rounds: int, step: Callable[[], Non
     }
 
 
+def predicted(source: Path, out: Path, workers: int) -> None:
+    """`maury predict --catalog`."""
+    command = ["predict", "--catalog", str(source), "--out", str(out), "--workers", str(workers), "--fresh"]
+    done = subprocess.run([sys.executable, "-m", "maury", *command], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)}: {done.stderr}")
+
+
 def catalogue(folder: Path, unit: int) -> tuple[Work, int, int]:
-    """Spectra in HDF5: two parts, or eight."""
+    """Spectra in HDF5: two units, or eight."""
     sizes = 2 * unit, 8 * unit
     paths = [folder / f"{count}.h5" for count in sizes]
     for path, count in zip(paths, sizes, strict=True):
         write_spectra(path, count)
 
     def work(workers: int, large: bool) -> None:
-        out = folder / "table.fits"
-        run_catalogue(paths[large], out, CatalogueConfig(model="default", shard=unit), workers=workers, fresh=True)
+        predicted(paths[large], folder / "table.fits", workers)
 
     return work, *sizes
 
@@ -120,9 +128,7 @@ def files(folder: Path, unit: int) -> tuple[Work, int, int]:
         path.write_text("\n".join(["file,resolution,velocity_kms", *rows]) + "\n")
 
     def work(workers: int, large: bool) -> None:
-        run_catalogue(
-            lists[large], folder / "table.fits", CatalogueConfig(model="default"), workers=workers, fresh=True
-        )
+        predicted(lists[large], folder / "table.fits", workers)
 
     return work, *sizes
 
@@ -150,7 +156,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--line-list")
     parser.add_argument("--atmospheres")
-    parser.add_argument("--part", type=int, default=8192, help="spectra of a part of the catalogue")
+    parser.add_argument("--part", type=int, default=8192, help="unit of the catalogue, spectra")
     parser.add_argument("--files", type=int, default=20, help="files of the small list")
     parser.add_argument("--spectra", type=int, default=16, help="spectra of the small synthesis")
     parser.add_argument("--rounds", type=int, default=1)

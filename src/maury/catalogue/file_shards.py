@@ -15,6 +15,7 @@ from maury.catalogue.settings import CatalogueConfig
 from maury.errors import MauryError
 from maury.inference import predict
 from maury.inference.predict import SAMPLES
+from maury.memory import keep_freed_memory
 from maury.readers import read
 
 TIMEOUT_S = 600.0
@@ -34,6 +35,10 @@ class FilePredictor:
     """Predicts one file when called with its row of the list, here or in a worker process; it never raises."""
 
     config: CatalogueConfig
+
+    def __post_init__(self) -> None:
+        """Where it is made it works on: one star needs the memory of the one before."""
+        keep_freed_memory()
 
     def __call__(self, entry: Entry) -> Star:
         """Read, prepare and predict; what fails comes back with its reason."""

@@ -133,6 +133,7 @@ def predict(
         from maury.inference import reference_star, write_samples, write_table
         from maury.inference.predict import RELATIONS, SAMPLES
         from maury.likelihood import parse_external
+        from maury.memory import keep_freed_memory
         from maury.preparation import parse_range
         from maury.readers import read
 
@@ -150,6 +151,7 @@ def predict(
         return
     if not files:
         raise ConfigError("no spectra: name files, or a catalogue with --catalog")
+    keep_freed_memory()
     for path in (output, samples_output):
         if path is not None:
             check_writable(path)

@@ -74,10 +74,10 @@ def tune(
 
 def _run_here(study: Any, settings: Any, grid: Any, bar: Progress, done: Callable[..., None]) -> None:
     """Run trials one by one in this process."""
+    from maury.memory import keep_freed_memory
     from maury.search import run_study
     from maury.search.settings import base_of
     from maury.search.trial import spectra_of
-    from maury.training.network import keep_freed_memory
 
     keep_freed_memory()
     reading = bar.add_task("reading spectra", total=settings.training + settings.validation)

@@ -10,10 +10,10 @@ from maury.cluster import RETRIES, LostError, RayWorkers, Remote
 from maury.config import TrainConfig
 from maury.errors import MauryError
 from maury.grids import open_grid
+from maury.memory import keep_freed_memory
 from maury.search.settings import StudyConfig, base_of
 from maury.search.study import Done, conclude, fail, finished, judge, open_study, settings_of
 from maury.search.trial import Outcome, run_trial, spectra_of
-from maury.training.network import keep_freed_memory
 from maury.training.spread import grid_of
 
 _MOST_LOST = 50

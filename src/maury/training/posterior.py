@@ -18,10 +18,10 @@ from maury.checkpoints import read_header
 from maury.config import PosteriorTrainConfig
 from maury.errors import ConfigError
 from maury.files import atomic_path
+from maury.memory import keep_freed_memory
 from maury.networks import load_posterior, save
 from maury.networks.posterior import PosteriorNetwork
 from maury.training.card import model_card
-from maury.training.network import keep_freed_memory
 from maury.training.posterior_task import PosteriorTask
 from maury.training.run import Run, fit, reason
 from maury.training.simulated import HELD_OUT, Source, Stream, principal_components, prior_of
