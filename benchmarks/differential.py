@@ -3,8 +3,8 @@
     python benchmarks/differential.py ../shared/data/observed --out docs/results/benchmark-stars/differential.md
 
 Each pair of the list below is a star and a spectrum of the Sun (Moon, Ganymede, atlas) of the same spectrograph, or of
-one of the same resolution. Values are less those of the literature in `CATALOG.csv`; root mean squares of the stars
-like the Sun (5500 to 6250 K) and of the others are at the end. Half a minute.
+one of the same resolution. Values are less those of the literature in `CATALOG.csv`; at the end stand root mean squares
+and standard deviations of the stars like the Sun (5500 to 6250 K) and of the others. Half a minute.
 """
 
 from __future__ import annotations
@@ -48,13 +48,14 @@ def line(title: str, cells: list[str]) -> str:
     return "| " + " | ".join([title, *cells]) + " |"
 
 
-def rms(rows: list[tuple[dict[str, float], dict[str, float]]], title: str) -> str:
-    """Root mean square of absolute and differential values."""
-    cells = []
+def spread(rows: list[tuple[dict[str, float], dict[str, float]]], title: str) -> list[str]:
+    """Root mean square about the literature and standard deviation of absolute and differential values."""
+    squares, deviations = [], []
     for name, digits in DIGITS.items():
-        squares = [[way[name] ** 2 for way in row] for row in rows if name in row[0]]
-        cells.append(", ".join(f"{x:.{digits + (digits > 0)}f}" for x in np.sqrt(np.mean(squares, 0))))
-    return line(f"**{title}, rms**", [*cells, ""])
+        values = np.array([[way[name] for way in row] for row in rows if name in row[0]])
+        for cells, two in ((squares, np.sqrt((values**2).mean(0))), (deviations, values.std(0, ddof=1))):
+            cells.append(", ".join(f"{x:.{digits + (digits > 0)}f}" for x in two))
+    return [line(f"**{title}: rms**", [*squares, ""]), line(f"**{title}: scatter**", [*deviations, ""])]
 
 
 def main() -> None:
@@ -80,7 +81,7 @@ def main() -> None:
             ]
             title = f"{row['star'].split(' (')[0]} (`{name}`), `{sun}`"
             lines.append(line(title, [*cells, ", ".join(f"{way['chi2']:.2f}" for way in both)]))
-    lines += [rms(rows, title) for title, rows in groups.items()]
+    lines += [text for title, rows in groups.items() for text in spread(rows, title)]
     with atomic_path(options.out) as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
     out.print("\n".join(lines), markup=False)

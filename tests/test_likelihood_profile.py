@@ -42,3 +42,4 @@ def test_a_line_known_as_wrong_counts_less():
 def test_simulated_stars_have_none():
     assert physics_of("default", "packaged", True).errors.profile is not None
     assert physics_of("default", "packaged", False).errors.profile is None
+    assert physics_of("default", "packaged", True, differential=True).errors.profile is None

@@ -157,7 +157,7 @@ def reference_star(
     _, header = load_cached(model)
     observation = _observation(star)
     name = str(observation.provenance.get("file", "reference"))
-    physics = physics_of(model, emulator, True)
+    physics = physics_of(model, emulator, True, differential=True)
     if physics is None:
         raise DomainError(f"{name}: a reference needs refinement, which is not possible here")
     if resolution == "auto":
@@ -231,7 +231,9 @@ def _posterior(
     flux, sigma, good = (torch.from_numpy(part)[None] for part in (star.flux, star.sigma, star.good))
     with torch.inference_mode():
         features = network(Inputs(flux, sigma, good, torch.tensor([star.resolution]).float()))
-    physics = None if ask.refine is False else physics_of(ask.model, ask.emulator, ask.systematics)
+    physics = None
+    if ask.refine is not False:
+        physics = physics_of(ask.model, ask.emulator, ask.systematics, differential=ask.reference is not None)
     _require_physics(physics is not None, ask)
     fit: Refinement | None = None
     more: tuple[str, ...] = ()

@@ -121,13 +121,14 @@ class Physics:
 
 
 @lru_cache(maxsize=2)
-def physics_of(model: str, emulator: str, real: bool) -> Physics | None:
+def physics_of(model: str, emulator: str, real: bool, differential: bool = False) -> Physics | None:
     """Coordinates and errors of a network, or None: the emulator is not that of its training, or labels are missing.
 
     Args:
         model: a packaged network, a run's folder or a network file.
         emulator: "packaged" or an emulator's file.
         real: errors of real stars; simulated ones have no distorted wavelengths, and no lines that are known as wrong.
+        differential: what is wrong with single lines is taken out by a reference star: they count alike.
     """
     network, header = load_cached(model)
     if not isinstance(network, PosteriorNetwork) or header.get("emulator") != digest_of(emulator):
@@ -138,7 +139,7 @@ def physics_of(model: str, emulator: str, real: bool) -> Physics | None:
         return None
     if not real:
         return Physics(Coordinates(simulator, names), ErrorModel(simulator))
-    profile = error_profile(simulator.pixels.wavelength_aa)
+    profile = None if differential else error_profile(simulator.pixels.wavelength_aa)
     errors = ErrorModel(simulator, distortion_kms=DISTORTION_KMS, profile=profile)
     return Physics(Coordinates(simulator, names), errors)
 
