@@ -14,6 +14,7 @@ from maury.inference.spectraltype import spectral_type
 from maury.likelihood import parse_external
 from maury.networks import packaged_networks
 from maury.preparation import prepare
+from maury.preparation.velocity import LINE_SHIFT_KMS
 from maury.readers import read, write
 from maury.spectra import Observation, Spectrum
 from nights import SUN, Instrument, observe, star_flux
@@ -137,7 +138,8 @@ def test_a_spectrum_of_the_wrong_place_is_refused(night):
 
 
 def test_what_is_at_rest_but_not_normalised_is_not_searched_for_a_velocity(night):
-    order = observe(SUN, Instrument(60_000.0, 0.04), snr=100).single().with_(frame="rest")
+    lines_at_rest = observe(SUN, Instrument(60_000.0, 0.04), velocity_kms=-LINE_SHIFT_KMS, snr=100)
+    order = lines_at_rest.single().with_(frame="rest")
     result = predict(Observation((order,)), resolution=60_000.0)
     assert abs(result.preparation.correlation.peak_kms) < 30
     assert result.preparation.velocity_kms == pytest.approx(0, abs=0.05)
