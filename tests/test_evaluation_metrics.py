@@ -87,7 +87,7 @@ class TestScore:
         assert figures["n"] == 300
         teff, mh = figures["labels"]["teff"], figures["labels"]["mh"]
         assert (teff["unit"], teff["bias"]) == ("K", pytest.approx(62.5))
-        assert (mh["unit"], mh["bias"]) == ("dex", pytest.approx(-0.03))
+        assert (mh["unit"], mh["bias"]) == ("dex", pytest.approx(-0.035))
         assert mh["mse"] == pytest.approx(1e-4)
 
     def test_overall_figures_are_means_over_labels(self) -> None:
