@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -71,16 +72,19 @@ def environment() -> dict[str, str]:
 
 
 def serve(port: int, browser: bool) -> int:
-    """Serve until interrupted; returns the server's exit code.
+    """Serve until interrupted or terminated, and the server with it; returns the server's exit code.
 
     Raises:
         ConfigError: Streamlit is not installed.
     """
     require_streamlit()
-    try:
-        return subprocess.run(arguments(port, browser), env=environment(), check=False).returncode
-    except KeyboardInterrupt:
-        return 0
+    with subprocess.Popen(arguments(port, browser), env=environment()) as process:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            process.terminate()
+            return 0
 
 
 def _main() -> None:
