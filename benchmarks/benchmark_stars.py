@@ -5,8 +5,8 @@
 The folder holds `CATALOG.csv` with the columns file, star, role, resolution, labels_verified and teff, logg, mh, vsini,
 alpha with their errors (e_teff and so on). Each spectrum is read and predicted with its resolution as the only option
 (raw APF orders also with `--apf-wavelengths`, a file of the folder). Writes `stars.json` with everything, `table.md`,
-`summary.md` (with intervals whose systematic errors are told by the other stars), and a figure of the verified stars
-above 4500 K.
+`summary.md` (with intervals whose systematic errors, and the shift of metal-poor stars, are told by the other stars),
+and a figure of the verified stars above 4500 K.
 """
 
 from __future__ import annotations
@@ -25,12 +25,14 @@ from maury.cli.console import fail, out, progress
 from maury.errors import MauryError
 from maury.files import atomic_path
 from maury.inference import predict
-from maury.likelihood.systematics import systematic
+from maury.likelihood.systematics import metal_poor_shift, systematic
 from maury.plots import plot_literature, save_figure
 from maury.readers import read
 
 MAIN = ("teff", "logg", "mh")
 DIGITS = {"teff": 0, "logg": 2, "mh": 2, "vsini": 1, "alpha": 2}
+_METAL_POOR = 0.5
+"""Share of the shift above which a star tells of it."""
 
 
 def measure(row: dict[str, str], options: argparse.Namespace) -> dict[str, Any]:
@@ -78,7 +80,7 @@ def line(star: dict[str, Any]) -> str:
 
 def named(flags: list[str]) -> list[str]:
     """Flags of the result, without those on what the file does not say and on single elements."""
-    quiet = ("medium_assumed", "frame_unknown", "vsini_upper_limit")
+    quiet = ("medium_assumed", "frame_unknown", "vsini_upper_limit", "metal_poor_shift")
     return [flag for flag in flags if flag not in quiet and not flag.startswith(("no_information", "upper_limit"))]
 
 
@@ -100,13 +102,52 @@ def summary(stars: list[dict[str, Any]], title: str) -> list[str]:
     return lines
 
 
+def share_of(star: dict[str, Any]) -> float:
+    """Share of the shift of metal-poor stars that a star got."""
+    return float(star["result"].get("metal_poor_shift_teff", 0.0)) / metal_poor_shift(1.0)["teff"]
+
+
+def by_the_others(stars: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Stars shifted by what the others that are metal-poor tell (mean, one vote each), and not by what was chosen."""
+    moved = []
+    for star in stars:
+        result = dict(star["result"])
+        for name, chosen in metal_poor_shift(share_of(star)).items():
+            others: dict[str, float] = {}
+            for other in stars:
+                difference = off(other, name)
+                if other["star"] != star["star"] and share_of(other) > _METAL_POOR and difference is not None:
+                    others[other["star"]] = metal_poor_shift(1.0)[name] - difference[0] / share_of(other)
+            if chosen:
+                result[name] += share_of(star) * float(np.mean(list(others.values()))) - chosen
+        moved.append({**star, "result": result})
+    return moved
+
+
+def poor_rows(stars: list[dict[str, Any]]) -> list[str]:
+    """Differences of the metal-poor stars: of the fit, as given, and shifted by what the others tell."""
+    rows = ["| star | label | fit | as given | shifted by the others | own error |", "|" + "---|" * 6]
+    for star, moved in zip(stars, by_the_others(stars), strict=True):
+        if share_of(star) <= _METAL_POOR:
+            continue
+        for name, chosen in metal_poor_shift(share_of(star)).items():
+            digits = DIGITS[name]
+            given, other = (off(x, name) for x in (star, moved))
+            if given is None or other is None:
+                continue
+            cells = [f"{x:+.{digits}f}" for x in (given[0] - chosen, given[0], other[0])]
+            cells.append(f"{star['result'][f'{name}_err']:.{digits}f}")
+            rows.append("| " + " | ".join([star["star"].split(" (")[0], name, *cells]) + " |")
+    return rows
+
+
 def left_out(stars: list[dict[str, Any]]) -> list[str]:
-    """Intervals whose systematic errors are told by the other stars alone.
+    """Intervals whose systematic errors are told by the other stars alone, those of metal-poor stars shifted by them.
 
     For each label one factor of all systematic errors, the most probable one given the differences of the other stars
     (one vote each), takes the place of those that were chosen.
     """
-    rows = []
+    rows, stars = [], by_the_others(stars)
     for name in MAIN:
         known = [star for star in stars if off(star, name) is not None]
         names = np.array([star["star"] for star in known])
@@ -150,11 +191,13 @@ def tables(stars: list[dict[str, Any]]) -> tuple[str, str]:
         "|" + "---|" * 9,
         *summary(verified, "4500 to 7000 K, verified"),
         *summary(list(first.values()), "the same, one spectrum a star"),
+        *summary(by_the_others(list(first.values())), "the same, metal-poor stars shifted by the others"),
         *summary([s for s in verified if s["literature"]["mh"] > -2], "verified, [M/H] above -2"),
         *summary(usual, "4500 to 7000 K, verified or not"),
         *summary([s for s in stars if s["literature"]["teff"] < 4500], "below 4500 K"),
     ]
     text += ["", "4500 to 7000 K, verified, each star once:", "", *left_out(verified)]
+    text += ["", "Metal-poor stars, verified, less the literature:", "", *poor_rows(verified)]
     return "\n".join(rows) + "\n", "\n".join(text) + "\n"
 
 

@@ -9,7 +9,7 @@ import torch
 
 from maury.errors import ConfigError
 from maury.likelihood import contradictory, parse_external, relation
-from maury.likelihood.systematics import systematic, with_systematics
+from maury.likelihood.systematics import metal_poor, metal_poor_shift, systematic, with_systematics
 
 NAMES = ("teff", "logg", "mh", "vsini")
 
@@ -97,7 +97,33 @@ def test_relations():
 def test_systematic_errors_grow_where_the_physics_fails():
     sun = systematic({"teff": 5772.0, "mh": 0.0})
     assert systematic({"teff": 4000.0, "mh": 0.0})["logg"] > 3 * sun["logg"]
-    assert systematic({"teff": 5772.0, "mh": -2.0})["teff"] == pytest.approx(3 * sun["teff"])
+    poor = systematic({"teff": 5772.0, "mh": -2.0})
+    assert poor["mg"] == pytest.approx(3 * sun["mg"])
+    assert poor["teff"] == sun["teff"]  # what it is off by is in the shift
+
+
+def test_metal_poor_stars_are_shifted_but_at_the_edge_and_where_it_is_cool():
+    assert metal_poor({"teff": 5772.0, "mh": 0.0}) == (0.0, 0.0)
+    assert metal_poor({"teff": 5772.0, "mh": -1.0}) == pytest.approx((0.5, 0.25))
+    assert metal_poor({"teff": 5772.0, "mh": -2.0}) == pytest.approx((1.0, 0.5))
+    assert metal_poor({"teff": 5772.0, "mh": -3.0}) == pytest.approx((0.0, 1.0))  # nothing is known at the edge
+    assert metal_poor({"teff": 3900.0, "mh": -2.0}) == (0.0, 0.0)
+    like = {"teff": 5700.0, "mh": -2.1}
+    assert metal_poor({"teff": 5772.0, "mh": -2.0}, like)[0] == pytest.approx(0)  # the reference has taken it out
+
+
+def test_a_prior_on_log_g_tells_how_much_a_metal_poor_star_is_shifted():
+    """Teff, log g and [M/H] are shifted together, so that a larger log g from elsewhere raises Teff too."""
+    generator = torch.Generator().manual_seed(3)
+    fit = torch.tensor([5550.0, 3.2, -2.6, 30.0]).double() + 1e-3 * torch.randn(4000, 4, generator=generator).double()
+    shift, moved = metal_poor({"teff": 5550.0, "mh": -2.6}), metal_poor_shift(1.0)
+    plain, _ = with_systematics(fit, NAMES, generator, shift=shift)
+    assert plain.mean(0)[:3].tolist() == pytest.approx(
+        [5550 + moved["teff"], 3.2 + moved["logg"], -2.6 + moved["mh"]], rel=0.01
+    )
+    told, _ = with_systematics(fit, NAMES, generator, [parse_external("logg=4.2+-0.05")], shift=shift)
+    assert float(told[:, 0].mean() - plain[:, 0].mean()) > 50
+    assert float(told[:, 0].std()) < 0.8 * float(plain[:, 0].std())
 
 
 def test_samples_are_widened_by_the_systematic_error():

@@ -243,7 +243,8 @@ def _posterior(
             priors, relations = _priors(ask, network)
             drawn, fit, more = refined(
                 physics, data, network, features.clone(), template=template, priors=priors, relations=relations,
-                systematics=ask.systematics, count=ask.samples, seed=ask.seed,
+                systematics=ask.systematics, reference=None if ask.reference is None else ask.reference.labels,
+                count=ask.samples, seed=ask.seed,
             )  # fmt: skip
     else:
         with torch.inference_mode():

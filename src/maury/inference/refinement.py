@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
@@ -28,7 +28,7 @@ from maury.likelihood import (
 from maury.likelihood.external import value_of
 from maury.likelihood.importance import DEPENDABLE_K
 from maury.likelihood.profile import error_profile
-from maury.likelihood.systematics import with_systematics
+from maury.likelihood.systematics import metal_poor, metal_poor_shift, with_systematics
 from maury.networks import PosteriorNetwork, load_cached
 
 Floats = NDArray[np.float64]
@@ -38,9 +38,10 @@ FLAGS = {
     "low_efficiency": "importance sampling found fewer than 100 effective samples, or weights with too long a tail",
     "resolution_doubtful": "lines are sharper or broader than R and any rotation allow: R differs from what was given",
     "resolution_assumed": "R was taken from the width of the lines of a slow rotator: v sin i says nothing",
+    "metal_poor_shift": "Teff, log g and [M/H] of a metal-poor star were raised by what is missing in others like it",
     "prior_conflict": "external information and spectrum differ by more than 3 standard deviations",
 }
-"""What limits the trust in a refined posterior, by name."""
+"""What is to be known of a refined posterior, by name."""
 
 DISTORTION_KMS = 0.5
 """Scatter of wavelength solutions within a spectrum: some pipelines leave as much between and within orders."""
@@ -63,7 +64,8 @@ class Refinement:
         noise_scale: size of the noise in units of what was told, as fitted.
         outliers: share of pixels beyond 3 standard deviations.
         resolution_shift: ln(R) less ln(R as told), in units of its prior's standard deviation.
-        labels: most probable labels, by name.
+        labels: most probable labels of the fit, by name.
+        shift: by which labels of a metal-poor star were raised (`maury.likelihood.systematics`); empty for others.
         model: their spectrum on the network's pixels (p,), nuisances (continuum, velocity, zero level, R) fitted.
         sigma: standard deviation of data minus model as the likelihood takes it (p,), NaN where nothing is used.
     """
@@ -79,6 +81,7 @@ class Refinement:
     outliers: float
     resolution_shift: float
     labels: dict[str, float]
+    shift: dict[str, float]
     model: Floats = field(repr=False)
     sigma: Floats = field(repr=False)
 
@@ -160,6 +163,7 @@ def refined(
     priors: Sequence[External] = (),
     relations: Sequence[External] = (),
     systematics: bool = True,
+    reference: Mapping[str, float] | None = None,
     count: int,
     seed: int,
 ) -> tuple[Samples, Refinement, tuple[str, ...]]:
@@ -174,6 +178,7 @@ def refined(
         priors: further information on the true labels.
         relations: what labels of the fit obey.
         systematics: whether the systematic errors of real stars are added.
+        reference: labels of the star whose spectrum has corrected this one's (`maury.inference.differential`).
         count: samples.
         seed: of the samples.
 
@@ -200,12 +205,16 @@ def refined(
         seed=seed,
     )
     generator = torch.Generator().manual_seed(seed + 1)
-    true, share = with_systematics(result.samples, coordinates.names, generator, priors, systematics)
-    fit = _describe(physics, star, result, share)
+    medians = dict(zip(coordinates.names, result.samples.median(0).values.tolist(), strict=True))
+    shift = metal_poor(medians, reference) if systematics else (0.0, 0.0)
+    true, share = with_systematics(result.samples, coordinates.names, generator, priors, systematics, shift)
+    fit = _describe(physics, star, result, share, metal_poor_shift(shift[0]) if shift[0] else {})
     return Samples(result.samples, true), fit, _flags(coordinates, true, fit, priors)
 
 
-def _describe(physics: Physics, star: Star, result: Refined, prior_efficiency: float) -> Refinement:
+def _describe(
+    physics: Physics, star: Star, result: Refined, prior_efficiency: float, raised: dict[str, float]
+) -> Refinement:
     mode, weighted = result.mode, result.weighted
     model, shift = physics.errors.adjusted(star, mode.labels, mode.whitened)
     weight = mode.whitened.weight.numpy()
@@ -222,6 +231,7 @@ def _describe(physics: Physics, star: Star, result: Refined, prior_efficiency: f
         mode.whitened.outliers,
         shift,
         dict(zip(names, mode.labels.tolist(), strict=True)),
+        raised,
         model.numpy(),
         np.where(weight > 0, 1 / np.where(weight > 0, weight, 1.0), np.nan),
     )
@@ -233,6 +243,7 @@ def _flags(coordinates: Coordinates, samples: Tensor, fit: Refinement, priors: S
         "poor_fit": fit.chi2 > _POOR**2,
         "low_efficiency": fit.effective < _FEWEST or not fit.pareto_k < DEPENDABLE_K,
         "resolution_doubtful": abs(fit.resolution_shift) > _DOUBTFUL,
+        "metal_poor_shift": bool(fit.shift),
         "prior_conflict": fit.prior_efficiency * len(samples) < _FEWEST
         or any(_conflict(external, value_of(external.label, labels)) for external in priors),
     }

@@ -25,7 +25,7 @@ _OF_PREPARATION = {
 """Keys of a record, and of the preparation's."""
 
 
-_NOTES = ("vsini_upper_limit", "medium_assumed", "frame_unknown", "no_information_", "upper_limit_")
+_NOTES = ("vsini_upper_limit", "medium_assumed", "frame_unknown", "no_information_", "upper_limit_", "metal_poor_shift")
 """Flags, or their beginnings, that say what is known and do not limit the trust in what is."""
 
 
@@ -184,6 +184,7 @@ class Result:
             "prior_efficiency": round(fit.prior_efficiency, 4),
             "log_evidence": round(fit.log_evidence, 2),
             "model_error_scale": round(fit.model_error_scale, 2),
+            **{f"metal_poor_shift_{name}": round(size, 3) for name, size in fit.shift.items()},
         }
 
 

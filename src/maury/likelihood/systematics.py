@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from maury.labels import LABELS
 from maury.likelihood.external import External
 
 _TEFF_K = (3500.0, 4000.0, 4500.0, 5000.0, 7000.0, 9750.0)
@@ -36,18 +37,53 @@ _REPEATS = 8
 """Systematic errors drawn for each sample of the fit."""
 
 _POOR, _GROWTH = -1.0, 2.0
-"""Below that [M/H] the sizes grow by the factor 1 + growth x dex: departures from LTE, fewer lines."""
+"""Below that [M/H] the sizes grow by the factor 1 + growth x dex: fewer lines. Those of shifted labels do not."""
+
+_SHIFT = {"teff": 230.0, "logg": 0.55, "mh": 0.2}
+"""By how much metal-poor stars are taken for too cool, too large and too metal-poor, in the labels' units.
+
+Mean of HD 106038, HD 140283 and HD 122563 (`benchmarks/benchmark_stars.py`, which also shifts each by what the others
+tell). Neutral iron is overionised in their thin atmospheres, so that its lines are weaker than in LTE; Ruchti et al.
+(2013, MNRAS 429, 126) find the like in other spectra.
+"""
+_SHIFT_SCATTER = 0.5
+"""Standard deviation of the share of the shift from star to star, common to all labels."""
+_SHIFT_MH, _SHIFT_TEFF_K = (-1.5, -0.5), (4000.0, 4500.0)
+"""The shift is whole below the first [M/H] and above the second Teff, and none beyond the other two."""
+_SHIFT_EDGE = 0.15
+"""Within so many dex of the lowest [M/H] of the model it fades: the edge keeps stars from being taken for poorer."""
+
+
+def metal_poor(labels: Mapping[str, float], reference: Mapping[str, float] | None = None) -> tuple[float, float]:
+    """Share of the shift of metal-poor stars that a star gets, and its standard deviation.
+
+    Args:
+        labels: of the fit by name; ``teff`` and ``mh`` count.
+        reference: labels of a star whose own shift has been taken out of the spectrum already.
+    """
+    teff, mh = labels.get("teff", 5750.0), labels.get("mh", 0.0)
+    share = float(np.interp(mh, _SHIFT_MH, (1.0, 0.0)) * np.interp(teff, _SHIFT_TEFF_K, (0.0, 1.0)))
+    inside = float(np.clip((mh - LABELS["mh"].lower) / _SHIFT_EDGE, 0.0, 1.0))
+    scatter = share * (1 - (1 - _SHIFT_SCATTER) * inside)
+    return share * inside - (0.0 if reference is None else metal_poor(reference)[0]), scatter
+
+
+def metal_poor_shift(share: float) -> dict[str, float]:
+    """What a share of the shift of metal-poor stars adds to labels, in their units."""
+    return {name: share * size for name, size in _SHIFT.items()}
 
 
 def systematic(labels: Mapping[str, float]) -> dict[str, float]:
-    """Standard deviation by label, in its unit, of the systematic error of a star.
+    """Standard deviation by label, in its unit, of the systematic error of a star, beside that of the shift.
 
     Args:
-        labels: of the star by name; ``teff`` and ``mh`` count.
+        labels: of the fit by name; ``teff`` and ``mh`` count.
     """
     teff, mh = labels.get("teff", 5750.0), labels.get("mh", 0.0)
-    growth = 1 + _GROWTH * max(0.0, _POOR - mh)
-    sizes = {name: growth * float(np.interp(teff, _TEFF_K, values)) for name, values in _SIZES.items()}
+    growth = _GROWTH * max(0.0, _POOR - mh)
+    cool = float(np.interp(teff, _SHIFT_TEFF_K, (1.0, 0.0)))
+    sizes = {name: float(np.interp(teff, _TEFF_K, values)) for name, values in _SIZES.items()}
+    sizes = {name: size * (1 + growth * (cool if name in _SHIFT else 1)) for name, size in sizes.items()}
     return sizes | {"vsini": float(np.hypot(_VSINI_KMS, _VSINI_SHARE * labels.get("vsini", 0.0)))}
 
 
@@ -57,8 +93,9 @@ def with_systematics(
     generator: torch.Generator,
     priors: Sequence[External] = (),
     real: bool = True,
+    shift: tuple[float, float] = (0.0, 0.0),
 ) -> tuple[Tensor, float]:
-    """Samples of the true labels: those of the fit plus a systematic error, weighed by external information.
+    """Samples of the true labels: those of the fit, shifted and widened by systematic errors, with what is known.
 
     Information from elsewhere is on the true labels, so that it tells of the systematic error as much as of the fit.
     True labels may lie outside the ranges of the model.
@@ -69,6 +106,7 @@ def with_systematics(
         generator: of random numbers.
         priors: what is known of the true labels.
         real: whether a star is real; simulated ones have no systematic error.
+        shift: share of that of metal-poor stars and its standard deviation, as `metal_poor` tells them.
 
     Returns:
         Samples (n, k) of equal weight, and the efficiency of the weighing: effective share of those drawn.
@@ -79,8 +117,12 @@ def with_systematics(
     many = samples.repeat(_REPEATS, 1)
     if real:
         sizes = systematic(dict(zip(names, samples.median(0).values.tolist(), strict=True)))
-        width = torch.tensor([sizes.get(name, 0.0) for name in names], dtype=many.dtype)
+        width, direction = (
+            torch.tensor([x.get(name, 0.0) for name in names], dtype=many.dtype) for x in (sizes, metal_poor_shift(1.0))
+        )
         many = many + width * torch.randn(many.shape, generator=generator, dtype=many.dtype)
+        share, scatter = shift
+        many = many + direction * (share + scatter * torch.randn(len(many), 1, generator=generator, dtype=many.dtype))
         if "vsini" in names:
             many[:, names.index("vsini")].abs_()
     columns = dict(zip(names, many.unbind(1), strict=True))
