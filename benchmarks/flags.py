@@ -26,6 +26,7 @@ from maury.cli.console import out, progress
 from maury.emulator import load_cached
 from maury.files import atomic_path
 from maury.inference.posterior import edges
+from maury.inference.predict import RELATIONS
 from maury.inference.refinement import physics_of, refined
 from maury.likelihood import Star, relation
 from maury.networks import Inputs, load_posterior
@@ -107,6 +108,7 @@ def main() -> None:
     rows = dict(zip(simulator.labels, labels.unbind(1), strict=True))
     fgk = (rows["teff"] > 4500) & (rows["teff"] < 7000) & (rows["mh"] > -1.5) & (rows["vsini"] < 5)
     labels = labels[fgk][: options.stars]
+    relations = [relation(name) for name in RELATIONS]
     macro = relation("doyle2014")
     near = torch.linspace(0, 10, 501)
     for row in labels:
@@ -128,7 +130,7 @@ def main() -> None:
                 with torch.inference_mode():
                     features = network(inputs)
                 samples, fit, flags = refined(
-                    physics, star, network, features.clone(), relations=[relation("doyle2014")], count=500, seed=i
+                    physics, star, network, features.clone(), relations=relations, systematics=False, count=500, seed=i
                 )
                 own = [flag for flag in edges(network.prior, samples.fit) if flag[5:] in ("teff", "logg", "mh")]
                 counts.update([*flags, *own])

@@ -242,3 +242,19 @@ def test_an_impossible_value_is_named(value):
         broadening.instrument(FREQUENCY, v)
     with pytest.raises(DomainError, match=f"limb_darkening .* got {value:g}"):
         broadening.rotation(FREQUENCY, torch.ones(1), value)
+
+
+def test_tables_of_transfer_functions_are_the_functions():
+    """Within what linear interpolation allows, at 0, in between and at the largest velocities."""
+    frequency = torch.linspace(0, 0.25, 4500)
+    table = broadening.TransferTable(frequency, 200.0, 10.0)
+    vsini = torch.tensor([0.0, 0.3, 2.0, 47.0, 200.0])
+    zeta = torch.tensor([0.0, 10.0, 3.3, 0.1, 5.0])
+    resolution = torch.tensor([1e12, 5e4, 1e4, 1e12, 1e12])
+    direct = broadening.transfer(
+        frequency.double(), vsini_kms=vsini.double(), zeta_kms=zeta.double(), resolution=resolution.double()
+    )
+    found = table(vsini_kms=vsini, zeta_kms=zeta, resolution=resolution)
+    assert torch.allclose(found.double(), direct, rtol=0, atol=3e-6)
+    beyond = table(vsini_kms=torch.tensor([300.0]), zeta_kms=zeta[:1], resolution=resolution[:1])
+    assert bool(torch.isfinite(beyond).all())

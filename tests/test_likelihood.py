@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,9 +12,11 @@ import torch
 from maury.emulator import load_cached
 from maury.errors import DomainError
 from maury.evaluation.bound import fisher
-from maury.likelihood import Coordinates, ErrorModel, Star, find_mode, refine
-from maury.likelihood.importance import StudentT, fit_pareto, sample, smoothed
+from maury.likelihood import Coordinates, ErrorModel, Star, find_mode, refine, relation
+from maury.likelihood.errors import _taken
+from maury.likelihood.importance import Copula, StudentT, fit_pareto, sample, smoothed
 from maury.likelihood.laplace import jacobian
+from maury.likelihood.resolution import log_odds_of_sharper
 from maury.observations import ObservationSettings, Simulator
 from test_observations import NOTHING
 
@@ -149,6 +152,34 @@ def test_importance_sampling_of_a_known_density():
     torch.testing.assert_close(drawn.std(0), torch.full_like(mean, width), atol=0.05, rtol=0)
 
 
+def test_a_copula_is_a_density_with_the_marginals_of_its_points():
+    """It integrates to 1, its samples are where it says, and it is near a skewed density that Student's t is not."""
+    generator = torch.Generator().manual_seed(3)
+    skewed = torch.randn(4000, 2, generator=generator, dtype=torch.float64)
+    skewed[:, 0] = (0.8 * skewed[:, 0]).exp()
+    skewed[:, 1] += skewed[:, 0].log()
+    equal = torch.full((4000,), 1 / 4000, dtype=torch.float64)
+    copula = Copula(skewed, equal)
+    x = torch.linspace(-60, 60, 4001, dtype=torch.float64)
+    one = Copula(skewed[:, :1], equal).log_prob(x[:, None]).exp()
+    assert float(torch.trapezoid(one, x)) == pytest.approx(1, abs=0.02)
+
+    def log_density(points):
+        first = points[:, 0].clamp_min(1e-300).log()
+        normal = -0.5 * ((first / 0.8).square() + (points[:, 1] - first).square())
+        return torch.where(points[:, 0] > 0, normal - math.log(2 * math.pi * 0.8) - first, -torch.inf)
+
+    drawn = copula.sample(20_000, generator)
+    ratio = (log_density(drawn) - copula.log_prob(drawn)).exp()
+    assert float(ratio.mean()) == pytest.approx(1, abs=0.03)
+    moments = StudentT(skewed.mean(0), torch.cov(skewed.mT))
+    drawn = moments.sample(20_000, generator)
+    plain = (log_density(drawn) - moments.log_prob(drawn)).exp()
+    efficiency, without = (float(w.sum().square() / w.square().sum() / len(w)) for w in (ratio, plain))
+    assert efficiency > 0.7
+    assert efficiency > 1.5 * without
+
+
 def test_a_proposal_that_misses_is_told(simulator):
     """All weight on one point: few effective samples and a long tail."""
     far = StudentT(torch.full((3,), 60.0, dtype=torch.float64), 0.01 * torch.eye(3, dtype=torch.float64))
@@ -206,6 +237,36 @@ def test_errors_are_measured_from_the_residuals(simulator):
     double = {"teff_k": (3000.0, 10_000.0), "level": (0.0064, 0.0064), "floor": 0.016, "line": 0.086, "scatter": 0.0}
     strong = [w.scale for w in scales(model_error={**double, "emulator": 2.0}, noise={"snr": (300.0, 300.0)})]
     assert np.median(strong) == pytest.approx(2, abs=0.35)
+
+
+def test_r_that_is_told_too_low_is_less_probable_than_a_larger_one(simulator, coordinates):
+    """A slow rotator with R told 1/1.2 of the truth, told right, too fast to say, and as sharp as the pixels."""
+    errors = ErrorModel(simulator)
+    slow = labels_of(simulator, vsini=1.5)
+
+    def odds(labels, told, true=36_000.0):
+        star = replace(observed(simulator, labels, resolution=true), resolution=told)
+        start = coordinates.prior.real(labels[coordinates.columns][None])[0]
+        relations = [relation("doyle2014"), relation("random-axes")]
+        return log_odds_of_sharper(coordinates, star, find_mode(coordinates, errors, star, start, relations), relations)
+
+    assert odds(slow, 30_000.0) > 3
+    assert odds(slow, 36_000.0) < 0
+    assert odds(labels_of(simulator, vsini=30.0), 30_000.0) == -np.inf
+    assert odds(slow, 45_000.0, 45_000.0) == -np.inf
+
+
+def test_what_a_fit_takes_from_sums_of_residuals_is_that_of_dense_matrices():
+    """Variance of sums of residuals: S D S^T before, S D (D + B B^T)^-1 D S^T after the fit."""
+    generator = torch.Generator().manual_seed(1)
+    columns = torch.randn(5, 64, generator=generator, dtype=torch.float64)
+    variance = 0.5 + torch.rand(64, generator=generator, dtype=torch.float64)
+    good = torch.rand(64, generator=generator) > 0.1
+    taken = _taken(columns, torch.where(good, variance.rsqrt(), 0.0), good)
+    d, b = torch.diag(variance[good]), columns[:, good]
+    left = d @ torch.linalg.inv(d + b.mT @ b) @ d
+    sums = torch.eye(8, dtype=torch.float64).repeat_interleave(8, 1)[:, good]
+    assert torch.allclose(taken, (sums @ (d - left) @ sums.mT).diagonal(), rtol=1e-9)
 
 
 def test_a_gap_says_nothing(simulator, coordinates):

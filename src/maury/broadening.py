@@ -8,6 +8,7 @@ frequency, the axes before it broadcast.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -111,6 +112,48 @@ def transfer(
     if resolution is not None:
         total = total * instrument(frequency, resolution)
     return total
+
+
+class TransferTable:
+    """`transfer` several times faster, without gradients, to 2e-6.
+
+    Each of its three factors is a function of one number: rotation of f v sin i, macroturbulence of f zeta. They are
+    tabulated so densely that linear interpolation does. Velocities beyond the largest are taken as the largest.
+    """
+
+    _STEP = 1e-3
+    """Of f v sin i: curvatures of 9 make errors of 1e-6."""
+
+    def __init__(self, frequency: Tensor, vsini_kms: float, zeta_kms: float) -> None:
+        """Tabulate.
+
+        Args:
+            frequency: cycles per km/s (m,), ascending from 0.
+            vsini_kms: largest projected rotational velocity.
+            zeta_kms: largest macroturbulence.
+        """
+        self._frequency = frequency
+        one = torch.ones(1, dtype=torch.float64)
+        highest = float(frequency[-1])
+        rows: list[tuple[Callable[[Tensor, Tensor], Tensor], float, float]] = [
+            (rotation, vsini_kms, self._STEP),
+            (macroturbulence, zeta_kms, self._STEP / 2),
+        ]
+        self._tables = []
+        for function, largest, step in rows:
+            count = math.ceil(largest * highest / step) + 2
+            values = function(step * torch.arange(count, dtype=torch.float64), one)[0].to(frequency)
+            self._tables.append((values, values.diff(append=values[-1:]), frequency / step))
+
+    def __call__(self, *, vsini_kms: Tensor, zeta_kms: Tensor, resolution: Tensor) -> Tensor:
+        """Product of rotation, macroturbulence and instrument (n, m) for velocities and R = lambda / FWHM (n,)."""
+        total = instrument(self._frequency, resolution)
+        for velocity, (values, steps, frequency) in zip((vsini_kms, zeta_kms), self._tables, strict=True):
+            place = (velocity[:, None] * frequency).clamp_(max=len(values) - 1).flatten()
+            row = place.to(torch.int32)
+            slope = steps.index_select(0, row)
+            total *= slope.mul_(place.sub_(row)).add_(values.index_select(0, row)).view_as(total)
+        return total
 
 
 def cutoff(resolution: float, level: float = 1e-6) -> float:

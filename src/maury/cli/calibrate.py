@@ -65,7 +65,7 @@ def calibrate(
         if own_stars:
             task = bar.add_task("the likelihood's own errors", total=own_stars)
             _, strict, more = judge_refined(
-                network, simulator, own_stars, _OWN_SAMPLES, seed + 2, float(_OWN_WANTED), partial(bar.advance, task),
+                network, simulator, own_stars, _OWN_SAMPLES, seed + 2, float(wanted), partial(bar.advance, task),
                 own_errors=True,
             )  # fmt: skip
             own = {"simulated": calibration_report(strict, names), **more}
@@ -95,7 +95,7 @@ def calibrate(
 
 
 _SAMPLES = 2000
-_OWN_SAMPLES, _OWN_WANTED = 500, 100
+_OWN_SAMPLES = 500
 """Enough for ranks; what counts is the number of stars."""
 
 

@@ -28,6 +28,7 @@ from maury.likelihood import (
 from maury.likelihood.external import value_of
 from maury.likelihood.importance import DEPENDABLE_K
 from maury.likelihood.profile import error_profile
+from maury.likelihood.resolution import log_odds_of_sharper
 from maury.likelihood.systematics import metal_poor, metal_poor_shift, with_systematics
 from maury.networks import PosteriorNetwork, load_cached
 
@@ -36,7 +37,7 @@ Floats = NDArray[np.float64]
 FLAGS = {
     "poor_fit": "residuals are more than twice as large as usual for such a star: the model is not of this star",
     "low_efficiency": "importance sampling found fewer than 100 effective samples, or weights with too long a tail",
-    "resolution_doubtful": "lines are sharper or broader than R and any rotation allow: R differs from what was given",
+    "resolution_doubtful": "lines are sharper than R and any rotation allow: R differs from what was given",
     "resolution_assumed": "R was taken from the width of the lines of a slow rotator: v sin i says nothing",
     "metal_poor_shift": "Teff, log g and [M/H] of a metal-poor star were raised by what is missing in others like it",
     "prior_conflict": "external information and spectrum differ by more than 3 standard deviations",
@@ -64,6 +65,7 @@ class Refinement:
         noise_scale: size of the noise in units of what was told, as fitted.
         outliers: share of pixels beyond 3 standard deviations.
         resolution_shift: ln(R) less ln(R as told), in units of its prior's standard deviation.
+        sharper_odds: log of the evidence of 1.2 R over that of R (`maury.likelihood.resolution`).
         labels: most probable labels of the fit, by name.
         shift: by which labels of a metal-poor star were raised (`maury.likelihood.systematics`); empty for others.
         model: their spectrum on the network's pixels (p,), nuisances (continuum, velocity, zero level, R) fitted.
@@ -80,6 +82,7 @@ class Refinement:
     noise_scale: float
     outliers: float
     resolution_shift: float
+    sharper_odds: float
     labels: dict[str, float]
     shift: dict[str, float]
     model: Floats = field(repr=False)
@@ -208,12 +211,13 @@ def refined(
     medians = dict(zip(coordinates.names, result.samples.median(0).values.tolist(), strict=True))
     shift = metal_poor(medians, reference) if systematics else (0.0, 0.0)
     true, share = with_systematics(result.samples, coordinates.names, generator, priors, systematics, shift)
-    fit = _describe(physics, star, result, share, metal_poor_shift(shift[0]) if shift[0] else {})
+    odds = log_odds_of_sharper(coordinates, star, result.mode, relations)
+    fit = _describe(physics, star, result, share, odds, metal_poor_shift(shift[0]) if shift[0] else {})
     return Samples(result.samples, true), fit, _flags(coordinates, true, fit, priors)
 
 
 def _describe(
-    physics: Physics, star: Star, result: Refined, prior_efficiency: float, raised: dict[str, float]
+    physics: Physics, star: Star, result: Refined, prior_efficiency: float, odds: float, raised: dict[str, float]
 ) -> Refinement:
     mode, weighted = result.mode, result.weighted
     model, shift = physics.errors.adjusted(star, mode.labels, mode.whitened)
@@ -230,6 +234,7 @@ def _describe(
         mode.whitened.noise_scale,
         mode.whitened.outliers,
         shift,
+        odds,
         dict(zip(names, mode.labels.tolist(), strict=True)),
         raised,
         model.numpy(),
@@ -242,7 +247,7 @@ def _flags(coordinates: Coordinates, samples: Tensor, fit: Refinement, priors: S
     tests = {
         "poor_fit": fit.chi2 > _POOR**2,
         "low_efficiency": fit.effective < _FEWEST or not fit.pareto_k < DEPENDABLE_K,
-        "resolution_doubtful": abs(fit.resolution_shift) > _DOUBTFUL,
+        "resolution_doubtful": abs(fit.resolution_shift) > _DOUBTFUL or fit.sharper_odds > 0,
         "metal_poor_shift": bool(fit.shift),
         "prior_conflict": fit.prior_efficiency * len(samples) < _FEWEST
         or any(_conflict(external, value_of(external.label, labels)) for external in priors),

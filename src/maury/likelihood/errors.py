@@ -29,6 +29,8 @@ _HUBER = 3.0
 _CLIP = 5.0
 _LOG_STEP = 0.05
 """Of the logarithms of the sizes of errors that are tried."""
+_LEAST_LEFT = 0.2
+"""Of the variance of a sum of residuals: no square is given back more than five times."""
 _MEDIAN_SQUARE = 0.4549
 """Median of the square of a standard normal."""
 
@@ -100,7 +102,7 @@ class ErrorModel:
         self._spline, self._parabola = _continuum_columns(simulator)
         self._distortion = _splines(simulator, _DISTORTION_AA)
 
-    def whiten(self, star: Star, labels: Tensor, fit: bool = True) -> Whitened:
+    def whiten(self, star: Star, labels: Tensor, fit: bool = True, fitted: Tensor | None = None) -> Whitened:
         """Covariance about the spectrum of labels (k,).
 
         Args:
@@ -108,6 +110,8 @@ class ErrorModel:
             labels: where the model is evaluated, in the order of the simulator.
             fit: measure the size of the errors of the physics from the residuals and weigh outliers down; without it
                 both are as usual.
+            fitted: changes of the spectrum by labels (m, p), each with a standard normal amplitude, that were fitted
+                to the star: its residuals are smaller by them.
         """
         model, moved, sharper = self._models(star, labels)
         physics, share = self._physics(star, labels, model)
@@ -116,7 +120,8 @@ class ErrorModel:
         residual = torch.where(star.good, star.flux - model, 0.0)
         first = torch.where(star.good, (noise.square() + physics.square()).rsqrt(), 0.0)
         residual = residual - _amplitudes(residual * first, columns * first) @ columns
-        bins = _Bins.of(residual, noise, math.sqrt(share) * physics, star.good)
+        taken = _taken(columns if fitted is None else torch.cat([columns, fitted]), first, star.good)
+        bins = _Bins.of(residual, noise, physics, star.good, taken, share)
         size = bins.size()
         scale, noise_scale = (1.0, 1.0) if not fit else self._scales(bins, share)
         total = ((noise_scale * noise).square() + (scale * physics).square()).sqrt()
@@ -242,14 +247,39 @@ def _continuum_columns(simulator: Simulator) -> tuple[Tensor, Tensor]:
 
 def _amplitudes(residual: Tensor, weighted: Tensor) -> Tensor:
     """Most probable amplitudes (k,) of weighted columns (k, p) for weighted residuals (p,)."""
-    normal = weighted @ weighted.mT + torch.eye(len(weighted), dtype=weighted.dtype)
-    return torch.linalg.solve(normal, weighted @ residual)
+    return torch.linalg.solve(_normal(weighted), weighted @ residual)
+
+
+def _summed(values: Tensor) -> Tensor:
+    """Sums (..., b) of pixels (..., p) over bins."""
+    stop = values.shape[-1] // _BIN * _BIN
+    return values[..., :stop].reshape(*values.shape[:-1], -1, _BIN).sum(-1)
+
+
+def _taken(columns: Tensor, weight: Tensor, good: Tensor) -> Tensor:
+    """Variance (b,) by which sums over bins of the residuals of a fit are smaller than those of the errors.
+
+    With errors D and columns B of standard normal amplitudes, residuals of the most probable amplitudes have the
+    covariance D - B (1 + B^T D^-1 B)^-1 B^T, as restricted maximum likelihood allows for (Patterson & Thompson 1971).
+
+    Args:
+        columns: B^T (k, p).
+        weight: D^-1/2 (p,).
+        good: which pixels count (p,).
+    """
+    factor = torch.linalg.cholesky(_normal(columns * weight))
+    sums = _summed(torch.where(good, columns, 0.0))
+    return torch.linalg.solve_triangular(factor, sums, upper=False).square().sum(0)
+
+
+def _normal(weighted: Tensor) -> Tensor:
+    """1 + B^T B (k, k) for weighted columns B^T (k, p)."""
+    return weighted @ weighted.mT + torch.eye(len(weighted), dtype=weighted.dtype)
 
 
 def _woodbury(weighted: Tensor) -> tuple[Tensor, float]:
     """Q (p, k) with (1 + B B^T)^-1 = 1 - Q Q^T for weighted columns B^T (k, p), and log det(1 + B B^T)."""
-    inner = torch.eye(len(weighted), dtype=weighted.dtype) + weighted @ weighted.mT
-    factor = torch.linalg.cholesky(inner)
+    factor = torch.linalg.cholesky(_normal(weighted))
     projector = torch.linalg.solve_triangular(factor, weighted, upper=False).mT.contiguous()
     return projector, float(2 * factor.diagonal().log().sum())
 
@@ -269,16 +299,21 @@ class _Bins:
     physics: Tensor
 
     @classmethod
-    def of(cls, residual: Tensor, noise: Tensor, physics: Tensor, good: Tensor) -> _Bins:
-        """Sum residuals, noise and errors (p,) over bins; those less than half full are left out."""
-        stop = len(residual) // _BIN * _BIN
+    def of(cls, residual: Tensor, noise: Tensor, physics: Tensor, good: Tensor, taken: Tensor, share: float) -> _Bins:
+        """Sum residuals, noise and errors (p,) over bins; those less than half full are left out.
 
-        def summed(values: Tensor) -> Tensor:
-            return torch.where(good, values, 0.0)[:stop].reshape(-1, _BIN).sum(1)
-
-        count = good[:stop].reshape(-1, _BIN).sum(1)
-        parts = [summed(x) for x in (residual, noise.square(), physics.square())]
-        parts[0] = parts[0].square()
+        Args:
+            residual: data less the fit.
+            noise: its standard deviation.
+            physics: that of errors of the physics, as if the pixels were independent.
+            good: which pixels count.
+            taken: variance (b,) of the sums that the fit has taken away, which is given back to their squares.
+            share: part of the variance of the errors of the physics that sums show.
+        """
+        count = _summed(good.double())
+        parts = [_summed(torch.where(good, x, 0.0)) for x in (residual, noise.square(), physics.square())]
+        left = (1 - taken / (parts[1] + parts[2]).clamp_min(1e-30)).clamp_min(_LEAST_LEFT)
+        parts = [parts[0].square() / left, parts[1], share * parts[2]]
         ratio = parts[0] / (parts[1] + parts[2]).clamp_min(1e-30)
         usual = ratio[count > _BIN // 2].median() / _MEDIAN_SQUARE
         keep = (count > _BIN // 2) & (ratio <= _CLIP**2 * usual)

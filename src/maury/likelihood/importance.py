@@ -12,8 +12,12 @@ import torch
 from scipy.special import boxcox1p, softmax
 from torch import Tensor
 
-_FREEDOM = 5.0
-"""Degrees of freedom of Student's t: tails heavier than those of the posterior."""
+_FREEDOM, _FREEDOM_ADAPTED = 5, 12
+"""Degrees of freedom of Student's t: tails heavier than those of the posterior, by more before anything is known."""
+_SHARES = (0.003, 0.02, 0.08, 0.2, 0.35, 0.5, 0.65, 0.8, 0.92, 0.98, 0.997)
+"""Quantiles between which marginal distributions are taken as pieces of normal ones."""
+_KNOWN = 150.0
+"""Effective samples from which on marginal distributions are taken from them."""
 DEPENDABLE_K = 0.7
 """Pareto shape above which weights are not to be trusted (Vehtari et al. 2024, JMLR 25, 72)."""
 
@@ -31,9 +35,9 @@ class Proposal(Protocol):
 class StudentT:
     """Multivariate Student's t."""
 
-    def __init__(self, mean: Tensor, covariance: Tensor, wider: float = 1.0) -> None:
-        """With the mean (k,) and ``wider``^2 times the shape matrix (k, k) given."""
-        self.mean = mean
+    def __init__(self, mean: Tensor, covariance: Tensor, wider: float = 1.0, freedom: int = _FREEDOM) -> None:
+        """With the mean (k,), ``wider``^2 times the shape matrix (k, k) given, and degrees of freedom."""
+        self.mean, self.freedom = mean, freedom
         jitter = 1e-10 * covariance.diagonal().mean() * torch.eye(len(mean), dtype=mean.dtype)
         self.factor = wider * torch.linalg.cholesky(covariance + jitter)
 
@@ -41,15 +45,68 @@ class StudentT:
         """Points (count, k)."""
         k = len(self.mean)
         z = torch.randn(count, k, generator=generator, dtype=self.mean.dtype)
-        squares = torch.randn(count, int(_FREEDOM), generator=generator, dtype=self.mean.dtype).square().sum(1)
-        return self.mean + (z * (_FREEDOM / squares).sqrt()[:, None]) @ self.factor.mT
+        squares = torch.randn(count, self.freedom, generator=generator, dtype=self.mean.dtype).square().sum(1)
+        return self.mean + (z * (self.freedom / squares).sqrt()[:, None]) @ self.factor.mT
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Log density (n,)."""
-        k, nu = len(self.mean), _FREEDOM
+        k, nu = len(self.mean), float(self.freedom)
         z = torch.linalg.solve_triangular(self.factor, (x - self.mean).mT, upper=False)
         constant = math.lgamma((nu + k) / 2) - math.lgamma(nu / 2) - k / 2 * math.log(nu * math.pi)
         return constant - self.factor.diagonal().log().sum() - (nu + k) / 2 * torch.log1p(z.square().sum(0) / nu)
+
+
+class Copula:
+    """Student's t in coordinates in which each marginal distribution of weighted points is normal.
+
+    Posteriors of labels are skewed: v sin i ends at 0, abundances at their priors. Correlations are then the t's, and
+    shapes of single labels those of the points: the coordinates are linear between quantiles, and beyond the last.
+    """
+
+    def __init__(self, points: Tensor, weights: Tensor) -> None:
+        """From points (n, k) and weights (n,) that sum to 1."""
+        self._levels = torch.special.ndtri(torch.tensor(_SHARES, dtype=points.dtype))
+        self._knots = _quantiles(points, weights)
+        z = self._normal(points)[0]
+        mean = weights @ z
+        centred = z - mean
+        self._t = StudentT(mean, (centred * weights[:, None]).mT @ centred, freedom=_FREEDOM_ADAPTED)
+
+    def sample(self, count: int, generator: torch.Generator) -> Tensor:
+        """Points (count, k)."""
+        z = self._t.sample(count, generator)
+        piece = torch.searchsorted(self._levels[1:-1], z)
+        low, slope = self._piece(piece)
+        return low + (z - self._levels[piece]) / slope
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Log density (n,)."""
+        z, log_slope = self._normal(x)
+        return self._t.log_prob(z) + log_slope
+
+    def _normal(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Normal coordinates (n, k) of points (n, k), and the log (n,) of the volume that changes."""
+        piece = torch.searchsorted(self._knots[1:-1].mT.contiguous(), x.mT.contiguous()).mT
+        low, slope = self._piece(piece)
+        return self._levels[piece] + (x - low) * slope, slope.log().sum(1)
+
+    def _piece(self, piece: Tensor) -> tuple[Tensor, Tensor]:
+        """Lower ends of pieces (n, k), and normal coordinates per unit there."""
+        low, high = self._knots.gather(0, piece), self._knots.gather(0, piece + 1)
+        return low, (self._levels[piece + 1] - self._levels[piece]) / (high - low)
+
+
+def _quantiles(points: Tensor, weights: Tensor) -> Tensor:
+    """Quantiles (q, k) of weighted points (n, k) at the `_SHARES`, strictly ascending."""
+    columns = []
+    for column in points.unbind(1):
+        order = column.argsort()
+        below = weights[order].cumsum(0) - 0.5 * weights[order]
+        columns.append(np.interp(_SHARES, below.numpy(), column[order].numpy()))
+    knots = np.array(columns).T
+    least = 1e-3 * (knots[-1] - knots[0]) + 1e-12
+    steps = np.maximum(np.diff(knots, axis=0), least)
+    return torch.from_numpy(np.vstack([knots[:1], knots[0] + steps.cumsum(0)]))
 
 
 @dataclass(frozen=True)
@@ -99,8 +156,8 @@ def sample(
     """Adaptive multiple importance sampling (Cornuet et al. 2012, Scand. J. Stat. 39, 798).
 
     Every point is weighted by the mixture of all proposals that were drawn from, in the shares in which they were, so
-    that one bad proposal does no harm. Each further round draws from Student's t with the weighted mean and covariance
-    of all points so far, until the effective number of samples is reached.
+    that one bad proposal does no harm. Each further round draws from what all weighted points so far look like
+    (`Copula`; Student's t while they are few), until the effective number of samples is reached.
 
     Args:
         log_density: of the target, not normalised, of points (n, k).
@@ -129,8 +186,10 @@ def sample(
     return result
 
 
-def _adapted(result: Weighted) -> StudentT:
-    """Proposal with the moments of weighted points; few effective ones are helped by the spread of tempered weights."""
+def _adapted(result: Weighted) -> Proposal:
+    """Proposal that looks like weighted points; few effective ones are helped by the spread of tempered weights."""
+    if result.effective >= _KNOWN:
+        return Copula(result.points, result.weights)
     weights = result.weights
     k = result.points.shape[1]
     power = 1.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -44,10 +45,15 @@ class Mode:
     log_density: float
     steps: int
 
+    @property
+    def log_evidence(self) -> float:
+        """Log of the integral of the Gaussian (Laplace's approximation)."""
+        return self.log_density + 0.5 * float(torch.logdet(2 * math.pi * self.covariance))
+
 
 def find_mode(
     coordinates: Coordinates,
-    errors: ErrorModel,
+    errors: ErrorModel | Whitened,
     star: Star,
     start: Tensor,
     externals: Sequence[External] = (),
@@ -56,11 +62,11 @@ def find_mode(
 ) -> Mode:
     """Climb from real coordinates (k,) to a maximum.
 
-    The covariance of the errors is made anew at every step, from the model of that step.
+    The covariance of the errors is made anew at every step, from the model of that step, unless one is given.
 
     Args:
         coordinates: labels and prior.
-        errors: what separates spectra from models.
+        errors: what separates spectra from models, or their covariance.
         star: the data.
         start: real coordinates (k,).
         externals: further information.
@@ -71,8 +77,8 @@ def find_mode(
     damping, steps = 0.0, 0
     while steps < iterations:
         steps += 1
-        target = _target(coordinates, errors, star, real, externals, fit_errors)
-        gradient, curvature = _slopes(target, real)
+        target, model, slopes = _linear(coordinates, errors, star, real, externals, fit_errors)
+        gradient, curvature = _slopes(target, real, model, slopes)
         here = float(target.log_density(real[None]))
         moved, damping = _climb(target, real, here, gradient, curvature, damping)
         spread = torch.linalg.inv(curvature).diagonal().clamp_min(1e-12).sqrt()
@@ -80,23 +86,28 @@ def find_mode(
         real = moved
         if largest < _DONE:
             break
-    target = _target(coordinates, errors, star, real, externals, fit_errors)
-    _, curvature = _slopes(target, real)
+    target, model, slopes = _linear(coordinates, errors, star, real, externals, fit_errors)
+    _, curvature = _slopes(target, real, model, slopes)
     labels = coordinates.full(coordinates.prior.from_real(real))
     density = float(target.log_density(real[None]))
     return Mode(real, torch.linalg.inv(curvature), labels, target.whitened, density, steps)
 
 
-def _target(
+def _linear(
     coordinates: Coordinates,
-    errors: ErrorModel,
+    errors: ErrorModel | Whitened,
     star: Star,
     real: Tensor,
     externals: Sequence[External],
     fit_errors: bool,
-) -> Target:
-    labels = coordinates.full(coordinates.prior.from_real(real))
-    return Target(coordinates, star, errors.whiten(star, labels, fit_errors), externals)
+) -> tuple[Target, Tensor, Tensor]:
+    """The target with the errors about real coordinates (k,), the model spectrum (p,) there, its derivatives (k, p)."""
+    model, slopes = jacobian(coordinates, real, star.resolution)
+    if isinstance(errors, ErrorModel):
+        labels = coordinates.full(coordinates.prior.from_real(real))
+        fitted = torch.linalg.cholesky(torch.linalg.inv(coordinates.precision)).mT @ slopes
+        errors = errors.whiten(star, labels, fit_errors, fitted)
+    return Target(coordinates, star, errors, externals), model, slopes
 
 
 def jacobian(coordinates: Coordinates, real: Tensor, resolution: float) -> tuple[Tensor, Tensor]:
@@ -107,10 +118,9 @@ def jacobian(coordinates: Coordinates, real: Tensor, resolution: float) -> tuple
     return rows[0], (above - below) / (2 * _STEP)
 
 
-def _slopes(target: Target, real: Tensor) -> tuple[Tensor, Tensor]:
+def _slopes(target: Target, real: Tensor, model: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
     """Gradient (k,) of the log density, and Gauss-Newton curvature (k, k) of its negative."""
     coordinates, whitened = target.coordinates, target.whitened
-    model, slopes = jacobian(coordinates, real, target.star.resolution)
     r, columns = whitened.residual(model), slopes * whitened.weight
     projected, slow = columns @ whitened.projector, r @ whitened.projector
     gradient = columns @ r - projected @ slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -18,7 +19,9 @@ from maury.likelihood.target import Coordinates, Target
 WANTED = 400.0
 """Effective samples at which refinement ends: quantiles within 5 % of a standard deviation."""
 
-_FIRST, _PER_ROUND, _ROUNDS = 768, 1024, 5
+_FIRST, _PER_ROUND = 768, 512
+_LEAST_EFFICIENCY = 0.08
+"""Effective samples per point at which sampling is given up."""
 _WIDER = 1.1
 
 
@@ -71,7 +74,9 @@ def refine(
     first: list[tuple[Proposal, int]] = [(StudentT(mode.real, mode.covariance, _WIDER), _FIRST)]
     if network is not None:
         first.append((network, _FIRST // 3))
-    weighted = sample(target.log_density, first, generator, wanted, _ROUNDS, _PER_ROUND)
+    each = max(_PER_ROUND, int(wanted / 4))
+    rounds = math.ceil(wanted / _LEAST_EFFICIENCY / each)
+    weighted = sample(target.log_density, first, generator, wanted, rounds, each)
     real = weighted.resampled(count, generator)
     labels = coordinates.prior.from_real(real)
     return Refined(labels, mode, weighted)

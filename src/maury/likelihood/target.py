@@ -15,7 +15,7 @@ from maury.likelihood.external import External
 from maury.networks.prior import Prior
 from maury.observations import Simulator
 
-_CHUNK = 256
+_CHUNK = 128
 _DRAWS = 8192
 
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from maury.broadening import gaussian, instrument_sigma, remaining_resolution, shift, transfer
+from maury.broadening import TransferTable, gaussian, instrument_sigma, remaining_resolution, shift
 from maury.emulator import Emulator, NetworkPixels
 from maury.emulator.domain import require_known
 from maury.errors import DomainError
-from maury.labels import LabelSpace
+from maury.labels import LABELS, LabelSpace
 from maury.observations.draws import Draws
 from maury.observations.gaps import Gaps
 from maury.observations.physics import ModelError
@@ -24,6 +24,8 @@ from maury.observations.smooth import Smooth
 _CHUNK = 128
 """Spectra at a time on a CPU: arrays of some megabytes stay in its caches."""
 _GPU_CHUNK = 4096
+_BEYOND = 1.05
+"""Of the largest velocities, up to which broadening is tabulated: derivatives at the ends of the ranges reach over."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,8 @@ class Simulator:
         self._basis = self._emulator.basis[:, : 2 * self._count] * scale
         self._frequency = self._emulator.frequency[: self._count]
         self._native = emulator.native_resolution
+        largest = (_BEYOND * LABELS[name].upper for name in ("vsini", "zeta"))
+        self._broadening = TransferTable(self._frequency, *largest)
         self._physics = ModelError(emulator, self.settings.model_error, self.pixels, self._frequency)
         self._smooth = Smooth(self.pixels, self.settings.continuum, self.settings.noise, self.device)
         self._gaps = Gaps(self.pixels, self.settings.gaps, self.device)
@@ -249,8 +253,7 @@ class Simulator:
     def _transfer(self, labels: Tensor, resolution: Tensor) -> Tensor:
         """Rotation, macroturbulence and instrument (n, m)."""
         first = len(self._emulator.space)
-        return transfer(
-            self._frequency,
+        return self._broadening(
             vsini_kms=labels[:, first],
             resolution=remaining_resolution(resolution, self._native),
             zeta_kms=labels[:, first + 1],

@@ -1,0 +1,132 @@
+"""How long refinement takes: up to the usual number of effective samples, and up to 5,000.
+
+    python benchmarks/refinement_speed.py --stars 24 --out docs/results/refinement-speed.json
+
+Simulated stars with all errors over the whole domain are refined by as many processes as there are cores, of one thread
+each, as `maury predict` does for many files. Seconds a star are those of the wall over the stars of all processes.
+Beside them the time of a model spectrum, and its floor: the product with the emulator's basis at the speed of this
+machine's matrix products. A minute and a half on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from maury.cli.console import out, progress
+from maury.evaluation.refined import posterior_of
+from maury.files import atomic_path
+from maury.inference.refinement import physics_of
+from maury.likelihood import Star
+from maury.likelihood.refine import WANTED
+from maury.memory import keep_freed_memory
+from maury.networks import load_posterior
+
+MANY = 5000.0
+SAMPLES = 4000
+
+
+def start() -> None:
+    """Of a process: one thread, and everything loaded."""
+    keep_freed_memory()
+    torch.set_num_threads(1)
+    load_posterior("default")
+    physics_of("default", "packaged", False)
+
+
+def star_of(seed: int) -> Star:
+    """A simulated star."""
+    physics = physics_of("default", "packaged", False)
+    assert physics is not None
+    return Star.of(physics.coordinates.simulator.batch(1, torch.Generator().manual_seed(seed)), 0)
+
+
+def work(wanted: float, seed: int) -> tuple[float, float, int]:
+    """Processor seconds, effective samples and model spectra of a star."""
+    physics = physics_of("default", "packaged", False)
+    assert physics is not None
+    network, _ = load_posterior("default")
+    star = star_of(seed)
+    before = time.process_time()
+    done = posterior_of(network, physics.coordinates, physics.errors, star, SAMPLES, seed, wanted)
+    return time.process_time() - before, done.weighted.effective, len(done.weighted.points)
+
+
+def best(function: Callable[[], Any], repeats: int = 20) -> float:
+    """Shortest time of a call, s."""
+    times = []
+    for _ in range(repeats):
+        before = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - before)
+    return min(times)
+
+
+def spectra(count: int = 128) -> dict[str, float]:
+    """Milliseconds of a model spectrum on one thread, and of the product with the basis alone."""
+    start()
+    physics = physics_of("default", "packaged", False)
+    assert physics is not None
+    simulator = physics.coordinates.simulator
+    labels = simulator.draw_labels(count, torch.Generator().manual_seed(1))
+    resolution = torch.full((count,), 42_000.0)
+    components = simulator._basis.shape
+    matrix, basis = torch.randn(count, components[0]), torch.randn(*components)
+    each = 1e3 / count
+    return {
+        "spectrum_ms": round(each * best(lambda: simulator.spectra(labels, resolution)), 3),
+        "product_ms": round(each * best(lambda: matrix @ basis), 3),
+        "product_mflop": round(2e-6 * components[0] * components[1], 2),
+    }
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--stars", type=int, default=24)
+    parser.add_argument("--processes", type=int, default=os.cpu_count())
+    parser.add_argument("--seed", type=int, default=1000)
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    report: dict[str, Any] = {
+        "machine": f"{options.processes} cores, {platform.machine()}", "stars": options.stars, "seed": options.seed,
+        **spectra(),
+    }  # fmt: skip
+    seeds = range(options.seed, options.seed + options.stars)
+    with (
+        ProcessPoolExecutor(options.processes, get_context("spawn"), start) as pool,
+        progress() as bar,
+    ):
+        list(pool.map(partial(work, 100.0), seeds[: 2 * options.processes]))
+        for name, wanted in (("usual", WANTED), ("many", MANY)):
+            before = time.perf_counter()
+            rows = list(bar.track(pool.map(partial(work, wanted), seeds), total=options.stars, description=name))
+            wall = time.perf_counter() - before
+            processor, effective, points = np.array(rows, float).T
+            report[name] = {
+                "wanted": wanted, "seconds_a_star": round(wall / options.stars, 2),
+                "processor_seconds_a_star": round(float(processor.mean()), 2),
+                "effective_median": round(float(np.median(effective))),
+                "reached": round(float((effective >= wanted).mean()), 3),
+                "efficiency_median": round(float(np.median(effective / points)), 3),
+            }  # fmt: skip
+            out.print(name, report[name])
+    with atomic_path(options.out) as temporary:
+        temporary.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    out.print(report)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""Whether a spectrum is sharper than the resolution that is told of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from maury.likelihood.data import Star
+from maury.likelihood.external import External
+from maury.likelihood.laplace import Mode, find_mode
+from maury.likelihood.target import Coordinates
+from maury.wavelengths import C_KMS
+
+SHARPER = 1.2
+"""R is tried so many times larger."""
+
+
+def log_odds_of_sharper(coordinates: Coordinates, star: Star, mode: Mode, externals: Sequence[External] = ()) -> float:
+    """Log of the evidence of R that is `SHARPER` times what is told over that of R as told (Laplace's approximation).
+
+    Lines that are sharper than the instrument's profile need a star that hardly rotates and has little macroturbulence,
+    which is rare, and are still too broad. The opposite cannot be told: R that is smaller than told looks like
+    rotation.
+
+    Args:
+        coordinates: labels and prior.
+        star: the data.
+        mode: with R as told; its covariance of the errors counts for both.
+        externals: further information, such as on the macroturbulence.
+
+    Returns:
+        Minus infinity where nothing can be said: the pixels do not resolve what is sharper, or rotation hides it.
+    """
+    sharper = SHARPER * star.resolution
+    vsini = float(mode.labels[coordinates.simulator.labels.index("vsini")])
+    if sharper > coordinates.simulator.pixels.resolution or vsini > C_KMS / star.resolution:
+        return -math.inf
+    other = find_mode(coordinates, mode.whitened, replace(star, resolution=sharper), mode.real, externals)
+    return other.log_evidence - mode.log_evidence
