@@ -22,12 +22,13 @@ _STEP_AA = 0.02
 _MARGIN_AA = 0.5
 _RESOLUTIONS = (10_000, 20_000, 30_000, 44_000, 60_000, 80_000, 110_000)
 _SLIDERS = {
-    "teff": ("Teff (K)", 3500.0, 9750.0, 25.0, "%.0f"),
-    "logg": ("log g (cgs)", 0.0, 5.0, 0.05, "%.2f"),
-    "mh": ("[M/H] (dex)", -3.0, 0.5, 0.05, "%.2f"),
-    "vsini": ("v sin i (km/s)", 0.0, 200.0, 1.0, "%.0f"),
-    "alpha": ("[α/M] (dex): Mg, Ca, Ti", -0.3, 0.7, 0.05, "%.2f"),
+    "teff": ("Teff (K)", "teff", 25.0, "%.0f"),
+    "logg": ("log g (cgs)", "logg", 0.05, "%.2f"),
+    "mh": ("[M/H] (dex)", "mh", 0.05, "%.2f"),
+    "vsini": ("v sin i (km/s)", "vsini", 1.0, "%.0f"),
+    "alpha": ("[α/M] (dex): Mg, Ca, Ti", "mg", 0.05, "%.2f"),
 }
+"""Title, the label whose range it has, step and format."""
 
 
 @st.cache_resource(show_spinner=False)
@@ -63,12 +64,10 @@ def show(seen: bool) -> None:
     """
     left, right = st.columns([1, 3])
     with left:
-        labels: dict[str, Any] = {
-            name: st.slider(
-                title, low, high, SUN[name], step, form, key=f"sandbox_{name}", help=LABELS[name].description
-            )
-            for name, (title, low, high, step, form) in _SLIDERS.items()
-        }
+        labels: dict[str, Any] = {}
+        for name, (title, like, step, form) in _SLIDERS.items():
+            low, high, about = LABELS[like].lower, LABELS[like].upper, LABELS[name].description
+            labels[name] = st.slider(title, low, high, SUN[name], step, form, key=f"sandbox_{name}", help=about)
         resolution = st.select_slider("resolution", _RESOLUTIONS, 60_000, key="sandbox_resolution")
         beside = st.checkbox("beside the Sun", value=True, key="sandbox_sun")
     if seen:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from maury.labels import INTRINSIC
+from maury.labels import INTRINSIC, LABELS
 from maury.wavelengths import LogGrid
 
-TEFF_EDGES = (3500.0, 4000.0, 4500.0, 5250.0, 6000.0, 7000.0, 8000.0, 9750.0)
-MH_EDGES = (-3.0, -1.0, 0.5)
+TEFF_EDGES = (LABELS["teff"].lower, 4000.0, 4500.0, 5250.0, 6000.0, 7000.0, 8000.0, LABELS["teff"].upper)
+MH_EDGES = (LABELS["mh"].lower, -1.0, LABELS["mh"].upper)
 
 
 def regions(labels: Tensor, names: Sequence[str] = INTRINSIC) -> tuple[Tensor, Tensor]:

@@ -312,8 +312,9 @@ class _Bins:
         """
         count = _summed(good.double())
         parts = [_summed(torch.where(good, x, 0.0)) for x in (residual, noise.square(), physics.square())]
+        parts[2] = share * parts[2]
         left = (1 - taken / (parts[1] + parts[2]).clamp_min(1e-30)).clamp_min(_LEAST_LEFT)
-        parts = [parts[0].square() / left, parts[1], share * parts[2]]
+        parts[0] = parts[0].square() / left
         ratio = parts[0] / (parts[1] + parts[2]).clamp_min(1e-30)
         usual = ratio[count > _BIN // 2].median() / _MEDIAN_SQUARE
         keep = (count > _BIN // 2) & (ratio <= _CLIP**2 * usual)
