@@ -1,6 +1,6 @@
 """How often flags are raised: of usual stars, and of spectra that are not what the model takes them for.
 
-    python benchmarks/flags.py --stars 24 --out docs/results/flags.json
+    python benchmarks/flags.py --stars 100 --out docs/results/flags.json
 
 Simulated stars of 4500 to 7000 K, v sin i below 5 km/s and macroturbulence as usual, with all errors of the
 simulation, S/N 30 to 300, are refined on the network's pixels as `maury predict` does. Then the same stars are spoiled
