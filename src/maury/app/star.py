@@ -136,6 +136,8 @@ def _about(result: Result) -> str:
         parts.append(f"about {result.spectral_type}")
     if fit is not None:
         parts.append(f"refined by {fit.effective:.0f} effective samples, reduced chi-square {fit.chi2:.2f}")
+        if fit.shift:
+            parts.append(f"raised as other metal-poor stars come out too low: {fit.shift_in_words}")
         if fit.prior_efficiency < 1:
             parts.append(f"what is known from elsewhere leaves {100 * fit.prior_efficiency:.0f} % of the samples")
     else:

@@ -314,6 +314,8 @@ def _caption(result: Result) -> list[str]:
             f"refined: {fit.effective:.0f} effective samples (efficiency {fit.efficiency:.0%}), "
             f"reduced chi-square {fit.chi2:.2f}"
         )
+        if fit.shift:
+            lines.append(f"raised as other metal-poor stars come out too low: {fit.shift_in_words}")
         if fit.prior_efficiency < 1:
             lines.append(f"external information leaves {fit.prior_efficiency:.0%} of the samples")
     elif result.posterior is not None:

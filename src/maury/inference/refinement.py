@@ -15,6 +15,7 @@ from torch import Tensor
 from maury.emulator import file_of
 from maury.emulator import load_cached as load_emulator
 from maury.files import sha256
+from maury.labels import LABELS
 from maury.likelihood import (
     Coordinates,
     ErrorModel,
@@ -87,6 +88,14 @@ class Refinement:
     shift: dict[str, float]
     model: Floats = field(repr=False)
     sigma: Floats = field(repr=False)
+
+    @property
+    def shift_in_words(self) -> str:
+        """By how much a metal-poor star was raised, such as "teff +230 K, logg +0.55 dex"; empty for others."""
+        units = {name: LABELS[name].unit.split("(")[0] for name in self.shift}
+        return ", ".join(
+            f"{name} {size:+.{2 if abs(size) < 10 else 0}f} {units[name]}" for name, size in self.shift.items()
+        )
 
 
 class FlowProposal:
