@@ -11,9 +11,18 @@ from numpy.typing import ArrayLike
 from scipy.stats import binom
 
 from maury.labels import LABELS
-from maury.plots.style import COLOURS, DOUBLE, INK, MARKERS, SINGLE, log_ticks, styled
+from maury.plots.style import COLOURS, DOUBLE, INK, MARKERS, SINGLE, styled
 
 _SURE = 0.99
+
+
+_BESIDE: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}
+
+
+def _look(k: int) -> dict[str, Any]:
+    """Colour, marker and dashes of one of many lines."""
+    dashes = ("-", "--", ":")[k // len(COLOURS) % 3]
+    return {"color": COLOURS[k % len(COLOURS)], "marker": MARKERS[k % len(MARKERS)], "ls": dashes}
 
 
 @styled
@@ -23,19 +32,16 @@ def plot_coverage(ranks: Mapping[str, ArrayLike]) -> Figure:
     Args:
         ranks: by label, share of the samples below the truth (n,).
     """
-    figure = Figure(figsize=(SINGLE, SINGLE))
+    figure = Figure(figsize=(1.3 * SINGLE, SINGLE))
     axes = figure.subplots()
     level = np.linspace(0, 1, 101)
     axes.plot(level, level, color=INK, lw=0.8)
     for k, (name, rank) in enumerate(ranks.items()):
         distance = 2 * np.abs(np.asarray(rank, float) - 0.5)
         share = np.searchsorted(np.sort(distance), level, side="right") / max(distance.size, 1)
-        axes.plot(
-            level, share, color=COLOURS[k % len(COLOURS)], marker=MARKERS[k % len(MARKERS)], markevery=(5 + 3 * k, 25),
-            label=LABELS[name].symbol,
-        )  # fmt: skip
+        axes.plot(level, share, markevery=(5 + 3 * k, 25), label=LABELS[name].symbol, **_look(k))
     axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="central share of the posterior", ylabel="share of true labels inside")
-    axes.legend(loc="upper left")
+    axes.legend(**_BESIDE)
     return figure
 
 
@@ -73,18 +79,19 @@ def plot_bound(rows: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
     Args:
         rows: by label, rows with ``snr`` and ``scatter_ratio``.
     """
-    figure = Figure(figsize=(SINGLE, 0.8 * SINGLE))
+    figure = Figure(figsize=(1.3 * SINGLE, 0.9 * SINGLE))
     axes = figure.subplots()
     axes.axhline(1, color=INK, lw=0.8)
     for k, (name, points) in enumerate(rows.items()):
-        axes.plot(
-            [point["snr"] for point in points], [point["scatter_ratio"] for point in points],
-            color=COLOURS[k % len(COLOURS)], marker=MARKERS[k % len(MARKERS)], label=LABELS[name].symbol,
-        )  # fmt: skip
+        snr, ratio = ([point[key] for point in points] for key in ("snr", "scatter_ratio"))
+        axes.plot(snr, ratio, label=LABELS[name].symbol, **_look(k))
     axes.set_xscale("log")
-    log_ticks(axes)
-    axes.set(xlabel="signal-to-noise per pixel", ylabel="scatter / Cramér-Rao bound")
-    axes.legend(loc="upper left", ncols=2)
+    measured = sorted({point["snr"] for points in rows.values() for point in points})
+    axes.set_xticks(measured, [f"{snr:g}" for snr in measured])
+    axes.minorticks_off()
+    highest = max((point["scatter_ratio"] for points in rows.values() for point in points), default=1.0)
+    axes.set(xlabel="signal-to-noise per pixel", ylabel="scatter / Cramér-Rao bound", ylim=(0, max(1.5, 1.1 * highest)))
+    axes.legend(**_BESIDE)
     return figure
 
 
