@@ -25,7 +25,7 @@ ECHELLE = Instrument(60_000.0, 0.04, orders=6, blaze=True, wave=0.02)
 
 @pytest.fixture(scope="module")
 def night() -> Observation:
-    return observe({**SUN, "vmic": 2.0}, ECHELLE, velocity_kms=83.0, snr=150)
+    return observe({**SUN, "vmic": 2.0}, ECHELLE, velocity_kms=83.0, snr=120)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def test_a_raw_echelle_spectrum_goes_all_the_way(result):
     assert result.values["teff"] == pytest.approx(5772, abs=30)
     assert result.values["logg"] == pytest.approx(4.44, abs=0.08)
     assert result.values["mh"] == pytest.approx(0, abs=0.03)
-    assert set(result.flags) <= {"vsini_upper_limit"}  # 2 km/s are at the limit of what is measured
+    assert result.flags == ("vsini_upper_limit",)
     record = result.record()
     assert record["status"] == "ok"
     assert record["spectral_type"] == "G2 V"
