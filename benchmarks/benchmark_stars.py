@@ -109,17 +109,17 @@ def share_of(star: dict[str, Any]) -> float:
 
 def by_the_others(stars: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Stars shifted by what the others that are metal-poor tell (mean, one vote each), and not by what was chosen."""
+    missing: dict[str, dict[str, float]] = {}
+    for star in stars:
+        if (share := share_of(star)) > _METAL_POOR:
+            known = {name: (chosen, off(star, name)) for name, chosen in metal_poor_shift(share).items()}
+            missing[star["star"]] = {name: (chosen - d[0]) / share for name, (chosen, d) in known.items() if d}
     moved = []
     for star in stars:
-        result = dict(star["result"])
-        for name, chosen in metal_poor_shift(share_of(star)).items():
-            others: dict[str, float] = {}
-            for other in stars:
-                difference = off(other, name)
-                if other["star"] != star["star"] and share_of(other) > _METAL_POOR and difference is not None:
-                    others[other["star"]] = metal_poor_shift(1.0)[name] - difference[0] / share_of(other)
-            if chosen:
-                result[name] += share_of(star) * float(np.mean(list(others.values()))) - chosen
+        result, share = dict(star["result"]), share_of(star)
+        others = [told for name, told in missing.items() if name != star["star"]]
+        for name, chosen in metal_poor_shift(share).items() if share else ():
+            result[name] += share * float(np.mean([told[name] for told in others if name in told])) - chosen
         moved.append({**star, "result": result})
     return moved
 

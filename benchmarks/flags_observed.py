@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from observed import catalogue, hints
 from scipy.ndimage import gaussian_filter1d
 
-from maury.broadening import FWHM_PER_SIGMA
+from maury.broadening import instrument_sigma, remaining_resolution
 from maury.cli.console import out, progress
 from maury.files import atomic_path
 from maury.inference import predict
@@ -36,7 +37,7 @@ def degraded(folder: Path, row: dict[str, str]) -> Spectrum:
     true = float(row["resolution"])
     spectrum = prepare(read(folder / row["file"], resolution=true, **hints(folder, row))).spectrum
     step = C_KMS * float(np.diff(np.log(spectrum.wavelength_aa)).mean())
-    width = C_KMS / FWHM_PER_SIGMA * np.sqrt(R**-2 - true**-2)
+    width = float(instrument_sigma(remaining_resolution(torch.tensor(R, dtype=torch.float64), true)))
     bad = np.asarray(spectrum.mask, bool) | ~np.isfinite(spectrum.flux)
     flux = gaussian_filter1d(np.where(bad, 1.0, spectrum.flux), width / step)
     near = gaussian_filter1d(bad.astype(float), width / step) > 0.05

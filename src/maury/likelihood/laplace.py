@@ -105,8 +105,7 @@ def _linear(
     model, slopes = jacobian(coordinates, real, star.resolution)
     if isinstance(errors, ErrorModel):
         labels = coordinates.full(coordinates.prior.from_real(real))
-        fitted = torch.linalg.cholesky(torch.linalg.inv(coordinates.precision)).mT @ slopes
-        errors = errors.whiten(star, labels, fit_errors, fitted)
+        errors = errors.whiten(star, labels, fit_errors, coordinates.spread @ slopes)
     return Target(coordinates, star, errors, externals), model, slopes
 
 

@@ -42,6 +42,7 @@ class Coordinates:
         names: the k labels.
         columns: of the simulator's labels.
         precision: inverse covariance of the prior in real coordinates (k, k).
+        spread: (k, k) whose rows, each with a standard normal amplitude, have that covariance.
         drawn: labels from the prior (n,), by name; also [alpha/M] as the mean of others.
     """
 
@@ -66,7 +67,8 @@ class Coordinates:
         drawn = simulator.draw_labels(_DRAWS, torch.Generator(simulator.device).manual_seed(seed)).cpu()
         self.drawn = dict(zip(simulator.labels, drawn.double().unbind(1), strict=True))
         real = self.prior.real(drawn[:, self.columns].double())
-        self.precision = torch.linalg.inv(torch.cov(real.T))
+        covariance = torch.cov(real.T)
+        self.precision, self.spread = torch.linalg.inv(covariance), torch.linalg.cholesky(covariance).mT
 
     def full(self, labels: Tensor) -> Tensor:
         """The simulator's labels (n, all), [alpha/M] as the mean of others where it has it, for labels (n, k)."""
