@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 
 from maury.config import make_config
 from maury.emulator import Emulator
@@ -13,14 +14,16 @@ from maury.errors import DomainError
 from maury.observations import ObservationSettings, Simulator
 
 
-def simulator_for(header: Mapping[str, Any], emulator: Emulator) -> Simulator:
-    """The simulation that a network was trained with, by its header.
+def simulator_for(
+    header: Mapping[str, Any], emulator: Emulator, device: torch.device | str = "cpu"
+) -> Simulator:
+    """The simulation that a network was trained with, by its header, on a device.
 
     Raises:
         DomainError: the emulator makes other pixels than the network takes.
     """
     settings = make_config(header["training"].get("observations", {}), ObservationSettings, "observations")
-    simulator = Simulator(emulator, settings)
+    simulator = Simulator(emulator, settings, device)
     first, last = header["wavelength"]
     pixels = simulator.pixels.wavelength_aa
     count = int(header["pixels"]["count"])

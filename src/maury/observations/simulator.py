@@ -154,7 +154,7 @@ class Simulator:
         variance = torch.fft.irfft(torch.fft.rfft(error.square())[:, : size // 2] * spread, n=size)
         box = torch.sinc(self._frequency * self.pixels.grid.step_kms * pixels).square()
         share = float((spread[0].square() * box).sum() / box.sum())
-        return variance[0, self.pixels.window].clamp_min(0).sqrt(), share
+        return variance[0, self.pixels.window].clamp_min(0).sqrt().to(labels.device), share
 
     def batch(self, count: int, generator: torch.Generator) -> Batch:
         """Simulate ``count`` stars of the prior; the same generator state gives the same batch.
@@ -185,11 +185,15 @@ class Simulator:
 
     @torch.no_grad()
     def spectra(self, labels: Tensor, resolution: Tensor) -> Tensor:
-        """Flux (n, p) without any error for labels (n, k), at R (n,) or that of the pixels if R is above it."""
+        """Flux (n, p) without any error for labels (n, k), at R (n,) or that of the pixels if R is above it.
+
+        Computed on the simulator's device, returned on that of the labels.
+        """
+        asked = labels.device
         labels, resolution = labels.to(self.device, torch.float32), resolution.to(self.device, torch.float32)
         kernel = self._transfer(labels, resolution.clamp_max(self.pixels.resolution))
         flux = torch.fft.irfft(self._intrinsic(labels) * kernel, n=self.pixels.grid.size)
-        return flux[:, self.pixels.window]
+        return flux[:, self.pixels.window].to(asked)
 
     @torch.no_grad()
     def _run(self, count: int, labels: Tensor | None, generator: torch.Generator) -> Batch:
