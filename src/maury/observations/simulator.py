@@ -203,10 +203,11 @@ class Simulator:
             raise DomainError(f"the generator is on {generator.device}, the simulator on {self.device}")
         chunk = _CHUNK if self.device.type == "cpu" else _GPU_CHUNK
         parts = []
-        for first in range(0, count, chunk):
-            draws = Draws(min(chunk, count - first), generator)
-            rows = self._prior.draw(draws) if labels is None else labels[first : first + chunk]
-            parts.append(self._chunk(rows, draws))
+        with torch.autocast(self.device.type, enabled=False):  # a network may train in bfloat16, spectra are float32
+            for first in range(0, count, chunk):
+                draws = Draws(min(chunk, count - first), generator)
+                rows = self._prior.draw(draws) if labels is None else labels[first : first + chunk]
+                parts.append(self._chunk(rows, draws))
         return parts[0] if len(parts) == 1 else Batch.joined(parts)
 
     def _chunk(self, labels: Tensor, draws: Draws) -> Batch:
