@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from maury.errors import DomainError, FormatError
-from maury.labels import FOUNDING, INTRINSIC, LABELS, LabelSpace, as_table, lowest_logg
+from maury.labels import FOUNDING, FURTHER_ELEMENTS, INTRINSIC, LABELS, LabelSpace, as_table, lowest_logg
 
 SPACE = LabelSpace.of(FOUNDING)
 
@@ -37,7 +37,7 @@ def test_units_are_read_by_astropy():
 
 
 def test_packaged_labels_are_all_but_those_of_the_disc_and_alpha():
-    assert set(LABELS) - set(INTRINSIC) == {"vsini", "alpha", "zeta"}
+    assert set(LABELS) - set(INTRINSIC) == {"vsini", "alpha", "zeta", *FURTHER_ELEMENTS}
 
 
 def test_a_subset_keeps_ranges_and_order():

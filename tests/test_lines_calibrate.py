@@ -18,11 +18,12 @@ from maury.lines.calibrate import calibrate
 from maury.lines.judge import cross_validate, judge
 from maury.lines.leastsquares import robust_steps
 from maury.lines.observed import Broadening, broadening_matrix, continuum, continuum_basis, model_grid
-from maury.lines.parameters import group_components, line_parameters, molecule_shift, qualities
+from maury.lines.parameters import group_components, line_parameters, qualities
 from maury.lines.response import Response, isotope_shifts
 from maury.lines.settings import CalibrateConfig, load_calibration
 from maury.lines.standards import Standard
 from maury.lines.unexplained import find_unexplained, unexplained_mask, write_unexplained
+from maury.synthesis.changes import molecule_shift
 
 WINDOW = (5100.0, 5130.0)
 MISSING_AA = 5117.3

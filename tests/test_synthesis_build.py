@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -22,7 +23,7 @@ from synthesis_inputs import atmosphere_folder, synthesis_folder
 pytest.importorskip("pysme", reason="needs the extra 'synthesis'")
 
 
-def slopes(lines, wavelength, physics):
+def slopes(lines, wavelength, physics, cool):
     """Stand-ins for PySME in the workers."""
     return synthesizers.Slope, (wavelength, os.environ.get("MARKS"))
 
@@ -61,8 +62,12 @@ def test_a_library_that_others_read(tmp_path, folder, workers):
     np.testing.assert_array_equal(library.wavelength_aa, plan.config.wavelength_aa)
     assert library.extrapolated.tolist() == [False] * 3
     assert json.loads(library.attributes["window"]) == [5060.0, 5062.0]
-    assert library.attributes["line_list_digest"] == plan.lines.digest
-    assert library.attributes["atmospheres_digest"] == plan.atmospheres.digest
+    digests = {
+        Path(plan.lines.source).name: plan.lines.digest,
+        Path(plan.atmospheres.source).name: plan.atmospheres.digest,
+    }
+    assert json.loads(library.attributes["digests"]) == digests
+    assert library.attributes["recipe_digest"] == plan.config.recipe_digest
     assert library.attributes["code"].startswith("PySME 1.2")
     again = SynthesisConfig.model_validate_json(library.attributes["settings"])
     assert again == plan.config

@@ -258,6 +258,19 @@ def load_config(path: str | os.PathLike[str], cls: type[Config]) -> Config:
     return make_config(read_toml(path), cls, str(path))
 
 
+def preset_path(kind: str, name: str) -> Path:
+    """File of the preset ``name`` of a kind: networks, studies or synthesis.
+
+    Raises:
+        ConfigError: there is none of this name; the message lists those there are.
+    """
+    path = PRESETS / kind / f"{name}.toml"
+    if not path.is_file():
+        have = ", ".join(sorted(file.stem for file in (PRESETS / kind).glob("*.toml")))
+        raise ConfigError(f"no preset {name!r} for {kind}; there are {have}")
+    return path
+
+
 def load_training(path: str | os.PathLike[str]) -> TrainConfig | PosteriorTrainConfig:
     """Read settings of a training, of whichever kind of network the file says.
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 
-from maury.labels import INTRINSIC, LABELS, lowest_logg
+from maury.labels import FURTHER_ELEMENTS, INTRINSIC, LABELS, SYNTHESISED, lowest_logg
 
 TEFF_K = tuple(float(t) for t in range(3500, 9751, 250))
 LOGG = tuple(g / 2 for g in range(11))
@@ -71,3 +71,44 @@ def sobol_labels(
     alphas = [np.clip(alpha + 0.12 * q[:, k], -0.3, 0.7) for k in (5, 6, 7)]
     iron_peak = [np.clip(0.1 * q[:, k], -0.3, 0.3) for k in (8, 9)]
     return np.column_stack([teff, logg, mh, 0.5 + 3.5 * u[:, 3] ** 1.3, carbon, *alphas, *iron_peak])
+
+
+_TEFF_SHARES = ((3500.0, 0.0), (4000.0, 0.2), (4500.0, 0.36), (5500.0, 0.58), (7000.0, 0.82), (9750.0, 1.0))
+"""Share of the points of `dense_labels` below each Teff (K)."""
+
+_MH_SHARES = ((-3.0, 0.0), (-2.0, 0.38), (-1.0, 0.66), (0.5, 1.0))
+"""Share of them below each [M/H]."""
+
+_LOWEST_VMIC_KMS = 0.2
+_SCATTER = {"y": (0.5, 1.5), "nd": (0.5, 1.5)}
+"""Standard deviation and limit (dex) of [X/M] of the further elements; 0.25 and 0.8 for those not named."""
+
+
+def dense_labels(count: int, seed: int) -> NDArray[np.float64]:
+    """Scrambled Sobol points (count, 17) over the domain, densest where stars are coolest and most metal-poor.
+
+    Labels of `maury.labels.SYNTHESISED`. Log g is uniform above the lowest model atmosphere, microturbulence 0.2 to 4
+    km/s and denser at low values; [X/M] of C, Mg, Ca, Ti, Cr and Ni as in `sobol_labels`, of the further elements with
+    the scatter that real stars have.
+
+    Args:
+        count: number of points.
+        seed: of the scrambling.
+    """
+    from scipy.stats import qmc
+
+    u = qmc.Sobol(len(SYNTHESISED) + 1, scramble=True, seed=seed).random(1 << (count - 1).bit_length())[:count]
+    q = ndtri(np.clip(u, 1e-4, 1 - 1e-4))
+    (teff_k, teff_share), (metals, mh_share) = (np.array(shares).T for shares in (_TEFF_SHARES, _MH_SHARES))
+    teff = np.interp(u[:, 0], teff_share, teff_k)
+    low = lowest_logg(teff)
+    logg, mh = low + (5 - low) * u[:, 1], np.interp(u[:, 2], mh_share, metals)
+    vmic = _LOWEST_VMIC_KMS + (LABELS["vmic"].upper - _LOWEST_VMIC_KMS) * u[:, 3] ** 1.3
+    alpha = -0.2 + 0.75 * u[:, 17]
+    columns = [teff, logg, mh, vmic, np.clip(0.15 * q[:, 4], -0.6, 0.6)]
+    columns += [np.clip(alpha + 0.12 * q[:, k], -0.3, 0.7) for k in (5, 6, 7)]
+    columns += [np.clip(0.1 * q[:, k], -0.3, 0.3) for k in (8, 9)]
+    for k, name in enumerate(FURTHER_ELEMENTS, start=10):
+        scatter, limit = _SCATTER.get(name, (0.25, 0.8))
+        columns.append(np.clip(scatter * q[:, k], -limit, limit))
+    return np.column_stack(columns)

@@ -35,6 +35,13 @@ _ALL = (
     Label("ti", "[Ti/M]", "dex", -0.3, 0.7, "titanium relative to the metallicity"),
     Label("cr", "[Cr/M]", "dex", -0.3, 0.3, "chromium relative to the metallicity"),
     Label("ni", "[Ni/M]", "dex", -0.3, 0.3, "nickel relative to the metallicity"),
+    Label("na", "[Na/M]", "dex", -0.8, 0.8, "sodium relative to the metallicity"),
+    Label("sc", "[Sc/M]", "dex", -0.8, 0.8, "scandium relative to the metallicity"),
+    Label("mn", "[Mn/M]", "dex", -0.8, 0.8, "manganese relative to the metallicity"),
+    Label("co", "[Co/M]", "dex", -0.8, 0.8, "cobalt relative to the metallicity"),
+    Label("cu", "[Cu/M]", "dex", -0.8, 0.8, "copper relative to the metallicity"),
+    Label("y", "[Y/M]", "dex", -1.5, 1.5, "yttrium relative to the metallicity"),
+    Label("nd", "[Nd/M]", "dex", -1.5, 1.5, "neodymium relative to the metallicity"),
     Label("vsini", r"$v\,\sin i$", "km/s", 0.0, 200.0, "projected rotational velocity"),
     Label("alpha", r"[$\alpha$/M]", "dex", -0.4, 1.2, "alpha elements together (O, Ne, Mg, Si, S, Ca, Ti) / metals"),
     Label("zeta", r"$\zeta$", "km/s", 0.0, 10.0, "radial-tangential macroturbulence"),
@@ -47,6 +54,12 @@ INTRINSIC: tuple[str, ...] = tuple(LABELS)[:10]
 
 Libraries of other physics may have fewer of them, or ``alpha`` for all alpha elements at once.
 """
+
+FURTHER_ELEMENTS: tuple[str, ...] = tuple(LABELS)[10:17]
+"""Elements of the library of which the packaged emulator of the first list has none."""
+
+SYNTHESISED: tuple[str, ...] = (*INTRINSIC, *FURTHER_ELEMENTS)
+"""All labels that a spectrum can be synthesised for, in the order of the arrays of `maury.synthesis`."""
 
 ALPHA: tuple[str, ...] = ("mg", "ca", "ti")
 """Labels whose mean is [alpha/M] where that is none itself."""

@@ -114,6 +114,7 @@ def calibrate(
 
     Example: `maury lines calibrate docs/results/lines/calibrate.toml --out calibration --workers 2`
     """
+    from maury.cli.console import fail, out
     from maury.evaluation.lines import write_calibrated, write_verdicts
     from maury.files import check_writable
     from maury.lines.calibrate import calibrate, count_spectra
@@ -129,6 +130,14 @@ def calibrate(
         verdicts = judge(run, outcome.change, responses, cross_validate(run, responses) if validate else None)
         summary = write_verdicts(run, verdicts, output, moved)
     _show(summary, output)
+    at_bound = sum(row["at_bound"] for row in moved["moves"])
+    transitions = sum(row["transitions"] for row in moved["moves"])
+    out.print(f"{at_bound} of {transitions} transitions are at their bound of {config.bound:g} widths")
+    last = ", ".join(f"{name} {value:+.3g}" for name, value in outcome.anchor[-1].items())
+    if outcome.holds:
+        out.print(f"{config.anchor} holds after {len(outcome.anchor)} iterations: {last}")
+    else:
+        fail(f"the labels of {config.anchor} do not hold after {len(outcome.anchor)} iterations: {last}")
 
 
 @app.command("judge")
@@ -172,7 +181,8 @@ def _running(config: CalibrateConfig, workers: int, count: Callable[[LineList], 
     with Workers(workers) as pool, progress() as bar:
         table = read_lines(config.list, pool)
         task = bar.add_task("synthesising", total=count(table))
-        yield Calibration(config, lines, table, atmospheres, pool, lambda n: bar.advance(task, n))
+        cool = read_lines(config.cool_lines, pool) if config.cool_lines else None
+        yield Calibration(config, lines, table, atmospheres, pool, lambda n: bar.advance(task, n), cool)
 
 
 def _show(summary: dict[str, Any], folder: Path) -> None:

@@ -21,6 +21,12 @@ def synthesize(
     config: Annotated[
         Path | None, typer.Argument(help="Settings (TOML), with any design of labels; options replace them.")
     ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Settings that ship with maury: packaged, the library of the packaged emulator.")
+    ] = None,
+    inputs: Annotated[
+        Path | None, typer.Option(help="Folder from which the settings' relative paths of inputs are taken.")
+    ] = None,
     labels: Annotated[
         Path | None, typer.Option(help="CSV with the columns teff, logg, mh, and any of vmic, alpha, c, mg, ca ...")
     ] = None,
@@ -48,11 +54,13 @@ def synthesize(
         str | None, typer.Option(help="Share the spectra over a Ray cluster: host:port or auto; local starts one here.")
     ] = None,
 ) -> None:
-    """Synthesise a library of intrinsic spectra with PySME. After an interruption the same command goes on.
+    """Synthesise a library of intrinsic spectra with PySME. After an interruption the same command resumes.
 
     A spectrum that fails is tried once more. What fails twice is listed, also in the library, and the exit code is 2.
 
     Examples: `maury synthesize synthesis.toml --out lib.h5 --workers 2`
+
+    `maury synthesize --preset packaged --inputs data --out library.h5`
 
     `maury synthesize synthesis.toml --out lib.h5 --ray host:6379`
 
@@ -65,7 +73,11 @@ def synthesize(
     options = {"window": window, "step": step, "workers": workers}
     options |= {"extrapolate_logg": extrapolate_logg, "extrapolate_mh": extrapolate_mh}
     files = {"line_list": line_list, "atmospheres": atmospheres}
-    settings = _settings(config, labels, sampling, options | {k: str(v) for k, v in files.items() if v is not None})
+    settings = _settings(
+        config, preset, labels, sampling, options | {k: str(v) for k, v in files.items() if v is not None}
+    )
+    if inputs is not None:
+        settings = settings.located(inputs)
     check_writable(output)
     with _pools(settings, ray) as (processes, pool), progress() as bar:
         task = bar.add_task("inputs", total=None)
@@ -98,16 +110,20 @@ def _pools(settings: SynthesisConfig, ray: str | None) -> Iterator[tuple[Workers
 
 
 def _settings(
-    config: Path | None, labels: Path | None, sampling: str | None, options: dict[str, Any]
+    config: Path | None, preset: str | None, labels: Path | None, sampling: str | None, options: dict[str, Any]
 ) -> SynthesisConfig:
-    """Settings of a file, or the defaults, with what the command line says in their place."""
-    from maury.config import make_config, read_toml
+    """Settings of a file or preset, or the defaults, with what the command line says in their place."""
+    from maury.config import make_config, preset_path, read_toml
     from maury.errors import ConfigError
     from maury.synthesis import SynthesisConfig
 
+    if config is not None and preset is not None:
+        raise ConfigError("give a file of settings or --preset, not both")
+    if preset is not None:
+        config = preset_path("synthesis", preset)
     values = read_toml(config) if config is not None else {}
     if config is None and labels is None:
-        raise ConfigError("give a file of settings, or --labels, --line-list and --atmospheres")
+        raise ConfigError("give a file of settings, --preset, or --labels, --line-list and --atmospheres")
     values |= {name: value for name, value in options.items() if value is not None}
     if labels is not None:
         values["design"] = {"kind": "table", "file": str(labels)}

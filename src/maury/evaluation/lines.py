@@ -14,13 +14,13 @@ from astropy.table import Table
 from maury import __version__
 from maury.files import atomic_path
 from maury.lines.calibrate import Calibration, Outcome
-from maury.lines.changes import make_changes, write_changes
 from maury.lines.judge import Verdict
-from maury.lines.linefile import Strings
 from maury.lines.parameters import Qualities, qualities
 from maury.lines.response import Response
 from maury.lines.unexplained import find_unexplained, write_unexplained
 from maury.plots import plot_calibration, save_figure
+from maury.synthesis.changes import make_changes, write_changes
+from maury.synthesis.linefile import Strings
 
 RANGES_AA = ((5160.0, 5190.0), (5203.0, 5216.0))
 """Ranges of the figure: Mg b, and the head of the (0, 0) band of MgH."""
@@ -44,7 +44,8 @@ def write_calibrated(
     changes = make_changes(run.lines, single, terms, quality.name, shown, {"stars": letters, "maury": __version__})
     write_changes(changes, Path(folder) / "changes.ecsv")
     solved = {standard.star.name: standard.moved_labels() for standard in outcome.standards}
-    return {"moves": _moves(outcome, quality, run.config.bound), "molecules": terms, "solved": solved}
+    anchor = {"offsets": outcome.anchor, "holds": outcome.holds}
+    return {"moves": _moves(outcome, quality, run.config.bound), "molecules": terms, "solved": solved, "anchor": anchor}
 
 
 def write_verdicts(

@@ -14,9 +14,7 @@ from maury.errors import DomainError
 from maury.observations import ObservationSettings, Simulator
 
 
-def simulator_for(
-    header: Mapping[str, Any], emulator: Emulator, device: torch.device | str = "cpu"
-) -> Simulator:
+def simulator_for(header: Mapping[str, Any], emulator: Emulator, device: torch.device | str = "cpu") -> Simulator:
     """The simulation that a network was trained with, by its header, on a device.
 
     Raises:

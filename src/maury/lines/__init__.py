@@ -1,10 +1,10 @@
 """Line lists: what is wrong with one, and log gf calibrated on standard stars."""
 
-from maury.lines.changes import Changes, apply_changes, change_of, make_changes, read_changes, write_changes
 from maury.lines.check import Finding, check_lines, species_table
-from maury.lines.linefile import LineFile, read_line_file
 from maury.lines.strong import STRONG_LINES, deepest_lines, named_lines
 from maury.lines.unexplained import unexplained_mask
+from maury.synthesis.changes import Changes, apply_changes, change_of, make_changes, read_changes, write_changes
+from maury.synthesis.linefile import LineFile, read_line_file
 
 __all__ = [
     "STRONG_LINES",

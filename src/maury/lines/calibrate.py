@@ -9,17 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from maury.lines.fitback import anchor_rows
+from maury.lines.fitback import ANCHOR, anchor_rows, fit_back
 from maury.lines.leastsquares import robust_steps
-from maury.lines.linefile import LineFile
 from maury.lines.observed import model_grid, read_standard
-from maury.lines.parameters import LineParameters, group_components, line_parameters, molecule_shift, qualities
+from maury.lines.parameters import LineParameters, group_components, line_parameters, qualities
 from maury.lines.response import Response, count_jobs, isotope_shifts, job_for, respond, spectra
 from maury.lines.settings import CalibrateConfig, StandardStar
 from maury.lines.standards import Standard
 from maury.synthesis import AtmosphereGrid, LineList, Workers
+from maury.synthesis.changes import molecule_shift
+from maury.synthesis.departures import read_departures
+from maury.synthesis.linefile import LineFile
 
 Floats = NDArray[np.float64]
+
+_FEWEST_ITERATIONS = 3
 
 LARGEST_STEP = 0.5
 """Most that a line moves in one iteration, dex: derivatives hold for about so much."""
@@ -36,6 +40,11 @@ class Calibration:
         atmospheres: model atmospheres.
         workers: processes.
         advance: called with 1 after each spectrum.
+        cool: further lines, of cool stars.
+
+    Raises:
+        ConfigError: a reference that no source matches, a species without lines that departures are for.
+        FormatError: an observed spectrum or a file of departures that cannot be read.
     """
 
     config: CalibrateConfig
@@ -44,6 +53,15 @@ class Calibration:
     atmospheres: AtmosphereGrid
     workers: Workers
     advance: Callable[[int], None]
+    cool: LineList | None = None
+
+    def __post_init__(self) -> None:
+        """Check all inputs before the first spectrum is made."""
+        qualities(self.lines, self.config)
+        if self.config.physics.departures is not None:
+            read_departures(self.config.physics.departures).require(self.lines.species)
+        for star in self.config.stars:
+            read_standard(star, self.config.observed, self.config.window)
 
     def log_gf(self, star: StandardStar, change: Floats, hydride: float = 0.0) -> Floats:
         """The log gf of all lines (n,) in a star: changed, with its own isotopes, and MgH shifted."""
@@ -54,7 +72,21 @@ class Calibration:
         """Derivatives of a star with the list as it is."""
         grid = model_grid(self.config.window)
         none = np.zeros(len(self.lines))
-        return respond(star, self.log_gf(star, none), self.table, self.atmospheres, grid, self.workers, self.advance)
+        response = respond(
+            star,
+            self.log_gf(star, none),
+            self.table,
+            self.atmospheres,
+            grid,
+            self.workers,
+            self.advance,
+            self.config.physics,
+            self.cool,
+        )
+        share = 1 - star.haze
+        labels = {name: share * values for name, values in response.labels.items()}
+        flux = 1 - share * (1 - response.flux)
+        return Response(flux, sparse.csc_array(share * response.lines), labels, response.strength)
 
     def standard(self, star: StandardStar, response: Response) -> Standard:
         """A star with its observed spectrum."""
@@ -64,10 +96,11 @@ class Calibration:
         return Standard(star, wavelength, flux, model_grid(window), copy, window, self.config.continuum_aa)
 
     def fluxes(self, standards: list[tuple[StandardStar, float]], change: Floats) -> list[Floats]:
-        """Intrinsic fluxes of stars (with their MgH) for changed lines."""
+        """Intrinsic fluxes of stars (with their MgH and haze) for changed lines."""
         jobs = [job_for(star, self.atmospheres, self.log_gf(star, change, mgh)) for star, mgh in standards]
-        done = spectra(jobs, self.table, model_grid(self.config.window), self.workers, self.advance)
-        return [flux for flux, _ in done]
+        grid, physics = model_grid(self.config.window), self.config.physics
+        done = spectra(jobs, self.table, grid, self.workers, self.advance, physics, self.cool)
+        return [1 - (1 - star.haze) * (1 - flux) for (flux, _), (star, _) in zip(done, standards, strict=True)]
 
 
 @dataclass
@@ -80,6 +113,8 @@ class Outcome:
         change: of log gf of each line (n,).
         terms: of the molecules.
         standards: the stars as they ended.
+        anchor: labels of the anchor, fitted back less its own, after each iteration.
+        holds: whether they ended within their tolerance.
     """
 
     parameters: LineParameters
@@ -87,10 +122,12 @@ class Outcome:
     change: Floats
     terms: dict[str, float]
     standards: list[Standard]
+    anchor: list[dict[str, float]]
+    holds: bool
 
 
 def calibrate(run: Calibration, responses: dict[str, Response], without: str = "") -> Outcome:
-    """Solve for the lines.
+    """Solve for the lines, with spectra made anew until the labels of the anchor, fitted back, hold.
 
     Args:
         run: inputs.
@@ -105,6 +142,7 @@ def calibrate(run: Calibration, responses: dict[str, Response], without: str = "
     values = np.zeros(len(parameters.names))
     first = {s.star.name: s.response.lines for s in standards}
     change, terms = np.zeros(len(run.lines)), dict[str, float]()
+    anchor: list[dict[str, float]] = []
     for _ in range(config.iterations):
         values = _step(run, standards, parameters, values)
         single, terms = parameters.rounded(values)
@@ -115,7 +153,16 @@ def calibrate(run: Calibration, responses: dict[str, Response], without: str = "
             scale = _growth(standard.response.strength, change)
             standard.response.lines = sparse.csc_array(first[standard.star.name] @ sparse.diags_array(scale))
             standard.compare()
-    return Outcome(parameters, values, change, terms, standards)
+        back = fit_back(run.lines, standards[0]).labels
+        anchor.append({name: back[name] for name in ANCHOR})
+        if len(anchor) >= _FEWEST_ITERATIONS and _holds(anchor[-1]):
+            break
+    return Outcome(parameters, values, change, terms, standards, anchor, _holds(anchor[-1]))
+
+
+def _holds(offsets: dict[str, float]) -> bool:
+    """Whether the labels of the anchor come back within twice the tolerance they are tied with."""
+    return all(abs(offsets[name]) <= 2 * tolerance for name, tolerance in ANCHOR.items())
 
 
 def _active(standards: list[Standard], config: CalibrateConfig) -> NDArray[np.bool_]:

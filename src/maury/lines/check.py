@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maury.errors import DomainError
-from maury.lines.linefile import LineFile
+from maury.synthesis.linefile import LineFile
 from maury.wavelengths import C_KMS
 
 MARGIN_KMS = 250.0

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from maury.lines.leastsquares import STUDENT_NU, robust_steps
-from maury.lines.linefile import LineFile
 from maury.lines.settings import SOLVED
 from maury.lines.standards import CONTINUUM_WIDTH, Standard, element_derivatives
+from maury.synthesis.linefile import LineFile
 
 Floats = NDArray[np.float64]
 

@@ -10,13 +10,11 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from maury.errors import ConfigError
-from maury.lines.linefile import LineFile, Strings
 from maury.lines.settings import CalibrateConfig
+from maury.synthesis.changes import ENERGY_ZERO_EV
+from maury.synthesis.linefile import LineFile, Strings
 
 Floats = NDArray[np.float64]
-
-ENERGY_ZERO_EV = 0.5
-"""Energy at which a molecule's common slope changes nothing."""
 
 _SAME_AA, _SAME_EV = 0.12, 0.004
 _SAME_MOLECULE_AA, _SAME_MOLECULE_EV = 0.03, 0.015
@@ -118,13 +116,3 @@ def line_parameters(
         names += [f"{molecule}:offset", f"{molecule}:slope"]
         widths = np.r_[widths, terms.offset, terms.slope]
     return LineParameters(tuple(names), widths, sparse.csc_array(sparse.hstack(blocks)), count)
-
-
-def molecule_shift(lines: LineFile, terms: dict[str, float]) -> Floats:
-    """Change of log gf (n,) by the common terms "MgH:offset" and "MgH:slope" of molecules."""
-    shift = np.zeros(len(lines))
-    for name, value in terms.items():
-        molecule, _, kind = name.partition(":")
-        member = lines.species == f"{molecule} 1"
-        shift[member] += value * (1.0 if kind == "offset" else lines.excitation_ev[member] - ENERGY_ZERO_EV)
-    return shift

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from maury.labels import SYNTHESISED
 from maury.synthesis import Atmosphere, LineList, PhysicsConfig
 from maury.synthesis.engine import SOLAR_SCALE, PysmeSynthesizer
 
@@ -36,16 +37,21 @@ class Job:
 class StarSynthesizer(PysmeSynthesizer):
     """Makes continuum-normalised intrinsic spectra with single abundances and other log gf."""
 
-    def __init__(self, lines: LineList, wavelength_aa: Floats) -> None:
-        super().__init__(lines, wavelength_aa, PhysicsConfig(sampling="uniform"))
+    def __init__(
+        self, lines: LineList, wavelength_aa: Floats, config: PhysicsConfig, cool: LineList | None = None
+    ) -> None:
+        super().__init__(lines, wavelength_aa, config, cool)
 
     def __call__(self, job: Job) -> tuple[Floats, Floats | None]:  # type: ignore[override]
         """Flux over continuum (p,), and if wanted each line's largest opacity relative to the continuum's (n,)."""
-        self.lines._lines["gflog"] = job.log_gf
-        self._job = job
-        flux = super().__call__(job.atmosphere, np.array([0, 0, 0, job.vmic, *[0.0] * 6]))
-        strengths = np.asarray(self.lines._lines["almax_ratio"], float) if job.strengths else None
-        return flux, strengths
+        self.log_gf, self._job = job.log_gf, job
+        labels = np.zeros(len(SYNTHESISED))
+        labels[SYNTHESISED.index("vmic")] = job.vmic
+        flux = super().__call__(job.atmosphere, labels)
+        return flux, self.strengths() if job.strengths else None
+
+    def _ratios(self, labels: Floats) -> dict[str, float]:
+        return self._job.abundances
 
     def _structure(self, atmosphere: Atmosphere, labels: Floats) -> Any:
         star = super()._structure(atmosphere, labels)

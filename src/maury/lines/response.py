@@ -16,10 +16,10 @@ from scipy import sparse
 from scipy.special import wofz
 
 from maury.errors import SynthesisError
-from maury.lines.linefile import Strings
 from maury.lines.physics import Job, StarSynthesizer
 from maury.lines.settings import SOLVED, StandardStar
-from maury.synthesis import AtmosphereGrid, LineList, Workers
+from maury.synthesis import AtmosphereGrid, LineList, PhysicsConfig, Workers
+from maury.synthesis.linefile import Strings
 from maury.wavelengths import C_KMS, LogGrid
 
 Floats = NDArray[np.float64]
@@ -37,14 +37,14 @@ WEAKEST = 1e-3
 MASSES = {
     "C": 12.0, "N": 14.0, "O": 16.0, "Na": 23.0, "Mg": 24.3, "Al": 27.0, "Si": 28.1, "S": 32.1, "Ca": 40.1,
     "Sc": 45.0, "Ti": 47.9, "V": 50.9, "Cr": 52.0, "Mn": 54.9, "Fe": 55.8, "Co": 58.9, "Ni": 58.7, "Cu": 63.5,
-    "Zn": 65.4, "Y": 88.9, "Zr": 91.2, "MgH": 25.3, "C2": 24.0, "CN": 26.0,
+    "Zn": 65.4, "Y": 88.9, "Zr": 91.2, "MgH": 25.3, "C2": 24.0, "CN": 26.0, "CH": 13.0,
 }  # fmt: skip
 """Atomic masses for Doppler widths; heavier species, with 140, have narrow lines anyway."""
 
 _SPLIT_EV = {
     "Fe 1": (1.6, 3.3, 4.15),
     **dict.fromkeys(("Ti 1", "V 1", "Cr 1", "Co 1", "Ni 1"), (1.8,)),
-    **dict.fromkeys(("Mg 1", "Ca 1", "Sc 1", "Mn 1", "Fe 2", "C 1", "MgH 1", "C2 1", "CN 1"), ()),
+    **dict.fromkeys(("Mg 1", "Ca 1", "Sc 1", "Mn 1", "Fe 2", "C 1", "MgH 1", "C2 1", "CN 1", "CH 1"), ()),
 }
 _IONISED_METALS = ("Sc", "Ti", "V", "Cr", "Mn", "Co", "Ni", "Y", "Zr")
 _RARE_EARTHS = ("La", "Ce", "Pr", "Nd", "Sm", "Eu", "Gd", "Tb", "Dy", "Er")
@@ -95,14 +95,32 @@ def isotope_shifts(star: StandardStar, species: Strings, reference: Strings) -> 
     return shifts
 
 
-def spectra(jobs: list[Job], lines: LineList, grid: LogGrid, workers: Workers, advance: Advance) -> list[tuple]:
+def spectra(
+    jobs: list[Job],
+    lines: LineList,
+    grid: LogGrid,
+    workers: Workers,
+    advance: Advance,
+    physics: PhysicsConfig | None = None,
+    cool: LineList | None = None,
+) -> list[tuple]:
     """Spectra of jobs, in their order.
+
+    Args:
+        jobs: what to make.
+        lines: the list.
+        grid: wavelengths.
+        workers: processes.
+        advance: called with 1 after each spectrum.
+        physics: how; None for LTE and uniform sampling.
+        cool: further lines, of cool stars.
 
     Raises:
         SynthesisError: one failed twice.
     """
     results: list[tuple] = [()] * len(jobs)
-    maker = (StarSynthesizer, (lines, grid.wavelength_aa))
+    physics = physics or PhysicsConfig(sampling="uniform")
+    maker = (StarSynthesizer, (lines, grid.wavelength_aa, physics.absolute(), cool))
     for number, result in workers.map(maker, ((i, (job,)) for i, job in enumerate(jobs)), timeout_s=300.0):
         if isinstance(result, SynthesisError):
             raise SynthesisError(f"spectrum {number + 1} of {len(jobs)}: {result}")
@@ -130,6 +148,8 @@ def respond(
     grid: LogGrid,
     workers: Workers,
     advance: Advance,
+    physics: PhysicsConfig | None = None,
+    cool: LineList | None = None,
 ) -> Response:
     """All derivatives of a star's spectrum.
 
@@ -141,6 +161,8 @@ def respond(
         grid: where to compute.
         workers: processes.
         advance: called with 1 after each spectrum; there are `count_jobs` of them.
+        physics: how spectra are made; None for LTE and uniform sampling.
+        cool: further lines, of cool stars, which stay as they are.
     """
     species, energy = lines.species, np.asarray(lines.columns["excit"], float)
     classes = np.array([class_of(s, e) for s, e in zip(species, energy, strict=True)])
@@ -149,7 +171,7 @@ def respond(
     jobs = [Job(base.atmosphere, base.vmic, log_gf, base.abundances, strengths=True)]
     jobs += [Job(base.atmosphere, base.vmic, log_gf + DEX * (classes == name), base.abundances) for name in names]
     jobs += [job_for(star, atmospheres, log_gf, **{name: step}) for name, step in STEPS.items()]
-    (flux, strength), *rest = spectra(jobs, lines, grid, workers, advance)
+    (flux, strength), *rest = spectra(jobs, lines, grid, workers, advance, physics, cool)
     of_class = [(other - flux) / DEX for other, _ in rest[: len(names)]]
     labels = {name: (other - flux) / STEPS[name] for name, (other, _) in zip(STEPS, rest[len(names) :], strict=True)}
     shares = _shares(star, lines, grid, strength, {n: (classes == n, d) for n, d in zip(names, of_class, strict=True)})

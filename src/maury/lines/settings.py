@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from maury.config import Settings, load_config
+from maury.synthesis import PhysicsConfig
 
 Positive = Annotated[float, Field(gt=0)]
 
@@ -53,6 +54,8 @@ class StandardStar(Settings):
         vsini: km/s, below 15.
         zeta: radial-tangential macroturbulence to start from, km/s.
         abundances: [X/M] by element, those not named are 0.
+        haze: share h of the light that lines lose to weak opacity which no list has, kept as it is: flux = model +
+            h (1 - model).
         carbon13: how much stronger lines of molecules with 13C are than at the solar ratio, dex; the lines with 12C
             alone lose what 13C gains.
         sigma: error of the model in a resolution element, in units of the continuum: the star's weight.
@@ -71,6 +74,7 @@ class StandardStar(Settings):
     vsini: Annotated[float, Field(ge=0, le=15)] = 2.0
     zeta: Annotated[float, Field(ge=0, le=15)] = 3.0
     abundances: dict[str, Annotated[float, Field(ge=-3, le=3)]] = Field(default_factory=dict)
+    haze: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     carbon13: Annotated[float, Field(ge=0, le=2)] = 0.0
     sigma: Positive = 0.01
     widths: LabelWidths = LabelWidths()
@@ -118,6 +122,7 @@ class CalibrateConfig(Settings):
 
     Attributes:
         list: line list in VALD's short format.
+        cool_lines: further lines of cool stars, which stay as they are (TiO).
         atmospheres: folder or archive of model atmospheres.
         observed: folder of the spectra.
         window: first and last wavelength used, Å air.
@@ -129,12 +134,14 @@ class CalibrateConfig(Settings):
         threshold: lines that change the flux of a star by less, per dex and relative to its ``sigma`` over that of
             the anchor, stay.
         continuum_aa: distance of the knots of the continuum, Å.
-        iterations: times that the spectra are made anew.
+        physics: how spectra are made, with departures from LTE.
+        iterations: most times that the spectra are made anew; fewer once the labels of the anchor hold.
         unexplained: flux (mean of 0.1 Å) by which the anchor star or two others have to differ from their model for
             their wavelengths to be listed as unexplained.
     """
 
     list: str
+    cool_lines: str = ""
     atmospheres: str
     observed: str
     window: tuple[float, float] = (5047.0, 5353.0)
@@ -145,7 +152,8 @@ class CalibrateConfig(Settings):
     bound: Positive = 3.0
     threshold: Positive = 1.5e-3
     continuum_aa: Annotated[float, Field(ge=5)] = 20.0
-    iterations: Annotated[int, Field(ge=1, le=20)] = 3
+    physics: PhysicsConfig = PhysicsConfig(sampling="uniform")
+    iterations: Annotated[int, Field(ge=1, le=20)] = 10
     unexplained: Positive = 0.03
 
     @model_validator(mode="after")
@@ -179,10 +187,10 @@ def load_calibration(path: str | os.PathLike[str]) -> CalibrateConfig:
     """
     config = load_config(path, CalibrateConfig)
     folder = Path(path).parent
-    return config.model_copy(
-        update={
-            "list": str(folder / config.list),
-            "atmospheres": str(folder / config.atmospheres),
-            "observed": str(folder / config.observed),
-        }
-    )
+
+    def place(path: str) -> str:
+        return str(folder / path) if path else path
+
+    names = ("list", "cool_lines", "atmospheres", "observed")
+    files = {name: place(getattr(config, name)) for name in names}
+    return config.model_copy(update=files | {"physics": config.physics.placed(place)})

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from maury.lines.linefile import LineFile
 from maury.lines.observed import Broadening, broadening_kernel, broadening_matrix, continuum, continuum_basis
 from maury.lines.response import Response
 from maury.lines.settings import SOLVED, StandardStar
+from maury.synthesis.linefile import LineFile
 from maury.wavelengths import C_KMS, LogGrid
 
 Floats = NDArray[np.float64]
@@ -161,13 +162,15 @@ class Standard:
 def element_derivatives(lines: LineFile, by_line: sparse.csr_array) -> dict[str, Floats]:
     """Derivatives of the pixels by the abundance of each element (p,): sums over its lines.
 
-    Carbon counts twice in C2 and once in CN; N counts in CN; MgH has a parameter of its own.
+    A molecule counts for each of its atoms but H (carbon twice in C2); MgH has a parameter of its own.
     """
-    elements = np.array([species.partition(" ")[0] for species in lines.species])
-    sums = {element: by_line @ (elements == element).astype(float) for element in np.unique(elements)}
-    molecules = {name: sums.pop(name, np.zeros(by_line.shape[0])) for name in ("C2", "CN", "MgH")}
-    if "C" in sums:
-        sums["C"] = sums["C"] + 2 * molecules["C2"] + molecules["CN"]
-    if "CN" in elements:
-        sums["N"] = molecules["CN"]
+    formulae = np.array([species.partition(" ")[0] for species in lines.species])
+    sums: dict[str, Floats] = {}
+    for formula in np.unique(formulae):
+        if formula == "MgH":
+            continue
+        total = by_line @ (formulae == formula).astype(float)
+        for element, count in re.findall(r"([A-Z][a-z]?)(\d*)", str(formula)):
+            if element != "H" or formula == "H":
+                sums[element] = sums.get(element, 0.0) + int(count or 1) * total
     return sums

@@ -15,20 +15,22 @@ from numpy.typing import NDArray
 
 from maury import __version__
 from maury.errors import FormatError, SynthesisError
-from maury.files import check_writable
+from maury.files import check_writable, sha256
 from maury.labels import LABELS
 from maury.library import SCALE, Library, write_library
 from maury.shards import Notify, move, open_shards, read_shard, shard_folder, write_shard
 from maury.synthesis import engine
 from maury.synthesis.atmospheres import AtmosphereGrid, read_atmospheres
+from maury.synthesis.changes import changed_lines
+from maury.synthesis.departures import read_departures
 from maury.synthesis.linelists import LineList, read_lines
 from maury.synthesis.pool import Maker, Pool, Workers
-from maury.synthesis.settings import PhysicsConfig, SynthesisConfig
+from maury.synthesis.settings import PACKAGED_CHANGES, PhysicsConfig, SynthesisConfig
 from maury.synthesis.spectra import each, pysme_maker
 from maury.synthesis.targets import Targets, make_targets
 
 Floats = NDArray[np.float64]
-MakeMaker = Callable[[LineList, Floats, PhysicsConfig], Maker]
+MakeMaker = Callable[[LineList, Floats, PhysicsConfig, LineList | None], Maker]
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Plan:
     Attributes:
         config: its settings, with the digests of the inputs.
         lines: spectral lines.
+        cool: further lines, of cool stars.
         atmospheres: model atmospheres.
         targets: labels of the spectra.
         code: version of PySME.
@@ -46,6 +49,7 @@ class Plan:
 
     config: SynthesisConfig
     lines: LineList
+    cool: LineList | None
     atmospheres: AtmosphereGrid
     targets: Targets
     code: str
@@ -83,6 +87,11 @@ def make_plan(config: SynthesisConfig, workers: Workers) -> Plan:
     atmospheres = read_atmospheres(config.atmospheres, config.vturb, config.extrapolate_logg, config.extrapolate_mh)
     targets = make_targets(config.design, atmospheres)
     lines = read_lines(config.line_list, workers)
+    read = [(config.line_list, lines.digest), (config.atmospheres, atmospheres.digest)]
+    if config.changes:
+        changes = PACKAGED_CHANGES if config.changes == "packaged" else Path(config.changes)
+        lines = changed_lines(lines, changes)
+        read.append((changes.name, sha256(changes)))
     lines.require(*config.window)
     notes = [*lines.notes, *atmospheres.notes, *targets.notes]
     wavelength = config.wavelength_aa
@@ -93,10 +102,36 @@ def make_plan(config: SynthesisConfig, workers: Workers) -> Plan:
         )
     if targets.extrapolated.any():
         notes.append(f"log g of {targets.extrapolated.sum()} spectra lies below the lowest models: extrapolated")
-    digests = {"line_list_digest": lines.digest, "atmospheres_digest": atmospheres.digest}
-    return Plan(
-        config.model_copy(update=digests), lines, atmospheres, targets, workers.run(engine.version), tuple(notes)
-    )
+    cool = read_lines(config.cool_lines, workers) if config.cool_lines else None
+    if cool is not None:
+        lines.joined(cool)
+        read.append((config.cool_lines, cool.digest))
+    if config.physics.departures is not None:
+        departures = read_departures(config.physics.departures)
+        departures.require(lines.species)
+        read += list(departures.digests.items())
+        clamped = departures.clamped(*targets.complete[:, :4].T)
+        if clamped.any():
+            notes.append(
+                f"{clamped.sum()} of {len(clamped)} spectra lie outside the range of a departure: clamped to it"
+            )
+    digests = _checked_digests(config, {Path(path).name: digest for path, digest in read})
+    code = workers.run(engine.version)
+    return Plan(config.model_copy(update={"digests": digests}), lines, cool, atmospheres, targets, code, tuple(notes))
+
+
+def _checked_digests(config: SynthesisConfig, found: dict[str, str]) -> dict[str, str]:
+    """SHA-256 of each input by the name of its file.
+
+    Raises:
+        FormatError: an input has another SHA-256 than the settings say.
+    """
+    for name, expected in config.digests.items():
+        if found.get(name, expected) != expected:
+            raise FormatError(
+                f"{name}: not the file of this recipe: SHA-256 {found[name][:12]}..., expected {expected[:12]}..."
+            )
+    return found
 
 
 def build_library(
@@ -130,11 +165,11 @@ def build_library(
     path = Path(path)
     check_writable(path)
     targets, config = plan.targets, plan.config
-    maker = make(plan.lines, config.wavelength_aa, config.physics)
+    maker = make(plan.lines, config.wavelength_aa, config.physics, plan.cool)
     failures: dict[int, str] = {}
     inputs = {
-        "settings": config.model_dump(exclude={"workers", "line_list", "atmospheres"}),
-        "labels": targets.intrinsic.tolist(),
+        "settings": config.recipe(),
+        "labels": targets.complete.tolist(),
         "code": plan.code,
     }
     with shard_folder(path) as folder:
@@ -142,7 +177,7 @@ def build_library(
         missing = [row for row, shard in enumerate(shards) if read_shard(shard, "counts") is None]
         if advance is not None and len(missing) < len(shards):
             advance(len(shards) - len(missing))
-        done = each(maker, plan.atmospheres, targets.intrinsic, missing, workers, config.physics.timeout)
+        done = each(maker, plan.atmospheres, targets.complete, missing, workers, config.physics.timeout)
         for row, result in done:
             if isinstance(result, SynthesisError):
                 failures[row] = str(result)
@@ -197,12 +232,14 @@ def _attributes(plan: Plan) -> dict[str, Any]:
     config = plan.config
     domain = {"domain": json.dumps(plan.targets.domain)} if plan.targets.domain else {}
     return domain | {
-        "code": f"PySME {plan.code}, {'NLTE of ' + ', '.join(config.physics.nlte) if config.physics.nlte else 'LTE'}, "
-        f"plane-parallel, {config.physics.sampling} sampling",
+        "code": f"PySME {plan.code}, {_equilibrium(config.physics)}, plane-parallel, "
+        f"{config.physics.sampling} sampling",
         "line_list": Path(config.line_list).name,
-        "line_list_digest": config.line_list_digest,
+        "cool_lines": Path(config.cool_lines).name,
         "atmospheres": f"{Path(config.atmospheres).name}, vturb {config.vturb:g} km/s, interpolated layer by layer",
-        "atmospheres_digest": config.atmospheres_digest,
+        "digests": json.dumps(config.digests),
+        "recipe": json.dumps(config.recipe()),
+        "recipe_digest": config.recipe_digest,
         "solar_scale": "Asplund et al. 2009",
         "rule": "O = max(Mg, C - 0.05); Ne, Si, S follow Mg",
         "labels_unit": ", ".join(f"{name}: {LABELS[name].unit}" for name in plan.targets.names),
@@ -211,3 +248,14 @@ def _attributes(plan: Plan) -> dict[str, Any]:
         "notes": "\n".join(plan.notes),
         "maury": __version__,
     }
+
+
+def _equilibrium(physics: PhysicsConfig) -> str:
+    """What is out of LTE."""
+    kinds = []
+    if physics.departures is not None:
+        species = dict.fromkeys(name for correction in physics.departures.corrections for name in correction.species)
+        kinds.append(f"departures from LTE of {', '.join(species)} as changes of log gf")
+    if physics.nlte:
+        kinds.append(f"NLTE of {', '.join(physics.nlte)}")
+    return ", ".join(kinds) or "LTE"

@@ -15,13 +15,16 @@ from numpy.typing import NDArray
 
 from maury.errors import FormatError
 from maury.files import atomic_path, sha256
-from maury.lines.linefile import LineFile, Strings
-from maury.lines.parameters import molecule_shift
+from maury.synthesis.linefile import LineFile, Strings, read_line_file
+from maury.synthesis.linelists import LineList
 
 Floats = NDArray[np.float64]
 
 MARK = "CAL"
 """Word in the references of a line whose log gf was calibrated."""
+
+ENERGY_ZERO_EV = 0.5
+"""Energy at which a molecule's common slope changes nothing."""
 
 _HEAD = ("list", "sha256", "result_sha256", "molecules")
 _COLUMNS = ("species", "wavelength", "excitation", "number", "change", "source", "stars")
@@ -140,6 +143,19 @@ def apply_changes(lines: LineFile, changes: Changes) -> bytes:
     return result
 
 
+def changed_lines(lines: LineList, path: str | os.PathLike[str]) -> LineList:
+    """A list as the synthesis reads it, with the changes of a table in its log gf.
+
+    Raises:
+        FormatError: the list is not the one that the changes were made for, or not in VALD's short format, Å and air.
+    """
+    file = read_line_file(lines.source)
+    if lines.notes:
+        raise FormatError(f"{lines.source}: changes of log gf need a list in Å, air: {'; '.join(lines.notes)}")
+    log_gf = np.round(file.loggf + change_of(file, read_changes(path)), 3)
+    return lines.with_log_gf(log_gf[np.argsort(file.wavelength_aa, kind="stable")])
+
+
 def _single(lines: LineFile, changes: Changes) -> Floats:
     """Changes of single lines (n,)."""
     digest = sha256(lines.path)
@@ -163,3 +179,13 @@ def _single(lines: LineFile, changes: Changes) -> Floats:
 def _changed(lines: LineFile, change: Floats, terms: Mapping[str, float]) -> bytes:
     loggf = np.round(lines.loggf + change + molecule_shift(lines, dict(terms)), 3)
     return lines.replaced({"loggf": loggf}, MARK)
+
+
+def molecule_shift(lines: LineFile, terms: dict[str, float]) -> Floats:
+    """Change of log gf (n,) by the common terms "MgH:offset" and "MgH:slope" of molecules."""
+    shift = np.zeros(len(lines))
+    for name, value in terms.items():
+        molecule, _, kind = name.partition(":")
+        member = lines.species == f"{molecule} 1"
+        shift[member] += value * (1.0 if kind == "offset" else lines.excitation_ev[member] - ENERGY_ZERO_EV)
+    return shift

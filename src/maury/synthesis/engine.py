@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
 from maury.errors import FormatError, SynthesisError
-from maury.labels import INTRINSIC
+from maury.labels import SYNTHESISED
+from maury.synthesis.departures import read_departures
 from maury.wavelengths import C_KMS
 
 if TYPE_CHECKING:
@@ -54,6 +55,9 @@ _NARROWEST_DOPPLER, _FULL_RATIO = 3.5, 0.1
 """Reach of a line in the fast way: PySME's, times the root of its opacity over `_FULL_RATIO` of the continuum's where
 that is less than one (a damping wing falls with the square of the distance), at least so many Doppler widths."""
 
+_DEEPEST = 67
+"""Deepest layer of ATLAS9 that the fast way keeps, from 0: log tau = 1.5."""
+
 _FINE_LAYERS = 64
 """The fast way leaves layers out of atmospheres with more than this many (ATLAS9: 72, MARCS: 56)."""
 
@@ -90,8 +94,8 @@ def absolute_abundances(labels: Floats) -> Any:
     """
     from pysme.abund import Abund
 
-    values = dict(zip(INTRINSIC, labels.tolist(), strict=True))
-    ratios = {name.capitalize(): values[name] for name in ("c", "mg", "ca", "ti", "cr", "ni")}
+    values = dict(zip(SYNTHESISED, labels.tolist(), strict=False))
+    ratios = element_ratios(labels)
     ratios |= dict.fromkeys(WITH_MAGNESIUM, values["mg"])
     ratios["O"] = max(values["mg"], values["c"] - 0.05)
     sun = Abund(monh=0, pattern=SOLAR_SCALE, type="H=12").get_pattern("H=12")
@@ -100,24 +104,47 @@ def absolute_abundances(labels: Floats) -> Any:
     return abundances
 
 
+def element_ratios(labels: Floats) -> dict[str, float]:
+    """[X/M] by element of one row of labels, the first of `maury.labels.SYNTHESISED`, that are elements."""
+    return {name.capitalize(): float(value) for name, value in zip(SYNTHESISED[4:], labels[4:], strict=False)}
+
+
 class PysmeSynthesizer:
     """Makes continuum-normalised intrinsic spectra (no rotation, no instrument) with PySME, in this process."""
 
-    def __init__(self, lines: LineList, wavelength_aa: Floats, config: PhysicsConfig) -> None:
+    def __init__(
+        self, lines: LineList, wavelength_aa: Floats, config: PhysicsConfig, cool: LineList | None = None
+    ) -> None:
         """Hand the lines to PySME.
+
+        Args:
+            lines: spectral lines.
+            wavelength_aa: wavelengths (p,) in Å, air, increasing.
+            config: how.
+            cool: further lines, of stars below ``config.cool_teff``.
 
         Raises:
             SynthesisError: PySME is not installed.
-            FormatError: a file of departure coefficients is missing, or the lines are in the short format.
+            FormatError: a file of departures or departure coefficients cannot be read, or the lines are in the short
+                format.
         """
         _import()
-        from pandas import DataFrame
-        from pysme.linelist.linelist import LineList as PysmeLines
         from pysme.synthesize import Synthesizer
 
         _check_nlte(config.nlte, lines)
         self.wavelength_aa, self.config = wavelength_aa, config
-        self.lines = PysmeLines(DataFrame(lines.columns), lineformat=lines.layout, medium="air")
+        self.log_gf = lines.log_gf.copy()
+        self._lines, self._all_lines, self._own = _pysme_lines(lines), None, np.ones(len(lines), bool)
+        if cool is not None and len(cool):
+            self._cool_gf = cool.log_gf
+            joined, order = lines.joined(cool)
+            self._all_lines, self._own = _pysme_lines(joined), order < len(lines)
+            self._order = order
+        self._departures = None
+        if config.departures is not None:
+            energy = np.asarray(lines.columns["excit"], float)
+            departures = read_departures(config.departures)
+            self._departures = departures.for_lines(lines.species, lines.wavelength_aa, energy, lines.log_gf)
         self._library = _native_library()
         self._synthesizer = Synthesizer(lfs_nlte=_LocalFiles(), dll=self._library)
 
@@ -126,7 +153,7 @@ class PysmeSynthesizer:
 
         Args:
             atmosphere: its atmosphere.
-            labels: the labels of `maury.labels.INTRINSIC` (10,).
+            labels: the labels of `maury.labels.SYNTHESISED` (17,).
 
         Raises:
             SynthesisError: the flux is not finite.
@@ -146,15 +173,40 @@ class PysmeSynthesizer:
 
         star = SME_Structure()
         star.teff, star.logg, star.monh = atmosphere.teff, atmosphere.logg, atmosphere.mh
-        star.vmic, star.vmac, star.vsini = float(labels[INTRINSIC.index("vmic")]), 0, 0
+        star.vmic, star.vmac, star.vsini = float(labels[SYNTHESISED.index("vmic")]), 0, 0
         star.abund = absolute_abundances(labels)
         star.atmo = _pysme_atmosphere(atmosphere)
-        star.linelist, star.accrt, star.normalize_by_continuum = self.lines, self.config.accrt, True
+        star.linelist = self._linelist(atmosphere, star.vmic, self._ratios(labels))
+        star.accrt, star.normalize_by_continuum = self.config.accrt, True
         star.line_select_recompute = "always"  # else PySME keeps the lines chosen for a star like this one
         for element, path in self.config.nlte.items():
             star.nlte.set_nlte(element, path)
         star.nlte.strict = True
         return star
+
+    def _ratios(self, labels: Floats) -> dict[str, float]:
+        return element_ratios(labels)
+
+    def _linelist(self, atmosphere: Atmosphere, vmic: float, ratios: dict[str, float]) -> Any:
+        """PySME's line list for a star: with departures from LTE, and lines of cool stars where it is one."""
+        teff, logg, mh = atmosphere.teff, atmosphere.logg, atmosphere.mh
+        log_gf = self.log_gf
+        if self._departures is not None:
+            log_gf = log_gf + self._departures(teff, logg, mh, vmic, ratios)
+        full, none = self.config.cool_teff
+        if self._all_lines is None or teff >= none:
+            self._lines._lines["gflog"] = log_gf
+            self.used = self._lines
+            return self._lines
+        share = min((none - teff) / (none - full), 1.0)
+        self._all_lines._lines["gflog"] = np.concatenate([log_gf, self._cool_gf + np.log10(share)])[self._order]
+        self.used = self._all_lines
+        return self._all_lines
+
+    def strengths(self) -> Floats:
+        """Largest opacity of each line of the list (n,) relative to the continuum's, in the last spectrum."""
+        values = np.asarray(self.used._lines["almax_ratio"], float)
+        return values[self._own] if self.used is self._all_lines else values
 
     def _uniform(self, star: Any) -> Floats:
         """Flux from intensities at equal steps of ln(wavelength) and at the angles of `disc_quadrature`."""
@@ -176,13 +228,14 @@ def thinned(atmosphere: Atmosphere) -> Atmosphere:
     """An atmosphere without layers that its spectrum does not need.
 
     Of the 72 layers of ATLAS9, an eighth of a dex of optical depth apart, every other one is left out between the
-    fifth and log tau = -2.9 and below log tau = 1.1.
+    fifth and log tau = -2.9, and those below log tau = 1.5: no light of theirs gets out, and PySME's equation of state
+    does not converge in them in some metal-poor stars.
     """
     count = len(atmosphere.column_mass)
     if count <= _FINE_LAYERS:
         return atmosphere
     keep = np.ones(count, bool)
-    keep[5:32:2] = keep[65 : count - 1 : 2] = False
+    keep[5:32:2] = keep[65] = keep[_DEEPEST + 1 :] = False
     columns = ("column_mass", "temperature", "atoms", "electrons", "density")
     return dataclasses.replace(atmosphere, **{name: getattr(atmosphere, name)[keep] for name in columns})
 
@@ -210,6 +263,13 @@ def disc_quadrature(count: int) -> tuple[Floats, Floats]:
         before, now = now, rest / scale
     mu, vectors = np.linalg.eigh(np.diag(diagonal) + np.diag(off[:-1], 1) + np.diag(off[:-1], -1))
     return mu[::-1], vectors[0, ::-1] ** 2
+
+
+def _pysme_lines(lines: LineList) -> Any:
+    from pandas import DataFrame
+    from pysme.linelist.linelist import LineList as PysmeLines
+
+    return PysmeLines(DataFrame(lines.columns), lineformat=lines.layout, medium="air")
 
 
 def _native_library() -> Any:

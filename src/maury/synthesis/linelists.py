@@ -77,6 +77,24 @@ class LineList:
         keep = (self.wavelength_aa >= low_aa) & (self.wavelength_aa <= high_aa)
         return dataclasses.replace(self, columns={name: column[keep] for name, column in self.columns.items()})
 
+    def joined(self, other: LineList) -> tuple[LineList, NDArray[np.int64]]:
+        """This list and another one of the same format, sorted by wavelength.
+
+        Returns:
+            The lines, and the place (n + m,) of each in the two lists one after the other.
+
+        Raises:
+            FormatError: one list is short and the other long.
+        """
+        if self.layout != other.layout:
+            raise FormatError(
+                f"{self.source} is in VALD's {self.layout} format, {other.source} in the {other.layout} one"
+            )
+        columns = {name: np.concatenate([self.columns[name], other.columns[name]]) for name in self.columns}
+        order = np.argsort(columns["wlcent"], kind="stable")
+        columns = {name: column[order] for name, column in columns.items()}
+        return dataclasses.replace(self, columns=columns), order
+
     def require(self, low_aa: float, high_aa: float) -> None:
         """Check that the list covers a window, give or take the widest gap between its lines, at least 1 Å.
 

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Literal, TypeAlias, TypeVar
 
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
-from maury.config import Settings
+from maury.config import PRESETS, Settings
 from maury.designs import LOGG, MH, TEFF_K
 from maury.labels import LABELS
+from maury.synthesis.departures import DeparturesConfig
 from maury.wavelengths import C_KMS, FOUNDING_END_AA, FOUNDING_PIXELS, FOUNDING_START_AA, Floats
 
 Range = tuple[float, float]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
-SYNTHESISED = tuple(name for name in LABELS if name not in ("vsini", "zeta"))
-"""Labels that a spectrum can be made for: those of a star at rest and without rotation."""
+GIVEN = tuple(name for name in LABELS if name not in ("vsini", "zeta"))
+"""Labels that a design may give: those of a star at rest and without rotation."""
 
 FOUNDING_STEP_AA = (FOUNDING_END_AA - FOUNDING_START_AA) / (FOUNDING_PIXELS - 1)
 
@@ -34,6 +40,9 @@ class PhysicsConfig(Settings):
         accrt: opacity of a line relative to the continuum below which it is neglected.
         line_margin: lines within so many Å on either side of the spectrum are included.
         nlte: files of departure coefficients by element, for lists in VALD's long format; other elements are in LTE.
+        departures: departures from LTE as changes of log gf (`maury.synthesis.departures`); other lines are in LTE.
+        cool_teff: the lines of ``cool_lines`` have their full strength below the first of these temperatures (K), none
+            above the second; between, their opacity falls linearly.
         timeout: longest time for one spectrum, seconds.
     """
 
@@ -42,7 +51,26 @@ class PhysicsConfig(Settings):
     accrt: Annotated[float, Field(gt=0, le=0.1)] = 1e-3
     line_margin: Annotated[float, Field(ge=0, le=500)] = 10.0
     nlte: dict[str, str] = Field(default_factory=dict)
+    departures: DeparturesConfig | None = None
+    cool_teff: Range = (4600.0, 4750.0)
     timeout: Annotated[float, Field(gt=0)] = 300.0
+
+    def files(self) -> list[str]:
+        """All files that it names."""
+        corrections = self.departures.corrections if self.departures is not None else ()
+        return [*self.nlte.values(), *dict.fromkeys(correction.file for correction in corrections)]
+
+    def placed(self, place: Callable[[str], str]) -> PhysicsConfig:
+        """The same physics with the path of each file changed."""
+        changes: dict[str, object] = {"nlte": {element: place(path) for element, path in self.nlte.items()}}
+        if self.departures is not None:
+            moved = [c.model_copy(update={"file": place(c.file)}) for c in self.departures.corrections]
+            changes["departures"] = self.departures.model_copy(update={"corrections": tuple(moved)})
+        return self.model_copy(update=changes)
+
+    def absolute(self) -> PhysicsConfig:
+        """The same physics with absolute paths, as worker processes need them."""
+        return self.placed(lambda path: os.path.abspath(os.path.expanduser(path)))
 
 
 class TableDesign(Settings):
@@ -143,7 +171,30 @@ class StarDesign(Settings):
         return self
 
 
-Design: TypeAlias = Annotated[TableDesign | NodesDesign | SobolDesign | StarDesign, Field(discriminator="kind")]
+class DenseDesign(Settings):
+    """Points over the whole domain, densest among the coolest and the most metal-poor stars, and nodes of the SPC grid.
+
+    Attributes:
+        kind: "dense".
+        count: number of points of `maury.designs.dense_labels`.
+        nodes: number of nodes of the SPC grid, drawn at random, besides.
+        seed: of both.
+    """
+
+    kind: Literal["dense"] = "dense"
+    count: Count
+    nodes: Annotated[int, Field(ge=0, le=100_000)] = 0
+    seed: Seed = 1
+
+
+Design: TypeAlias = Annotated[
+    TableDesign | NodesDesign | SobolDesign | StarDesign | DenseDesign, Field(discriminator="kind")
+]
+
+
+_FILES = ("line_list", "changes", "cool_lines", "atmospheres")
+PACKAGED_CHANGES = PRESETS / "synthesis" / "changes.ecsv"
+"""Calibration of the line list of the packaged emulator."""
 
 
 class SynthesisConfig(Settings):
@@ -151,6 +202,9 @@ class SynthesisConfig(Settings):
 
     Attributes:
         line_list: extract of VALD.
+        changes: table of changes of log gf for this list that `maury lines calibrate` wrote, to be applied; "packaged"
+            is the one that ships with maury.
+        cool_lines: extract of VALD with lines that show in cool stars only (``physics.cool_teff``), such as TiO.
         atmospheres: folder or tar archive of ATLAS9 or MARCS models.
         design: labels of the spectra.
         window: first and last wavelength that the spectra are meant for, Å (air).
@@ -164,11 +218,12 @@ class SynthesisConfig(Settings):
             of the star's own abundances.
         physics: how PySME makes a spectrum.
         workers: processes; they do not change the result.
-        line_list_digest: SHA-256 of the line list, which maury fills in.
-        atmospheres_digest: SHA-256 of the atmospheres, which maury fills in.
+        digests: SHA-256 of each input by the name of its file. What is given is checked, the others are filled in.
     """
 
     line_list: str
+    changes: str = ""
+    cool_lines: str = ""
     atmospheres: str
     design: Design
     window: Range = (FOUNDING_START_AA, FOUNDING_END_AA)
@@ -179,8 +234,7 @@ class SynthesisConfig(Settings):
     extrapolate_mh: bool = False
     physics: PhysicsConfig = PhysicsConfig()
     workers: Annotated[int, Field(ge=1, le=1024)] = 1
-    line_list_digest: str = ""
-    atmospheres_digest: str = ""
+    digests: dict[str, str] = Field(default_factory=dict)
 
     @field_validator("window")
     @classmethod
@@ -188,6 +242,28 @@ class SynthesisConfig(Settings):
         if not 900 < window[0] < window[1] < 60_000:
             raise ValueError("must be two increasing wavelengths within 900 to 60000 Å")
         return window
+
+    def located(self, folder: str | os.PathLike[str]) -> SynthesisConfig:
+        """The same settings with all relative paths of inputs taken from a folder."""
+
+        def place(path: str) -> str:
+            return str(Path(folder) / Path(path).expanduser()) if path not in ("", "packaged") else path
+
+        files = {name: place(getattr(self, name)) for name in _FILES}
+        return self.model_copy(update=files | {"physics": self.physics.placed(place)})
+
+    def recipe(self) -> dict[str, object]:
+        """What decides the spectra: the settings with files named without their folders, without processes."""
+        bare = self.model_copy(
+            update={name: Path(getattr(self, name)).name for name in _FILES}
+            | {"physics": self.physics.placed(lambda path: Path(path).name)}
+        )
+        return bare.model_dump(mode="json", exclude={"workers"})
+
+    @property
+    def recipe_digest(self) -> str:
+        """SHA-256 of `recipe`."""
+        return hashlib.sha256(json.dumps(self.recipe(), sort_keys=True).encode()).hexdigest()
 
     @property
     def wavelength_aa(self) -> Floats:
@@ -206,9 +282,9 @@ Value = TypeVar("Value")
 
 def _with_star(given: dict[str, Value]) -> dict[str, Value]:
     """Check names of labels; teff, logg and mh must be among them if there are any."""
-    unknown = [name for name in given if name not in SYNTHESISED]
+    unknown = [name for name in given if name not in GIVEN]
     if unknown:
-        raise ValueError(f"unknown label {', '.join(unknown)}; allowed: {', '.join(SYNTHESISED)}")
+        raise ValueError(f"unknown label {', '.join(unknown)}; allowed: {', '.join(GIVEN)}")
     missing = [name for name in ("teff", "logg", "mh") if name not in given]
     if given and missing:
         raise ValueError(f"{', '.join(missing)} must be given")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -29,7 +28,7 @@ class Synthesizer(Protocol):
     """Makes the spectrum of one star on wavelengths it was made with."""
 
     def __call__(self, atmosphere: Atmosphere, labels: Floats) -> Floats:
-        """Continuum-normalised intrinsic flux (p,) for one row of labels (10,)."""
+        """Continuum-normalised intrinsic flux (p,) for one row of labels (17,)."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Spectra:
     """Synthetic spectra.
 
     Attributes:
-        labels: the labels of `maury.labels.INTRINSIC` (n, 10).
+        labels: the labels of `maury.labels.SYNTHESISED` (n, 17).
         flux: continuum-normalised intrinsic flux (n, p); NaN where the synthesis failed.
         extrapolated: log g lies below the lowest model atmosphere (n,).
         failures: reason by row.
@@ -57,17 +56,19 @@ def synthesize(
     config: PhysicsConfig | None = None,
     workers: Workers | int = 1,
     advance: Advance | None = None,
+    cool: LineList | None = None,
 ) -> Spectra:
     """Synthesise spectra with PySME.
 
     Args:
         lines: spectral lines.
         atmospheres: model atmospheres.
-        labels: the labels of `maury.labels.INTRINSIC` (n, 10).
+        labels: the labels of `maury.labels.INTRINSIC` (n, 10) or `SYNTHESISED` (n, 17).
         wavelength_aa: wavelengths (p,) in Å, air, increasing.
         config: how; None for the defaults.
         workers: processes, or how many to start for this call. Open ones can be used again, also with other lines.
         advance: called with 1 after each spectrum.
+        cool: further lines, of stars below ``config.cool_teff``.
 
     Returns:
         Spectra in the order of the labels; those that failed are listed.
@@ -78,11 +79,11 @@ def synthesize(
     """
     if isinstance(workers, int):
         with Workers(workers) as started:
-            return synthesize(lines, atmospheres, labels, wavelength_aa, config, started, advance)
+            return synthesize(lines, atmospheres, labels, wavelength_aa, config, started, advance, cool)
     config = config or PhysicsConfig()
     table, wavelength = check_labels(labels), np.asarray(wavelength_aa, float)
     extrapolated = atmospheres.check(table)
-    maker = pysme_maker(lines, wavelength, config)
+    maker = pysme_maker(lines, wavelength, config, cool)
     flux, failures = np.full((len(table), len(wavelength)), np.nan), {}
     for row, result in each(maker, atmospheres, table, range(len(table)), workers, config.timeout):
         if isinstance(result, SynthesisError):
@@ -94,7 +95,7 @@ def synthesize(
     return Spectra(table, flux, extrapolated, failures)
 
 
-def pysme_maker(lines: LineList, wavelength_aa: Floats, config: PhysicsConfig) -> Maker:
+def pysme_maker(lines: LineList, wavelength_aa: Floats, config: PhysicsConfig, cool: LineList | None = None) -> Maker:
     """What makes PySME ready in a worker, with the lines of the window and its margins.
 
     Raises:
@@ -102,9 +103,13 @@ def pysme_maker(lines: LineList, wavelength_aa: Floats, config: PhysicsConfig) -
     """
     low, high = float(wavelength_aa[0]), float(wavelength_aa[-1])
     lines.require(low, high)
-    near = lines.within(low - config.line_margin, high + config.line_margin)
-    files = {element: os.path.abspath(os.path.expanduser(path)) for element, path in config.nlte.items()}
-    return PysmeSynthesizer, (near, wavelength_aa, config.model_copy(update={"nlte": files}))
+    ends = (low - config.line_margin, high + config.line_margin)
+    return PysmeSynthesizer, (
+        lines.within(*ends),
+        wavelength_aa,
+        config.absolute(),
+        cool.within(*ends) if cool is not None else None,
+    )
 
 
 def each(
@@ -120,7 +125,7 @@ def each(
     Args:
         maker: makes a `Synthesizer` in each worker.
         atmospheres: model atmospheres.
-        labels: of all stars (n, 10).
+        labels: of all stars (n, 17).
         rows: which of them to make.
         workers: processes.
         timeout_s: longest time for one spectrum.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -45,7 +44,7 @@ class ClusterPool:
             SkewError: a node has another PySME, or another file of departure coefficients.
         """
         self._cluster = cluster
-        cluster.require_same(codes, [os.path.abspath(os.path.expanduser(path)) for path in physics.nlte.values()])
+        cluster.require_same(codes, physics.absolute().files())
 
     def map(
         self, maker: Maker, tasks: Iterable[tuple[int, tuple[Any, ...]]], timeout_s: float

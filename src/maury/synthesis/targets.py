@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import qmc
 
-from maury.designs import VMIC_KMS, intrinsic_labels, sobol_labels, spc_nodes
+from maury.designs import VMIC_KMS, dense_labels, intrinsic_labels, sobol_labels, spc_nodes
 from maury.errors import ConfigError, DomainError, FormatError
-from maury.labels import INTRINSIC
+from maury.labels import FURTHER_ELEMENTS, INTRINSIC, SYNTHESISED
 from maury.library import NODE, OFF_NODE, read_label_table
 from maury.synthesis.atmospheres import AtmosphereGrid
-from maury.synthesis.settings import SYNTHESISED, Design, NodesDesign, SobolDesign, StarDesign, TableDesign
+from maury.synthesis.settings import GIVEN, DenseDesign, Design, NodesDesign, SobolDesign, StarDesign, TableDesign
 
 Floats = NDArray[np.float64]
 
@@ -32,9 +32,9 @@ class Targets:
     """Labels of the spectra to make.
 
     Attributes:
-        names: labels of the library: those of `maury.labels.INTRINSIC`, or with alpha those that were given.
+        names: labels of the library: those of `maury.labels.INTRINSIC` or `SYNTHESISED`, or with alpha those given.
         labels: their values (n, k).
-        intrinsic: the labels of `maury.labels.INTRINSIC` (n, 10).
+        complete: the labels of `maury.labels.SYNTHESISED` (n, 17).
         extrapolated: log g is below the lowest model atmosphere (n,).
         domain: range of each label that the design fills evenly.
         notes: what was left out.
@@ -42,7 +42,7 @@ class Targets:
 
     names: tuple[str, ...]
     labels: Floats
-    intrinsic: Floats
+    complete: Floats
     extrapolated: NDArray[np.bool_]
     domain: dict[str, tuple[float, float]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -53,8 +53,8 @@ class Targets:
     @property
     def kind(self) -> NDArray[np.uint8]:
         """`NODE` for nodes of the SPC grid, `OFF_NODE` for others (n,)."""
-        nodes = {tuple(row) for row in intrinsic_labels(spc_nodes()).tolist()}
-        return np.array([NODE if tuple(row) in nodes else OFF_NODE for row in self.intrinsic.tolist()], np.uint8)
+        nodes = {tuple(row) for row in check_labels(intrinsic_labels(spc_nodes())).tolist()}
+        return np.array([NODE if tuple(row) in nodes else OFF_NODE for row in self.complete.tolist()], np.uint8)
 
 
 def make_targets(design: Design, atmospheres: AtmosphereGrid) -> Targets:
@@ -69,22 +69,26 @@ def make_targets(design: Design, atmospheres: AtmosphereGrid) -> Targets:
     domain: dict[str, tuple[float, float]] = {}
     if isinstance(design, TableDesign):
         names, table = _table(design, notes)
+    elif isinstance(design, DenseDesign):
+        names, table = SYNTHESISED, _dense(design, atmospheres)
     elif isinstance(design, NodesDesign):
         names, table = _nodes(design)
     else:
         names, table, domain = _points(design, atmospheres, notes)
-    intrinsic = complete(names, table)
+    full = complete(names, table)
     what = design.file if isinstance(design, TableDesign) else f"design {design.kind}"
-    extrapolated = atmospheres.check(intrinsic, what)
-    if "alpha" not in names:
-        return Targets(INTRINSIC, intrinsic, intrinsic, extrapolated, domain, tuple(notes))
-    kept = tuple(name for name in SYNTHESISED if name in {*names, "vmic"})
-    stored = [table[:, names.index(name)] if name in names else intrinsic[:, INTRINSIC.index(name)] for name in kept]
-    return Targets(kept, np.stack(stored, axis=-1), intrinsic, extrapolated, domain, tuple(notes))
+    extrapolated = atmospheres.check(full, what)
+    if "alpha" in names:
+        kept = tuple(name for name in GIVEN if name in {*names, "vmic"})
+        stored = [table[:, names.index(name)] if name in names else full[:, SYNTHESISED.index(name)] for name in kept]
+        return Targets(kept, np.stack(stored, axis=-1), full, extrapolated, domain, tuple(notes))
+    further = any(name in FURTHER_ELEMENTS for name in names)
+    kept = SYNTHESISED if further else INTRINSIC
+    return Targets(kept, full[:, : len(kept)], full, extrapolated, domain, tuple(notes))
 
 
 def complete(names: Iterable[str], table: Floats) -> Floats:
-    """The labels of `maury.labels.INTRINSIC` (n, 10) from those given (n, k).
+    """The labels of `maury.labels.SYNTHESISED` (n, 17) from those given (n, k).
 
     Microturbulence is 2 km/s where it is not given, mg, ca and ti are alpha, every other [X/M] is 0.
 
@@ -92,9 +96,9 @@ def complete(names: Iterable[str], table: Floats) -> Floats:
         DomainError: a value that is not finite, a microturbulence that is not positive.
     """
     given = dict(zip(names, table.T, strict=True))
-    full = np.zeros((len(table), len(INTRINSIC)))
-    full[:, INTRINSIC.index("vmic")] = VMIC_KMS
-    for i, name in enumerate(INTRINSIC):
+    full = np.zeros((len(table), len(SYNTHESISED)))
+    full[:, SYNTHESISED.index("vmic")] = VMIC_KMS
+    for i, name in enumerate(SYNTHESISED):
         if name in given:
             full[:, i] = given[name]
         elif name in WITH_ALPHA and "alpha" in given:
@@ -103,19 +107,25 @@ def complete(names: Iterable[str], table: Floats) -> Floats:
 
 
 def check_labels(labels: ArrayLike) -> Floats:
-    """Labels as an array (n, 10).
+    """Labels as an array (n, 17).
+
+    Args:
+        labels: of `maury.labels.INTRINSIC` (n, 10), [X/M] of other elements being 0, or of `SYNTHESISED` (n, 17).
 
     Raises:
         DomainError: another shape, a label that is not finite, a microturbulence that is not positive.
     """
     table = np.atleast_2d(np.asarray(labels, float))
-    if table.ndim != 2 or table.shape[1] != len(INTRINSIC):
-        raise DomainError(f"labels have shape {table.shape}; expected a row of {', '.join(INTRINSIC)} for each star")
-    bad = ~np.isfinite(table) | ((np.array(INTRINSIC) == "vmic") & (table <= 0))
+    if table.ndim != 2 or table.shape[1] not in (len(INTRINSIC), len(SYNTHESISED)):
+        raise DomainError(
+            f"labels have shape {table.shape}; expected a row of {', '.join(INTRINSIC)} for each star, and perhaps "
+            f"{', '.join(FURTHER_ELEMENTS)}"
+        )
+    bad = ~np.isfinite(table) | ((np.array(SYNTHESISED[: table.shape[1]]) == "vmic") & (table <= 0))
     if bad.any():
         row, column = np.argwhere(bad)[0]
-        raise DomainError(f"labels: row {row + 1}: {INTRINSIC[column]} = {table[row, column]:g} is not allowed")
-    return table
+        raise DomainError(f"labels: row {row + 1}: {SYNTHESISED[column]} = {table[row, column]:g} is not allowed")
+    return np.pad(table, ((0, 0), (0, len(SYNTHESISED) - table.shape[1])))
 
 
 def _table(design: TableDesign, notes: list[str]) -> tuple[tuple[str, ...], Floats]:
@@ -126,7 +136,7 @@ def _table(design: TableDesign, notes: list[str]) -> tuple[tuple[str, ...], Floa
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise FormatError(f"{path}: cannot be read as a CSV table ({error})") from error
     columns = [column.strip() for column in header]
-    names = ("teff", "logg", "mh", *(name for name in SYNTHESISED[3:] if name in columns))
+    names = ("teff", "logg", "mh", *(name for name in GIVEN[3:] if name in columns))
     others = [column for column in columns if column not in names]
     if others:
         notes.append(f"{path}: columns that are no labels of a synthesis are passed over: {', '.join(others)}")
@@ -145,6 +155,19 @@ def _nodes(design: NodesDesign) -> tuple[tuple[str, ...], Floats]:
         chosen = np.random.default_rng(design.seed).choice(len(table), design.count, replace=False)
         table = table[np.sort(chosen)]
     return names, table
+
+
+def _dense(design: DenseDesign, atmospheres: AtmosphereGrid) -> Floats:
+    """Points of the design that have an atmosphere, and the nodes drawn."""
+    points = dense_labels(2 * design.count, design.seed)
+    points = points[_inside(points, atmospheres)][: design.count]
+    if len(points) < design.count:
+        raise DomainError(
+            f"design dense: fewer than {design.count} points have a model atmosphere in {atmospheres.source}"
+        )
+    nodes = spc_nodes()
+    chosen = np.random.default_rng(design.seed).choice(len(nodes), min(design.nodes, len(nodes)), replace=False)
+    return np.concatenate([points, check_labels(intrinsic_labels(nodes[np.sort(chosen)]))])
 
 
 def _points(
@@ -204,7 +227,7 @@ def _box(ranges: Mapping[str, tuple[float, float]], count: int, seed: int) -> Fl
 
 
 def _inside(labels: Floats, atmospheres: AtmosphereGrid) -> NDArray[np.bool_]:
-    """Whether there is an atmosphere for labels (n, 10)."""
+    """Whether there is an atmosphere for labels (n, 17)."""
     found = np.zeros(len(labels), bool)
     for row, values in enumerate(labels[:, :3].tolist()):
         try:
