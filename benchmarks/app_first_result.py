@@ -46,7 +46,7 @@ def write_star(path: Path, teff: float) -> None:
     continuum = 1000 * (1 + (wavelength - low) / (high - low))
     noise = continuum / SNR
     counts = continuum * flux + noise * np.random.default_rng(round(teff)).standard_normal(flux.shape)
-    write(Spectrum(wavelength, counts, noise, None, "barycentric", False, RESOLUTION, {}), path)
+    write(Spectrum(wavelength, counts, sigma=noise, frame="barycentric", resolution=RESOLUTION), path)
 
 
 @contextmanager

@@ -120,8 +120,9 @@ def files(folder: Path, unit: int) -> tuple[Work, int, int]:
     for k in range(sizes[1]):
         good = stars.good[k].numpy()
         spectrum = Spectrum(
-            pixels.wavelength_aa, stars.flux[k].numpy(), stars.sigma[k].numpy(), ~good, "rest", normalised=True
-        )
+            pixels.wavelength_aa, stars.flux[k].numpy(), sigma=stars.sigma[k].numpy(), mask=~good, frame="rest",
+            normalised=True,
+        )  # fmt: skip
         write(spectrum, folder / f"star-{k}.ecsv")
     for path, count in zip(lists, sizes, strict=True):
         rows = [f"star-{k}.ecsv,{float(stars.resolution[k])},0" for k in range(count)]

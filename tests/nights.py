@@ -116,7 +116,8 @@ def observe(
         noise = np.sqrt(np.clip(expected, 1, None) * instrument.counts) / snr
         counts = expected + noise * rng.standard_normal(wave.size)
         provenance = {"file": "night.fits", "order": str(order + 1)}
-        arcs.append(Spectrum(wave, counts, noise if sigma else None, None, "barycentric", False, None, provenance))
+        given = noise if sigma else None
+        arcs.append(Spectrum(wave, counts, sigma=given, frame="barycentric", provenance=provenance))
     return Observation(tuple(arcs), None, {"file": "night.fits", "rules": ()})
 
 

@@ -66,12 +66,11 @@ def star():
     return Spectrum(
         wavelength,
         flux,
-        np.full(flux.shape, 0.01),
-        np.zeros(flux.shape, bool),
-        "rest",
-        45_000.0,
-        True,
-        {"file": "star"},
+        sigma=np.full(flux.shape, 0.01),
+        frame="rest",
+        normalised=True,
+        resolution=45_000.0,
+        provenance={"file": "star"},
     )
 
 

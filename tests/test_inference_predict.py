@@ -215,8 +215,9 @@ def test_noise_alone_is_refused(night):
     wave = np.arange(5049.0, 5351.0, 0.02)
     noise = 1 + 0.8 * np.random.default_rng(1).standard_normal(wave.size)
     star = Spectrum(
-        wave, noise, np.full(wave.size, 2.0), np.zeros(wave.size, bool), "rest", 45_000.0, True, {"file": "n"}
-    )
+        wave, noise, sigma=np.full(wave.size, 2.0), frame="rest", normalised=True, resolution=45_000.0,
+        provenance={"file": "n"},
+    )  # fmt: skip
     with pytest.raises(DomainError, match=r"^n: signal-to-noise 0\.\d per pixel of 2 km/s; at least 3 is needed"):
         predict(star)
 

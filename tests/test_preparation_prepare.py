@@ -146,7 +146,7 @@ def test_templates_of_another_emulator():
     sampler = model.sampler(rest[inside], 44_000.0)
     flux[inside] = model.flux(labels, torch.tensor([2.0]), torch.tensor([44_000.0]), sampler)[0].double().numpy()
     noisy = flux + 0.01 * np.random.default_rng(1).standard_normal(wave.size)
-    star = Spectrum(wave[inside], noisy[inside], np.full(inside.sum(), 0.01), frame="barycentric")
+    star = Spectrum(wave[inside], noisy[inside], sigma=np.full(inside.sum(), 0.01), frame="barycentric")
     result = prepare(star, resolution=44_000.0, window_aa=(5100.0, 5300.0), emulator=model)
     assert result.velocity_kms == pytest.approx(55, abs=0.1)
     assert result.window_aa == (5100.0, 5300.0)

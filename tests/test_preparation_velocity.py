@@ -77,7 +77,9 @@ def test_a_second_star_is_flagged_with_its_velocity(star, instrument, snr):
 def test_a_spectrum_without_lines_has_no_believable_velocity(snr, seed):
     wave = np.arange(5040, 5360, 0.04)
     flux = 1000 * (1 + np.random.default_rng(seed).standard_normal(wave.size) / snr)
-    result = prepare(Spectrum(wave, flux, np.full(wave.size, 1000 / snr), None, "barycentric"), resolution=44_000.0)
+    result = prepare(
+        Spectrum(wave, flux, sigma=np.full(wave.size, 1000 / snr), frame="barycentric"), resolution=44_000.0
+    )
     assert "velocity_uncertain" in result.flags
     assert not result.correlation.believable
 

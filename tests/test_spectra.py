@@ -59,12 +59,25 @@ def test_a_changed_copy_leaves_the_original():
         ({"mask": np.zeros(3, bool)}, r"mask \(3,\) and flux \(5,\) differ in shape"),
         ({"flux": np.full(5, np.nan)}, "no pixel has a finite, unmasked flux"),
         ({"mask": np.ones(5, bool)}, "no pixel has a finite, unmasked flux"),
+        ({"frame": 45_000.0}, r"frame must be one of rest, barycentric, topocentric, unknown; got 45000\.0"),
+        ({"normalised": 45_000.0}, r"normalised must be True or False; got 45000\.0"),
+        ({"resolution": True}, r"resolution must be None or a finite number above 0; got True"),
+        ({"resolution": 0.0}, r"resolution must be None or a finite number above 0; got 0\.0"),
+        ({"resolution": np.inf}, r"resolution must be None or a finite number above 0; got inf"),
     ],
 )
 def test_what_is_no_spectrum_is_refused_with_the_name_of_its_file(changes, message):
     with pytest.raises(FormatError, match=message) as error:
         make(**changes)
     assert str(error.value).startswith("star.fits: ")
+
+
+def test_only_wavelengths_and_flux_may_be_given_without_their_names():
+    """R = 1 cannot come from arguments in the wrong order."""
+    flux, sigma, mask = np.ones(5), np.ones(5), np.zeros(5, bool)
+    assert Spectrum(WAVELENGTH, flux, resolution=45_000.0).resolution == 45_000.0
+    with pytest.raises(TypeError, match="positional argument"):
+        Spectrum(WAVELENGTH, flux, sigma, mask, "rest", 45_000.0, True)
 
 
 @pytest.fixture

@@ -258,6 +258,5 @@ def simulated_star() -> Observation:
     sigma = continuum / _SNR
     counts = continuum * flux + sigma * np.random.default_rng(_SEED).standard_normal(flux.shape)
     known = {"file": "self-test"}
-    return Observation(
-        (Spectrum(wavelength, counts, sigma, None, "barycentric", False, _RESOLUTION, known),), None, known
-    )
+    star = Spectrum(wavelength, counts, sigma=sigma, frame="barycentric", resolution=_RESOLUTION, provenance=known)
+    return Observation((star,), None, known)

@@ -1,9 +1,10 @@
-"""`Spectrum`, one arc of wavelengths, and `Observation`, all the orders that one file holds."""
+"""`Spectrum`, one contiguous range of wavelengths, and `Observation`, all orders of one file."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import KW_ONLY, dataclass, field, replace
+from numbers import Real
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ Frame = Literal["rest", "barycentric", "topocentric", "unknown"]
 
 @dataclass(frozen=True)
 class Spectrum:
-    """A spectrum with increasing air wavelengths.
+    """A spectrum with increasing air wavelengths; all but wavelengths and flux are given by keyword.
 
     Attributes:
         wavelength_aa: wavelengths in Å, air, strictly increasing (n,).
@@ -24,12 +25,13 @@ class Spectrum:
         mask: True where a pixel must not be used (n,); the convention of `astropy.nddata`.
         frame: rest frame of the wavelengths.
         normalised: whether the continuum has been divided out.
-        resolution: R = lambda / FWHM of the instrument, or None when unknown.
+        resolution: nominal resolving power R = lambda / FWHM of the instrument, or None when unknown.
         provenance: where each number came from: file, reader, rules applied.
     """
 
     wavelength_aa: NDArray[np.float64]
     flux: NDArray[np.float64]
+    _: KW_ONLY
     sigma: NDArray[np.float64] | None = None
     mask: NDArray[np.bool_] | None = None
     frame: Frame = "unknown"
@@ -39,6 +41,11 @@ class Spectrum:
 
     def __post_init__(self) -> None:
         where = self.provenance.get("file", "spectrum")
+        if self.frame not in get_args(Frame):
+            raise FormatError(f"{where}: frame must be one of {', '.join(get_args(Frame))}; got {self.frame!r}")
+        if not isinstance(self.normalised, bool | np.bool_):
+            raise FormatError(f"{where}: normalised must be True or False; got {self.normalised!r}")
+        _require_resolving_power(where, self.resolution)
         wavelength = np.asarray(self.wavelength_aa, float)
         flux = np.asarray(self.flux, float)
         if wavelength.ndim != 1 or wavelength.shape != flux.shape:
@@ -70,14 +77,21 @@ class Spectrum:
         return replace(self, **changes)
 
 
+def _require_resolving_power(where: Any, resolution: Any) -> None:
+    """Refuse what is neither None nor a finite number above 0, such as True."""
+    number = isinstance(resolution, Real) and not isinstance(resolution, bool)
+    if resolution is not None and not (number and 0 < resolution < np.inf):
+        raise FormatError(f"{where}: resolution must be None or a finite number above 0; got {resolution!r}")
+
+
 @dataclass(frozen=True)
 class Observation:
-    """What one file holds: one spectrum, or the overlapping orders of an echelle spectrum, in one frame and medium.
+    """The contents of one file: one spectrum or the overlapping orders of an echelle spectrum, in one frame.
 
     Attributes:
         orders: the spectra, by increasing first wavelength; orders may overlap.
         barycentric_kms: velocity to add to one measured in these wavelengths to refer it to the barycentre, when the
-            wavelengths are topocentric and the header tells it; else None.
+            wavelengths are topocentric and the header gives it; else None.
         provenance: ``file``, ``reader``, ``medium`` (of the file; the orders are always in air), ``sigma`` (where it
             came from), ``rules`` applied, ``warnings``, and ``object``, ``instrument``, ``date`` where known.
     """

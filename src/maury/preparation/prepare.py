@@ -365,7 +365,10 @@ def _assemble(
         "velocity_error_kms": fit.velocity_error_kms,
     }
     provenance |= {"mask": texts(mask)} if mask else {}
-    spectrum = Spectrum(merged.wavelength_aa, merged.flux, merged.sigma, ~seen, "rest", True, resolution, provenance)
+    spectrum = Spectrum(
+        merged.wavelength_aa, merged.flux, sigma=merged.sigma, mask=~seen, frame="rest", normalised=True,
+        resolution=resolution, provenance=provenance,
+    )  # fmt: skip
     return Preparation(
         spectrum,
         velocity,

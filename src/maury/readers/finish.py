@@ -183,7 +183,14 @@ def finish(raw: Raw, job: Job) -> Observation:
         try:
             orders.append(
                 Spectrum(
-                    arc.wavelength_aa, arc.flux, sigma, arc.mask, raw.frame, raw.normalised, raw.resolution, provenance
+                    arc.wavelength_aa,
+                    arc.flux,
+                    sigma=sigma,
+                    mask=arc.mask,
+                    frame=raw.frame,
+                    normalised=raw.normalised,
+                    resolution=raw.resolution,
+                    provenance=provenance,
                 )
             )
         except FormatError as error:
