@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=1 python benchmarks/catalogue_speed.py --spectra 100000 --workers 2 --kills 5
 
 Spectra are simulated on the pixels of the default network (once, kept with --folder); 1 % of them are corrupted.
-``maury predict --catalog`` then runs as a process of its own, whose memory is measured together with its workers'; once
+``maury catalog`` then runs as a process of its own, whose memory is measured together with its workers'; once
 more with SIGKILL at random moments, and the two tables are compared.
 """
 
@@ -121,7 +121,7 @@ def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, object]:
     path = folder / f"spectra-{arguments.spectra}.h5"
     if not path.exists():
         write_spectra(path, arguments.spectra)
-    command = [sys.executable, "-m", "maury", "predict", "--catalog", str(path), "--model", arguments.model]
+    command = [sys.executable, "-m", "maury", "catalog", str(path), "--model", arguments.model]
     command += ["--workers", str(arguments.workers)]
     whole = folder / "whole.parquet"
     begun = time.monotonic()

@@ -5,7 +5,7 @@
 
 On a machine of two cores with nothing else to do, five minutes. Three kinds of work:
 
-- ``catalogue``: `maury predict --catalog` on HDF5, spectra simulated on the default network's pixels;
+- ``catalogue``: `maury catalog` on HDF5, spectra simulated on the default network's pixels;
 - ``files``: the same on a list of files, each prepared and refined;
 - ``synthesis``: spectra of 20 Å with PySME (left out without --line-list and --atmospheres).
 
@@ -90,8 +90,8 @@ def gain(work: Work, small: int, large: int, rounds: int, step: Callable[[], Non
 
 
 def predicted(source: Path, out: Path, workers: int) -> None:
-    """`maury predict --catalog`."""
-    command = ["predict", "--catalog", str(source), "--out", str(out), "--workers", str(workers), "--fresh"]
+    """`maury catalog`."""
+    command = ["catalog", str(source), "--out", str(out), "--workers", str(workers), "--fresh"]
     done = subprocess.run([sys.executable, "-m", "maury", *command], capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{' '.join(command)}: {done.stderr}")

@@ -361,7 +361,7 @@ def test_a_list_of_files(night, model, tmp_path, capsys):
     )
     (night / "list.csv").write_text(lines)
     out = tmp_path / "r.parquet"
-    command = ("predict", "--catalog", night / "list.csv", "--out", out, "--model", model, "--samples", 200)
+    command = ("catalog", night / "list.csv", "--out", out, "--model", model, "--samples", 200)
     assert run(*command) == 0
     printed = capsys.readouterr()
     assert f"{out}: 2 spectra; 7 in " in printed.out
@@ -467,22 +467,27 @@ def test_lists_of_every_kind(tmp_path):
     assert [entry.id for entry in FileList(tmp_path)] == ["list.csv", "list.ecsv", "sub/y.fits"]
 
 
-def test_predict_takes_a_catalogue(packed, model, tmp_path, capsys):
+def test_the_verb(packed, model, tmp_path, capsys):
     path, _ = packed
     out = tmp_path / "r.parquet"
-    assert run("predict", "--catalog", path, "--out", out, "--model", model) == 0
+    assert run("catalog", path, "--out", out, "--model", model) == 0
     assert f"{ROWS} spectra" in capsys.readouterr().out
     run_catalogue(path, tmp_path / "same.parquet", CatalogueConfig(model=model))
     same(read_catalogue(out), read_catalogue(tmp_path / "same.parquet"))
+    for words in (("predict", "--catalog", path), ("predict", f"--catalog={path}"), ("catalogue", path)):
+        assert run(*words, "--out", out, "--model", model) == 0
+        printed = capsys.readouterr()
+        assert "all of them there already" in printed.out
+        assert ("maury predict --catalog is now maury catalog" in printed.err) == (words[0] == "predict")
     for arguments, message in (
-        (("--catalog", path), "--catalog needs --out"),
-        (("--catalog", path, "--out", out, "--json"), "--json: not with --catalog"),
-        (("--catalog", path, "--out", out, "--resolution", "auto"), "--resolution auto: not with --catalog"),
-        (("x.fits", "--workers", 2), "are for catalogues"),
-        ((), "no spectra: name files"),
+        (("catalog", path), "Missing option '--out'"),
+        (("catalog", path, "--out", out, "--json"), "No such option: --json"),
+        (("catalog", path, "--out", out, "--resolution", "auto"), "'auto' is not a valid float"),
+        (("predict", "x.fits", "--workers", 2), "No such option: --workers"),
+        (("predict",), "Missing argument 'FILE...'"),
     ):
-        assert run("predict", *arguments, "--model", model) == 2
-        assert message in capsys.readouterr().err
+        assert run(*arguments, "--model", model) == 2
+        assert message in " ".join(capsys.readouterr().err.replace("│", " ").split())
 
 
 def models_elsewhere(config, files):
@@ -502,7 +507,7 @@ def test_nodes_with_another_model_are_refused(ray_cluster, packed, model, tmp_pa
 
 def test_no_cluster_is_one_line_and_exit_code_2(packed, model, tmp_path, capsys):
     path, _ = packed
-    code = run("predict", "--catalog", path, "--model", model, "--out", tmp_path / "a.parquet", "--ray", "127.0.0.1:9")
+    code = run("catalog", path, "--model", model, "--out", tmp_path / "a.parquet", "--ray", "127.0.0.1:9")
     assert code == 2
     assert "error: Ray cluster 127.0.0.1:9: no connection" in capsys.readouterr().err.splitlines()[-1]
 

@@ -64,7 +64,7 @@ def test_a_batch_goes_on_and_names_what_failed(run, tmp_path):
     errors = flat(result.stderr)
     assert f"error: {png}: a PNG picture, not a spectrum" in errors
     assert "does not exist" in errors
-    assert f"2 of 3 files could not be read: {png}, {tmp_path / 'missing.fits'}" in errors
+    assert f"2 of 3 files failed: {png}, {tmp_path / 'missing.fits'}" in errors
 
 
 def test_a_batch_in_json_keeps_stdout_parsable(run, tmp_path):

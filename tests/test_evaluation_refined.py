@@ -66,7 +66,7 @@ def test_refined_errors_reach_the_bound():
 def test_command(tmp_path, capsys):
     few = ["--stars", "20", "--own-stars", "20", "--bound-stars", "0", "--wanted", "100"]
     with pytest.raises(SystemExit) as stop:
-        main(["calibrate", *few, "--out", str(tmp_path)])
+        main(["validate", *few, "--out", str(tmp_path)])
     assert stop.value.code == 0
     report = json.loads((tmp_path / "calibration.json").read_text())
     assert report["simulated"]["n"] == 20
@@ -86,4 +86,6 @@ def test_a_network_without_posterior(tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         main(["calibrate", "starnet-spc", "--out", str(tmp_path)])
     assert stop.value.code == 2
-    assert "gives points alone" in capsys.readouterr().err
+    printed = capsys.readouterr().err
+    assert "maury calibrate is now maury validate" in printed
+    assert "gives points alone" in printed

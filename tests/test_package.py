@@ -224,4 +224,4 @@ def test_an_interrupt_says_how_to_go_on(monkeypatch, capsys):
     with pytest.raises(SystemExit) as stop:
         module.main(["networks", "list"])
     assert stop.value.code == 130
-    assert "interrupted; run the same command again to go on" in capsys.readouterr().err
+    assert "interrupted; run the same command again to resume" in capsys.readouterr().err

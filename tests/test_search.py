@@ -198,7 +198,7 @@ def test_a_study_finds_better_settings_and_they_are_ready_for_training(grid_file
         run("train", "--config", out / "best.toml", "--grid", grid_file, "--out", tmp_path / "run", "--epochs", 1) == 0
     )
     assert run("tune", settings, "--grid", grid_file, "--out", out) == 0
-    assert "going on: 8 of 8 trials are there" in capsys.readouterr().err
+    assert "resuming: 8 of 8 trials are there" in capsys.readouterr().err
     assert run("tune", settings, "--grid", grid_file, "--out", out, "--trials", 9) == 0
     assert len(json.loads((out / "report.json").read_text())["table"]) == 9
     settings.write_text(settings.read_text().replace("seconds = 0.2", "seconds = 0.3"))

@@ -118,7 +118,7 @@ def test_a_driver_dies_and_the_study_goes_on_without_a_cluster(ray_cluster, grid
     there = ended(out)
     assert 2 <= there < 8
     assert run("tune", settings, "--grid", grid_file, "--out", out, "--trials", there + 2) == 0
-    assert f"going on: {there} of {there + 2} trials are there" in capsys.readouterr().err
+    assert f"resuming: {there} of {there + 2} trials are there" in capsys.readouterr().err
     study = open_study(out, load_study(settings), open_grid(grid_file).digest)
     assert {trial.state.name for trial in study.trials} <= {"COMPLETE", "PRUNED", "FAIL"}
     assert all(trial.params == other.params for trial, other in tried_again(study))

@@ -197,7 +197,7 @@ def test_a_killed_command_goes_on(grid: Grid, tmp_path: Path) -> None:
     assert not (tmp_path / "run" / "model.safetensors").exists()
     result = CliRunner().invoke(app, ["train", *arguments, "--epochs", str(done + 2)])
     assert result.exit_code == 0, result.output
-    assert "going on from the last finished epoch" in result.output
+    assert "resuming from the last finished epoch" in result.output
     assert read_header(tmp_path / "run" / "model.safetensors")["epochs"] == done + 2
     epochs = {int(row["epoch"]) for row in rows_of(tmp_path / "run" / "metrics.csv") if row["val_loss"]}
     assert {*range(done), done, done + 1} <= epochs | set(range(done))

@@ -188,7 +188,7 @@ def test_a_killed_command_goes_on(settings: Path, tmp_path: Path) -> None:
     done = int(torch.load(run / "last.ckpt", weights_only=True)["epoch"]) + 1
     result = CliRunner().invoke(app, [*arguments, "--epochs", str(done + 1)])
     assert result.exit_code == 0, result.output
-    assert "going on from the last finished epoch" in result.output
+    assert "resuming from the last finished epoch" in result.output
     assert read_header(run / "model.safetensors")["epochs"] == done + 1
     assert len(read_header(run / "model.safetensors")["emulator"]) == 64
 

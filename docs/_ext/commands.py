@@ -23,7 +23,8 @@ class Commands(SphinxDirective):
 def chapter(name, command):
     """Markdown lines of a command, or of all commands of a group."""
     if hasattr(command, "commands"):
-        for child in command.commands.values():
+        shown = [child for child in command.commands.values() if not child.hidden]
+        for child in shown:
             yield from chapter(f"{name} {child.name}", child)
         return
     yield from (f"## {name}", "", command.help or "", "")

@@ -1,15 +1,15 @@
-"""The `maury` command: gathers the verbs and turns a user's mistake into one line and exit code 2."""
+"""The `maury` command: gathers the verbs by task and turns a user's mistake into one line and exit code 2."""
 
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from maury import __version__
 from maury.cli import (
-    calibrate,
+    catalog,
     doctor,
     emulator,
     evaluate,
@@ -27,38 +27,70 @@ from maury.cli import (
     synthesize,
     train,
     tune,
+    validate,
 )
-from maury.cli.console import fail
+from maury.cli.console import fail, note
 from maury.errors import MauryError
 
 _INTERRUPTED = 130
 
+_TASKS: dict[str, dict[str, Any]] = {
+    "Observe: from a spectrum to stellar parameters": {
+        "predict": predict.predict,
+        "catalog": catalog.catalog,
+        "inspect": inspect.inspect,
+        "prepare": prepare.prepare,
+        "app": page.page,
+        "doctor": doctor.doctor,
+    },
+    "Understand: what a spectrum allows, and how far to trust a result": {
+        "limits": limits.limits,
+        "explain": explain.explain,
+        "validate": validate.validate,
+    },
+    "Train: a network of your own": {
+        "grid": grid.app,
+        "networks": networks.app,
+        "train": train.train,
+        "evaluate": evaluate.evaluate,
+        "tune": tune.tune,
+        "export": export.export,
+    },
+    "Own physics: from line lists to model spectra": {
+        "lines": lines.app,
+        "synthesize": synthesize.synthesize,
+        "library": library.app,
+        "emulator": emulator.app,
+    },
+}
+"""Verbs and groups of verbs, in the order of `maury --help`."""
+
+
+class _ByTask(typer.core.TyperGroup):
+    """Lists the verbs in the order of `_TASKS`."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        """Names of the verbs, followed by hidden ones."""
+        names = [name for verbs in _TASKS.values() for name in verbs]
+        return [*names, *(name for name in self.commands if name not in names)]
+
+
 app = typer.Typer(
     name="maury",
+    cls=_ByTask,
     help="Neural stellar parameter classification: from an optical spectrum to Teff, log g, [M/H], v sin i.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(library.app, name="library")
-app.add_typer(emulator.app, name="emulator")
-app.add_typer(grid.app, name="grid")
-app.add_typer(lines.app, name="lines")
-app.add_typer(networks.app, name="networks")
-app.command("synthesize")(synthesize.synthesize)
-app.command("inspect")(inspect.inspect)
-app.command("prepare")(prepare.prepare)
-app.command("train")(train.train)
-app.command("tune")(tune.tune)
-app.command("evaluate")(evaluate.evaluate)
-app.command("calibrate")(calibrate.calibrate)
-app.command("predict")(predict.predict)
-app.command("explain")(explain.explain)
-app.command("export")(export.export)
-app.command("limits")(limits.limits)
-app.command("app")(page.page)
-app.command("doctor")(doctor.doctor)
+for _task, _verbs in _TASKS.items():
+    for _name, _verb in _verbs.items():
+        if isinstance(_verb, typer.Typer):
+            app.add_typer(_verb, name=_name, rich_help_panel=_task)
+        else:
+            app.command(_name, rich_help_panel=_task)(_verb)
+app.command("catalogue", hidden=True)(catalog.catalog)
 
 
 def _version(show: bool) -> None:
@@ -76,14 +108,33 @@ def _root(
     """Run a verb; see the list below."""
 
 
+def current(words: list[str]) -> list[str]:
+    """A command line in today's words, with a note where it is written in former ones.
+
+    Args:
+        words: the arguments of `maury`.
+    """
+    if words[:1] == ["calibrate"]:
+        note("maury calibrate is now maury validate")
+        return ["validate", *words[1:]]
+    if words[:1] == ["predict"]:
+        for place, word in enumerate(words):
+            option, equals, source = word.partition("=")
+            if option == "--catalog" and (equals or place + 1 < len(words)):
+                note("maury predict --catalog is now maury catalog")
+                rest = words[place + 1 :]
+                return ["catalog", source if equals else rest[0], *words[1:place], *(rest if equals else rest[1:])]
+    return words
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; exits with 0, 2 after one clear line for a user's mistake, 130 after an interrupt."""
     try:
-        app(arguments)
+        app(current(sys.argv[1:] if arguments is None else arguments))
     except MauryError as error:
         fail(str(error))
         sys.exit(2)
     except SystemExit as error:
         if error.code == _INTERRUPTED:  # what typer makes of a KeyboardInterrupt
-            fail("interrupted; run the same command again to go on")
+            fail("interrupted; run the same command again to resume")
         raise

@@ -1,7 +1,14 @@
-"""What the verbs share: the consoles and the progress bar."""
+"""What the verbs share on the screen: consoles, notes and errors, tables, JSON, the progress bar."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
@@ -13,6 +20,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Table
 
 out = Console(soft_wrap=True, highlight=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False)
@@ -21,6 +29,67 @@ err = Console(stderr=True, soft_wrap=True, highlight=False)
 def fail(message: str) -> None:
     """Print one line for a user's mistake."""
     err.print(f"[bold red]error:[/] {escape(' '.join(message.split()))}")
+
+
+def note(message: str) -> None:
+    """Print one line worth knowing, on stderr."""
+    err.print(f"[yellow]note:[/] {escape(message)}")
+
+
+def show_json(values: Any) -> None:
+    """Print values as JSON on stdout."""
+    out.print(json.dumps(values, indent=1), markup=False, soft_wrap=True)
+
+
+def show_failures(records: Sequence[dict[str, Any]], show: Callable[[dict[str, Any]], None] | None) -> None:
+    """Print what became of each file, and end with exit code 2 after the names of those that failed.
+
+    Args:
+        records: one of each file, with its name as ``file``; an ``error`` in those that failed.
+        show: prints a record without an error; None to print errors alone.
+    """
+    failed = [record for record in records if "error" in record]
+    for record in records:
+        if "error" in record:
+            fail(record["error"])
+        elif show is not None:
+            show(record)
+    if failed:
+        if len(records) > 1:
+            fail(f"{len(failed)} of {len(records)} files failed: {', '.join(record['file'] for record in failed)}")
+        raise typer.Exit(2)
+
+
+def show_paths(paths: Iterable[Path]) -> None:
+    """Print the files that were written, one a line."""
+    for path in paths:
+        out.print(str(path), markup=False)
+
+
+def table(title: str, left: Sequence[str] = (), right: Sequence[str] = (), caption: str | None = None) -> Table:
+    """An empty table.
+
+    Args:
+        title: above it.
+        left: names of the first columns, of text.
+        right: names of the columns after them, of numbers.
+        caption: below it.
+    """
+    made = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    made.caption, made.caption_justify = caption, "left"
+    for name in left:
+        made.add_column(name)
+    for name in right:
+        made.add_column(name, justify="right")
+    return made
+
+
+def facts(title: str) -> Table:
+    """An empty table of two columns: a name, and what is known of it."""
+    made = Table(title=escape(title), title_justify="left", show_header=False, box=None)
+    made.add_column(style="bold", no_wrap=True)
+    made.add_column(overflow="fold")
+    return made
 
 
 def progress(shown: bool = True) -> Progress:

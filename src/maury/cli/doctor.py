@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
+
+from maury.cli import options
 
 _MARKS = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "broken": "[bold red]broken[/]"}
 
 
 def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: a list of checks.")] = False,
+    as_json: options.AsJson = False,
 ) -> None:
-    """Look whether this installation works: versions, backends, packaged weights, folders, extras, and a self-test.
+    """Check this installation: versions, backends, packaged weights, folders, extras, and a self-test.
 
-    The self-test takes a simulated star of known labels from pixels to parameters, in a few seconds. The exit code is 2
-    when something is broken; a note is no fault.
+    The self-test infers the parameters of a simulated star in a few seconds. The exit code is 2 when something is
+    broken; notes do not count.
 
     Example: `maury doctor`, or `maury doctor --json` for a report to send along with a question
     """
-    import json
-
     from rich.markup import escape
     from rich.table import Table
 
-    from maury.cli.console import fail, out, progress
+    from maury.cli.console import fail, out, progress, show_json
     from maury.doctor import examine
 
     checks = []
@@ -34,7 +32,7 @@ def doctor(
             checks.append(check)
             bar.update(task, description=check.group, advance=1)
     if as_json:
-        out.print(json.dumps([check.record() for check in checks], indent=1), markup=False, soft_wrap=True)
+        show_json([check.record() for check in checks])
     else:
         table = Table(box=None, show_header=False)
         for style in ("bold", "", "", ""):

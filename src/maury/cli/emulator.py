@@ -6,28 +6,27 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Option
 
+from maury.cli import options
 from maury.cli.library import read_shown
 
 app = typer.Typer(help="The emulator: labels -> spectrum, in milliseconds.", no_args_is_help=True)
 
-EmulatorFile = Annotated[str, typer.Option("--emulator", help='An emulator file, or "packaged".')]
-Libraries = Annotated[list[str], typer.Argument(help="Library files (HDF5) or quoted glob patterns.")]
-
 
 @app.command()
 def fit(
-    config: Annotated[Path, typer.Argument(help="Settings (TOML); see presets/emulator.toml in the package.")],
-    output: Annotated[Path, typer.Option("--out", "-o", help="The emulator to write (.safetensors).")],
-    library: Annotated[
-        list[str] | None,
-        typer.Option("--library", help="Library file or pattern; may be repeated; replaces the config's."),
+    config: Annotated[Path, typer.Argument(metavar="TOML", help="Settings; see presets/emulator.toml in the package.")],
+    output: Annotated[Path, options.out_file("The emulator to write (.safetensors).")],
+    library: options.MoreLibraries = None,
+    run: Annotated[
+        Path | None, Option(metavar="FOLDER", help="Folder for checkpoints and logs [default: OUT.run].")
     ] = None,
-    run: Annotated[Path | None, typer.Option(help="Folder for checkpoints and logs [default: OUT.run].")] = None,
 ) -> None:
-    """Fit an emulator to libraries of intrinsic spectra. A killed fit goes on where it was when run again.
+    """Fit an emulator to libraries of intrinsic spectra. An interrupted fit resumes with the same command.
 
-    Stars are split by a hash of their labels: the test part is never touched in fitting, also when the library grows.
+    Libraries given with --library replace those of the settings. Stars are split by a hash of their labels: the test
+    part is never used in fitting, even when the library grows.
 
     Example: `maury emulator fit emulator.toml --library spc_library.h5 --library 'extension/*.h5' --out e.safetensors`
     """
@@ -55,8 +54,8 @@ def fit(
 
 
 @app.command()
-def info(emulator: EmulatorFile = "packaged") -> None:
-    """Say what an emulator is: labels and ranges, basis, training data, figures, size of its errors by region.
+def info(emulator: options.Emulator = "packaged") -> None:
+    """Describe an emulator: labels and ranges, basis, training data, accuracy, errors by region.
 
     Example: `maury emulator info --emulator mine.safetensors`
     """
@@ -102,18 +101,16 @@ def info(emulator: EmulatorFile = "packaged") -> None:
 
 @app.command("test")
 def compare(
-    libraries: Libraries,
-    emulator: EmulatorFile = "packaged",
-    output: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for emulator.json and figures.")] = None,
-    resolution: Annotated[float, typer.Option(help="R = lambda / FWHM at which spectra are compared.")] = 42_000.0,
-    recover: Annotated[
-        bool, typer.Option(help="Also fit the test spectra with the emulator and compare labels.")
-    ] = True,
+    libraries: options.Libraries,
+    emulator: options.Emulator = "packaged",
+    output: Annotated[Path | None, options.out_folder("Folder for emulator.json and figures.")] = None,
+    resolution: options.ResolutionOfModel = 42_000.0,
+    recover: Annotated[bool, Option(help="Also fit the test spectra with the emulator and compare labels.")] = True,
 ) -> None:
-    """Compare an emulator with the library stars that its fit never touched.
+    """Compare an emulator with library stars that were not used in its fit.
 
-    Prints the rms error of the flux by Teff and, with --recover, the labels that come back from noise-free fits of the
-    test spectra with all labels and the continuum free.
+    Prints the rms error of the flux by Teff and, with --recover, the labels recovered by noise-free
+    fits of the test spectra with all labels and the continuum free.
 
     Example: `maury emulator test spc_library.h5 'extension/*.h5' --out report`
     """
@@ -136,16 +133,17 @@ def compare(
 
 @app.command()
 def choose(
-    output: Annotated[Path, typer.Option("--out", "-o", help="Table of labels to synthesise (CSV).")],
-    count: Annotated[int, typer.Option(min=1, help="How many spectra to ask for.")] = 512,
-    candidates: Annotated[int, typer.Option(min=1, help="How many candidates to choose from.")] = 8192,
+    output: Annotated[Path, options.out_file("Table of labels to synthesise (CSV).")],
+    count: Annotated[int, Option(min=1, metavar="N", help="Spectra to choose.")] = 512,
+    candidates: Annotated[int, Option(min=1, metavar="N", help="Candidates to choose from.")] = 8192,
     teff: Annotated[
-        tuple[float, float] | None, typer.Option(help="Range of Teff (K) to choose from [default: the emulator's].")
+        options.Range | None,
+        Option(metavar="LOW HIGH", help="Range of Teff to choose from, K [default: that of the emulator]."),
     ] = None,
-    emulator: EmulatorFile = "packaged",
-    seed: Annotated[int, typer.Option(help="Seed of the candidates.")] = 1,
+    emulator: options.Emulator = "packaged",
+    seed: options.Seed = 1,
 ) -> None:
-    """Choose labels at which the members of the ensemble disagree most: the spectra most worth synthesising next.
+    """Choose labels at which the members of the ensemble disagree most, to synthesise next.
 
     Example: `maury emulator choose --count 512 --teff 3500 4500 --out wanted.csv`
     """
@@ -162,14 +160,15 @@ def choose(
 @app.command()
 def spectra(
     labels: Annotated[
-        Path, typer.Argument(help="CSV with the emulator's labels and vsini, such as teff, logg, mh ..., vsini.")
+        Path,
+        typer.Argument(metavar="CSV", help="Table with the emulator's labels and vsini: teff, logg, mh ..., vsini."),
     ],
-    resolution: Annotated[float, typer.Option("--resolution", "-R", help="R = lambda / FWHM, 5,000 to 115,000.")],
-    output: Annotated[Path, typer.Option("--out", "-o", help="HDF5 file: wavelength (Å, air), flux, labels.")],
+    resolution: options.ResolutionOfModel,
+    output: Annotated[Path, options.out_file("HDF5 file: wavelength (Å, air), flux, labels.")],
     pixels: Annotated[
-        int, typer.Option(help="Pixels over the emulator's window; of the packaged one 29788, or 7447: means of four.")
+        int, Option(metavar="N", help="Pixels over the emulator's window; for packaged 29788, or 7447: means of four.")
     ] = 29788,
-    emulator: EmulatorFile = "packaged",
+    emulator: options.Emulator = "packaged",
 ) -> None:
     """Write continuum-normalised spectra for a table of labels: rotation and instrument applied.
 
@@ -193,22 +192,23 @@ def spectra(
 
 @app.command()
 def star(
-    output: Annotated[Path, typer.Option("--out", "-o", help="Spectrum to write (ECSV: wavelength, flux, sigma).")],
-    teff: Annotated[float, typer.Option(help="K")] = 5772.0,
-    logg: Annotated[float, typer.Option(help="dex, cgs")] = 4.44,
-    mh: Annotated[float, typer.Option(help="[M/H], dex")] = 0.0,
-    vmic: Annotated[float, typer.Option(help="microturbulence, km/s")] = 2.0,
-    alpha: Annotated[float, typer.Option(help="[Mg/M] = [Ca/M] = [Ti/M], dex")] = 0.0,
-    vsini: Annotated[float, typer.Option(help="km/s")] = 2.0,
-    zeta: Annotated[float, typer.Option(help="radial-tangential macroturbulence, km/s")] = 4.0,
-    resolution: Annotated[float, typer.Option("--resolution", "-R", help="R = lambda / FWHM")] = 44_000.0,
+    output: Annotated[Path, options.out_file("Spectrum to write (ECSV: wavelength, flux, sigma).")],
+    teff: options.Teff = 5772.0,
+    logg: options.Logg = 4.44,
+    mh: options.Metallicity = 0.0,
+    vmic: options.Vmic = 2.0,
+    alpha: options.Alpha = 0.0,
+    vsini: options.Vsini = 2.0,
+    zeta: options.Vmac = 4.0,
+    resolution: options.ResolutionOfModel = 44_000.0,
     snr: Annotated[
-        float, typer.Option(help="Signal-to-noise ratio of the continuum per pixel of 0.01 Å.", min=1)
+        float,
+        options.of_spectrum(help="Signal-to-noise ratio of the continuum per pixel of 0.01 Å.", min=1),
     ] = 50.0,
-    seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 1,
-    emulator: EmulatorFile = "packaged",
+    seed: options.Seed = 1,
+    emulator: options.Emulator = "packaged",
 ) -> None:
-    """Write a simulated star, normalised and at rest, with noise; its true labels stand in the file's header.
+    """Write a simulated star, normalised and at rest, with noise; its true labels are in the file's header.
 
     Example: `maury emulator star --teff 6100 --vsini 12 --snr 80 --out star.ecsv`, then `maury predict star.ecsv`
     """
@@ -219,8 +219,7 @@ def star(
     from maury.labels import LabelSpace
 
     model = load(emulator)
-    alphas = dict.fromkeys(("mg", "ca", "ti", "alpha"), alpha)
-    given = {"teff": teff, "logg": logg, "mh": mh, "vmic": vmic, "vsini": vsini, **alphas}
+    given = options.star(teff, logg, mh, vmic, alpha, vsini, None)
     require_fixed(model, given, "star")
     LabelSpace.of(["zeta"]).require_inside([zeta], "star")
     simulate_star(model, [given.get(name, 0.0) for name in columns(model)], resolution, snr, seed, output, zeta)

@@ -1,11 +1,13 @@
-"""`maury evaluate`: how good a trained network is, on which spectra; report.html, report.json, figures."""
+"""`maury evaluate`: the errors of a trained network on test spectra; report.html, report.json, figures."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Option
+
+from maury.cli import options
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -14,33 +16,27 @@ _SAMPLES, _BOUND_STARS = 499, 400
 
 
 def evaluate(
-    run: Annotated[
-        str, typer.Argument(help="A run directory of `maury train`, a model file, or a packaged model's name.")
-    ],
-    output: Annotated[Path, typer.Option("--out", "-o", help="Folder for the report.")],
-    grid: Annotated[
-        Path | None, typer.Option(help="The grid (HDF5) to judge it on [default: the one a run was trained on].")
-    ] = None,
+    run: options.ModelArgument,
+    output: Annotated[Path, options.out_folder("Folder for the report.")],
+    grid: options.Grid = None,
     between: Annotated[
-        int, typer.Option(min=0, help="Spectra to make between the grid's nodes with the emulator; 0 for none.")
+        int,
+        Option(min=0, metavar="N", help="Spectra to make between the grid's nodes with the emulator; 0 for none."),
     ] = 2048,
-    emulator: Annotated[
-        str | None,
-        typer.Option(help="'packaged' or the file of an emulator [default: packaged, if it suits the grid]."),
-    ] = None,
-    library: Annotated[
-        list[str] | None,
-        typer.Option(help="Library file or quoted pattern: its off-node spectra are a test set too; may be repeated."),
-    ] = None,
-    stars: Annotated[int, typer.Option(min=200, help="Simulated stars to judge a network with a posterior on.")] = 4000,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the labels between nodes, or of the simulated stars.")] = 1,
+    library: options.MoreLibraries = None,
+    stars: Annotated[
+        int, Option(min=200, metavar="N", help="Simulated stars to test a network with a posterior on.")
+    ] = 4000,
+    emulator: options.EmulatorOfNetwork = None,
+    seed: options.Seed = 1,
 ) -> None:
     """Measure a network's errors and write a report: report.html, report.json, figures as PNG and PDF.
 
-    A network trained on a grid is judged on the validation parts of the grid's random and block splits without any
-    spectrum that it was trained on, on spectra between the nodes made with the emulator, and, with --library, on
-    synthesised ones. A network that gives a posterior is judged on new simulated observations: errors by Teff and S/N,
-    coverage and ranks, and its scatter beside the Cramer-Rao bound, in posterior.json.
+    A network trained on a grid (--grid; default: the grid that it was trained on) is tested on the validation parts of
+    the grid's random and block splits without any spectrum that it was trained on, on spectra between the nodes made
+    with the emulator, and, with --library, on the off-node spectra of libraries. A network that gives a posterior is
+    tested on new simulated observations: errors by Teff and S/N, coverage and ranks, and its scatter beside the
+    Cramér-Rao bound, in posterior.json.
 
     Examples: `maury evaluate runs/founding --out report`
 
@@ -50,7 +46,7 @@ def evaluate(
     """
     from functools import partial
 
-    from maury.cli.console import err, out, progress
+    from maury.cli.console import note, out, progress, show_paths
     from maury.evaluation.figures import plan_figures
     from maury.evaluation.network import check_grid, find_grid, load_model, make_samples, why_not_between
     from maury.evaluation.report import make_report, write_report
@@ -71,8 +67,8 @@ def evaluate(
         if reason is not None:
             between = 0
             notes.append(f"No spectra between the nodes: {reason}.")
-    for note in notes:
-        err.print(f"[yellow]note:[/] {note}")
+    for text in notes:
+        note(text)
     with progress() as bar:
         samples = make_samples(
             model, opened, bar, between=between, seed=seed, emulator=emulator or "packaged", libraries=library or []
@@ -83,82 +79,61 @@ def evaluate(
         paths = write_report(output, report, drawings, partial(bar.advance, task))
     for split in report["splits"].values():
         out.print(_table(split))
-    for path in paths:
-        out.print(str(path))
+    show_paths(paths)
 
 
 def _table(split: dict[str, Any]) -> Table:
     """One line per label of one set of spectra."""
-    from rich import box
-    from rich.table import Table
-
+    from maury.cli.console import table
     from maury.evaluation.figures import in_unit
 
     title = f"{split['title']}: MSE {split['mse']:.5f}, MAE {split['mae']:.4f} ({split['n']:,} spectra)"
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
-    table.add_column("label")
-    for column in ("bias", "scatter", "robust scatter", "95 % within"):
-        table.add_column(column, justify="right")
+    made = table(title, ["label"], ["bias", "scatter", "robust scatter", "95 % within"])
     for name, label in split["labels"].items():
         rest = [in_unit(label[key], label["unit"]) for key in ("scatter", "robust_scatter", "p95")]
-        table.add_row(name, in_unit(label["bias"], label["unit"], sign=True), *rest)
-    return table
+        made.add_row(name, in_unit(label["bias"], label["unit"], sign=True), *rest)
+    return made
 
 
 def _evaluate_posterior(run: str, output: Path, emulator: str, stars: int, seed: int) -> None:
-    import json
     from functools import partial
 
-    from maury.cli.console import out, progress
+    from maury.cli.console import out, progress, show_paths
+    from maury.cli.validate import write
     from maury.emulator import load as load_emulator
     from maury.evaluation import posterior
-    from maury.files import atomic_path, check_writable
+    from maury.files import check_writable
     from maury.likelihood import simulator_for
     from maury.networks import load_posterior
-    from maury.plots import plot_bound, plot_coverage, plot_ranks, save_figure
 
     check_writable(output / "posterior.json")
     network, header = load_posterior(run)
-    names = network.config.labels
     simulator = simulator_for(header, load_emulator(emulator))
     with progress() as bar:
         task = bar.add_task("simulated stars", total=stars)
         judged = posterior.judge(network, simulator, stars, _SAMPLES, seed, partial(bar.advance, task))
-        task = bar.add_task("Cramer-Rao bound", total=len(posterior.BOUND_SNR))
+        task = bar.add_task("Cramér-Rao bound", total=len(posterior.BOUND_SNR))
         count = min(_BOUND_STARS, stars // 8)
         least = posterior.bound_report(network, simulator, count, _SAMPLES, seed + 1, partial(bar.advance, task))
-    calibration = posterior.calibration_report(judged, names)
+    calibration = posterior.calibration_report(judged, network.config.labels)
     report = posterior.report(Path(run).name, header, emulator, seed, calibration, least)
-    with atomic_path(output / "posterior.json") as temporary:
-        temporary.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    figures = {
-        "coverage": plot_coverage(dict(zip(names, judged.rank.T, strict=True))),
-        "ranks": plot_ranks({name: calibration["labels"][name]["sbc"]["counts"] for name in names}),
-        "bound": plot_bound(least["labels"]),
-    }
-    paths = [path for name, figure in figures.items() for path in save_figure(figure, output / "figures" / name)]
+    paths = write(output / "posterior.json", report, judged, calibration, least)
     out.print(_posterior_table(calibration, least))
-    for path in (output / "posterior.json", *paths):
-        out.print(str(path))
+    show_paths(paths)
 
 
 def _posterior_table(calibration: dict[str, Any], least: dict[str, Any]) -> Table:
     """One line per label: errors, coverage, probability of the ranks, scatter over the bound at S/N 100."""
-    from rich import box
-    from rich.table import Table
-
+    from maury.cli.console import table
     from maury.evaluation.figures import in_unit
 
     title = f"{calibration['n']:,} simulated stars: negative log density {calibration['nll']:.3f} nats a star"
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
-    table.add_column("label")
-    columns = ("bias", "scatter", "95 % within", "in 50 %", "in 68 %", "in 95 %", "ranks p", "/ bound")
-    for column in columns:
-        table.add_column(column, justify="right")
+    columns = ["bias", "scatter", "95 % within", "in 50 %", "in 68 %", "in 95 %", "ranks p", "/ bound"]
+    made = table(title, ["label"], columns)
     for name, label in calibration["labels"].items():
         sizes = [in_unit(label[key], label["unit"]) for key in ("robust_scatter", "p95")]
         shares = [f"{share:.3f}" for share in label["coverage"].values()]
         ratio = next(row["scatter_ratio"] for row in least["labels"][name] if row["snr"] == 100)
         bias = in_unit(label["bias"], label["unit"], sign=True)
-        table.add_row(name, bias, *sizes, *shares, f"{label['sbc']['p']:.2g}", f"{ratio:.2f}")
-    return table
+        made.add_row(name, bias, *sizes, *shares, f"{label['sbc']['p']:.2g}", f"{ratio:.2f}")
+    return made

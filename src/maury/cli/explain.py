@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Option
 
-from maury.cli import star
+from maury.cli import options
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -18,45 +18,45 @@ _MARKED = 40
 
 
 def explain(
-    label: Annotated[list[str], typer.Option(help="The label, such as teff, mg_fe or alpha; may be repeated.")],
-    teff: star.Teff = None,
-    logg: star.Logg = None,
-    mh: star.Metallicity = 0.0,
-    vmic: star.Vmic = None,
-    alpha: star.Alpha = 0.0,
-    vsini: star.Vsini = 3.0,
-    zeta: star.Zeta = 3.0,
-    resolution: star.Resolution = 44_000.0,
-    snr: Annotated[float, typer.Option(help="S/N of the continuum per 2.3 km/s")] = 100.0,
-    fix: star.Fixed = None,
-    model_error: star.ModelError = False,
-    model: Annotated[
-        str, typer.Option(help="A network with a posterior: a packaged one, a run's folder or a file.")
-    ] = "default",
-    emulator: Annotated[
-        str | None, typer.Option(help="The physics: an emulator file [default: the one of the network's training].")
-    ] = None,
-    count: Annotated[int, typer.Option(min=1, help="Ranges of pixels in the table.")] = 15,
-    realisations: Annotated[int, typer.Option(min=1, help="Noisy spectra over which the network is averaged.")] = 64,
+    label: Annotated[
+        list[str], Option(metavar="LABEL", help="The label to explain, such as teff, mg_fe or alpha. Repeatable.")
+    ],
+    teff: options.Teff = None,
+    logg: options.Logg = None,
+    mh: options.Metallicity = 0.0,
+    vmic: options.Vmic = None,
+    alpha: options.Alpha = 0.0,
+    vsini: options.Vsini = 3.0,
+    zeta: options.Vmac = 3.0,
+    fix: options.Fixed = None,
+    resolution: options.ResolutionOfModel = 44_000.0,
+    snr: Annotated[float, options.of_spectrum(help=f"{options.SNR}.")] = 100.0,
+    model: options.Model = "default",
+    emulator: options.EmulatorOfNetwork = None,
+    model_error: options.ModelError = False,
+    realisations: Annotated[
+        int,
+        options.of_model(min=1, help="Noisy spectra over which the network is averaged."),
+    ] = 64,
+    seed: options.Seed = 1,
+    count: Annotated[int, options.of_output(min=1, help="Ranges of pixels in the table.")] = 15,
     output: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder for LABEL.ecsv, LABEL.json and figures LABEL.png, .pdf.")
+        Path | None, options.out_folder("Folder for LABEL.ecsv and figures LABEL.png, LABEL.pdf.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of noise and samples.")] = 1,
+    as_json: options.AsJson = False,
 ) -> None:
-    """Which pixels speak for a label of a star: the physics beside a network.
+    """Which pixels constrain a label of a star, according to the physics and to a network.
 
-    The physics: the best linear estimator from the emulator's derivatives, with what the other labels, continuum,
-    velocity, zero level and resolution could explain projected out (`maury limits`). The network: the gradient of its
-    posterior's median by the flux, averaged over noisy spectra. Both are changes of the label per change of a pixel;
-    shares are those of the estimate's variance by noise. Lines are named from a table of strong ones.
+    The physics: the best linear estimator from the emulator's derivatives, orthogonal to the other labels, continuum,
+    velocity, zero level and resolution (`maury limits`). The network: the gradient of its posterior's median with
+    respect to the flux, averaged over noisy spectra. Both are changes of the label per change of a pixel; shares are of
+    the variance that noise causes in the estimate. Lines are named from a table of strong ones.
 
     Example: `maury explain --label teff --label mg_fe --teff 5000 --logg 3 --snr 100 --out explained`
     """
-    import json
     from functools import partial
 
-    from maury.cli.console import err, out, progress
+    from maury.cli.console import note, out, progress, show_json, show_paths
     from maury.emulator import load as load_emulator
     from maury.evaluation.explain import can_tell, explain, require_label
     from maury.evaluation.limits import Bound, star_labels
@@ -72,54 +72,45 @@ def explain(
     physics = load_emulator(emulator or header["training"]["emulator"])
     simulator = simulator_for(header, physics)
     bound = Bound(simulator, min(resolution, simulator.pixels.resolution), fix or (), model_error)
-    given = star.others(mh, vmic, alpha, vsini, zeta) | star.place(teff, logg)
-    labels = star_labels(physics, simulator, given)
+    labels = star_labels(physics, simulator, options.star(teff, logg, mh, vmic, alpha, vsini, zeta))
     for name in label:
         require_label(bound, name)
         if not can_tell(network, name):
-            err.print(f"[yellow]note:[/] {model} does not give {name}: the physics alone is shown")
+            note(f"{model} does not give {name}: the physics alone is shown")
     with progress() as bar:
         task = bar.add_task("noisy spectra", total=realisations * sum(can_tell(network, name) for name in label))
         step = partial(bar.advance, task)
         found = [explain(bound, labels, name, snr, network, realisations, seed, step) for name in label]
     if as_json:
-        out.print(json.dumps([one.record() for one in found], indent=1), markup=False, soft_wrap=True)
+        show_json([one.record() for one in found])
     for one in found:
         if not as_json:
             out.print(_table(one, count))
-        if output is not None:
-            paths = _write(one, count, output)
-            if not as_json:
-                for path in paths:
-                    out.print(str(path))
+        paths = [] if output is None else _write(one, count, output)
+        show_paths([] if as_json else paths)
 
 
 def _table(found: Explanation, count: int) -> Table:
-    from rich import box
-    from rich.table import Table
-
+    from maury.cli.console import table
     from maury.evaluation.explain import strongest
     from maury.evaluation.figures import in_unit
 
-    title = f"{found.label}: smallest error {in_unit(found.error, found.unit)} at S/N {found.snr:g} per 2.3 km/s"
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
-    table.add_column("Å", justify="right")
-    for column in ("physics %", "network %"):
-        table.add_column(column, justify="right")
-    table.add_column("brighter: label")
-    table.add_column("lines")
-    for row in strongest(found, count):
-        network = "" if found.network is None else f"{row['network']:.1f}"
-        table.add_row(f"{row['wavelength']:.2f}", f"{row['physics']:.1f}", network, row["brighter"], row["lines"])
+    caption = None
     if found.network is not None:
         response = found.network.response.get(found.label)
-        table.caption = (
+        caption = (
             f"network: noise {in_unit(found.network.noise, found.unit)}"
             + ("" if response is None else f", answers a change of 1 with {response:.2f}")
             + f"; cosine with the physics {found.agreement:.2f}"
         )
-        table.caption_justify = "left"
-    return table
+    title = f"{found.label}: smallest error {in_unit(found.error, found.unit)} at S/N {found.snr:g} per 2.3 km/s"
+    made = table(title, right=["Å", "physics %", "network %"], caption=caption)
+    made.add_column("brighter: label")
+    made.add_column("lines")
+    for row in strongest(found, count):
+        network = "" if found.network is None else f"{row['network']:.1f}"
+        made.add_row(f"{row['wavelength']:.2f}", f"{row['physics']:.1f}", network, row["brighter"], row["lines"])
+    return made
 
 
 def _write(found: Explanation, count: int, folder: Path) -> list[Path]:

@@ -7,18 +7,20 @@ from typing import Annotated
 
 import typer
 
+from maury.cli import options
+
 
 def export(
-    model: Annotated[str, typer.Argument(help="A packaged network, a run's folder or a network file.")],
-    onnx: Annotated[Path, typer.Option("--onnx", help="ONNX file to write.")],
+    model: options.ModelArgument,
+    onnx: Annotated[Path, typer.Option("--onnx", metavar="FILE", help="ONNX file to write.")],
 ) -> None:
     """Write a network's point estimate and embedding as an ONNX file, checked against torch.
 
-    Of a network with a posterior the point estimate is the median of each label by itself, which the network gives
-    without sampling; its 16, 50, 84 and 95 % quantiles stand beside it; nothing is refined. Labels are in their units.
-    The embedding is what the trunk makes of a spectrum. What goes in and comes out stands in the file's metadata. It is
-    run with onnxruntime before it is written, and refused if it differs from torch by more than 1e-4 of a label's
-    range. Needs the extra onnx: pip install 'maury[onnx]'
+    For a network with a posterior the point estimate is the median of each label, which the network gives without
+    sampling, with its 16, 50, 84 and 95 % quantiles; nothing is refined. Labels are in their units. The embedding is
+    the output of the embedding network. The file's metadata describe inputs and outputs. The file is run with
+    onnxruntime before it is written, and refused if it differs from torch by more than 1e-4 of a label's range. Needs
+    the extra onnx: pip install 'maury[onnx]'
 
     Example: `maury export default --onnx default.onnx`
     """

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Option
 
-from maury.cli.imports import IMPORT_KINDS
+from maury.cli import imports, options
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Grids of broadened synthetic spectra, to train on.", no_args_is_help=True)
 
-Range = tuple[float, float]
-
 _MOST_COUNTED = 40
 _PROVENANCE = ("preset", "emulator_digest", "settings", "maury")
 
@@ -26,26 +25,33 @@ _PROVENANCE = ("preset", "emulator_digest", "settings", "maury")
 @app.command()
 def build(
     context: typer.Context,
-    output: Annotated[Path, typer.Option("--out", "-o", help="The grid to write (HDF5).")],
+    output: Annotated[Path, options.out_file("The grid to write (HDF5).")],
     preset: Annotated[
-        str, typer.Option(help="Nodes and wavelengths: spc, the founding project's 51,359 spectra.")
+        str, Option(metavar="PRESET", help="Nodes and wavelengths: spc, the founding project's 51,359 spectra.")
     ] = "spc",
-    emulator: Annotated[str, typer.Option(help="'packaged' or the file of an emulator.")] = "packaged",
     nodes: Annotated[
-        Path | None, typer.Option("--config", help="Nodes, window and pixels of your own (TOML) in place of a preset.")
+        Path | None, Option("--config", metavar="TOML", help="Nodes, window and pixels of your own; replaces a preset.")
     ] = None,
-    pixels: Annotated[int, typer.Option(help="29788, or 7447 for the average of 4 neighbouring pixels.")] = 7447,
-    resolution: Annotated[float, typer.Option(help="R = lambda / FWHM of the instrument profile.")] = 44_000.0,
-    teff: Annotated[Range, typer.Option(help="Keep nodes with Teff within LOW HIGH (K).")] = (3500.0, 9750.0),
-    logg: Annotated[Range, typer.Option(help="Keep nodes with log g within LOW HIGH.")] = (0.0, 5.0),
-    mh: Annotated[Range, typer.Option(help="Keep nodes with [M/H] within LOW HIGH (dex).")] = (-2.5, 0.5),
-    vsini: Annotated[Range, typer.Option(help="Keep v sin i within LOW HIGH (km/s).")] = (0.0, 200.0),
-    seed: Annotated[int, typer.Option(help="Seed of the two splits.")] = 0,
-    ray: Annotated[
-        str | None, typer.Option(help="Share the work over a Ray cluster: host:port or auto; local starts one here.")
-    ] = None,
+    pixels: Annotated[int, Option(metavar="N", help="29788, or 7447 for means of 4 neighbouring pixels.")] = 7447,
+    resolution: options.ResolutionOfModel = 44_000.0,
+    teff: Annotated[options.Range, Option(metavar="LOW HIGH", help="Keep nodes in this range of Teff, K.")] = (
+        3500.0,
+        9750.0,
+    ),
+    logg: Annotated[options.Range, Option(metavar="LOW HIGH", help="Keep nodes in this range of log g.")] = (0.0, 5.0),
+    mh: Annotated[options.Range, Option(metavar="LOW HIGH", help="Keep nodes in this range of [M/H], dex.")] = (
+        -2.5,
+        0.5,
+    ),
+    vsini: Annotated[options.Range, Option(metavar="LOW HIGH", help="Keep nodes in this range of v sin i, km/s.")] = (
+        0.0,
+        200.0,
+    ),
+    emulator: options.Emulator = "packaged",
+    seed: options.Seed = 0,
+    ray: options.Ray = None,
 ) -> None:
-    """Build a grid with the emulator. After an interruption the same command goes on where it was.
+    """Build a grid with the emulator. An interrupted build resumes with the same command.
 
     Examples: `maury grid build --preset spc --out spc.h5`
 
@@ -65,10 +71,10 @@ def build(
     from maury.grids.plan import AnyGridConfig, make_plan
 
     ranges = {"teff": teff, "logg": logg, "mh": mh, "vsini": vsini}
-    options = {"preset": preset, "pixels": pixels, "resolution": resolution, "seed": seed, **ranges}
-    config: AnyGridConfig = make_config(options, GridConfig, "options")
+    given = {"preset": preset, "pixels": pixels, "resolution": resolution, "seed": seed, **ranges}
+    config: AnyGridConfig = make_config(given, GridConfig, "options")
     if nodes is not None:
-        _refuse_options(context, options, "--config")
+        _refuse_options(context, given, "--config")
         config = load_config(nodes, NodesConfig)
     start = time.monotonic()
     model = load(emulator)
@@ -85,11 +91,11 @@ def build(
     )
 
 
-def _refuse_options(context: typer.Context, options: Iterable[str], other: str) -> None:
-    """Refuse options that were given on the command line beside one that stands in their place."""
+def _refuse_options(context: typer.Context, names: Iterable[str], other: str) -> None:
+    """Refuse options that were given on the command line beside one that replaces them."""
     from maury.errors import ConfigError
 
-    for name in options:
+    for name in names:
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
             raise ConfigError(f"{other} and --{name} exclude each other")
@@ -97,29 +103,21 @@ def _refuse_options(context: typer.Context, options: Iterable[str], other: str) 
 
 @app.command("import")
 def import_(
-    kind: Annotated[str, typer.Argument(help=IMPORT_KINDS)],
-    sources: Annotated[list[str], typer.Argument(help="Folders, files or quoted patterns of files.")],
-    output: Annotated[Path, typer.Option("--out", "-o", help="The grid to write (HDF5).")],
-    window: Annotated[Range, typer.Option(help="First and last pixel, LOW HIGH (Å, air).")] = (5050.0, 5350.0),
-    step: Annotated[
-        float | None, typer.Option(help="Width of a pixel (Å), flux conserved [default: the pixels of the files].")
+    kind: imports.Kind,
+    sources: imports.Sources,
+    output: Annotated[Path, options.out_file("The grid to write (HDF5).")],
+    window: options.Window = (5050.0, 5350.0),
+    step: imports.Step = None,
+    resolution: imports.Resolution = None,
+    native_resolution: imports.NativeResolution = None,
+    vsini: Annotated[
+        str | None, Option(metavar="KM/S,...", help="Rotations to apply to each spectrum, as in 0,5,10.")
     ] = None,
-    resolution: Annotated[
-        float | None, typer.Option("--resolution", "-R", help="Lower the spectra to this R by a Gaussian.")
-    ] = None,
-    native_resolution: Annotated[
-        float | None, typer.Option(help="R of the files, where they do not tell it [default: infinite].")
-    ] = None,
-    vsini: Annotated[str | None, typer.Option(help="Rotations (km/s) to give to each spectrum, as in 0,5,10.")] = None,
-    limb_darkening: Annotated[float, typer.Option(help="Linear coefficient of the rotation profile.")] = 0.6,
-    medium: Annotated[str | None, typer.Option(help="air or vacuum, where the files do not tell it.")] = None,
-    labels: Annotated[
-        Path | None, typer.Option(help="CSV: column file and a column per label; instead of names and headers.")
-    ] = None,
-    wavelength_file: Annotated[
-        Path | None, typer.Option(help="The wavelengths of phoenix or bosz, if not beside the spectra.")
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the two splits.")] = 0,
+    limb_darkening: Annotated[float, Option(help="Linear coefficient of the rotation profile.")] = 0.6,
+    medium: options.Medium = None,
+    labels: options.LabelTable = None,
+    wavelength_file: imports.WavelengthFile = None,
+    seed: options.Seed = 0,
 ) -> None:
     """Import public or own synthetic spectra as a grid to train on.
 
@@ -130,24 +128,14 @@ def import_(
 
     `maury grid import files spectra/ --labels labels.csv --medium air -R 42000 --out grid.h5`
     """
-    from maury.cli.imports import rotations, run_import
-    from maury.grids.importers import import_grid
-
-    options = {
-        "kind": kind,
-        "window": window,
-        "step": step,
-        "resolution": resolution,
-        "native_resolution": native_resolution,
-        "vsini": rotations(vsini),
-        "limb_darkening": limb_darkening,
-        "medium": medium,
-        "seed": seed,
-    }
-    run_import(import_grid, output, sources, options, labels, wavelength_file)
     from maury.cli.console import out
     from maury.grids import open_grid
+    from maury.grids.importers import import_grid
 
+    settings = {"kind": kind, "window": window, "step": step, "resolution": resolution,
+                "native_resolution": native_resolution, "vsini": imports.rotations(vsini),
+                "limb_darkening": limb_darkening, "medium": medium, "seed": seed}  # fmt: skip
+    imports.run_import(import_grid, output, sources, settings, labels, wavelength_file)
     grid = open_grid(output)
     out.print(
         f"{output}: {len(grid):,} spectra of {len(grid.wavelength_aa):,} pixels, R = {grid.resolution:,.0f}, labels "

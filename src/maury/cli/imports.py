@@ -4,17 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer import Argument, Option
+
+from maury.cli import options
 
 if TYPE_CHECKING:
     from maury.grids.importers import Survey
 
-IMPORT_KINDS = (
-    "Kind of the files: phoenix, atlas, bosz, pollux, ambre, ferre, turbospectrum, moog, hdf5, zarr, library, or files "
-    "(any that maury inspect reads, with --labels)."
-)
+Kind = Annotated[
+    str,
+    Argument(
+        help="Kind of the files: phoenix, atlas, bosz, pollux, ambre, ferre, turbospectrum, moog, hdf5, zarr, library, "
+        "or files (any that maury inspect reads, with --labels)."
+    ),
+]
+Sources = Annotated[list[str], Argument(metavar="SOURCE...", help="Folders, files or quoted glob patterns.")]
+Step = Annotated[
+    float | None, Option(metavar="ANGSTROM", help="Width of a pixel, flux conserved [default: that of the files].")
+]
+Resolution = Annotated[float | None, options.resolution("Degrade the spectra to this nominal resolving power.")]
+NativeResolution = Annotated[
+    float | None,
+    Option(metavar="R", help="Resolving power of the files, if they do not give it [default: infinite]."),
+]
+WavelengthFile = Annotated[
+    Path | None, Option(metavar="FILE", help="Wavelengths of phoenix or bosz, if not beside the spectra.")
+]
 _SHOWN = 20
 
 
@@ -36,7 +54,7 @@ def run_import(
     write: Callable[..., list[str]],
     output: Path,
     sources: Sequence[str],
-    options: dict[str, Any],
+    settings: dict[str, Any],
     labels: Path | None,
     wavelength_file: Path | None,
 ) -> None:
@@ -46,19 +64,19 @@ def run_import(
         write: `maury.grids.importers.import_grid` or `import_library`.
         output: file to write.
         sources: folders, files or patterns.
-        options: settings (`maury.grids.importers.ImportConfig`).
+        settings: of the import (`maury.grids.importers.ImportConfig`).
         labels: table of labels by file.
         wavelength_file: wavelengths of the spectra.
     """
     from functools import partial
 
-    from maury.cli.console import err, fail, progress
+    from maury.cli.console import fail, note, progress
     from maury.config import make_config
     from maury.errors import ConfigError
     from maury.files import check_writable
     from maury.grids.importers import ImportConfig, ImportProblemsError, make_family, survey
 
-    config = make_config(options, ImportConfig, "options")
+    config = make_config(settings, ImportConfig, "options")
     family = make_family(config.kind, wavelength_file)
     if labels is None and not family.tells_labels:
         raise ConfigError(f"{config.kind}: give a table of labels with --labels")
@@ -75,20 +93,20 @@ def run_import(
         for problem in error.problems:
             fail(problem)
         raise typer.Exit(2) from error
-    for note in notes:
-        err.print(f"[yellow]note:[/] {note}")
+    for text in notes:
+        note(text)
 
 
 def _list_missing(found: Survey) -> None:
-    """Say which nodes of the tensor grid of all values have no spectrum."""
-    from maury.cli.console import err
+    """List the nodes of the tensor grid of all values that have no spectrum."""
+    from maury.cli.console import err, note
 
     if found.missing is None:
-        err.print("[yellow]note:[/] the labels are scattered: no grid of nodes")
+        note("the labels are scattered: no grid of nodes")
         return
     for node in found.missing[:_SHOWN]:
         values = ", ".join(f"{name} {value:g}" for name, value in zip(found.names, node, strict=True))
         err.print(f"[yellow]missing:[/] {values}", markup=True)
     if len(found.missing):
         total = len(found.missing) + len(found.entries)
-        err.print(f"{len(found.missing):,} of {total:,} nodes are missing; all of them stand in the file")
+        err.print(f"{len(found.missing):,} of {total:,} nodes are missing; the file lists them")

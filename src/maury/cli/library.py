@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from maury.cli.imports import IMPORT_KINDS
+from maury.cli import imports, options
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,11 +19,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Libraries of intrinsic synthetic spectra (no rotation, no instrument).", no_args_is_help=True)
 
-Files = Annotated[list[str], typer.Argument(help="Library files (HDF5) or quoted glob patterns.")]
-
 
 @app.command()
-def info(files: Files) -> None:
+def info(files: options.Libraries) -> None:
     """Check libraries and describe them: spectra, wavelengths, range of each label, counts by Teff and [M/H].
 
     Example: `maury library info spc_library.h5 'extension/*.h5'`
@@ -83,28 +81,16 @@ def _counts(library: Library) -> Table:
 
 @app.command("import")
 def import_(
-    kind: Annotated[str, typer.Argument(help=IMPORT_KINDS)],
-    sources: Annotated[list[str], typer.Argument(help="Folders, files or quoted patterns of files.")],
-    output: Annotated[Path, typer.Option("--out", "-o", help="The library to write (HDF5).")],
-    window: Annotated[
-        tuple[float, float], typer.Option(help="First and last wavelength, LOW HIGH (Å, air), without margins.")
-    ] = (5050.0, 5350.0),
-    step: Annotated[
-        float | None, typer.Option(help="Width of a pixel (Å), flux conserved [default: the pixels of the files].")
-    ] = None,
-    resolution: Annotated[
-        float | None, typer.Option("--resolution", "-R", help="Lower the spectra to this R by a Gaussian.")
-    ] = None,
-    native_resolution: Annotated[
-        float | None, typer.Option(help="R of the files, where they do not tell it [default: infinite].")
-    ] = None,
-    medium: Annotated[str | None, typer.Option(help="air or vacuum, where the files do not tell it.")] = None,
-    labels: Annotated[
-        Path | None, typer.Option(help="CSV: column file and a column per label; instead of names and headers.")
-    ] = None,
-    wavelength_file: Annotated[
-        Path | None, typer.Option(help="The wavelengths of phoenix or bosz, if not beside the spectra.")
-    ] = None,
+    kind: imports.Kind,
+    sources: imports.Sources,
+    output: Annotated[Path, options.out_file("The library to write (HDF5).")],
+    window: options.Window = (5050.0, 5350.0),
+    step: imports.Step = None,
+    resolution: imports.Resolution = None,
+    native_resolution: imports.NativeResolution = None,
+    medium: options.Medium = None,
+    labels: options.LabelTable = None,
+    wavelength_file: imports.WavelengthFile = None,
 ) -> None:
     """Import public or own synthetic spectra as a library, to which an emulator can be fitted.
 
@@ -113,19 +99,12 @@ def import_(
     Example: `maury library import phoenix PHOENIX/ --window 5050 5350 --out phoenix.h5`, then `maury emulator fit`
     """
     from maury.cli.console import out
-    from maury.cli.imports import run_import
     from maury.grids.importers import import_library
     from maury.library import read_library
 
-    options = {
-        "kind": kind,
-        "window": window,
-        "step": step,
-        "resolution": resolution,
-        "native_resolution": native_resolution,
-        "medium": medium,
-    }
-    run_import(import_library, output, sources, options, labels, wavelength_file)
+    settings = {"kind": kind, "window": window, "step": step, "resolution": resolution,
+                "native_resolution": native_resolution, "medium": medium}  # fmt: skip
+    imports.run_import(import_library, output, sources, settings, labels, wavelength_file)
     library = read_library(output)
     size, names = output.stat().st_size / 1e6, ", ".join(library.names)
     out.print(
@@ -135,8 +114,8 @@ def import_(
 
 @app.command()
 def merge(
-    files: Files,
-    output: Annotated[Path, typer.Option("--out", "-o", help="The merged library (HDF5).")],
+    files: options.Libraries,
+    output: Annotated[Path, options.out_file("The merged library (HDF5).")],
 ) -> None:
     """Join several libraries on one wavelength grid into one file; spectra with identical labels are kept once.
 

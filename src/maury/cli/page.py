@@ -11,10 +11,10 @@ def page(
     port: Annotated[int, typer.Option(min=1024, max=65535, help="Port on this machine.")] = 8501,
     browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
 ) -> None:
-    """Open a web page: drop spectra, see fit, posterior and flags; move sliders and watch the emulator's spectrum.
+    """Open a web page: drop spectra to see fit, posterior and flags; move sliders to see model spectra.
 
-    The page is for this machine alone (127.0.0.1) and keeps no file. Ctrl-C ends it. Needs the extra app: pip install
-    'maury[app]'.
+    The page is served to this machine only (127.0.0.1) and keeps no file. Ctrl-C ends it. Needs the extra app:
+    pip install 'maury[app]'.
 
     Example: `maury app`, or on another machine `maury app --no-browser` behind `ssh -L 8501:127.0.0.1:8501 HOST`
     """

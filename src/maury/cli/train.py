@@ -6,7 +6,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Option
+
+from maury.cli import options
 
 if TYPE_CHECKING:
     from lightning.pytorch.callbacks import Callback
@@ -17,49 +19,50 @@ if TYPE_CHECKING:
 
 
 def train(
-    grid: Annotated[
-        Path | None,
-        typer.Option("--grid", "-g", help="Grid to train on (HDF5); not for networks trained on simulated spectra."),
-    ] = None,
-    output: Annotated[Path, typer.Option("--out", "-o", help="Directory of the run.")] = Path("runs/founding"),
+    grid: options.Grid = None,
+    output: Annotated[Path, options.out_folder("Folder of the run.")] = Path("runs/founding"),
     preset: Annotated[
-        str | None, typer.Option(help="Network and recipe [default: starnet-spc]; see maury networks list.")
+        str | None, Option(metavar="PRESET", help="Network and recipe [default: starnet-spc]; see maury networks list.")
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="Settings (TOML) in place of a preset.")] = None,
+    config: Annotated[Path | None, Option(metavar="TOML", help="Settings; replaces a preset.")] = None,
     labels: Annotated[
-        str | None,
-        typer.Option(help="Labels to learn, as in teff,logg,mh [default: the preset's]."),
+        str | None, Option(metavar="LABEL,...", help="Labels to learn, as in teff,logg,mh [default: the preset's].")
     ] = None,
     emulator: Annotated[
-        str | None, typer.Option(help="Emulator (file) that simulates the observations [default: packaged].")
+        str | None,
+        Option(metavar="EMULATOR", help="An emulator file, for the simulation [default: that of the preset]."),
     ] = None,
-    split: Annotated[str | None, typer.Option(help="What is held out: random or block (whole nodes).")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Most epochs; early stopping usually ends the run before.")] = None,
+    split: Annotated[
+        str | None, Option(metavar="random|block", help="Spectra held out for validation; block: whole nodes.")
+    ] = None,
+    epochs: Annotated[int | None, Option(metavar="N", help="Most epochs.")] = None,
     patience: Annotated[
-        int | None, typer.Option(help="Epochs without a lower validation loss before it stops.")
+        int | None, Option(metavar="N", help="Epochs without a lower validation loss before training stops.")
     ] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Spectra per step and device.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Of Adam.")] = None,
-    precision: Annotated[str | None, typer.Option(help="32-true or bf16-mixed.")] = None,
-    accelerator: Annotated[str | None, typer.Option(help="auto, cpu or gpu.")] = None,
-    devices: Annotated[int | None, typer.Option(help="Number of devices; several train in parallel.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of first weights and order of spectra.")] = None,
-    max_time: Annotated[float | None, typer.Option(help="Stop after so many minutes of training.")] = None,
-    half: Annotated[bool, typer.Option("--half", help="Store the trained weights in float16.")] = False,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Throw away an earlier run in the directory.")] = False,
-    ray: Annotated[
-        str | None, typer.Option(help="Train on --devices processes of a Ray cluster: host:port, auto or local.")
+    batch_size: Annotated[int | None, Option(metavar="N", help="Spectra per step and device.")] = None,
+    learning_rate: Annotated[float | None, Option(help="Learning rate of Adam.")] = None,
+    precision: Annotated[str | None, Option(metavar="32-true|bf16-mixed", help="Floating-point precision.")] = None,
+    max_time: Annotated[float | None, Option(metavar="MINUTES", help="Stop after this time of training.")] = None,
+    half: Annotated[bool, options.of_output("--half", help="Store the trained weights in float16.")] = False,
+    fresh: options.Fresh = False,
+    accelerator: Annotated[str | None, options.of_resources(metavar="auto|cpu|gpu", help="Where to train.")] = None,
+    devices: Annotated[
+        int | None,
+        options.of_resources(metavar="N", help="Devices that train in parallel."),
     ] = None,
+    seed: Annotated[int | None, options.of_resources(metavar="N", help="Seed of the random numbers.")] = None,
+    ray: options.Ray = None,
 ) -> None:
-    """Train a network. A killed run goes on where it was when the same command is given again.
+    """Train a network on a grid or on simulated observations. An interrupted run resumes with the same command.
 
-    The directory then holds config.toml, metrics.csv, tensorboard/, checkpoints and model.safetensors.
+    Options not given have the values of the preset. The folder then holds config.toml, metrics.csv, tensorboard/,
+    checkpoints and model.safetensors. With --ray, --devices processes of a cluster train.
 
     Examples: `maury train --preset starnet-spc --grid spc.h5 --out runs/founding`
 
     `maury train --preset default --out runs/default --max-time 120`, on observations simulated as it goes
     """
-    options = {
+    given = {
         name: value
         for name, value in locals().items()
         if value is not None and name not in ("grid", "output", "preset", "config", "half", "fresh", "ray")
@@ -77,9 +80,9 @@ def train(
     if isinstance(base, PosteriorTrainConfig):
         if grid is not None or half:
             raise ConfigError(f"{base.preset} is trained on simulated observations: --grid and --half are not for it")
-        _train_posterior(base, config is None, options, output, fresh, first, ray)
+        _train_posterior(base, config is None, given, output, fresh, first, ray)
     else:
-        _train_on_grid(base, config is None, options, grid, output, fresh, first, half, ray)
+        _train_on_grid(base, config is None, given, grid, output, fresh, first, half, ray)
 
 
 def _base(preset: str | None, config: Path | None) -> TrainConfig | PosteriorTrainConfig:
@@ -251,7 +254,7 @@ def _announce(settings: TrainConfig | PosteriorTrainConfig, data: str, resumed: 
     out.print(f"{settings.preset}: {weights:,} weights, labels {', '.join(settings.network.labels)}")
     out.print(f"{data}, {settings.network.pixels:,} pixels")
     if resumed:
-        out.print("going on from the last finished epoch")
+        out.print("resuming from the last finished epoch")
 
 
 def _grid_data(settings: TrainConfig, grid: Any) -> str:

@@ -9,35 +9,37 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from maury.cli import options
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
 
 def tune(
     config: Annotated[
-        str, typer.Argument(help="Settings of the study (TOML), or the name of a packaged one: founding.")
+        str, typer.Argument(metavar="STUDY", help="Settings of the study (TOML), or a packaged one's name: founding.")
     ],
-    grid: Annotated[Path, typer.Option("--grid", "-g", help="Grid to train on (HDF5).")],
-    output: Annotated[Path, typer.Option("--out", "-o", help="Folder of the study.")],
-    trials: Annotated[int | None, typer.Option(min=1, help="Configurations to try, in place of the file's.")] = None,
-    ray: Annotated[
-        str | None, typer.Option(help="Run trials on a Ray cluster: host:port or auto; local starts one here.")
+    grid: options.RequiredGrid,
+    output: Annotated[Path, options.out_folder("Folder of the study.")],
+    trials: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Configurations to try [default: that of the study].")
     ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="With --ray: trials at the same time [default: what there is room for].")
-    ] = None,
+    ray: options.Ray = None,
+    workers: options.RayWorkers = None,
     cpus: Annotated[
-        float | None, typer.Option(min=0.01, help="With --ray: processors of a trial [default: 1].")
+        float | None,
+        options.of_resources(min=0.01, metavar="N", help="With --ray: processors of a trial [default: 1]."),
     ] = None,
     gpus: Annotated[
-        float | None, typer.Option(min=0.01, help="With --ray: GPUs of a trial, as in 0.25 [default: none].")
+        float | None,
+        options.of_resources(min=0.01, metavar="N", help="With --ray: GPUs of a trial, as in 0.25 [default: none]."),
     ] = None,
 ) -> None:
     """Search for hyper-parameters: short trainings of equal time, most of which are stopped early (ASHA).
 
-    The sampler is Optuna's TPE; the first trial is the base configuration, to compare with. After a kill the same
-    command goes on; with more --trials it continues, on a cluster or without one. The folder then holds the journal of
-    all trials, report.json, a figure of importance and parallel coordinates, and best.toml for `maury train --config`.
+    The sampler is Optuna's TPE; the first trial is the base configuration, for comparison. An interrupted study resumes
+    with the same command, or with more --trials, on a cluster or without one. The folder then holds the journal of all
+    trials, report.json, a figure of importance and parallel coordinates, and best.toml for `maury train --config`.
 
     Examples: `maury tune founding --grid spc.h5 --out studies/founding`
 
@@ -62,7 +64,7 @@ def tune(
     study = open_study(output, settings, opened.digest)
     before = len(finished(study))
     if before:
-        err.print(f"going on: {before} of {settings.trials} trials are there")
+        err.print(f"resuming: {before} of {settings.trials} trials are there")
     if ray is None and before < settings.trials:
         with progress() as bar:
             _run_here(study, settings, opened, bar, _shown(bar, settings.trials, before))
