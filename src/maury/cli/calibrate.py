@@ -24,7 +24,7 @@ def calibrate(
         int, typer.Option(min=0, help="Stars with white noise alone, each at four S/N, beside the Cramer-Rao bound.")
     ] = 60,
     emulator: Annotated[str, typer.Option(help="The network's emulator.")] = "packaged",
-    wanted: Annotated[int, typer.Option(min=50, help="Effective samples of each star.")] = 400,
+    target_ess: Annotated[int, typer.Option(min=50, help="Effective samples of each star.")] = 400,
     seed: Annotated[int, typer.Option(min=0, help="Seed of stars and samples.")] = 11,
 ) -> None:
     """Test refined posteriors on simulated stars that no network has seen.
@@ -59,13 +59,13 @@ def calibrate(
     with progress() as bar:
         task = bar.add_task("simulated stars", total=stars)
         names, judged, extra = judge_refined(
-            network, simulator, stars, _SAMPLES, seed, float(wanted), partial(bar.advance, task)
+            network, simulator, stars, _SAMPLES, seed, float(target_ess), partial(bar.advance, task)
         )
         own: dict[str, Any] = {}
         if own_stars:
             task = bar.add_task("the likelihood's own errors", total=own_stars)
             _, strict, more = judge_refined(
-                network, simulator, own_stars, _OWN_SAMPLES, seed + 2, float(wanted), partial(bar.advance, task),
+                network, simulator, own_stars, _OWN_SAMPLES, seed + 2, float(target_ess), partial(bar.advance, task),
                 own_errors=True,
             )  # fmt: skip
             own = {"simulated": calibration_report(strict, names), **more}

@@ -200,7 +200,7 @@ def star(
     vmic: Annotated[float, typer.Option(help="microturbulence, km/s")] = 2.0,
     alpha: Annotated[float, typer.Option(help="[Mg/M] = [Ca/M] = [Ti/M], dex")] = 0.0,
     vsini: Annotated[float, typer.Option(help="km/s")] = 2.0,
-    zeta: Annotated[float, typer.Option(help="radial-tangential macroturbulence, km/s")] = 4.0,
+    vmac: Annotated[float, typer.Option(help="radial-tangential macroturbulence, km/s")] = 4.0,
     resolution: Annotated[float, typer.Option("--resolution", "-R", help="R = lambda / FWHM")] = 44_000.0,
     snr: Annotated[
         float, typer.Option(help="Signal-to-noise ratio of the continuum per pixel of 0.01 Å.", min=1)
@@ -222,6 +222,6 @@ def star(
     alphas = dict.fromkeys(("mg", "ca", "ti", "alpha"), alpha)
     given = {"teff": teff, "logg": logg, "mh": mh, "vmic": vmic, "vsini": vsini, **alphas}
     require_fixed(model, given, "star")
-    LabelSpace.of(["zeta"]).require_inside([zeta], "star")
-    simulate_star(model, [given.get(name, 0.0) for name in columns(model)], resolution, snr, seed, output, zeta)
+    LabelSpace.of(["vmac"]).require_inside([vmac], "star")
+    simulate_star(model, [given.get(name, 0.0) for name in columns(model)], resolution, snr, seed, output, vmac)
     out.print(f"{output}: Teff {teff:g} K, log g {logg:g}, [M/H] {mh:g}, v sin i {vsini:g} km/s, S/N {snr:g}")

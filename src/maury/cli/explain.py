@@ -25,7 +25,7 @@ def explain(
     vmic: star.Vmic = None,
     alpha: star.Alpha = 0.0,
     vsini: star.Vsini = 3.0,
-    zeta: star.Zeta = 3.0,
+    vmac: star.Macroturbulence = 3.0,
     resolution: star.Resolution = 44_000.0,
     snr: Annotated[float, typer.Option(help="S/N of the continuum per 2.3 km/s")] = 100.0,
     fix: star.Fixed = None,
@@ -72,7 +72,7 @@ def explain(
     physics = load_emulator(emulator or header["training"]["emulator"])
     simulator = simulator_for(header, physics)
     bound = Bound(simulator, min(resolution, simulator.pixels.resolution), fix or (), model_error)
-    given = star.others(mh, vmic, alpha, vsini, zeta) | star.place(teff, logg)
+    given = star.others(mh, vmic, alpha, vsini, vmac) | star.place(teff, logg)
     labels = star_labels(physics, simulator, given)
     for name in label:
         require_label(bound, name)

@@ -16,7 +16,7 @@ def export(
 
     Of a network with a posterior the point estimate is the median of each label by itself, which the network gives
     without sampling; its 16, 50, 84 and 95 % quantiles stand beside it; nothing is refined. Labels are in their units.
-    The embedding is what the trunk makes of a spectrum. What goes in and comes out stands in the file's metadata. It is
+    The embedding is the output of the embedding network. Inputs and outputs are described in the file's metadata. It is
     run with onnxruntime before it is written, and refused if it differs from torch by more than 1e-4 of a label's
     range. Needs the extra onnx: pip install 'maury[onnx]'
 

@@ -23,7 +23,7 @@ def limits(
     vmic: star.Vmic = None,
     alpha: star.Alpha = 0.0,
     vsini: star.Vsini = 3.0,
-    zeta: star.Zeta = 3.0,
+    vmac: star.Macroturbulence = 3.0,
     resolution: star.Resolution = 44_000.0,
     snr: Annotated[
         list[float] | None,
@@ -57,7 +57,7 @@ def limits(
     from maury.evaluation.limits import Bound, limits, simulator_at, star_labels, write_limits
     from maury.files import check_writable
 
-    given = star.others(mh, vmic, alpha, vsini, zeta)
+    given = star.others(mh, vmic, alpha, vsini, vmac)
     levels = snr or [100.0]
     if map_folder is not None and (teff, logg, output, as_json) != (None, None, None, False):
         raise ConfigError(
@@ -91,7 +91,7 @@ def _table(found: Limits) -> Table:
     named = ", ".join(
         f"{name} {found.star[name]:g}"
         for name in found.names
-        if name in ("teff", "logg", "mh", "vmic", "vsini", "zeta")
+        if name in ("teff", "logg", "mh", "vmic", "vsini", "vmac")
     )
     title = f"Smallest standard deviations at {named}, R = {found.resolution:,.0f}"
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)

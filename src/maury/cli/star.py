@@ -14,7 +14,7 @@ Vmic = Annotated[
 ]
 Alpha = Annotated[float, typer.Option(help="[Mg/M] = [Ca/M] = [Ti/M], dex")]
 Vsini = Annotated[float, typer.Option(help="km/s")]
-Zeta = Annotated[float, typer.Option(help="radial-tangential macroturbulence, km/s")]
+Macroturbulence = Annotated[float, typer.Option(help="radial-tangential macroturbulence, km/s")]
 Resolution = Annotated[float, typer.Option("--resolution", "-R", help="R = lambda / FWHM")]
 Fixed = Annotated[
     list[str] | None,
@@ -28,9 +28,9 @@ ModelError = Annotated[
 ]
 
 
-def others(mh: float, vmic: float | None, alpha: float, vsini: float, zeta: float) -> dict[str, float]:
+def others(mh: float, vmic: float | None, alpha: float, vsini: float, vmac: float) -> dict[str, float]:
     """Labels by name, without Teff and log g."""
-    given = {"mh": mh, "vsini": vsini, "zeta": zeta, **dict.fromkeys(("mg", "ca", "ti", "alpha"), alpha)}
+    given = {"mh": mh, "vsini": vsini, "vmac": vmac, **dict.fromkeys(("mg", "ca", "ti", "alpha"), alpha)}
     return given if vmic is None else given | {"vmic": vmic}
 
 
