@@ -30,7 +30,7 @@ from maury.inference.posterior import ELEMENTS, UPPER, information
 from maury.likelihood import Coordinates, ErrorModel, Star
 from maury.likelihood.target import with_alpha
 from maury.networks import load_posterior
-from maury.observations import ObservationSettings, Simulator
+from maury.simulation import SimulationSettings, Simulator
 
 NAMES = ("alpha", *ELEMENTS)
 RESOLUTION, SNR, SAMPLES = 42_000.0, 100.0, 1000
@@ -123,9 +123,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     network, _ = load_posterior("default")
-    settings = ObservationSettings.model_validate(
-        {"noise": {"snr": (SNR, SNR)}, "resolution": (RESOLUTION, RESOLUTION)}
-    )
+    settings = SimulationSettings.model_validate({"noise": {"snr": (SNR, SNR)}, "resolution": (RESOLUTION, RESOLUTION)})
     simulator = Simulator(load_cached(), settings)
     found: dict[str, Any] = {"seed": options.seed, "stars": options.stars, "detections": options.detections}
     with progress() as bar:

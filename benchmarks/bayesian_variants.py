@@ -1,10 +1,10 @@
-"""Bayesian neural networks? Posteriors of several heads on the same frozen trunk, the same simulated stars.
+"""Bayesian neural networks? Posteriors of several heads on the same frozen embedding, the same simulated stars.
 
     python benchmarks/bayesian_variants.py --model default --work bayesian-work --out docs/results/bayesian
 
-Features of the network's trunk are computed once; every head is trained on them with the same number of steps of the
-same stars and chosen by the same held-out ones, then judged on new stars, also on such whose synthetic spectra are
-three times as wrong as those it was trained on. What is in --work already, of the same network and settings, is not
+The features of the embedding network are computed once; every head is trained on them with the same number of steps
+of the same stars and chosen by the same held-out ones, then judged on new stars, also on such whose synthetic spectra
+are three times as wrong as those it was trained on. What is in --work already, of the same network and settings, is not
 made again. Writes bayesian.json, bayesian.png, bayesian.pdf and table.md.
 """
 
@@ -31,8 +31,8 @@ from maury.files import atomic_path
 from maury.likelihood import simulator_for
 from maury.networks import Inputs, PosteriorNetwork, load_posterior
 from maury.networks.flow import PosteriorFlow
-from maury.observations import Simulator
 from maury.plots import plot_heads, save_figure
+from maury.simulation import Simulator
 
 SAMPLES = 499
 DROPPED, MEMBERS = 0.1, 5
@@ -49,7 +49,7 @@ def part(simulator: Simulator, network: PosteriorNetwork, path: Path, count: int
             stars = simulator.batch(BATCH, generator)
             labels = stars.labels[:, columns]
             features = network(Inputs(stars.flux, stars.sigma, stars.good, stars.resolution))
-            rows.append((features.numpy(), network.prior.real(labels).numpy()))
+            rows.append((features.numpy(), network.transform.unconstrained(labels).numpy()))
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez(file, features=np.concatenate([r[0] for r in rows]), real=np.concatenate([r[1] for r in rows]))
 
@@ -70,7 +70,7 @@ def variants(network: PosteriorNetwork, seed: int) -> dict[str, Variant]:
 
     flow = PosteriorFlow(k, c.width, c.context, c.transforms, c.knots, c.hidden, seed)
     return {
-        "flow, as trained with the trunk": Variant([network.flow], True),
+        "flow, as trained with the embedding": Variant([network.flow], True),
         "flow": Variant([flow], True),
         "ensemble of 5 Gaussians": Variant([gaussian(i) for i in range(MEMBERS)], False),
         "Gaussian": Variant([gaussian()], False),

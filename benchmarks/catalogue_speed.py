@@ -27,7 +27,7 @@ import torch
 from maury.catalogue import read_catalogue
 from maury.cli.console import progress
 from maury.emulator import load
-from maury.observations import Simulator
+from maury.simulation import Simulator
 
 
 def write_spectra(path: Path, count: int, seed: int = 1) -> int:

@@ -30,7 +30,7 @@ from maury.inference.predict import RELATIONS
 from maury.inference.refinement import physics_of, refined
 from maury.likelihood import Star, relation
 from maury.networks import Inputs, load_posterior
-from maury.observations import ObservationSettings, Simulator
+from maury.simulation import SimulationSettings, Simulator
 
 Spoil = Callable[[Star, Tensor, Simulator, torch.Generator], Star]
 
@@ -101,7 +101,7 @@ def main() -> None:
     network, _ = load_posterior("default")
     physics = physics_of("default", "packaged", False)
     assert physics is not None
-    settings = ObservationSettings.model_validate({"noise": {"snr": (30.0, 300.0)}, "resolution": (20_000.0, 41_000.0)})
+    settings = SimulationSettings.model_validate({"noise": {"snr": (30.0, 300.0)}, "resolution": (20_000.0, 41_000.0)})
     simulator = Simulator(load_cached(), settings)
     generator = torch.Generator().manual_seed(options.seed)
     labels = simulator.draw_labels(40 * options.stars, generator)
@@ -113,7 +113,7 @@ def main() -> None:
     near = torch.linspace(0, 10, 501)
     for row in labels:
         star = dict(zip(simulator.labels, row.clone()[:, None].expand(-1, 501), strict=True))
-        row[simulator.labels.index("zeta")] = near[macro.log_density({**star, "zeta": near}).argmax()]
+        row[simulator.labels.index("vmac")] = near[macro.log_density({**star, "vmac": near}).argmax()]
     batch = simulator.observe(labels, generator)
     report: dict[str, Any] = {}
     with progress() as bar:
@@ -132,7 +132,7 @@ def main() -> None:
                 samples, fit, flags = refined(
                     physics, star, network, features.clone(), relations=relations, systematics=False, count=500, seed=i
                 )
-                own = [flag for flag in edges(network.prior, samples.fit) if flag[5:] in ("teff", "logg", "mh")]
+                own = [flag for flag in edges(network.transform, samples.fit) if flag[5:] in ("teff", "logg", "mh")]
                 counts.update([*flags, *own])
                 counts["any"] += bool(flags or own)
                 sizes.append(fit.chi2)

@@ -28,7 +28,7 @@ from maury.evaluation.refined import posterior_of
 from maury.likelihood import Coordinates, ErrorModel, Star, simulator_for
 from maury.likelihood.target import Target
 from maury.networks import Inputs, PosteriorNetwork, load_posterior
-from maury.training.simulated import Stream, principal_components, prior_of
+from maury.training.simulated import Stream, principal_components, transform_of
 
 SEED = 5
 
@@ -94,7 +94,7 @@ class Bench:
                 time_s = seconds(device, lambda n=network, x=there: n(x), 1 if self.smoke else 3)  # type: ignore[misc]
             report[f"{device.type}_spectra_per_second"] = round(len(batch.flux) / time_s)
         self.network.to(self.cpu)
-        width = torch.tensor(self.network.prior.space.upper) - torch.tensor(self.network.prior.space.lower)
+        width = torch.tensor(self.network.transform.space.upper) - torch.tensor(self.network.transform.space.lower)
         (f, q), (g, r) = found["cpu"], found[self.device.type]
         return report | {
             "largest_difference_of_features": apart(f, g),
@@ -114,7 +114,7 @@ class Bench:
         losses = {}
         for device in (self.cpu, self.device):
             there = [(moved(x, device), y.to(device)) for x, y in batches]
-            task = _Trained(PosteriorNetwork(size, prior_of(self.simulator, size.labels), SEED), start, device)  # type: ignore[arg-type, union-attr]
+            task = _Trained(PosteriorNetwork(size, transform_of(self.simulator, size.labels), SEED), start, device)  # type: ignore[arg-type, union-attr]
             times = []
             for inputs, labels in there:
                 before = time.perf_counter()
@@ -126,7 +126,7 @@ class Bench:
             report[f"{device.type}_seconds_per_step"] = min(times)
         pairs = zip(losses["cpu"], losses[self.device.type], strict=True)
         report["largest_difference_of_loss"] = max(abs(a - b) for a, b in pairs)
-        task = _Trained(PosteriorNetwork(size, prior_of(self.simulator, size.labels), SEED), start, self.device)  # type: ignore[arg-type, union-attr]
+        task = _Trained(PosteriorNetwork(size, transform_of(self.simulator, size.labels), SEED), start, self.device)  # type: ignore[arg-type, union-attr]
         own = Stream(self.simulators[self.device.type], size.labels, SEED)  # type: ignore[arg-type, union-attr]
         before = time.perf_counter()
         for number in range(many):
@@ -147,7 +147,7 @@ class Bench:
             densities = {}
             real = 0.3 * torch.randn(32, len(self.network.config.labels), generator=generator).double()
             for kind, c in coordinates.items():
-                labels = c.full(c.prior.from_real(real[0]))
+                labels = c.full(c.transform.constrained(real[0]))
                 target = Target(c, star, ErrorModel(c.simulator).whiten(star, labels, False))
                 densities[kind] = target.log_density(real)
             worst = max(worst, apart(densities["cpu"], densities[self.device.type]))
@@ -187,7 +187,7 @@ class _Trained:
 
     def step(self, inputs: Inputs, labels: Tensor) -> None:
         features = self.network(inputs)
-        density = self.network.log_prob_real(features, labels)
+        density = self.network.log_prob_unconstrained(features, labels)
         loss = self.network.quantile_loss(features, labels) - density.mean()
         self.optimizer.zero_grad()
         loss.backward()

@@ -29,11 +29,11 @@ from maury.cli.console import fail, out, progress
 from maury.emulator import Emulator, NetworkPixels, load
 from maury.errors import MauryError
 from maury.files import atomic_path
-from maury.observations import ObservationSettings, Simulator
-from maury.observations.settings import ModelErrorSettings
 from maury.preparation import prepare
 from maury.preparation.network import NetworkInput, to_network
 from maury.readers import read
+from maury.simulation import SimulationSettings, Simulator
+from maury.simulation.settings import ModelErrorSettings
 
 UNIT = 1e-3
 DEPTHS = (-1.0, 0.05, 0.2, 1.2)
@@ -74,7 +74,7 @@ def errors_only(emulator: Emulator, resolution: float, level: float, line: float
         teff_k=(3000.0, 10_000.0), level=(level, level), mh_slope=0, floor=0, scatter=0, line=line, emulator=0
     )
     changes = {"model_error": error, "resolution": (resolution, resolution)}
-    settings = ObservationSettings.without_errors().model_copy(update=changes)
+    settings = SimulationSettings.without_errors().model_copy(update=changes)
     return Simulator(emulator, settings)
 
 

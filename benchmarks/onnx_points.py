@@ -18,7 +18,7 @@ from maury.inference import predict_batch
 from maury.labels import LABELS
 from maury.likelihood import simulator_for
 from maury.networks import load_posterior
-from maury.observations import Batch
+from maury.simulation import Batch
 
 BATCH = 256
 
@@ -46,7 +46,7 @@ def main() -> None:
     parts = [simulator.batch(BATCH, torch.Generator().manual_seed(i)) for i in range(-(-arguments.stars // BATCH))]
     stars = Batch.joined(parts)
     flux, sigma, good, resolution = (x.numpy() for x in (stars.flux, stars.sigma, stars.good, stars.resolution))
-    names = list(network.prior.space.names)
+    names = list(network.transform.space.names)
     true = stars.labels.numpy()[:, [simulator.labels.index(name) for name in names]]
     points = exported(arguments.file, {"flux": flux, "sigma": sigma, "mask": ~good, "resolution": resolution})
     drawn = predict_batch(flux, sigma, good, resolution, arguments.model, samples=arguments.samples)

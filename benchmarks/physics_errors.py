@@ -35,7 +35,7 @@ from maury.files import atomic_path
 from maury.inference import predict
 from maury.inference.refinement import DISTORTION_KMS, Physics, Refinement, physics_of, refined
 from maury.likelihood import ErrorModel, Star, relation
-from maury.likelihood.external import RELATIONS
+from maury.likelihood.priors import RELATIONS
 from maury.likelihood.profile import KIND, PACKAGED
 from maury.networks import load_posterior
 from maury.plots import save_figure

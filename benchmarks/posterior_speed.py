@@ -17,14 +17,14 @@ import torch
 from maury.emulator import load
 from maury.inference import predict_batch
 from maury.networks import PosteriorNetwork, read_preset, save
-from maury.observations import Simulator
-from maury.training.simulated import prior_of
+from maury.simulation import Simulator
+from maury.training.simulated import transform_of
 
 
 def untrained(path: Path, source: Simulator) -> str:
     """Write a network of the preset's settings as it starts."""
     config = read_preset("default").network.model_copy(update={"pixels": source.pixels.count})
-    prior = prior_of(source, config.labels)
+    prior = transform_of(source, config.labels)
     wavelength = source.pixels.wavelength_aa
     header = {"pixels": asdict(source.pixels), "wavelength": [float(x) for x in wavelength[[0, -1]]], **prior.header()}
     save(path, PosteriorNetwork(config, prior), header, torch.float16)

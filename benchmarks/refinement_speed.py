@@ -30,7 +30,7 @@ from maury.evaluation.refined import posterior_of
 from maury.files import atomic_path
 from maury.inference.refinement import physics_of
 from maury.likelihood import Star
-from maury.likelihood.refine import WANTED
+from maury.likelihood.refine import TARGET_ESS
 from maury.memory import keep_freed_memory
 from maury.networks import load_posterior
 
@@ -53,14 +53,14 @@ def star_of(seed: int) -> Star:
     return Star.of(physics.coordinates.simulator.batch(1, torch.Generator().manual_seed(seed)), 0)
 
 
-def work(wanted: float, seed: int) -> tuple[float, float, int]:
+def work(target_ess: float, seed: int) -> tuple[float, float, int]:
     """Processor seconds, effective samples and model spectra of a star."""
     physics = physics_of("default", "packaged", False)
     assert physics is not None
     network, _ = load_posterior("default")
     star = star_of(seed)
     before = time.process_time()
-    done = posterior_of(network, physics.coordinates, physics.errors, star, SAMPLES, seed, wanted)
+    done = posterior_of(network, physics.coordinates, physics.errors, star, SAMPLES, seed, target_ess)
     return time.process_time() - before, done.weighted.effective, len(done.weighted.points)
 
 
@@ -110,16 +110,16 @@ def main() -> None:
         progress() as bar,
     ):
         list(pool.map(partial(work, 100.0), seeds[: 2 * options.processes]))
-        for name, wanted in (("usual", WANTED), ("many", MANY)):
+        for name, target_ess in (("usual", TARGET_ESS), ("many", MANY)):
             before = time.perf_counter()
-            rows = list(bar.track(pool.map(partial(work, wanted), seeds), total=options.stars, description=name))
+            rows = list(bar.track(pool.map(partial(work, target_ess), seeds), total=options.stars, description=name))
             wall = time.perf_counter() - before
             processor, effective, points = np.array(rows, float).T
             report[name] = {
-                "wanted": wanted, "seconds_a_star": round(wall / options.stars, 2),
+                "target_ess": target_ess, "seconds_a_star": round(wall / options.stars, 2),
                 "processor_seconds_a_star": round(float(processor.mean()), 2),
                 "effective_median": round(float(np.median(effective))),
-                "reached": round(float((effective >= wanted).mean()), 3),
+                "reached": round(float((effective >= target_ess).mean()), 3),
                 "efficiency_median": round(float(np.median(effective / points)), 3),
             }  # fmt: skip
             out.print(name, report[name])

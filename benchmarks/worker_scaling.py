@@ -37,8 +37,8 @@ from maury.cli.console import progress
 from maury.emulator import load
 from maury.emulator.pixels import NetworkPixels
 from maury.errors import MauryError
-from maury.observations import Simulator
 from maury.readers import write
+from maury.simulation import Simulator
 from maury.spectra import Spectrum
 from maury.synthesis import PhysicsConfig, Workers, read_atmospheres, read_lines, synthesize
 

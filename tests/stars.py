@@ -7,8 +7,8 @@ from torch import Tensor
 
 from maury.emulator import NetworkPixels
 from maury.labels import LabelSpace
-from maury.networks import Prior
-from maury.observations import Batch
+from maury.networks import LabelTransform
+from maury.simulation import Batch
 from maury.wavelengths import LogGrid
 
 PIXELS = NetworkPixels(LogGrid(5100.0, 2.0, 100), 10, 64, 50_000.0)
@@ -24,7 +24,7 @@ class LinearStars:
     def __init__(self, names: tuple[str, ...] = ("teff", "mh"), sigma: float = 0.15) -> None:
         self.labels, self.space, self.pixels = names, LabelSpace.of(names), PIXELS
         self.device = torch.device("cpu")
-        self.prior, self.sigma = Prior(self.space), sigma
+        self.transform, self.sigma = LabelTransform(self.space), sigma
         x = torch.linspace(0, 1, PIXELS.count)
         self.matrix = torch.stack([torch.exp(-(((x - 0.3 - 0.2 * k) / 0.15) ** 2)) for k in range(len(names))], 1) * 0.1
         self.logg_edges: tuple[tuple[float, float, float], ...] = ()
@@ -35,7 +35,7 @@ class LinearStars:
         flux = 1 + real @ self.matrix.T + noise
         good = torch.ones(count, PIXELS.count, dtype=torch.bool)
         sigma, resolution = torch.full_like(flux, self.sigma), torch.full((count,), 42_000.0)
-        return Batch(flux, sigma, good, resolution, self.prior.from_real(real))
+        return Batch(flux, sigma, good, resolution, self.transform.constrained(real))
 
     def posterior(self, flux: Tensor) -> tuple[Tensor, Tensor]:
         """Mean (n, k) and covariance (k, k) of the real coordinates."""

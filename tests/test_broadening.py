@@ -65,14 +65,14 @@ def gaussian_nodes(sigma, count=401):
     return sigma * t, weight / weight.sum()
 
 
-def disc_nodes(zeta, count=60):
+def disc_nodes(vmac, count=60):
     """Velocities and weights of macroturbulence: radial and tangential Gaussians over rings of equal area of a disc."""
     cos2, area = np.polynomial.legendre.leggauss(count)
     cos2, area = (cos2 + 1) / 2, area / 2
     nodes = [
         (v, 0.5 * a * w)
         for c, a in zip(cos2, area, strict=True)
-        for v, w in (gaussian_nodes(zeta * np.sqrt(part / 2), 81) for part in (c, 1 - c))
+        for v, w in (gaussian_nodes(vmac * np.sqrt(part / 2), 81) for part in (c, 1 - c))
     ]
     return np.concatenate([v for v, _ in nodes]), np.concatenate([w for _, w in nodes])
 
@@ -92,10 +92,10 @@ def transform(nodes, frequency):
 FREQUENCY = torch.from_numpy(GRID.frequency)
 
 
-@given(vsini=st.floats(0, 500), zeta=st.floats(0, 50), resolution=st.floats(500, 200_000), e=st.floats(0, 1))
-def test_every_transfer_function_keeps_the_area_of_a_line(vsini, zeta, resolution, e):
-    v, z, r = (torch.tensor([float(value)], dtype=torch.float64) for value in (vsini, zeta, resolution))
-    total = broadening.transfer(FREQUENCY, vsini_kms=v, zeta_kms=z, resolution=r, limb_darkening=e)
+@given(vsini=st.floats(0, 500), vmac=st.floats(0, 50), resolution=st.floats(500, 200_000), e=st.floats(0, 1))
+def test_every_transfer_function_keeps_the_area_of_a_line(vsini, vmac, resolution, e):
+    v, z, r = (torch.tensor([float(value)], dtype=torch.float64) for value in (vsini, vmac, resolution))
+    total = broadening.transfer(FREQUENCY, vsini_kms=v, vmac_kms=z, resolution=r, limb_darkening=e)
     assert total[0, 0].item() == pytest.approx(1, abs=1e-12)
     assert (total.abs() <= 1 + 1e-12).all()
 
@@ -120,10 +120,10 @@ def test_rotation_vanishes_at_the_published_frequencies():
     assert broadening.rotation(zeros, one, 0.0).abs().max() < 1e-7
 
 
-@pytest.mark.parametrize("zeta", [0.03, 1.0, 3.5, 12.0])
-def test_macroturbulence_is_the_transform_over_the_disc(zeta):
-    expected = transform(disc_nodes(zeta), GRID.frequency)
-    got = broadening.macroturbulence(FREQUENCY, torch.tensor([zeta], dtype=torch.float64))[0]
+@pytest.mark.parametrize("vmac", [0.03, 1.0, 3.5, 12.0])
+def test_macroturbulence_is_the_transform_over_the_disc(vmac):
+    expected = transform(disc_nodes(vmac), GRID.frequency)
+    got = broadening.macroturbulence(FREQUENCY, torch.tensor([vmac], dtype=torch.float64))[0]
     assert np.abs(expected - 1).max() > 1e-3
     np.testing.assert_allclose(got.numpy(), expected, atol=1e-6)
 
@@ -179,7 +179,7 @@ def test_macroturbulence_agrees_with_direct_broadening():
         FREQUENCY,
         vsini_kms=torch.zeros(1, dtype=torch.float64),
         resolution=torch.tensor([44_000.0], dtype=torch.float64),
-        zeta_kms=torch.tensor([6.0], dtype=torch.float64),
+        vmac_kms=torch.tensor([6.0], dtype=torch.float64),
     )[0]
     fast = np.fft.irfft(modes_of(intrinsic) * kernel.numpy())
     inside = slice(200, 1800)
@@ -249,12 +249,12 @@ def test_tables_of_transfer_functions_are_the_functions():
     frequency = torch.linspace(0, 0.25, 4500)
     table = broadening.TransferTable(frequency, 200.0, 10.0)
     vsini = torch.tensor([0.0, 0.3, 2.0, 47.0, 200.0])
-    zeta = torch.tensor([0.0, 10.0, 3.3, 0.1, 5.0])
+    vmac = torch.tensor([0.0, 10.0, 3.3, 0.1, 5.0])
     resolution = torch.tensor([1e12, 5e4, 1e4, 1e12, 1e12])
     direct = broadening.transfer(
-        frequency.double(), vsini_kms=vsini.double(), zeta_kms=zeta.double(), resolution=resolution.double()
+        frequency.double(), vsini_kms=vsini.double(), vmac_kms=vmac.double(), resolution=resolution.double()
     )
-    found = table(vsini_kms=vsini, zeta_kms=zeta, resolution=resolution)
+    found = table(vsini_kms=vsini, vmac_kms=vmac, resolution=resolution)
     assert torch.allclose(found.double(), direct, rtol=0, atol=3e-6)
-    beyond = table(vsini_kms=torch.tensor([300.0]), zeta_kms=zeta[:1], resolution=resolution[:1])
+    beyond = table(vsini_kms=torch.tensor([300.0]), vmac_kms=vmac[:1], resolution=resolution[:1])
     assert bool(torch.isfinite(beyond).all())

@@ -31,7 +31,7 @@ from maury.emulator import NetworkPixels
 from maury.errors import ConfigError, FormatError, OutputError, SynthesisError
 from maury.inference import predict, predict_batch
 from maury.labels import LabelSpace
-from maury.networks import PosteriorNetwork, Prior, save
+from maury.networks import LabelTransform, PosteriorNetwork, save
 from maury.readers import read, write
 from maury.threads import one_thread
 from nights import K_DWARF, SUN, Instrument, observe
@@ -40,7 +40,7 @@ from verbs import run
 NAMES = ("teff", "logg", "mh", "vsini", "mg")
 PIXELS = NetworkPixels.of(tiny_emulator())
 SPACE = LabelSpace(NAMES, (3500.0, 0.0, -2.5, 0.0, -0.3), (9750.0, 5.0, 0.5, 200.0, 0.7))
-PRIOR = Prior(SPACE, ((3500.0, 0.0, 5.0), (9750.0, 2.0, 5.0)))
+PRIOR = LabelTransform(SPACE, ((3500.0, 0.0, 5.0), (9750.0, 2.0, 5.0)))
 CONFIG = PosteriorConfig(
     pixels=PIXELS.count, labels=NAMES, components=8, width=16, depth=1, bins=4, context=4, transforms=2, knots=4,
     hidden=(8,),

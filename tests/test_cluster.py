@@ -11,7 +11,7 @@ import pytest
 
 import maury
 import maury.cluster
-from maury.cluster import RayWorkers, SkewError, versions
+from maury.cluster import RayWorkers, VersionMismatchError, versions
 from maury.errors import ConfigError, DomainError, SynthesisError
 
 ray = pytest.importorskip("ray")
@@ -113,7 +113,7 @@ def test_a_node_with_other_versions_is_refused(ray_cluster, monkeypatch):
     versions.cache_clear()
     try:
         with pytest.raises(
-            SkewError, match=rf"node [\d.]+ of the cluster has maury {maury.__version__}, the driver 9\.9"
+            VersionMismatchError, match=rf"node [\d.]+ of the cluster has maury {maury.__version__}, the driver 9\.9"
         ):
             RayWorkers(ray_cluster.address)
     finally:
@@ -130,7 +130,10 @@ def test_a_node_with_another_file_is_refused_also_when_it_comes_later(ray_cluste
     with RayWorkers(ray_cluster.address) as workers:
         workers.require_same(site)
         ray_cluster.add_node(num_cpus=2, env_vars={"SITE": "b"})
-        with pytest.raises(SkewError, match="has network b, the driver a; all nodes need the same"):
+        with pytest.raises(VersionMismatchError, match="has network b, the driver a; all nodes need the same"):
             list(workers.map((Squares, (0,)), ((k, (k,)) for k in range(15, 60)), 60.0))
-    with RayWorkers(ray_cluster.address) as workers, pytest.raises(SkewError, match="has network b, the driver a"):
+    with (
+        RayWorkers(ray_cluster.address) as workers,
+        pytest.raises(VersionMismatchError, match="has network b, the driver a"),
+    ):
         workers.require_same(site)

@@ -19,12 +19,12 @@ from maury.evaluation.explain import Explanation, Reading, explain, marked_lines
 from maury.evaluation.limits import Bound, star_labels
 from maury.labels import LabelSpace
 from maury.lines.strong import STRONG_LINES, named_lines
-from maury.networks import PosteriorNetwork, Prior, save
-from maury.observations import Simulator
+from maury.networks import LabelTransform, PosteriorNetwork, save
+from maury.simulation import Simulator
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-STAR = {"teff": 5800.0, "logg": 4.4, "mh": 0.0, "vsini": 8.0, "zeta": 3.0}
+STAR = {"teff": 5800.0, "logg": 4.4, "mh": 0.0, "vsini": 8.0, "vmac": 3.0}
 NAMES = ("teff", "logg", "mg", "ca", "ti", "vsini")
 
 
@@ -62,9 +62,9 @@ class TestPhysics:
     def test_weights_times_derivatives_are_the_shrunk_identity(self, bound, labels, name):
         """W J^T = (F + P)^-1 F: a row of it, whose distance from the identity is what the prior holds back."""
         found = explain(bound, labels, name, 200.0)
-        slopes, whitened = bound.slopes(labels)[0], bound.whiten(labels, 200.0)
-        weighted = torch.from_numpy(slopes) * whitened.weight
-        slow = weighted @ whitened.projector
+        slopes, noise = bound.slopes(labels)[0], bound.whiten(labels, 200.0)
+        weighted = torch.from_numpy(slopes) * noise.weight
+        slow = weighted @ noise.projector
         information = (weighted @ weighted.T - slow @ slow.T).numpy()
         wanted = np.array(combination(name, bound.free))
         expected = wanted @ np.linalg.solve(information + bound.precision, information)
@@ -76,10 +76,10 @@ class TestPhysics:
 
     def test_no_unbiased_weights_are_less_noisy(self, simulator, labels):
         """Any change of the weights that leaves the response as it is adds noise of pixels and nuisances."""
-        bound = Bound(simulator, 44_000.0, ["logg", "vmic", "c", "mg", "ca", "ti", "cr", "ni", "zeta"])
+        bound = Bound(simulator, 44_000.0, ["logg", "vmic", "c", "mg", "ca", "ti", "cr", "ni", "vmac"])
         found, slopes = explain(bound, labels, "teff", 300.0), bound.slopes(labels)[0]
-        whitened = bound.whiten(labels, 300.0)
-        weight, projector = whitened.weight.numpy(), whitened.projector.numpy()
+        noise = bound.whiten(labels, 300.0)
+        weight, projector = noise.weight.numpy(), noise.projector.numpy()
         gram = np.linalg.inv(np.eye(projector.shape[1]) - projector.T @ projector)
 
         def variance(x):
@@ -151,7 +151,7 @@ def explanation(share, weight=None):
     wavelength = 5150 * np.exp(np.arange(2000) * 2 / 299_792.458)
     weight = np.sqrt(share) if weight is None else weight
     reading = Reading(weight, share / share.sum(), 1.0, {"teff": 1.0})
-    star = {"teff": 5800.0, "vsini": 3.0, "zeta": 3.0}
+    star = {"teff": 5800.0, "vsini": 3.0, "vmac": 3.0}
     return Explanation("teff", star, 44_000.0, 100.0, wavelength, np.ones(2000), 5.0, reading, reading, 1.0)
 
 
@@ -208,7 +208,7 @@ def files(tmp_path_factory, simulator):
         pixels=pixels.count, labels=names, components=8, width=16, depth=1, bins=4, context=4, transforms=2, knots=4,
         hidden=(8,),
     )  # fmt: skip
-    prior = Prior(LabelSpace(names, (3500.0, 0.0, 0.0), (9750.0, 5.0, 200.0)), simulator.logg_edges)
+    prior = LabelTransform(LabelSpace(names, (3500.0, 0.0, 0.0), (9750.0, 5.0, 200.0)), simulator.logg_edges)
     network = PosteriorNetwork(config, prior, 1)
     with torch.no_grad():
         network.flow.gaussian.weight.normal_(0, 0.05, generator=torch.Generator().manual_seed(3))
@@ -245,7 +245,7 @@ def test_command(files, tmp_path, capsys):
     (record,) = json.loads(capsys.readouterr().out)
     assert record["resolution"] == 50_000
     assert record["network"]["noise"] > 0
-    assert set(record["physics"]["response"]) >= {"teff", "logg", "zeta"}
+    assert set(record["physics"]["response"]) >= {"teff", "logg", "vmac"}
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,11 @@ from maury.evaluation import limits as module
 from maury.evaluation.bound import combination, fisher, free_columns, pixel_sigma, smallest_errors
 from maury.evaluation.limits import Bound, limits, limits_map, map_nodes, simulator_at, star_labels, usual_vmic
 from maury.labels import LabelSpace
-from maury.observations import Simulator
+from maury.simulation import Simulator
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-STAR = {"teff": 5800.0, "logg": 4.4, "mh": 0.0, "vsini": 8.0, "zeta": 3.0}
+STAR = {"teff": 5800.0, "logg": 4.4, "mh": 0.0, "vsini": 8.0, "vmac": 3.0}
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ class TestClosedForms:
 class TestBound:
     def test_holding_labels_never_makes_others_worse(self, simulator, free, star):
         wide = free.errors(star, 50.0, free.names)
-        for fixed in (["logg"], ["vmic", "zeta"], ["mg", "ca", "ti"], ["teff", "logg", "mh", "c"]):
+        for fixed in (["logg"], ["vmic", "vmac"], ["mg", "ca", "ti"], ["teff", "logg", "mh", "c"]):
             held = Bound(simulator, 44_000.0, fixed)
             narrow = held.errors(star, 50.0, free.names)
             assert (narrow <= wide * (1 + 1e-9)).all()
@@ -114,8 +114,8 @@ class TestBound:
     def test_no_linear_estimator_of_simulated_noise_and_continuum_is_better(self, free, star):
         """The scatter of generalised least squares, over 4,000 draws of noise and nuisances, is the bound."""
         held = Bound(free.simulator, 44_000.0, [n for n in free.names if n not in ("teff", "mh", "vsini", "alpha")])
-        whitened, slopes = held.whiten(star, 100.0), held.slopes(star)[0]
-        weight, projector = whitened.weight.numpy(), whitened.projector.numpy()
+        noise, slopes = held.whiten(star, 100.0), held.slopes(star)[0]
+        weight, projector = noise.weight.numpy(), noise.projector.numpy()
         information = fisher(slopes, weight, projector)
         weighted = slopes * weight
         estimator = np.linalg.solve(information, weighted - weighted @ projector @ projector.T)
@@ -180,7 +180,7 @@ def test_an_emulator_of_other_labels_and_of_limited_resolution():
     simulator = simulator_at(emulator, 55_000.0)
     labels = star_labels(emulator, simulator, {"mh": -0.3, "mg": 0.2, "alpha": 0.2})
     found = limits(Bound(simulator, 55_000.0), labels, [100.0])
-    assert found.names == ("teff", "mh", "alpha", "vsini", "zeta")
+    assert found.names == ("teff", "mh", "alpha", "vsini", "vmac")
     assert found.star["teff"] == 5772
     assert found.star["alpha"] == pytest.approx(0.2)
     assert (found.errors[0] < found.prior).all()

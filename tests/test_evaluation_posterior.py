@@ -18,8 +18,8 @@ from maury.evaluation.calibration import coverage, ranks, uniformity
 from maury.evaluation.posterior import bound_report, calibration_report, judge
 from maury.labels import LabelSpace
 from maury.likelihood import simulator_for
-from maury.networks import PosteriorNetwork, Prior, save
-from maury.observations import Simulator
+from maury.networks import LabelTransform, PosteriorNetwork, save
+from maury.simulation import Simulator
 from stars import LinearStars
 
 NAMES = ("teff", "mh")
@@ -29,7 +29,7 @@ class Exact:
     """The posterior of `LinearStars` in closed form, its width times ``width``."""
 
     def __init__(self, stars: LinearStars, width: float = 1.0) -> None:
-        self.stars, self.width, self.prior = stars, width, stars.prior
+        self.stars, self.width, self.transform = stars, width, stars.transform
         self.config = PosteriorConfig(pixels=64, labels=stars.labels)
 
     def __call__(self, inputs):
@@ -41,11 +41,11 @@ class Exact:
 
     def sample(self, mean, count, generator):
         z = torch.randn(len(mean), count, mean.shape[1], generator=generator)
-        return self.prior.from_real(mean[:, None] + z @ self._factor().T)
+        return self.transform.constrained(mean[:, None] + z @ self._factor().T)
 
-    def log_prob_real(self, mean, labels):
+    def log_prob_unconstrained(self, mean, labels):
         normal = torch.distributions.MultivariateNormal(mean, scale_tril=self._factor())
-        return normal.log_prob(self.prior.real(labels))
+        return normal.log_prob(self.transform.unconstrained(labels))
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +160,7 @@ def files(tmp_path_factory):
         pixels=pixels.count, labels=SPACE.names, components=8, width=16, depth=1, bins=4, context=4, transforms=2,
         knots=4, hidden=(8,),
     )  # fmt: skip
-    prior = Prior(SPACE, ((3500.0, 0.0, 5.0), (9750.0, 2.0, 5.0)))
+    prior = LabelTransform(SPACE, ((3500.0, 0.0, 5.0), (9750.0, 2.0, 5.0)))
     header = {
         "pixels": asdict(pixels),
         "wavelength": [float(x) for x in pixels.wavelength_aa[[0, -1]]],
@@ -188,7 +188,7 @@ def test_command(files, tmp_path, capsys):
 
 
 def test_a_network_that_knows_nothing_is_far_from_the_bound(simulator):
-    prior = Prior(SPACE, simulator.logg_edges)
+    prior = LabelTransform(SPACE, simulator.logg_edges)
     config = PosteriorConfig(
         pixels=simulator.pixels.count, labels=SPACE.names, components=8, width=16, depth=1, bins=4, context=4
     )

@@ -13,7 +13,7 @@ import pytest
 
 import maury
 from maury.cli.app import main
-from maury.cluster import RayWorkers, SkewError
+from maury.cluster import RayWorkers, VersionMismatchError
 from maury.emulator import PACKAGED, load
 from maury.errors import OutputError
 from maury.files import sha256
@@ -92,7 +92,7 @@ def test_nodes_with_another_emulator_or_another_disk_are_refused(ray_cluster, tm
         ):
             build_grid(tmp_path / "a.h5", *inputs, cluster=cluster)
         patch.setattr(build, "emulator_of", emulator_elsewhere)
-        with pytest.raises(SkewError, match="has emulator packaged "):
+        with pytest.raises(VersionMismatchError, match="has emulator packaged "):
             build_grid(tmp_path / "a.h5", *inputs, cluster=cluster)
     assert os.listdir(tmp_path) == []
 

@@ -17,7 +17,7 @@ from maury.errors import DomainError, OutputError
 from maury.inference import Posterior, predict, predict_batch, write_samples, write_table
 from maury.inference.posterior import edges, is_limit
 from maury.labels import LabelSpace
-from maury.networks import PosteriorNetwork, Prior, save
+from maury.networks import LabelTransform, PosteriorNetwork, save
 from maury.readers import read
 from maury.spectra import Spectrum
 from verbs import run
@@ -25,7 +25,7 @@ from verbs import run
 NAMES = ("teff", "logg", "mh", "vsini", "vmic", "alpha")
 PIXELS = NetworkPixels.of(tiny_emulator())
 SPACE = LabelSpace(NAMES, (3500.0, 0.0, -2.5, 0.0, 0.5, -0.3), (9750.0, 5.0, 0.5, 200.0, 4.0, 0.7))
-PRIOR = Prior(SPACE, ((3500.0, 0.0, 5.0), (9750.0, 2.0, 5.0)))
+PRIOR = LabelTransform(SPACE, ((3500.0, 0.0, 5.0), (9750.0, 2.0, 5.0)))
 CONFIG = PosteriorConfig(
     pixels=PIXELS.count, components=8, width=16, depth=1, bins=4, context=4, transforms=2, knots=4, hidden=(8,)
 )
@@ -34,12 +34,14 @@ CONFIG = PosteriorConfig(
 def model(path, centre, width=0.05):
     """A network that says nearly the same of every star: a normal about labels, so wide in real coordinates."""
     network = PosteriorNetwork(CONFIG, PRIOR, 1)
-    real = PRIOR.real(torch.tensor([centre]))[0]
+    real = PRIOR.unconstrained(torch.tensor([centre]))[0]
     with torch.no_grad():
         network.flow.gaussian.weight.normal_(0, 1e-3, generator=torch.Generator().manual_seed(3))
         network.flow.gaussian.bias[:6], network.flow.gaussian.bias[6:12] = real, torch.tensor(width).log()
         network.points[2].bias.zero_()
-        network.points[2].bias.unflatten(0, (6, 4))[:, 0] = Prior(SPACE).real(torch.tensor([centre]))[0]
+        network.points[2].bias.unflatten(0, (6, 4))[:, 0] = LabelTransform(SPACE).unconstrained(torch.tensor([centre]))[
+            0
+        ]
     wavelength = PIXELS.wavelength_aa
     header = {
         "preset": "tiny",

@@ -11,7 +11,7 @@ import pytest
 from maury.errors import ConfigError, DomainError, FormatError
 from maury.inference import predict, to_table, write_table
 from maury.inference.spectraltype import spectral_type
-from maury.likelihood import parse_external
+from maury.likelihood import parse_prior
 from maury.networks import packaged_networks
 from maury.preparation import prepare
 from maury.preparation.velocity import LINE_SHIFT_KMS
@@ -160,13 +160,13 @@ def test_abundances_and_what_cannot_be_measured(night):
 
 
 def test_a_prior_moves_what_it_is_on(night):
-    prior = parse_external("logg=4.60+-0.05")
+    prior = parse_prior("logg=4.60+-0.05")
     free, held = (predict(night, resolution=60_000.0, priors=priors) for priors in ((), (prior,)))
     assert held.values["logg"] > free.values["logg"] + 0.05
     assert held.record()["logg_err"] < 0.06
     assert held.refinement.prior_efficiency < 1
     assert "prior_conflict" not in held.flags
-    far = predict(night, resolution=60_000.0, priors=(parse_external("logg=1.0+-0.05"),))
+    far = predict(night, resolution=60_000.0, priors=(parse_prior("logg=1.0+-0.05"),))
     assert "prior_conflict" in far.flags
     assert all(np.isfinite(value) for value in far.numbers().values())
 
@@ -227,7 +227,7 @@ def test_noise_alone_is_refused(night):
     [
         ({"model": "starnet-spc", "refine": True}, "gives points alone"),
         ({"labels": "all"}, "no set of labels 'all'; there are default, alpha, abundances"),
-        ({"priors": (parse_external("logg=4+-1"),), "refine": False}, "--prior: not possible"),
+        ({"priors": (parse_prior("logg=4+-1"),), "refine": False}, "--prior: not possible"),
     ],
 )
 def test_what_is_not_possible(night, options, message):
@@ -236,7 +236,7 @@ def test_what_is_not_possible(night, options, message):
 
 
 def test_priors_that_contradict_each_other(night):
-    priors = (parse_external("logg=4.5+-0.01"), parse_external("logg=3.5+-0.01"))
+    priors = (parse_prior("logg=4.5+-0.01"), parse_prior("logg=3.5+-0.01"))
     with pytest.raises(ConfigError, match=r"'logg=4.5\+-0.01' and 'logg=3.5\+-0.01' contradict"):
         predict(night, resolution=60_000.0, priors=priors)
 

@@ -17,10 +17,10 @@ from maury.likelihood.errors import _taken
 from maury.likelihood.importance import Copula, StudentT, fit_pareto, sample, smoothed
 from maury.likelihood.laplace import jacobian
 from maury.likelihood.resolution import log_odds_of_sharper
-from maury.observations import ObservationSettings, Simulator
-from test_observations import NOTHING
+from maury.simulation import SimulationSettings, Simulator
+from test_simulation import NOTHING
 
-SUN = {"teff": 5772.0, "logg": 4.44, "mh": 0.0, "vmic": 1.0, "vsini": 4.0, "zeta": 3.0}
+SUN = {"teff": 5772.0, "logg": 4.44, "mh": 0.0, "vmic": 1.0, "vsini": 4.0, "vmac": 3.0}
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_chi_square_and_determinant_are_those_of_the_dense_covariance(simulator)
     good = torch.zeros_like(star.good)
     good[1000:1400] = True
     star = Star(star.flux, star.sigma, good, star.resolution)
-    whitened = errors.whiten(star, labels, fit=False)
+    noise = errors.whiten(star, labels, fit=False)
     model, moved, sharper = errors._models(star, labels)
     columns = errors._columns(star, labels, model, moved, sharper)[:, good]
     physics, _ = simulator.model_error(labels, star.resolution, 8)
@@ -61,8 +61,8 @@ def test_chi_square_and_determinant_are_those_of_the_dense_covariance(simulator)
     covariance = torch.diag(variance) + columns.mT @ columns
     r = (star.flux - model)[good]
     expected = r @ torch.linalg.solve(covariance, r)
-    assert float(whitened.chi2(model[None])[0]) == pytest.approx(float(expected), rel=1e-8)
-    assert whitened.log_determinant == pytest.approx(float(torch.logdet(covariance)), rel=1e-8)
+    assert float(noise.chi2(model[None])[0]) == pytest.approx(float(expected), rel=1e-8)
+    assert noise.log_determinant == pytest.approx(float(torch.logdet(covariance)), rel=1e-8)
 
 
 def test_drawn_stars_have_the_covariance(simulator):
@@ -76,8 +76,8 @@ def test_drawn_stars_have_the_covariance(simulator):
     assert all(torch.equal(each.flux[~good], star.flux[~good]) for each in drawn)
     ratios = []
     for each in drawn:
-        whitened = errors.whiten(each, labels)
-        chi2 = float(whitened.chi2(simulator.spectra(labels[None].float(), torch.tensor([star.resolution]))))
+        noise = errors.whiten(each, labels)
+        chi2 = float(noise.chi2(simulator.spectra(labels[None].float(), torch.tensor([star.resolution]))))
         ratios.append(chi2 / int(good.sum()))
     assert np.mean(ratios) == pytest.approx(1, abs=0.03)
     narrow = [float((each.flux - plain.flux)[good].std()) for each in drawn]
@@ -86,7 +86,7 @@ def test_drawn_stars_have_the_covariance(simulator):
 
 def test_a_nuisance_is_marginalised_as_by_brute_force(simulator):
     """The likelihood with one column is the integral over its amplitude."""
-    from maury.likelihood.errors import Whitened, _woodbury
+    from maury.likelihood.errors import NoiseModel, _woodbury
 
     generator = torch.Generator().manual_seed(3)
     n = 40
@@ -95,8 +95,8 @@ def test_a_nuisance_is_marginalised_as_by_brute_force(simulator):
     column = 0.2 * torch.randn(1, n, generator=generator, dtype=torch.float64)
     projector, determinant = _woodbury(column * weight)
     determinant -= float(2 * weight.log().sum())
-    whitened = Whitened(flux, weight, projector, 1.0, 1.0, determinant, 1.0, 0.0)
-    mine = float(-0.5 * whitened.chi2(model[None])[0]) + whitened.constant
+    noise = NoiseModel(flux, weight, projector, 1.0, 1.0, determinant, 1.0, 0.0)
+    mine = float(-0.5 * noise.chi2(model[None])[0]) + noise.constant
     amplitude = torch.linspace(-8, 8, 20_001, dtype=torch.float64)
     r = (flux - model - amplitude[:, None] * column) * weight
     log = -0.5 * r.square().sum(1) + weight.log().sum() - n / 2 * math.log(2 * math.pi)
@@ -108,13 +108,13 @@ def test_a_nuisance_is_marginalised_as_by_brute_force(simulator):
 def test_projected_columns_have_the_fisher_information(simulator, coordinates):
     labels = labels_of(simulator)
     star = observed(simulator, labels)
-    whitened = ErrorModel(simulator).whiten(star, labels, fit=False)
-    real = coordinates.prior.real(labels[coordinates.columns][None])[0]
+    noise = ErrorModel(simulator).whiten(star, labels, fit=False)
+    real = coordinates.transform.unconstrained(labels[coordinates.columns][None])[0]
     _, slopes = jacobian(coordinates, real, star.resolution)
-    weighted = slopes * whitened.weight
-    q = weighted @ whitened.projector
+    weighted = slopes * noise.weight
+    q = weighted @ noise.projector
     expected = weighted @ weighted.mT - q @ q.mT
-    found = torch.from_numpy(fisher(slopes.numpy(), whitened.weight.numpy(), whitened.projector.numpy()))
+    found = torch.from_numpy(fisher(slopes.numpy(), noise.weight.numpy(), noise.projector.numpy()))
     torch.testing.assert_close(found, expected, rtol=1e-7, atol=1e-7 * float(expected.abs().max()))
 
 
@@ -212,7 +212,9 @@ def test_the_mode_of_a_noise_free_star_is_its_truth(simulator, coordinates):
     labels = labels_of(simulator)
     star = observed(simulator, labels, snr=1e4)
     errors = ErrorModel(simulator, model_error=False)
-    start = coordinates.prior.real(labels_of(simulator, teff=5500.0, logg=4.1, mh=-0.2)[coordinates.columns][None])[0]
+    start = coordinates.transform.unconstrained(
+        labels_of(simulator, teff=5500.0, logg=4.1, mh=-0.2)[coordinates.columns][None]
+    )[0]
     mode = find_mode(coordinates, errors, star, start)
     found = dict(zip(simulator.labels, mode.labels.tolist(), strict=True))
     assert found["teff"] == pytest.approx(5772, abs=3)
@@ -226,7 +228,7 @@ def test_errors_are_measured_from_the_residuals(simulator):
     usual = labels[None].float().repeat(24, 1)
 
     def scales(**changes):
-        settings = ObservationSettings.model_validate({**NOTHING, **changes})
+        settings = SimulationSettings.model_validate({**NOTHING, **changes})
         batch = Simulator(load_cached(), settings).observe(usual, torch.Generator().manual_seed(4))
         stars = [
             Star(f.double(), s.double(), g, float(r))
@@ -246,7 +248,7 @@ def test_r_that_is_told_too_low_is_less_probable_than_a_larger_one(simulator, co
 
     def odds(labels, told, true=36_000.0):
         star = replace(observed(simulator, labels, resolution=true), resolution=told)
-        start = coordinates.prior.real(labels[coordinates.columns][None])[0]
+        start = coordinates.transform.unconstrained(labels[coordinates.columns][None])[0]
         relations = [relation("doyle2014"), relation("random-axes")]
         return log_odds_of_sharper(coordinates, star, find_mode(coordinates, errors, star, start, relations), relations)
 
@@ -279,7 +281,9 @@ def test_a_gap_says_nothing(simulator, coordinates):
     clean = ErrorModel(simulator).whiten(Star(flux.clone(), sigma.clone(), good, 45_000.0), labels)
     flux[3000:4000], sigma[3000:4000] = 77.0, 1e-9
     dirty = ErrorModel(simulator).whiten(Star(flux, sigma, good, 45_000.0), labels)
-    model = coordinates.spectra(coordinates.prior.real(labels[coordinates.columns][None]), 45_000.0).double()
+    model = coordinates.spectra(
+        coordinates.transform.unconstrained(labels[coordinates.columns][None]), 45_000.0
+    ).double()
     assert float(dirty.chi2(model)[0]) == pytest.approx(float(clean.chi2(model)[0]), rel=1e-9)
 
 
@@ -291,7 +295,15 @@ def test_posteriors_cover_simulated_stars(simulator, coordinates):
     for i in range(20):
         star = Star.of(batch, i)
         truth = batch.labels[i, coordinates.columns].double()
-        done = refine(coordinates, errors, star, coordinates.prior.real(truth[None]), count=1000, seed=i, wanted=200)
+        done = refine(
+            coordinates,
+            errors,
+            star,
+            coordinates.transform.unconstrained(truth[None]),
+            count=1000,
+            seed=i,
+            target_ess=200,
+        )
         z.append(((done.samples.mean(0) - truth) / done.samples.std(0)).numpy())
         effective.append(done.weighted.effective)
     size = np.sqrt(np.mean(np.square(z)))
@@ -302,8 +314,10 @@ def test_posteriors_cover_simulated_stars(simulator, coordinates):
 def test_the_same_seed_gives_the_same_samples(simulator, coordinates):
     labels = labels_of(simulator)
     star = observed(simulator, labels)
-    start = coordinates.prior.real(labels[coordinates.columns][None])
-    first, second = (refine(coordinates, ErrorModel(simulator), star, start, count=100, wanted=50) for _ in range(2))
+    start = coordinates.transform.unconstrained(labels[coordinates.columns][None])
+    first, second = (
+        refine(coordinates, ErrorModel(simulator), star, start, count=100, target_ess=50) for _ in range(2)
+    )
     torch.testing.assert_close(first.samples, second.samples, rtol=0, atol=0)
 
 

@@ -5,7 +5,7 @@ from maury.emulator import load_cached
 from maury.inference.refinement import physics_of
 from maury.likelihood import ErrorModel, Star
 from maury.likelihood.profile import at_metallicity, error_profile
-from maury.observations import Simulator
+from maury.simulation import Simulator
 
 
 def test_packaged_factors_are_about_one_and_differ_from_line_to_line():

@@ -67,7 +67,7 @@ def test_the_broadening_matrix_is_the_transfer_function():
     profile = 1 - 0.7 * np.exp(-(((grid.wavelength_aa - 5115) / 0.04) ** 2))
     wavelength = np.arange(5113, 5117, 0.013)
     got = broadening_matrix(wavelength, grid, Broadening(1.3, 4.0, 3.0, 60_000.0)) @ profile
-    options = {"vsini_kms": 4.0, "zeta_kms": 3.0, "resolution": 60_000.0}
+    options = {"vsini_kms": 4.0, "vmac_kms": 3.0, "resolution": 60_000.0}
     kernel = transfer(torch.from_numpy(grid.frequency), **{k: torch.tensor([v]).double() for k, v in options.items()})
     smooth = np.fft.irfft(np.fft.rfft(profile) * kernel[0].numpy(), grid.size)
     expected = np.interp(wavelength * (1 - 1.3 / 299792.458), grid.wavelength_aa, smooth)

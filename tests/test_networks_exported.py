@@ -14,7 +14,7 @@ from maury.config import PosteriorConfig
 from maury.errors import DomainError
 from maury.files import sha256
 from maury.labels import LABELS, LabelSpace, lowest_logg
-from maury.networks import Inputs, PosteriorNetwork, Prior, load, pixel_wavelengths, predict, save
+from maury.networks import Inputs, LabelTransform, PosteriorNetwork, load, pixel_wavelengths, predict, save
 from maury.networks import exported as module
 from maury.networks.store import find
 from verbs import run
@@ -26,7 +26,7 @@ pytest.importorskip("onnxscript", reason="needs the extra 'onnx'")
 NAMES = ("teff", "logg", "mh", "vsini")
 EDGES = tuple((teff, float(lowest_logg(teff)), 5.0) for teff in (3500.0, 6000.0, 6250.0, 9750.0))
 PIXELS = 150
-"""More than the attention trunk's patch of 64, and no multiple of the 4 bins."""
+"""More than the attention embedding's patch of 64, and no multiple of the 4 bins."""
 
 
 def answers(path, **inputs):
@@ -35,13 +35,13 @@ def answers(path, **inputs):
     return dict(zip(names, session.run(names, inputs), strict=True))
 
 
-def wild_network(path, trunk):
+def wild_network(path, embedding):
     """A file of a small network with weights far from the start."""
     config = PosteriorConfig(
         pixels=PIXELS, labels=NAMES, components=8, width=24, depth=1, bins=4, context=6, transforms=2, knots=4,
-        hidden=(12,), trunk=trunk,
+        hidden=(12,), embedding=embedding,
     )  # fmt: skip
-    prior = Prior(LabelSpace.of(NAMES), EDGES)
+    prior = LabelTransform(LabelSpace.of(NAMES), EDGES)
     network, generator = PosteriorNetwork(config, prior), torch.Generator().manual_seed(3)
     with torch.no_grad():
         for parameter in network.parameters():
@@ -59,10 +59,10 @@ def packaged(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("trunk", ["residual", "convolution", "attention"])
-def test_it_gives_what_torch_gives(trunk, tmp_path):
+@pytest.mark.parametrize("embedding", ["residual", "convolution", "attention"])
+def test_it_gives_what_torch_gives(embedding, tmp_path):
     """Another number of spectra than in the check, one with half its pixels unseen, numbers of its own."""
-    path = wild_network(tmp_path / "model.safetensors", trunk)
+    path = wild_network(tmp_path / "model.safetensors", embedding)
     done = module.export_onnx(path, tmp_path / "model.onnx")
     assert max(done.difference.values()) < module.TOLERANCE
     assert done.inputs["flux"] == ("batch", PIXELS)
@@ -77,7 +77,7 @@ def test_it_gives_what_torch_gives(trunk, tmp_path):
     network, _ = load(path)
     features = network(Inputs(*map(torch.from_numpy, (flux, sigma, ~mask, resolution))))
     quantiles = network.quantiles(features).numpy()
-    ranges = np.subtract(network.prior.space.upper, network.prior.space.lower)
+    ranges = np.subtract(network.transform.space.upper, network.transform.space.lower)
     assert given["embedding"] == pytest.approx(features.numpy(), abs=1e-4)
     assert given["quantiles"] / ranges == pytest.approx(quantiles / ranges, abs=1e-4)
     assert given["labels"] / ranges == pytest.approx(quantiles[:, 1] / ranges, abs=1e-4)

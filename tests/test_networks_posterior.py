@@ -1,4 +1,4 @@
-"""The network with a posterior: prior, flow, trunks, quantiles, files."""
+"""The network with a posterior: prior, flow, embeddings, quantiles, files."""
 
 import math
 import subprocess
@@ -15,13 +15,13 @@ from maury import checkpoints
 from maury.config import PosteriorConfig, load_training
 from maury.errors import ConfigError, DomainError, FormatError
 from maury.labels import LabelSpace, lowest_logg
-from maury.networks import Inputs, PosteriorNetwork, Prior, is_posterior, layer_table, load, read_preset, save
+from maury.networks import Inputs, LabelTransform, PosteriorNetwork, is_posterior, layer_table, load, read_preset, save
 from maury.networks.flow import PosteriorFlow
 
 NAMES = ("teff", "logg", "mh", "vsini")
 NODES = (3500.0, 6000.0, 6250.0, 7500.0, 7750.0, 8250.0, 8500.0, 9000.0, 9250.0, 9750.0)
 EDGES = tuple((teff, float(lowest_logg(teff)), 5.0) for teff in NODES)
-PRIOR = Prior(LabelSpace.of(NAMES), EDGES)
+PRIOR = LabelTransform(LabelSpace.of(NAMES), EDGES)
 TINY = PosteriorConfig(
     pixels=64, labels=NAMES, components=8, width=24, depth=1, bins=4, context=6, transforms=2, knots=4, hidden=(12,)
 )
@@ -33,7 +33,7 @@ def seeded(seed: int) -> torch.Generator:
 
 def network(config: PosteriorConfig = TINY, seed: int = 1, wild: float = 0.0) -> PosteriorNetwork:
     """A network as it starts, or with ``wild`` weights everywhere, so that nothing is standard normal."""
-    prior = Prior(LabelSpace.of(config.labels), EDGES if {"teff", "logg"} <= set(config.labels) else ())
+    prior = LabelTransform(LabelSpace.of(config.labels), EDGES if {"teff", "logg"} <= set(config.labels) else ())
     made = PosteriorNetwork(config, prior, seed)
     if wild:
         generator = seeded(seed)
@@ -56,7 +56,7 @@ class TestPrior:
         unit = torch.rand(500, 4, generator=seeded(1), dtype=torch.float64)
         labels = PRIOR.labels(unit)
         torch.testing.assert_close(PRIOR.unit(labels), unit)
-        torch.testing.assert_close(PRIOR.from_real(PRIOR.real(labels)), labels)
+        torch.testing.assert_close(PRIOR.constrained(PRIOR.unconstrained(labels)), labels)
         assert (labels[:, 1] >= torch.from_numpy(lowest_logg(labels[:, 0].numpy())) - 1e-9).all()
 
     def test_the_lowest_logg_follows_teff(self):
@@ -64,22 +64,22 @@ class TestPrior:
         torch.testing.assert_close(labels[:, 1], torch.tensor([2.0, 0.0]))
 
     def test_any_real_number_is_inside(self):
-        labels = PRIOR.from_real(torch.tensor([[9.0, -9.0, 40.0, -40.0]]))
+        labels = PRIOR.constrained(torch.tensor([[9.0, -9.0, 40.0, -40.0]]))
         assert ((labels >= torch.tensor(PRIOR.space.lower)) & (labels <= torch.tensor(PRIOR.space.upper))).all()
 
     def test_slope_is_the_jacobian(self):
         labels = PRIOR.labels(0.05 + 0.9 * torch.rand(6, 4, generator=seeded(4), dtype=torch.float64))
         for row in labels:
             matrix = torch.autograd.functional.jacobian(lambda x: torch.special.ndtri(PRIOR.unit(x)), row)
-            torch.testing.assert_close(PRIOR.log_slope(row), torch.linalg.slogdet(matrix).logabsdet)
+            torch.testing.assert_close(PRIOR.log_abs_det_jacobian(row), torch.linalg.slogdet(matrix).logabsdet)
 
     def test_a_label_at_the_end_stays_finite(self):
         ends = torch.tensor([[3500.0, 0.0, -3.0, 0.0], [9750.0, 5.0, 0.5, 200.0]])
-        assert torch.isfinite(PRIOR.real(ends)).all()
-        assert torch.isfinite(PRIOR.log_slope(ends)).all()
+        assert torch.isfinite(PRIOR.unconstrained(ends)).all()
+        assert torch.isfinite(PRIOR.log_abs_det_jacobian(ends)).all()
 
     def test_header(self):
-        assert Prior.from_header(PRIOR.header()) == PRIOR
+        assert LabelTransform.from_header(PRIOR.header()) == PRIOR
 
 
 class TestFlow:
@@ -208,9 +208,9 @@ class TestNetwork:
         given.good[:, :40] = False
         assert torch.isfinite(network(wild=0.3)(given)).all()
 
-    @pytest.mark.parametrize("trunk", ["residual", "convolution", "attention"])
-    def test_every_trunk_learns_from_every_pixel(self, trunk):
-        config = TINY.model_copy(update={"trunk": trunk, "pixels": 500})
+    @pytest.mark.parametrize("embedding", ["residual", "convolution", "attention"])
+    def test_every_embedding_learns_from_every_pixel(self, embedding):
+        config = TINY.model_copy(update={"embedding": embedding, "pixels": 500})
         made = network(config, wild=0.1)
         given = spectra(2, 500)
         flux = given.flux.clone().requires_grad_(True)
@@ -231,7 +231,7 @@ class TestNetwork:
 
     def test_a_prior_of_other_labels(self):
         with pytest.raises(DomainError, match=r"teff, mh; the network has teff, logg"):
-            PosteriorNetwork(TINY, Prior(LabelSpace.of(["teff", "mh"])))
+            PosteriorNetwork(TINY, LabelTransform(LabelSpace.of(["teff", "mh"])))
 
 
 HEADER = {"preset": "tiny", "pixels": {"grid": {"start_aa": 5100.0, "step_kms": 2.0, "size": 100}}, **PRIOR.header()}
@@ -243,9 +243,9 @@ class TestFiles:
         save(tmp_path / "n.safetensors", made, HEADER, torch.float16)
         loaded, header = load(tmp_path / "n.safetensors")
         assert is_posterior(header)
-        assert loaded.prior == PRIOR
+        assert loaded.transform == PRIOR
         labels = PRIOR.labels(torch.rand(8, 4, generator=seeded(1)))
-        expected, got = (n.log_prob_real(n(given), labels) for n in (made, loaded))
+        expected, got = (n.log_prob_unconstrained(n(given), labels) for n in (made, loaded))
         torch.testing.assert_close(got, expected, atol=0.05, rtol=0.01)
         assert not torch.equal(got, expected)
 
@@ -273,7 +273,7 @@ class TestFiles:
         [
             ('kind = "posterior"\npatience = 3\n', "unknown setting patience; allowed: kind, preset, network.pixels"),
             ('kind = "other"\n', r"kind = 'other': Input should be 'posterior'"),
-            ('kind = "posterior"\n[network]\ntrunk = "none"\n', r"network.trunk = 'none'"),
+            ('kind = "posterior"\n[network]\nembedding = "none"\n', r"network.embedding = 'none'"),
             ('kind = "posterior"\n[network]\nlabels = ["teff", "teff"]\n', "must be distinct names"),
             ('kind = "posterior"\ncomponents_from = 100\n', "components_from"),
         ],

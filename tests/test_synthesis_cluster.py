@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-import maury.synthesis.spread
+import maury.synthesis.distributed
 from maury.cli.app import main
-from maury.cluster import RayWorkers, SkewError
+from maury.cluster import RayWorkers, VersionMismatchError
 from maury.errors import FormatError
 from maury.library import read_library
 from maury.synthesis import ClusterPool, PhysicsConfig, Workers, build_library, make_plan
@@ -82,7 +82,7 @@ def test_nothing_is_left_behind(ray_cluster):
 
 
 def other_code(files):
-    """Stands in for `maury.synthesis.spread.codes`: another version in each process."""
+    """Stands in for `maury.synthesis.distributed.codes`: another version in each process."""
     return {"PySME": f"1.{os.getpid()}"}
 
 
@@ -91,8 +91,8 @@ def test_what_cannot_be_made_and_other_versions_end_it(ray_cluster, monkeypatch)
         pool = ClusterPool(cluster, PhysicsConfig())
         with pytest.raises(FormatError, match="no such file of departure coefficients"):
             list(pool.map((refuse, ()), [(0, (1,))], 10.0))
-        monkeypatch.setattr(maury.synthesis.spread, "codes", other_code)
-        with pytest.raises(SkewError, match=r"has PySME 1\.\d+, the driver 1\.\d+; all nodes need the same"):
+        monkeypatch.setattr(maury.synthesis.distributed, "codes", other_code)
+        with pytest.raises(VersionMismatchError, match=r"has PySME 1\.\d+, the driver 1\.\d+; all nodes need the same"):
             ClusterPool(cluster, PhysicsConfig())
 
 

@@ -9,11 +9,11 @@ import pytest
 from lightning.pytorch.callbacks import Callback
 
 from maury.cli.app import main
-from maury.cluster import RayWorkers, SkewError
+from maury.cluster import RayWorkers, VersionMismatchError
 from maury.config import NetworkConfig, TrainConfig, save_config
 from maury.errors import ConfigError
 from maury.grids import open_grid
-from maury.training import network, spread
+from maury.training import distributed, network
 from maury.training.run import open_run
 from tinygrids import PIXELS, write_tiny_grid
 
@@ -33,7 +33,7 @@ class Die(Callback):
 
 
 def train_and_die(run, source, half):
-    """Stands in for `maury.training.spread.train_here`."""
+    """Stands in for `maury.training.distributed.train_here`."""
     network.train(run, open_grid(source), [Die(run.folder.parent / "died")])
 
 
@@ -60,7 +60,7 @@ def train(settings, folder, *options):
 
 def test_a_process_dies_and_both_go_on_from_the_last_epoch(ray_cluster, settings, tmp_path, monkeypatch, capsys):
     ray_cluster.add_node(num_cpus=1)
-    monkeypatch.setattr(spread, "train_here", train_and_die)
+    monkeypatch.setattr(distributed, "train_here", train_and_die)
     assert train(settings, tmp_path, "--ray", ray_cluster.address) == 0
     printed = capsys.readouterr()
     assert "epoch 3: validation" in printed.err
@@ -78,10 +78,10 @@ def test_what_cannot_be_trained_is_told(ray_cluster, settings, tmp_path, monkeyp
     run = open_run(tmp_path / "run", settings)
     with RayWorkers(ray_cluster.address) as cluster:
         with pytest.raises(ConfigError, match="has room for 1 of 2 processes that train together"):
-            spread.train_on_cluster(run, cluster)
-        monkeypatch.setattr(spread, "grid_of", lambda grid: {"grid": str(os.getpid())})
-        with pytest.raises(SkewError, match="has grid "):
-            spread.train_on_cluster(run, cluster)
+            distributed.train_on_cluster(run, cluster)
+        monkeypatch.setattr(distributed, "grid_of", lambda grid: {"grid": str(os.getpid())})
+        with pytest.raises(VersionMismatchError, match="has grid "):
+            distributed.train_on_cluster(run, cluster)
 
 
 def test_no_cluster(settings, tmp_path, capsys):

@@ -22,7 +22,7 @@ from maury.errors import ConfigError
 from maury.networks import Inputs, load
 from maury.training.posterior import train
 from maury.training.run import Run, open_run
-from maury.training.simulated import HELD_OUT, Stream, principal_components, prior_of
+from maury.training.simulated import HELD_OUT, Stream, principal_components, transform_of
 from stars import LinearStars
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -81,7 +81,7 @@ def test_it_finds_the_posterior_in_closed_form(finished: Run[PosteriorTrainConfi
     seen = stars.batch(400, torch.Generator().manual_seed(99))
     mean, covariance = stars.posterior(seen.flux)
     features = network(Inputs(seen.flux, seen.sigma, seen.good, seen.resolution))
-    samples = network.prior.real(network.sample(features, 2000, torch.Generator().manual_seed(1)))
+    samples = network.transform.unconstrained(network.sample(features, 2000, torch.Generator().manual_seed(1)))
     width = covariance.diagonal().sqrt()
     assert (width < 0.6).all()
     offset = (samples.mean(1) - mean) / width
@@ -91,7 +91,7 @@ def test_it_finds_the_posterior_in_closed_form(finished: Run[PosteriorTrainConfi
     found = torch.stack([torch.corrcoef(row.T)[0, 1] for row in samples]).mean()
     assert abs(correlation) > 0.05
     assert found == pytest.approx(float(correlation), abs=0.06)
-    quantiles = network.prior.real(network.quantiles(features)[:, 1])
+    quantiles = network.transform.unconstrained(network.quantiles(features)[:, 1])
     assert ((quantiles - mean) / width).square().mean().sqrt() < 0.35
 
 
@@ -136,8 +136,8 @@ def test_principal_components_are_whitened_directions_of_the_signal() -> None:
 def test_edges_of_logg_are_the_sources() -> None:
     stars = LinearStars(("teff", "logg"))
     stars.logg_edges = ((3500.0, 0.0, 5.0), (9750.0, 2.0, 5.0))
-    assert prior_of(stars, ("teff", "logg")).edges == stars.logg_edges
-    assert prior_of(stars, ("teff",)).edges == ()
+    assert transform_of(stars, ("teff", "logg")).edges == stars.logg_edges
+    assert transform_of(stars, ("teff",)).edges == ()
 
 
 def test_a_crashed_run_goes_on_as_if_nothing_had_happened(finished: Run[PosteriorTrainConfig], tmp_path: Path) -> None:

@@ -76,13 +76,13 @@ def rotation(frequency: Tensor, vsini_kms: Tensor, limb_darkening: float = 0.6) 
     return ((1 - limb_darkening) * edge + limb_darkening * disc) / (1 - limb_darkening / 3)
 
 
-def macroturbulence(frequency: Tensor, zeta_kms: Tensor) -> Tensor:
+def macroturbulence(frequency: Tensor, vmac_kms: Tensor) -> Tensor:
     """Transfer function of isotropic radial-tangential macroturbulence (Gray 2005, sect. 17).
 
-    Radial and tangential flows of equal area and equal dispersion ``zeta``, integrated over a disc without
-    limb darkening: (1 - exp(-a)) / a with a = (pi f zeta)^2.
+    Radial and tangential flows of equal area and equal dispersion ``vmac``, integrated over a disc without
+    limb darkening: (1 - exp(-a)) / a with a = (pi f vmac)^2.
     """
-    a = (math.pi * zeta_kms[..., None] * frequency) ** 2
+    a = (math.pi * vmac_kms[..., None] * frequency) ** 2
     small = a < 1e-3
     safe = torch.where(small, torch.ones_like(a), a)
     return torch.where(small, 1 - a / 2 + a**2 / 6, -torch.expm1(-safe) / safe)
@@ -102,13 +102,13 @@ def transfer(
     *,
     vsini_kms: Tensor,
     resolution: Tensor | None = None,
-    zeta_kms: Tensor | None = None,
+    vmac_kms: Tensor | None = None,
     limb_darkening: float = 0.6,
 ) -> Tensor:
     """Product of rotation, macroturbulence and instrument (real), shape (..., m)."""
     total = rotation(frequency, vsini_kms, limb_darkening)
-    if zeta_kms is not None:
-        total = total * macroturbulence(frequency, zeta_kms)
+    if vmac_kms is not None:
+        total = total * macroturbulence(frequency, vmac_kms)
     if resolution is not None:
         total = total * instrument(frequency, resolution)
     return total
@@ -117,27 +117,27 @@ def transfer(
 class TransferTable:
     """`transfer` several times faster, without gradients, to 2e-6.
 
-    Each of its three factors is a function of one number: rotation of f v sin i, macroturbulence of f zeta. They are
+    Each of its three factors is a function of one number: rotation of f v sin i, macroturbulence of f vmac. They are
     tabulated so densely that linear interpolation does. Velocities beyond the largest are taken as the largest.
     """
 
     _STEP = 1e-3
     """Of f v sin i: curvatures of 9 make errors of 1e-6."""
 
-    def __init__(self, frequency: Tensor, vsini_kms: float, zeta_kms: float) -> None:
+    def __init__(self, frequency: Tensor, vsini_kms: float, vmac_kms: float) -> None:
         """Tabulate.
 
         Args:
             frequency: cycles per km/s (m,), ascending from 0.
             vsini_kms: largest projected rotational velocity.
-            zeta_kms: largest macroturbulence.
+            vmac_kms: largest macroturbulence.
         """
         self._frequency = frequency
         one = torch.ones(1, dtype=torch.float64)
         highest = float(frequency[-1])
         rows: list[tuple[Callable[[Tensor, Tensor], Tensor], float, float]] = [
             (rotation, vsini_kms, self._STEP),
-            (macroturbulence, zeta_kms, self._STEP / 2),
+            (macroturbulence, vmac_kms, self._STEP / 2),
         ]
         self._tables = []
         for function, largest, step in rows:
@@ -145,10 +145,10 @@ class TransferTable:
             values = function(step * torch.arange(count, dtype=torch.float64), one)[0].to(frequency)
             self._tables.append((values, values.diff(append=values[-1:]), frequency / step))
 
-    def __call__(self, *, vsini_kms: Tensor, zeta_kms: Tensor, resolution: Tensor) -> Tensor:
+    def __call__(self, *, vsini_kms: Tensor, vmac_kms: Tensor, resolution: Tensor) -> Tensor:
         """Product of rotation, macroturbulence and instrument (n, m) for velocities and R = lambda / FWHM (n,)."""
         total = instrument(self._frequency, resolution)
-        for velocity, (values, steps, frequency) in zip((vsini_kms, zeta_kms), self._tables, strict=True):
+        for velocity, (values, steps, frequency) in zip((vsini_kms, vmac_kms), self._tables, strict=True):
             place = (velocity[:, None] * frequency).clamp_(max=len(values) - 1).flatten()
             row = place.to(torch.int32)
             slope = steps.index_select(0, row)

@@ -24,6 +24,9 @@ MODELS = Path(__file__).parent / "models"
 
 _KEY = "maury"
 
+_RENAMED = {"zeta": "vmac", "zeta_kms": "vmac_kms", "trunk": "embedding"}
+"""Names in files of earlier versions and what they are called now: in headers, and first parts of names of tensors."""
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -90,7 +93,16 @@ def read_header(path: str | os.PathLike[str], kind: str | None = None) -> dict[s
         )
     if kind is not None and header.get("kind") != kind:
         raise SchemaError(f"{path}: holds a {header.get('kind')!r}, not a {kind!r}")
-    return header
+    return dict(_translated(header))
+
+
+def _translated(value: Any) -> Any:
+    """A header with the names of today."""
+    if isinstance(value, dict):
+        return {_RENAMED.get(key, key): _translated(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_translated(item) for item in value]
+    return _RENAMED.get(value, value) if isinstance(value, str) else value
 
 
 def load(path: str | os.PathLike[str], kind: str) -> Checkpoint:
@@ -102,5 +114,10 @@ def load(path: str | os.PathLike[str], kind: str) -> Checkpoint:
     """
     header = read_header(path, kind)
     with safe_open(path, framework="pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        tensors = {_tensor_name(name): file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     return Checkpoint(kind, tensors, header)
+
+
+def _tensor_name(name: str) -> str:
+    first, dot, rest = name.partition(".")
+    return _RENAMED.get(first, first) + dot + rest

@@ -44,7 +44,7 @@ class LostError(SynthesisError):
     """The process or the node of a task died."""
 
 
-class SkewError(ConfigError):
+class VersionMismatchError(ConfigError):
     """A node of the cluster has another version, or another file under the same name."""
 
 
@@ -67,7 +67,7 @@ class RayWorkers:
         Raises:
             ConfigError: Ray is missing, no cluster answers, it runs another version of Ray or Python, or it has no GPU
                 where one is asked for.
-            SkewError: a node has other versions.
+            VersionMismatchError: a node has other versions.
         """
         self._ray = ray = _ray()
         self._most, self._cpus, self._gpus = count, cpus, gpus
@@ -103,7 +103,7 @@ class RayWorkers:
             *arguments: its arguments.
 
         Raises:
-            SkewError: naming node, what differs, and both values.
+            VersionMismatchError: naming node, what differs, and both values.
             ConfigError: a node cannot tell, or does not answer.
         """
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as OnNode
@@ -149,7 +149,7 @@ class RayWorkers:
             The number and the result, or the error: `LostError` of a task whose processes died.
 
         Raises:
-            SkewError: a node that came later has other versions or files.
+            VersionMismatchError: a node that came later has other versions or files.
         """
         ray, todo = self._ray, iter(tasks)
         call = ray.remote(num_cpus=self._cpus, num_gpus=self._gpus, max_retries=retries)(_call)
@@ -222,7 +222,7 @@ class RayWorkers:
             return self._ray.get(reference)
         except self._ray.exceptions.RayTaskError as error:
             cause = _cause(error)
-            if isinstance(cause, SkewError):
+            if isinstance(cause, VersionMismatchError):
                 raise cause from error
             return cause
         except self._ray.exceptions.RayError as error:
@@ -276,12 +276,12 @@ def _compare(there: dict[str, str], here: dict[str, str], node: str) -> None:
     """Refuse another description.
 
     Raises:
-        SkewError: they differ.
+        VersionMismatchError: they differ.
     """
     differ = [name for name in here if there.get(name) != here[name]]
     if differ:
         told = ", ".join(f"{name} {there.get(name, 'missing')}, the driver {here[name]}" for name in differ)
-        raise SkewError(f"node {node} of the cluster has {told}; all nodes need the same")
+        raise VersionMismatchError(f"node {node} of the cluster has {told}; all nodes need the same")
 
 
 def _connect(ray: Any, address: str, cpus: int | None, threads: int) -> None:

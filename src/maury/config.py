@@ -115,11 +115,11 @@ class PosteriorConfig(Settings):
     Attributes:
         pixels: pixels of the input spectrum.
         labels: labels of the posterior, in the order of its columns.
-        trunk: what makes features of a spectrum.
+        embedding: what makes features of a spectrum.
         components: rows of the linear projection, started from principal components.
         width: features, and units of each hidden layer.
         depth: residual blocks.
-        bins: parts of the window for which mean noise and share of good pixels are told to the trunk.
+        bins: parts of the window for which mean noise and share of good pixels are told to the embedding.
         context: numbers that tell the flow of the spectrum.
         transforms: spline transformations of the flow.
         knots: bins of each spline.
@@ -128,7 +128,7 @@ class PosteriorConfig(Settings):
 
     pixels: Annotated[int, Field(ge=16)] = 8650
     labels: Annotated[tuple[str, ...], Field(min_length=1)] = (*FOUNDING, "vmic", "alpha")
-    trunk: Literal["residual", "convolution", "attention"] = "residual"
+    embedding: Literal["residual", "convolution", "attention"] = "residual"
     components: Positive = 256
     width: Positive = 512
     depth: Positive = 4
@@ -148,7 +148,7 @@ class PosteriorTrainConfig(Settings):
         kind: "posterior", which tells these settings from those of a network trained on a grid.
         preset: name of the preset it started from.
         network: the network.
-        observations: settings of the simulation (`maury.observations`) that differ from its defaults.
+        observations: settings of the simulation (`maury.simulation`) that differ from its defaults.
         epochs: epochs to train.
         steps: steps in an epoch, each with new spectra; after each epoch the network is validated and saved.
         batch_size: spectra per step, on each device.

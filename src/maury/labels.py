@@ -44,7 +44,7 @@ _ALL = (
     Label("nd", "[Nd/M]", "dex", -1.5, 1.5, "neodymium relative to the metallicity"),
     Label("vsini", r"$v\,\sin i$", "km/s", 0.0, 200.0, "projected rotational velocity"),
     Label("alpha", r"[$\alpha$/M]", "dex", -0.4, 1.2, "alpha elements together (O, Ne, Mg, Si, S, Ca, Ti) / metals"),
-    Label("zeta", r"$\zeta$", "km/s", 0.0, 10.0, "radial-tangential macroturbulence"),
+    Label("vmac", r"$\zeta$", "km/s", 0.0, 10.0, "radial-tangential macroturbulence"),
 )
 LABELS: dict[str, Label] = {label.name: label for label in _ALL}
 """Every label by name, in the order in which they stand in tables."""

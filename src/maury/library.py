@@ -121,7 +121,7 @@ def _read(path: Path, file: h5py.File) -> Library:
     if wavelength.ndim != 1 or not np.isfinite(wavelength).all() or not (np.diff(wavelength) > 0).all():
         raise FormatError(f"{path}: dataset wavelength must be 1-D, finite and strictly increasing")
     table = file["labels"][...]
-    names = tuple(name for name in LABELS if name in (table.dtype.names or ()) and name not in ("vsini", "zeta"))
+    names = tuple(name for name in LABELS if name in (table.dtype.names or ()) and name not in ("vsini", "vmac"))
     if not names:
         found = ", ".join(table.dtype.names or ()) or "none"
         raise FormatError(f"{path}: no column of labels is one of {', '.join(LABELS)}; columns found: {found}")

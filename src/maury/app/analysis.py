@@ -17,7 +17,7 @@ from maury.errors import MauryError
 from maury.inference import DEFAULT_MODEL, FLAGS, Result, model_flux, predict
 from maury.inference.refinement import FLAGS as REFINEMENT_FLAGS
 from maury.labels import LABELS
-from maury.likelihood import parse_external
+from maury.likelihood import parse_prior
 from maury.preparation import FLAGS as PREPARATION_FLAGS
 from maury.preparation import parse_range
 from maury.readers import WINDOW_AA
@@ -97,7 +97,7 @@ def analyse(name: str, content: bytes, settings: Settings, read: dict[Any, Obser
         return Outcome(name, error=_without_options(str(error)))
     summary = summarise(observation, WINDOW_AA)
     try:
-        priors = [parse_external(text) for text in settings.priors]
+        priors = [parse_prior(text) for text in settings.priors]
         mask = [parse_range(text) for text in settings.masks]
         with _ONE:
             result = predict(

@@ -28,10 +28,10 @@ Others = Mapping[str, Result | None]
 
 DIGITS = {"teff": 0, "vsini": 1}
 NAMES = {
-    "teff": "Teff", "logg": "log g", "mh": "[M/H]", "vsini": "v sin i", "alpha": "[α/M]", "vmic": "ξ", "zeta": "ζ",
+    "teff": "Teff", "logg": "log g", "mh": "[M/H]", "vsini": "v sin i", "alpha": "[α/M]", "vmic": "ξ", "vmac": "ζ",
     "c": "[C/Fe]", "mg": "[Mg/Fe]", "ca": "[Ca/Fe]", "ti": "[Ti/Fe]", "cr": "[Cr/Fe]", "ni": "[Ni/Fe]",
 }  # fmt: skip
-UNITS = {"teff": "K", "vsini": "km/s", "vmic": "km/s", "zeta": "km/s"}
+UNITS = {"teff": "K", "vsini": "km/s", "vmic": "km/s", "vmac": "km/s"}
 
 _FIRST = ("teff", "logg", "mh", "vsini", "alpha")
 _SCREEN_DPI = 150

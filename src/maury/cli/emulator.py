@@ -199,7 +199,7 @@ def star(
     vmic: options.Vmic = 2.0,
     alpha: options.Alpha = 0.0,
     vsini: options.Vsini = 2.0,
-    zeta: options.Vmac = 4.0,
+    vmac: options.Vmac = 4.0,
     resolution: options.ResolutionOfModel = 44_000.0,
     snr: Annotated[
         float,
@@ -221,6 +221,6 @@ def star(
     model = load(emulator)
     given = options.star(teff, logg, mh, vmic, alpha, vsini, None)
     require_fixed(model, given, "star")
-    LabelSpace.of(["zeta"]).require_inside([zeta], "star")
-    simulate_star(model, [given.get(name, 0.0) for name in columns(model)], resolution, snr, seed, output, zeta)
+    LabelSpace.of(["vmac"]).require_inside([vmac], "star")
+    simulate_star(model, [given.get(name, 0.0) for name in columns(model)], resolution, snr, seed, output, vmac)
     out.print(f"{output}: Teff {teff:g} K, log g {logg:g}, [M/H] {mh:g}, v sin i {vsini:g} km/s, S/N {snr:g}")

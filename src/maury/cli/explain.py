@@ -27,7 +27,7 @@ def explain(
     vmic: options.Vmic = None,
     alpha: options.Alpha = 0.0,
     vsini: options.Vsini = 3.0,
-    zeta: options.Vmac = 3.0,
+    vmac: options.Vmac = 3.0,
     fix: options.Fixed = None,
     resolution: options.ResolutionOfModel = 44_000.0,
     snr: Annotated[float, options.of_spectrum(help=f"{options.SNR}.")] = 100.0,
@@ -72,7 +72,7 @@ def explain(
     physics = load_emulator(emulator or header["training"]["emulator"])
     simulator = simulator_for(header, physics)
     bound = Bound(simulator, min(resolution, simulator.pixels.resolution), fix or (), model_error)
-    labels = star_labels(physics, simulator, options.star(teff, logg, mh, vmic, alpha, vsini, zeta))
+    labels = star_labels(physics, simulator, options.star(teff, logg, mh, vmic, alpha, vsini, vmac))
     for name in label:
         require_label(bound, name)
         if not can_tell(network, name):

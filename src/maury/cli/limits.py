@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from maury.emulator import Emulator
     from maury.evaluation.limits import Bound, Limits
 
-_SHOWN = ("teff", "logg", "mh", "vmic", "vsini", "zeta")
+_SHOWN = ("teff", "logg", "mh", "vmic", "vsini", "vmac")
 
 
 def limits(
@@ -23,7 +23,7 @@ def limits(
     vmic: options.Vmic = None,
     alpha: options.Alpha = 0.0,
     vsini: options.Vsini = 3.0,
-    zeta: options.Vmac = 3.0,
+    vmac: options.Vmac = 3.0,
     fix: options.Fixed = None,
     resolution: options.ResolutionOfModel = 44_000.0,
     snr: Annotated[list[float] | None, options.of_spectrum(help=f"{options.SNR} [default: 100]. Repeatable.")] = None,
@@ -54,7 +54,7 @@ def limits(
     from maury.evaluation.limits import Bound, limits, simulator_at, star_labels, write_limits
     from maury.files import check_writable
 
-    given = options.star(teff, logg, mh, vmic, alpha, vsini, zeta)
+    given = options.star(teff, logg, mh, vmic, alpha, vsini, vmac)
     levels = snr or [100.0]
     if map_folder is not None and (teff, logg, output, as_json) != (None, None, None, False):
         raise ConfigError(

@@ -88,7 +88,7 @@ Prior = Annotated[
     list[str] | None,
     of_model(
         metavar="LABEL=VALUE",
-        help="External information: logg=4.29+-0.03, teff=5800+50-80 or mh=-0.2..0.1. Repeatable.",
+        help="LabelPrior information: logg=4.29+-0.03, teff=5800+50-80 or mh=-0.2..0.1. Repeatable.",
     ),
 ]
 Refine = Annotated[
@@ -138,7 +138,7 @@ Vmic = Annotated[
 ]
 Alpha = Annotated[float, of_star(metavar="DEX", help="[Mg/M] = [Ca/M] = [Ti/M].")]
 Vsini = Annotated[float, of_star(metavar="KM/S", help="Projected rotation v sin i.")]
-Vmac = Annotated[float, of_star("--zeta", metavar="KM/S", help="Radial-tangential macroturbulence.")]
+Vmac = Annotated[float, of_star("--vmac", metavar="KM/S", help="Radial-tangential macroturbulence.")]
 SNR = "Signal-to-noise ratio of the continuum per 2.3 km/s"
 Fixed = Annotated[
     list[str] | None,
@@ -159,9 +159,9 @@ def star(
     vmic: float | None,
     alpha: float,
     vsini: float,
-    zeta: float | None,
+    vmac: float | None,
 ) -> dict[str, float]:
     """Labels by name; those that are None are left out."""
-    given = {"teff": teff, "logg": logg, "mh": mh, "vmic": vmic, "vsini": vsini, "zeta": zeta}
+    given = {"teff": teff, "logg": logg, "mh": mh, "vmic": vmic, "vsini": vsini, "vmac": vmac}
     given |= dict.fromkeys(("mg", "ca", "ti", "alpha"), alpha)
     return {name: value for name, value in given.items() if value is not None}

@@ -47,7 +47,7 @@ def predict(
         str | None,
         options.of_model(
             metavar="LABEL=VALUE,...",
-            help="Labels of a reference that is not the Sun: teff=6582,logg=3.98,mh=0,vmic=1.7,vsini=3,zeta=6.",
+            help="Labels of a reference that is not the Sun: teff=6582,logg=3.98,mh=0,vmic=1.7,vsini=3,vmac=6.",
         ),
     ] = None,
     refine: options.Refine = None,
@@ -89,7 +89,7 @@ def predict(
         from maury.inference import predict as predict_star
         from maury.inference import reference_star, write_samples, write_table
         from maury.inference.predict import RELATIONS, SAMPLES
-        from maury.likelihood import parse_external
+        from maury.likelihood import parse_prior
         from maury.memory import keep_freed_memory
         from maury.preparation import parse_range
         from maury.readers import read
@@ -99,7 +99,7 @@ def predict(
     for path in (output, samples_output):
         if path is not None:
             check_writable(path)
-    priors = [parse_external(text) for text in prior or ()]
+    priors = [parse_prior(text) for text in prior or ()]
     ranges = [parse_range(text) for text in mask or ()]
     relations = RELATIONS if not relation else tuple(name for name in relation if name != "none")
     hints: dict[str, Any] = {"resolution": r if isinstance(r, float) else None, "window_aa": None}
@@ -155,7 +155,7 @@ def _labels(text: str | None) -> dict[str, float]:
             labels[LABELS[name].name] = float(value)
         except (KeyError, ValueError):
             raise ConfigError(f"--reference-labels: {part!r} is no label=number; labels: {', '.join(LABELS)}") from None
-    return {"vmic": SUN["vmic"], "zeta": SUN["zeta"], **labels}
+    return {"vmic": SUN["vmic"], "vmac": SUN["vmac"], **labels}
 
 
 def _resolution(text: str | None) -> float | Literal["auto"] | None:

@@ -148,7 +148,7 @@ def _train_posterior(
     from maury.emulator import file_of
     from maury.emulator import load as load_emulator
     from maury.files import sha256
-    from maury.observations import ObservationSettings, Simulator
+    from maury.simulation import SimulationSettings, Simulator
     from maury.training.posterior import train as train_network
     from maury.training.run import open_run
 
@@ -156,7 +156,7 @@ def _train_posterior(
     settings = _posterior_settings(base, of_preset, options, emulator)
     digest = sha256(file_of(settings.emulator))
     settings = settings.model_copy(update={"emulator_digest": digest})
-    observations = make_config(settings.observations, ObservationSettings, "observations")
+    observations = make_config(settings.observations, SimulationSettings, "observations")
     run = open_run(output, settings, fresh and first)
     header = run.finished()
     if header is not None:
@@ -179,7 +179,7 @@ def _train_on_cluster(run: Any, ray: str, half: bool = False) -> dict[str, Any]:
     """Train in processes of a Ray cluster, with finished epochs on the screen."""
     from maury.cli.console import progress
     from maury.cluster import RayWorkers
-    from maury.training.spread import train_on_cluster
+    from maury.training.distributed import train_on_cluster
 
     gpus = 1.0 if run.config.accelerator == "gpu" else 0.0
     with RayWorkers(ray, run.config.devices, gpus=gpus) as cluster, progress() as bar:

@@ -186,7 +186,7 @@ class Emulator(nn.Module):
         vsini_kms: Tensor,
         resolution: Tensor,
         sampler: Sampler,
-        zeta_kms: Tensor | None = None,
+        vmac_kms: Tensor | None = None,
     ) -> Tensor:
         """Observed continuum-normalised flux (b, p): intrinsic spectrum, rotation, macroturbulence, instrument.
 
@@ -195,7 +195,7 @@ class Emulator(nn.Module):
             vsini_kms: projected rotational velocity (b,).
             resolution: R = lambda / FWHM (b,), at most `MAX_RESOLUTION`.
             sampler: where to sample.
-            zeta_kms: radial-tangential macroturbulence (b,).
+            vmac_kms: radial-tangential macroturbulence (b,).
 
         Raises:
             DomainError: a resolution above `MAX_RESOLUTION` or above that of the library.
@@ -207,7 +207,7 @@ class Emulator(nn.Module):
             self.frequency[: sampler.modes],
             vsini_kms=vsini_kms,
             resolution=remaining_resolution(resolution, self.native_resolution),
-            zeta_kms=zeta_kms,
+            vmac_kms=vmac_kms,
         )
         return sampler(self.modes(labels, sampler.modes) * kernel)
 

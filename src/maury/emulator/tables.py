@@ -140,7 +140,7 @@ def simulate_star(
     snr: float,
     seed: int,
     path: str | os.PathLike[str],
-    zeta: float = 0.0,
+    vmac: float = 0.0,
 ) -> None:
     """Write one noisy, normalised rest-frame spectrum as ECSV with its true labels in the header.
 
@@ -151,7 +151,7 @@ def simulate_star(
         snr: of the continuum per pixel of 0.01 Å; the noise is Gaussian and of one size.
         seed: of the noise.
         path: output file.
-        zeta: radial-tangential macroturbulence, km/s.
+        vmac: radial-tangential macroturbulence, km/s.
 
     Raises:
         DomainError: labels or resolution outside the domain.
@@ -165,7 +165,7 @@ def simulate_star(
     with torch.no_grad():
         x = torch.from_numpy(row).float()
         sampler = emulator.sampler(fine, resolution, average)
-        given = torch.tensor([resolution]), sampler, torch.tensor([zeta])
+        given = torch.tensor([resolution]), sampler, torch.tensor([vmac])
         flux = emulator.flux(x[:, :-1], x[:, -1], *given)[0].double().numpy()
     sigma = np.full(flux.shape, 1 / snr)
     noisy = flux + sigma * np.random.default_rng(seed).standard_normal(flux.shape)
@@ -176,7 +176,7 @@ def simulate_star(
         frame="rest",
         normalised=True,
         resolution=float(resolution),
-        truth={**dict(zip(columns(emulator), map(float, labels), strict=True)), "zeta": zeta},
+        truth={**dict(zip(columns(emulator), map(float, labels), strict=True)), "vmac": vmac},
     )
     with atomic_path(path) as temporary:
         table.write(temporary, format="ascii.ecsv", overwrite=True)

@@ -12,14 +12,14 @@ from torch import Tensor
 from maury.errors import DomainError
 from maury.labels import ALPHA
 from maury.likelihood import free_labels
-from maury.observations import Simulator
+from maury.simulation import Simulator
 
 Floats = NDArray[np.float64]
 
 STEP_KMS = 2.3
 """S/N is that of the continuum per pixel of this width, on whichever pixels the spectra are."""
 
-_STEPS = {"teff": 20.0, "logg": 0.02, "mh": 0.01, "vmic": 0.02, "zeta": 0.1}
+_STEPS = {"teff": 20.0, "logg": 0.02, "mh": 0.01, "vmic": 0.02, "vmac": 0.1}
 _ABUNDANCE_STEP = 0.02
 
 
@@ -35,7 +35,7 @@ def derivatives(simulator: Simulator, labels: Tensor, resolution: float) -> Tens
         if column not in free:
             rows.append(torch.zeros(len(labels), simulator.pixels.count))
             continue
-        step, least = _step(name, labels[:, column]), 0.0 if name in ("vsini", "zeta") else -torch.inf
+        step, least = _step(name, labels[:, column]), 0.0 if name in ("vsini", "vmac") else -torch.inf
         (below, low), (above, high) = (_moved(simulator, labels, column, sign * step, least, r) for sign in (-1, 1))
         rows.append((high - low) / (above - below)[:, None])
     return torch.stack(rows, 1)
@@ -79,7 +79,7 @@ def fisher(slopes: Floats, weight: Floats | float, projector: Floats | None = No
     Args:
         slopes: J, derivatives of the flux (..., k, p).
         weight: W = D^-1/2, 1 / standard deviation (p,).
-        projector: Q (p, q), such as that of `maury.likelihood.Whitened`.
+        projector: Q (p, q), such as that of `maury.likelihood.NoiseModel`.
     """
     weighted = slopes * weight
     information = weighted @ np.swapaxes(weighted, -1, -2)

@@ -131,8 +131,8 @@ def explain(
     """
     require_label(bound, name)
     wanted = combination(name, bound.free)
-    sigma, slopes, whitened = pixel_sigma(bound.simulator, snr), bound.slopes(labels)[0], bound.whiten(labels, snr)
-    weight, projector = whitened.weight.numpy(), whitened.projector.numpy()
+    sigma, slopes, noise = pixel_sigma(bound.simulator, snr), bound.slopes(labels)[0], bound.whiten(labels, snr)
+    weight, projector = noise.weight.numpy(), noise.projector.numpy()
     weighted = slopes * weight
     inverse = np.linalg.inv(fisher(slopes, weight, projector) + bound.precision)
     estimator = (np.array(wanted) @ inverse @ (weighted - weighted @ projector @ projector.T)) * weight
@@ -225,7 +225,7 @@ def strongest(found: Explanation, count: int = 15) -> Table:
     """
     star, wave = found.star, found.wavelength_aa
     step = float(np.log(wave[1] / wave[0]) * C_KMS)
-    fwhm = np.sqrt((C_KMS / found.resolution) ** 2 + star.get("vsini", 0.0) ** 2 + star.get("zeta", 0.0) ** 2)
+    fwhm = np.sqrt((C_KMS / found.resolution) ** 2 + star.get("vsini", 0.0) ** 2 + star.get("vmac", 0.0) ** 2)
     half = max(1, round(max(_NARROWEST_KMS, fwhm) / step))
     box = np.ones(2 * half + 1)
     sums, taken, rows = np.convolve(found.physics.share, box, mode="same"), np.zeros(len(wave)), []

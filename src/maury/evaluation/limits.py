@@ -30,8 +30,8 @@ from maury.evaluation.bound import (
 from maury.evaluation.metrics import error_unit
 from maury.files import atomic_path
 from maury.labels import FOUNDING, LABELS, LabelSpace
-from maury.likelihood import ErrorModel, Star, Whitened
-from maury.observations import ObservationSettings, Simulator
+from maury.likelihood import ErrorModel, NoiseModel, Star
+from maury.simulation import SimulationSettings, Simulator
 
 SUN = {"teff": 5772.0, "logg": 4.44}
 """Labels of a star of which nothing is said."""
@@ -98,9 +98,9 @@ def simulator_at(emulator: Emulator, resolution: float) -> Simulator:
         DomainError: an R that the emulator cannot serve.
     """
     check_resolution(resolution, emulator)
-    low, high = ObservationSettings().resolution
+    low, high = SimulationSettings().resolution
     limit = min(high, emulator.native_resolution)
-    settings = ObservationSettings(resolution=(min(low, limit), limit))
+    settings = SimulationSettings(resolution=(min(low, limit), limit))
     if resolution <= REFERENCE_RESOLUTION:
         return Simulator(emulator, settings)
     step = max(_FINEST_KMS, emulator.grid.step_kms)
@@ -127,9 +127,9 @@ def star_labels(emulator: Emulator, simulator: Simulator, given: Mapping[str, fl
     values = {"vmic": usual_vmic(values["teff"], values["logg"]), **values}
     own = [values.get(name, 0.0) for name in emulator.space.names]
     require_known(emulator, [own], "star")
-    broadening = [values.get("vsini", 0.0), values.get("zeta", 0.0)]
-    LabelSpace.of(["vsini", "zeta"]).require_inside([broadening], "star")
-    row = dict(zip((*emulator.space.names, "vsini", "zeta"), own + broadening, strict=True))
+    broadening = [values.get("vsini", 0.0), values.get("vmac", 0.0)]
+    LabelSpace.of(["vsini", "vmac"]).require_inside([broadening], "star")
+    row = dict(zip((*emulator.space.names, "vsini", "vmac"), own + broadening, strict=True))
     if "alpha" in simulator.labels and "alpha" not in row:
         row["alpha"] = float(np.mean([row[name] for name in ("mg", "ca", "ti")]))
     return torch.tensor([[row[name] for name in simulator.labels]])
@@ -176,7 +176,7 @@ class Bound:
         """Derivatives (n, k, p) of the flux of stars (n, all) by the free labels."""
         return np.asarray(derivatives(self.simulator, labels, self.resolution)[:, self.columns].double().numpy())
 
-    def whiten(self, labels: Tensor, snr: float) -> Whitened:
+    def whiten(self, labels: Tensor, snr: float) -> NoiseModel:
         """Noise and nuisances about the spectrum of a star (1, all)."""
         flux = self.simulator.spectra(labels, torch.tensor([self.resolution]))[0].double()
         sigma = torch.full_like(flux, pixel_sigma(self.simulator, snr))
@@ -186,8 +186,8 @@ class Bound:
     def errors(self, labels: Tensor, snr: float, names: Sequence[str], slopes: Floats | None = None) -> Floats:
         """Standard deviations (w,) of some labels of a star (1, all), 0 where held."""
         slopes = self.slopes(labels)[0] if slopes is None else slopes
-        whitened = self.whiten(labels, snr)
-        information = fisher(slopes, whitened.weight.numpy(), whitened.projector.numpy())
+        noise = self.whiten(labels, snr)
+        information = fisher(slopes, noise.weight.numpy(), noise.projector.numpy())
         return smallest_errors(information, self.precision, self._wanted(names))
 
     def prior(self, names: Sequence[str]) -> Floats:

@@ -19,7 +19,7 @@ from maury.evaluation.metrics import error_summary
 from maury.files import sha256
 from maury.labels import LABELS
 from maury.networks import Inputs, PosteriorNetwork
-from maury.observations import Simulator
+from maury.simulation import Simulator
 
 SCHEMA = 1
 """Version of the layout of posterior.json."""
@@ -84,7 +84,7 @@ def judge(
         drawn = network.sample(features, samples, generator)
         snr = torch.where(stars.good, 1 / stars.sigma, torch.nan).nanmedian(1).values
         rank = ranks(drawn.numpy(), labels.numpy())
-        median, density = drawn.median(1).values, network.log_prob_real(features, labels)
+        median, density = drawn.median(1).values, network.log_prob_unconstrained(features, labels)
         parts.append([part.double().numpy() for part in (labels, median, torch.from_numpy(rank), density, snr)])
         if advance is not None:
             advance(len(labels))
@@ -157,7 +157,7 @@ def bound_report(
     prior = torch.cat([simulator.batch(_BATCH, generator).labels for _ in range(-(-8 * count // _BATCH))])
     names = network.config.labels
     columns = [simulator.labels.index(name) for name in names]
-    unit = network.prior.unit(prior[:, columns])
+    unit = network.transform.unit(prior[:, columns])
     labels = prior[((unit > INNER[0]) & (unit < INNER[1])).all(1)][:count]
     sigma = [pixel_sigma(simulator, snr) for snr in BOUND_SNR]
     least = np.concatenate(

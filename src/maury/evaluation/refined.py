@@ -20,7 +20,7 @@ from maury.inference.refinement import FlowProposal
 from maury.likelihood import Coordinates, ErrorModel, Refined, Star, refine
 from maury.likelihood.target import Target, with_alpha
 from maury.networks import Inputs, PosteriorNetwork
-from maury.observations import ObservationSettings, Simulator
+from maury.simulation import SimulationSettings, Simulator
 
 Floats = NDArray[np.float64]
 
@@ -34,7 +34,7 @@ _EDGES = {
 
 def posterior_of(
     network: PosteriorNetwork, coordinates: Coordinates, errors: ErrorModel, star: Star, samples: int, seed: int,
-    wanted: float, fit_errors: bool = True,
+    target_ess: float, fit_errors: bool = True,
 ) -> Refined:  # fmt: skip
     """Refined posterior of one star on the network's pixels, from the network's own."""
     flux, sigma, good = star.flux.float()[None], star.sigma.float()[None], star.good[None]
@@ -44,7 +44,7 @@ def posterior_of(
         start = proposal.sample(256, torch.Generator().manual_seed(seed)).median(0).values
     return refine(
         coordinates, errors, star, start.clone()[None], network=FlowProposal(network, features.clone()), count=samples,
-        seed=seed, wanted=wanted, fit_errors=fit_errors,
+        seed=seed, target_ess=target_ess, fit_errors=fit_errors,
     )  # fmt: skip
 
 
@@ -54,7 +54,7 @@ def judge_refined(
     count: int,
     samples: int,
     seed: int,
-    wanted: float,
+    target_ess: float,
     advance: Callable[[int], None] | None = None,
     labels: Tensor | None = None,
     own_errors: bool = False,
@@ -67,7 +67,7 @@ def judge_refined(
         count: stars.
         samples: of each posterior.
         seed: of stars and samples.
-        wanted: effective samples of each star.
+        target_ess: effective samples of each star.
         advance: called with the number of stars done.
         labels: of the stars (count, all); by default drawn from the prior.
         own_errors: draw noise, errors of the physics and nuisances from the likelihood itself, as simulation-based
@@ -90,18 +90,18 @@ def judge_refined(
         if own_errors:
             star = errors.draw(star, batch.labels[i], generator)
         truth = batch.labels[i, coordinates.columns].double()
-        done = posterior_of(network, coordinates, errors, star, samples, seed + i, wanted)
+        done = posterior_of(network, coordinates, errors, star, samples, seed + i, target_ess)
         names, drawn = with_alpha(coordinates.names, done.samples)
         all_true = with_alpha(coordinates.names, truth)[1]
-        real = coordinates.prior.real(truth[None])
-        density = Target(coordinates, star, done.mode.whitened).log_density(real)[0] - done.weighted.log_evidence
+        real = coordinates.transform.unconstrained(truth[None])
+        density = Target(coordinates, star, done.mode.noise).log_density(real)[0] - done.weighted.log_evidence
         row = {
             "truth": all_true.numpy(), "median": drawn.median(0).values.numpy(),
             "rank": ranks(drawn[None].numpy(), all_true[None].numpy())[0], "density": float(density),
             "snr": float(1 / star.sigma[star.good].median()), "r": star.resolution, "eff": done.weighted.efficiency,
             "ess": done.weighted.effective, "k": done.weighted.pareto_k,
             "err": (drawn.quantile(0.8413, 0) - drawn.quantile(0.1587, 0)).numpy() / 2,
-            "t": tarp(coordinates.prior.real(done.samples).numpy(), real[0].numpy(), seed + i),
+            "t": tarp(coordinates.transform.unconstrained(done.samples).numpy(), real[0].numpy(), seed + i),
         }  # fmt: skip
         for key, value in row.items():
             kept[key].append(value)
@@ -109,10 +109,10 @@ def judge_refined(
             advance(1)
     arrays = {key: np.array(value, float) for key, value in kept.items()}
     judged = Judged(*(arrays[key] for key in ("truth", "median", "rank", "density", "snr")))
-    return names, judged, _extra(names, judged, arrays, wanted)
+    return names, judged, _extra(names, judged, arrays, target_ess)
 
 
-def _extra(names: tuple[str, ...], judged: Judged, arrays: dict[str, Floats], wanted: float) -> dict[str, Any]:
+def _extra(names: tuple[str, ...], judged: Judged, arrays: dict[str, Floats], target_ess: float) -> dict[str, Any]:
     """Coverage by parts of the sample, TARP and the efficiency of the sampling."""
     by = {"snr": judged.snr, "resolution": arrays["r"]}
     by |= {name: judged.truth[:, names.index(name)] for name in ("teff", "vsini") if name in names}
@@ -122,7 +122,7 @@ def _extra(names: tuple[str, ...], judged: Judged, arrays: dict[str, Floats], wa
         "conformal": {name: conformal(judged, arrays["err"], k) for k, name in enumerate(names)},
         "efficiency": float(np.median(arrays["eff"])),
         "effective": float(np.median(arrays["ess"])),
-        "below_wanted": float((arrays["ess"] < wanted).mean()),
+        "below_wanted": float((arrays["ess"] < target_ess).mean()),
         "not_dependable": float((arrays["k"] >= 0.7).mean()),
     }
 
@@ -172,13 +172,13 @@ def refined_bound(
         keep: which stars count (n,), of labels by name.
         snrs: S/N of the spectra.
     """
-    settings = ObservationSettings.without_errors()
+    settings = SimulationSettings.without_errors()
     simulator = Simulator(emulator, settings)
     coordinates = Coordinates(simulator, network.config.labels)
     errors = ErrorModel(simulator, model_error=False)
     generator = torch.Generator().manual_seed(seed)
     prior = simulator.draw_labels(max(64 * count, 4096), generator)
-    unit = network.prior.unit(prior[:, coordinates.columns])
+    unit = network.transform.unit(prior[:, coordinates.columns])
     chosen = ((unit > INNER[0]) & (unit < INNER[1])).all(1)
     if keep is not None:
         chosen &= keep(dict(zip(simulator.labels, prior.unbind(1), strict=True)))

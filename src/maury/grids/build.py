@@ -57,7 +57,7 @@ def build_grid(
 
     Raises:
         ConfigError: no node lies within the ranges, or the emulator has other labels.
-        SkewError: a node of the cluster has another emulator.
+        VersionMismatchError: a node of the cluster has another emulator.
         DomainError: a node, window or resolution outside the emulator's, an implausible flux.
         OutputError: the grid or a shard cannot be written.
     """

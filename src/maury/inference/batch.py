@@ -92,7 +92,7 @@ def predict_batch(
     if not isinstance(network, PosteriorNetwork):
         raise DomainError(f"{model}: gives points alone, no posterior")
     _check(flux, sigma, good, resolution, network.config.pixels)
-    names, device = network.prior.space.names, next(network.parameters()).device
+    names, device = network.transform.space.names, next(network.parameters()).device
     generator = torch.Generator(device).manual_seed(seed)
     levels = torch.tensor([INTERVAL[0], 0.5, INTERVAL[1], UPPER], device=device)
     quantiles, drawn = [], []

@@ -13,7 +13,7 @@ from maury.inference.refinement import Physics
 from maury.likelihood import Star
 from maury.preparation.network import NetworkInput
 
-SUN = {"teff": 5772.0, "logg": 4.438, "mh": 0.0, "vmic": 1.0, "vsini": 1.6, "zeta": 3.2}
+SUN = {"teff": 5772.0, "logg": 4.438, "mh": 0.0, "vmic": 1.0, "vsini": 1.6, "vmac": 3.2}
 """The Sun's labels (IAU 2015 nominal values); all abundance ratios are 0 by the definition of the scale."""
 
 _DIFFERENT_R = 0.1
@@ -57,15 +57,15 @@ class Reference:
         if not bool(torch.isfinite(simulator.log_prior(row[None]))[0]):
             given = ", ".join(f"{key}={value:g}" for key, value in labels.items())
             raise DomainError(f"{name}: labels of the reference outside the ranges of the model: {given}")
-        flux, sigma = (torch.from_numpy(x).double() for x in (star.flux, star.sigma))
-        data = Star(flux, sigma, torch.from_numpy(star.good), float(star.resolution), name)
-        whitened = physics.errors.whiten(data, row)
-        model, _ = physics.errors.adjusted(data, row, whitened)
+        flux, own = (torch.from_numpy(x).double() for x in (star.flux, star.sigma))
+        data = Star(flux, own, torch.from_numpy(star.good), float(star.resolution), name)
+        noise = physics.errors.whiten(data, row)
+        model, _ = physics.errors.adjusted(data, row, noise)
         observed = np.maximum(star.flux.astype(float), 0.02)
         ratio = model.numpy() / observed
         known = star.good & (np.abs(np.log(np.maximum(ratio, 1e-3))) < _LARGEST)
-        noise = np.where(known, ratio * star.sigma / observed, 0.0)
-        return cls(name, float(star.resolution), labels, np.where(known, ratio, 1.0), noise)
+        sigma = np.where(known, ratio * star.sigma / observed, 0.0)
+        return cls(name, float(star.resolution), labels, np.where(known, ratio, 1.0), sigma)
 
     def applied(self, star: NetworkInput, name: str) -> NetworkInput:
         """A spectrum with the model's errors of the reference taken out, the reference's noise added.

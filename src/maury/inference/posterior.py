@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from maury.errors import DomainError
 from maury.inference.refinement import Samples
 from maury.likelihood.target import with_alpha
-from maury.networks.prior import Prior
+from maury.networks.transform import LabelTransform
 from maury.wavelengths import C_KMS
 
 Floats = NDArray[np.float64]
@@ -137,7 +137,7 @@ def information(
 
 
 def posterior_of(
-    prior: Prior,
+    prior: LabelTransform,
     drawn: Samples,
     resolution: float,
     labels: str,
@@ -166,7 +166,7 @@ def posterior_of(
     return Posterior(names, true, resolution, flags, nothing, limits)
 
 
-def edges(prior: Prior, samples: torch.Tensor) -> tuple[str, ...]:
+def edges(prior: LabelTransform, samples: torch.Tensor) -> tuple[str, ...]:
     """Flags of labels whose samples (n, k) crowd at an end of the prior; slow rotation is none, but an upper limit."""
     unit = prior.unit(samples)
     low, high = ((x < _EDGE).float().mean(0) > _AT_EDGE for x in (unit, 1 - unit))

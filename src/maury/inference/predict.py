@@ -17,7 +17,7 @@ from maury.inference.posterior import posterior_of
 from maury.inference.refinement import Refinement, Samples, physics_of, refined
 from maury.inference.result import Result
 from maury.labels import LabelSpace
-from maury.likelihood import External, Star, contradictory, relation
+from maury.likelihood import LabelPrior, Star, contradictory, relation
 from maury.networks import PosteriorNetwork, StarNet, load_cached, pixel_wavelengths
 from maury.networks import predict as predict_labels
 from maury.networks.posterior import Inputs
@@ -59,7 +59,7 @@ def predict(
     seed: int = 1,
     labels: str = "default",
     refine: bool | None = None,
-    priors: Sequence[External] = (),
+    priors: Sequence[LabelPrior] = (),
     relations: Sequence[str] = RELATIONS,
     systematics: bool = True,
     reference: Spectrum | Observation | Reference | None = None,
@@ -82,8 +82,8 @@ def predict(
         labels: "default", "alpha" or "abundances" (`maury.inference.posterior.LABELS_OF`).
         refine: weigh samples by the likelihood of the emulator's spectra; by default wherever the network was trained
             with that emulator.
-        priors: what is known from elsewhere (`maury.likelihood.parse_external`); needs refinement.
-        relations: from the literature (`maury.likelihood.external.RELATIONS`) that a refined posterior obeys.
+        priors: what is known from elsewhere (`maury.likelihood.parse_prior`); needs refinement.
+        relations: from the literature (`maury.likelihood.priors.RELATIONS`) that a refined posterior obeys.
         systematics: whether errors of a refined posterior hold what real stars are off beyond noise and random errors
             of lines (`maury.likelihood.systematics`), and lines known as wrong count less; for simulated stars there is
             none of it.
@@ -212,7 +212,7 @@ class _Ask:
     samples: int
     seed: int
     refine: bool | None
-    priors: tuple[External, ...]
+    priors: tuple[LabelPrior, ...]
     relations: tuple[str, ...]
     systematics: bool
     reference: Reference | None = None
@@ -251,7 +251,7 @@ def _posterior(
             own = network.sample(features, ask.samples, torch.Generator().manual_seed(ask.seed))[0]
         drawn = Samples(own, own)
     before = None if physics is None else physics.coordinates.drawn
-    posterior = posterior_of(network.prior, drawn, float(star.resolution), ask.labels, ask.model, before)
+    posterior = posterior_of(network.transform, drawn, float(star.resolution), ask.labels, ask.model, before)
     short = ("short_coverage",) if star.good.mean() < _WHOLE else ()
     return {
         "values": dict(zip(posterior.names, map(float, posterior.median), strict=True)),
@@ -301,13 +301,13 @@ def _reference(
     )
 
 
-def _priors(ask: _Ask, network: PosteriorNetwork) -> tuple[tuple[External, ...], tuple[External, ...]]:
+def _priors(ask: _Ask, network: PosteriorNetwork) -> tuple[tuple[LabelPrior, ...], tuple[LabelPrior, ...]]:
     """Priors, and relations on labels of the network that no prior is on.
 
     Raises:
         ConfigError: priors that contradict each other, on a label that is not the network's, or an unknown relation.
     """
-    names = {*network.prior.space.names, "alpha"}
+    names = {*network.transform.space.names, "alpha"}
     for prior in ask.priors:
         if prior.label not in names:
             raise ConfigError(f"prior {prior.text!r}: network {ask.model} has no label {prior.label}")

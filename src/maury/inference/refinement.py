@@ -19,15 +19,15 @@ from maury.labels import LABELS
 from maury.likelihood import (
     Coordinates,
     ErrorModel,
-    External,
+    LabelPrior,
     Refined,
     Star,
     free_labels,
     refine,
     simulator_for,
 )
-from maury.likelihood.external import value_of
 from maury.likelihood.importance import DEPENDABLE_K
+from maury.likelihood.priors import value_of
 from maury.likelihood.profile import error_profile
 from maury.likelihood.resolution import log_odds_of_sharper
 from maury.likelihood.systematics import metal_poor, metal_poor_shift, with_systematics
@@ -149,7 +149,7 @@ def physics_of(model: str, emulator: str, real: bool, differential: bool = False
     if not isinstance(network, PosteriorNetwork) or header.get("emulator") != digest_of(emulator):
         return None
     simulator = simulator_for(header, load_emulator(emulator))
-    names = network.prior.space.names
+    names = network.transform.space.names
     if set(names) != set(free_labels(simulator)):
         return None
     if not real:
@@ -172,8 +172,8 @@ def refined(
     features: Tensor,
     *,
     template: dict[str, float] | None = None,
-    priors: Sequence[External] = (),
-    relations: Sequence[External] = (),
+    priors: Sequence[LabelPrior] = (),
+    relations: Sequence[LabelPrior] = (),
     systematics: bool = True,
     reference: Mapping[str, float] | None = None,
     count: int,
@@ -204,7 +204,7 @@ def refined(
     starts = [first]
     if template is not None:
         known = [template.get(name, np.nan) for name in coordinates.names]
-        real = coordinates.prior.real(torch.tensor([known]).double())[0]
+        real = coordinates.transform.unconstrained(torch.tensor([known]).double())[0]
         starts.append(torch.where(torch.isfinite(real), real, first))
     result = refine(
         coordinates,
@@ -212,7 +212,7 @@ def refined(
         star,
         torch.stack(starts),
         network=proposal,
-        externals=relations,
+        label_priors=relations,
         count=count,
         seed=seed,
     )
@@ -229,8 +229,8 @@ def _describe(
     physics: Physics, star: Star, result: Refined, prior_efficiency: float, odds: float, raised: dict[str, float]
 ) -> Refinement:
     mode, weighted = result.mode, result.weighted
-    model, shift = physics.errors.adjusted(star, mode.labels, mode.whitened)
-    weight = mode.whitened.weight.numpy()
+    model, shift = physics.errors.adjusted(star, mode.labels, mode.noise)
+    weight = mode.noise.weight.numpy()
     names = physics.coordinates.simulator.labels
     return Refinement(
         weighted.effective,
@@ -238,10 +238,10 @@ def _describe(
         weighted.pareto_k,
         weighted.log_evidence,
         prior_efficiency,
-        mode.whitened.size**2,
-        mode.whitened.scale,
-        mode.whitened.noise_scale,
-        mode.whitened.outliers,
+        mode.noise.size**2,
+        mode.noise.scale,
+        mode.noise.noise_scale,
+        mode.noise.outliers,
         shift,
         odds,
         dict(zip(names, mode.labels.tolist(), strict=True)),
@@ -251,7 +251,7 @@ def _describe(
     )
 
 
-def _flags(coordinates: Coordinates, samples: Tensor, fit: Refinement, priors: Sequence[External]) -> tuple[str, ...]:
+def _flags(coordinates: Coordinates, samples: Tensor, fit: Refinement, priors: Sequence[LabelPrior]) -> tuple[str, ...]:
     labels = dict(zip(coordinates.names, samples.unbind(1), strict=True))
     tests = {
         "poor_fit": fit.chi2 > _POOR**2,
@@ -259,22 +259,22 @@ def _flags(coordinates: Coordinates, samples: Tensor, fit: Refinement, priors: S
         "resolution_doubtful": abs(fit.resolution_shift) > _DOUBTFUL or fit.sharper_odds > 0,
         "metal_poor_shift": bool(fit.shift),
         "prior_conflict": fit.prior_efficiency * len(samples) < _FEWEST
-        or any(_conflict(external, value_of(external.label, labels)) for external in priors),
+        or any(_conflict(label_prior, value_of(label_prior.label, labels)) for label_prior in priors),
     }
     return tuple(name for name, yes in tests.items() if yes)
 
 
-def _conflict(external: External, samples: Tensor) -> bool:
+def _conflict(label_prior: LabelPrior, samples: Tensor) -> bool:
     """Whether what the spectrum alone says, found by taking the prior's Gaussian out, is far from the prior."""
     mean, variance = float(samples.mean()), float(samples.var())
-    if external.uniform:
-        low, high = external.value - external.below, external.value + external.above
+    if label_prior.uniform:
+        low, high = label_prior.value - label_prior.below, label_prior.value + label_prior.above
         crowd = 0.02 * (high - low)
         at_end = ((samples < low + crowd) | (samples > high - crowd)).double().mean()
         return float(at_end) > 0.5
-    own = (external.below + external.above) ** 2 / 4
+    own = (label_prior.below + label_prior.above) ** 2 / 4
     if variance >= 0.98 * own:
-        return abs(mean - external.value) > _CONFLICT * own**0.5
+        return abs(mean - label_prior.value) > _CONFLICT * own**0.5
     data = 1 / (1 / variance - 1 / own)
-    centre = (mean / variance - external.value / own) * data
-    return bool(abs(centre - external.value) > _CONFLICT * (data + own) ** 0.5)
+    centre = (mean / variance - label_prior.value / own) * data
+    return bool(abs(centre - label_prior.value) > _CONFLICT * (data + own) ** 0.5)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from maury.errors import DomainError
-from maury.observations import Batch
+from maury.simulation import Batch
 
 FEWEST_PIXELS = 200
 """Good pixels without which there is no fit; 400 km/s or 7 Å."""

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from maury.likelihood.data import Star
 from maury.likelihood.profile import at_metallicity
-from maury.observations import Simulator
+from maury.simulation import Simulator
 
 _DISTORTION_AA = 15.0
 """Distance of the knots of splines that follow a distorted wavelength solution."""
@@ -36,7 +36,7 @@ _MEDIAN_SQUARE = 0.4549
 
 
 @dataclass(frozen=True)
-class Whitened:
+class NoiseModel:
     """A star's residuals in units in which they are independent and of unit variance, nuisances integrated out.
 
     Attributes:
@@ -60,7 +60,7 @@ class Whitened:
     outliers: float
 
     def residual(self, model: Tensor) -> Tensor:
-        """Weighted residuals (..., p) of model spectra (..., p)."""
+        """ImportanceSamples residuals (..., p) of model spectra (..., p)."""
         return (self.flux - model) * self.weight
 
     def chi2(self, model: Tensor) -> Tensor:
@@ -102,7 +102,7 @@ class ErrorModel:
         self._spline, self._parabola = _continuum_columns(simulator)
         self._distortion = _splines(simulator, _DISTORTION_AA)
 
-    def whiten(self, star: Star, labels: Tensor, fit: bool = True, fitted: Tensor | None = None) -> Whitened:
+    def whiten(self, star: Star, labels: Tensor, fit: bool = True, fitted: Tensor | None = None) -> NoiseModel:
         """Covariance about the spectrum of labels (k,).
 
         Args:
@@ -131,7 +131,7 @@ class ErrorModel:
         outliers = float((standard[star.good] > _HUBER).double().mean())
         projector, determinant = _woodbury(columns * weight)
         determinant += float(-2 * weight[star.good].log().sum())
-        return Whitened(star.flux, weight, projector, scale, noise_scale, determinant, size, outliers)
+        return NoiseModel(star.flux, weight, projector, scale, noise_scale, determinant, size, outliers)
 
     def draw(self, star: Star, labels: Tensor, generator: torch.Generator) -> Star:
         """A star of labels (k,) whose flux differs from the model's as this covariance has it; the rest is ``star``'s.
@@ -151,11 +151,11 @@ class ErrorModel:
         flux = torch.where(star.good, model + amplitudes @ columns + total * white, star.flux)
         return replace(star, flux=flux)
 
-    def adjusted(self, star: Star, labels: Tensor, whitened: Whitened) -> tuple[Tensor, float]:
+    def adjusted(self, star: Star, labels: Tensor, noise: NoiseModel) -> tuple[Tensor, float]:
         """Model (p,) with the most probable nuisances, and the change of ln R in standard deviations of its prior."""
         model, moved, sharper = self._models(star, labels)
         columns = self._columns(star, labels, model, moved, sharper)
-        amplitudes = _amplitudes(whitened.residual(model), columns * whitened.weight)
+        amplitudes = _amplitudes(noise.residual(model), columns * noise.weight)
         return model + amplitudes @ columns, float(amplitudes[-1])
 
     def _scales(self, bins: _Bins, share: float) -> tuple[float, float]:

@@ -81,8 +81,8 @@ class Copula:
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Log density (n,)."""
-        z, log_slope = self._normal(x)
-        return self._t.log_prob(z) + log_slope
+        z, log_abs_det_jacobian = self._normal(x)
+        return self._t.log_prob(z) + log_abs_det_jacobian
 
     def _normal(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Normal coordinates (n, k) of points (n, k), and the log (n,) of the volume that changes."""
@@ -110,7 +110,7 @@ def _quantiles(points: Tensor, weights: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Weighted:
+class ImportanceSamples:
     """Points and their weights.
 
     Attributes:
@@ -149,10 +149,10 @@ def sample(
     log_density: Callable[[Tensor], Tensor],
     proposals: list[tuple[Proposal, int]],
     generator: torch.Generator,
-    wanted: float,
+    target_ess: float,
     rounds: int,
     per_round: int,
-) -> Weighted:
+) -> ImportanceSamples:
     """Adaptive multiple importance sampling (Cornuet et al. 2012, Scand. J. Stat. 39, 798).
 
     Every point is weighted by the mixture of all proposals that were drawn from, in the shares in which they were, so
@@ -163,7 +163,7 @@ def sample(
         log_density: of the target, not normalised, of points (n, k).
         proposals: first ones, and how many points of each.
         generator: of the random numbers.
-        wanted: effective number of samples to reach.
+        target_ess: effective number of samples to reach.
         rounds: most rounds after the first.
         per_round: points of a round.
     """
@@ -173,7 +173,7 @@ def sample(
     mixture = [proposal.log_prob(points) for proposal, _ in used]
     result = _weighted(points, target, mixture, [count for _, count in used])
     for _ in range(rounds):
-        if result.effective >= wanted and result.dependable:
+        if result.effective >= target_ess and result.dependable:
             break
         proposal = _adapted(result)
         new = proposal.sample(per_round, generator)
@@ -186,7 +186,7 @@ def sample(
     return result
 
 
-def _adapted(result: Weighted) -> Proposal:
+def _adapted(result: ImportanceSamples) -> Proposal:
     """Proposal that looks like weighted points; few effective ones are helped by the spread of tempered weights."""
     if result.effective >= _KNOWN:
         return Copula(result.points, result.weights)
@@ -203,17 +203,17 @@ def _adapted(result: Weighted) -> Proposal:
     return StudentT(mean, covariance + 1e-8 * torch.eye(k, dtype=mean.dtype))
 
 
-def _weighted(points: Tensor, target: Tensor, mixture: list[Tensor], counts: list[int]) -> Weighted:
+def _weighted(points: Tensor, target: Tensor, mixture: list[Tensor], counts: list[int]) -> ImportanceSamples:
     shares = torch.tensor(counts, dtype=points.dtype).log() - math.log(sum(counts))
     density = (torch.stack(mixture) + shares[:, None]).logsumexp(0)
     log = torch.nan_to_num(target - density, nan=-torch.inf, posinf=-torch.inf, neginf=-torch.inf)
     if not bool(torch.isfinite(log).any()):
         count = len(points)
-        return Weighted(points, torch.full((count,), 1 / count, dtype=points.dtype), 0.0, math.inf, -math.inf)
+        return ImportanceSamples(points, torch.full((count,), 1 / count, dtype=points.dtype), 0.0, math.inf, -math.inf)
     evidence = float(log.logsumexp(0)) - math.log(len(log))
     smooth, shape = smoothed(log)
     weights = (smooth - smooth.logsumexp(0)).exp()
-    return Weighted(points, weights, 1 / float(weights.square().sum()), shape, evidence)
+    return ImportanceSamples(points, weights, 1 / float(weights.square().sum()), shape, evidence)
 
 
 def smoothed(log: Tensor) -> tuple[Tensor, float]:

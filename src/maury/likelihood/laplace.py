@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from maury.likelihood.data import Star
-from maury.likelihood.errors import ErrorModel, Whitened
-from maury.likelihood.external import External, value_of
+from maury.likelihood.errors import ErrorModel, NoiseModel
+from maury.likelihood.priors import LabelPrior, value_of
 from maury.likelihood.target import Coordinates, Target
 
 _STEP = 0.02
-"""Difference of real coordinates by which derivatives are taken."""
+"""Difference of unconstrained coordinates by which derivatives are taken."""
 _LARGEST = 0.7
 """Longest step in any real coordinate."""
 _FARTHEST = 3.5
@@ -27,13 +27,13 @@ _TRIES = 5
 
 @dataclass(frozen=True)
 class Mode:
-    """A maximum of the posterior density in real coordinates, and the Gaussian there.
+    """A maximum of the posterior density in unconstrained coordinates, and the Gaussian there.
 
     Attributes:
         real: coordinates (k,).
         covariance: inverse of the curvature (k, k).
         labels: the simulator's labels there (all,).
-        whitened: the errors about its spectrum.
+        noise: the errors about its spectrum.
         log_density: of the target there.
         steps: taken.
     """
@@ -41,7 +41,7 @@ class Mode:
     real: Tensor = field(repr=False)
     covariance: Tensor = field(repr=False)
     labels: Tensor
-    whitened: Whitened = field(repr=False)
+    noise: NoiseModel = field(repr=False)
     log_density: float
     steps: int
 
@@ -53,14 +53,14 @@ class Mode:
 
 def find_mode(
     coordinates: Coordinates,
-    errors: ErrorModel | Whitened,
+    errors: ErrorModel | NoiseModel,
     star: Star,
     start: Tensor,
-    externals: Sequence[External] = (),
+    label_priors: Sequence[LabelPrior] = (),
     fit_errors: bool = True,
     iterations: int = 15,
 ) -> Mode:
-    """Climb from real coordinates (k,) to a maximum.
+    """Climb from unconstrained coordinates (k,) to a maximum.
 
     The covariance of the errors is made anew at every step, from the model of that step, unless one is given.
 
@@ -68,8 +68,8 @@ def find_mode(
         coordinates: labels and prior.
         errors: what separates spectra from models, or their covariance.
         star: the data.
-        start: real coordinates (k,).
-        externals: further information.
+        start: unconstrained coordinates (k,).
+        label_priors: further information.
         fit_errors: measure the size of the errors from the residuals (`ErrorModel.whiten`).
         iterations: most steps.
     """
@@ -77,7 +77,7 @@ def find_mode(
     damping, steps = 0.0, 0
     while steps < iterations:
         steps += 1
-        target, model, slopes = _linear(coordinates, errors, star, real, externals, fit_errors)
+        target, model, slopes = _linear(coordinates, errors, star, real, label_priors, fit_errors)
         gradient, curvature = _slopes(target, real, model, slopes)
         here = float(target.log_density(real[None]))
         moved, damping = _climb(target, real, here, gradient, curvature, damping)
@@ -86,31 +86,31 @@ def find_mode(
         real = moved
         if largest < _DONE:
             break
-    target, model, slopes = _linear(coordinates, errors, star, real, externals, fit_errors)
+    target, model, slopes = _linear(coordinates, errors, star, real, label_priors, fit_errors)
     _, curvature = _slopes(target, real, model, slopes)
-    labels = coordinates.full(coordinates.prior.from_real(real))
+    labels = coordinates.full(coordinates.transform.constrained(real))
     density = float(target.log_density(real[None]))
-    return Mode(real, torch.linalg.inv(curvature), labels, target.whitened, density, steps)
+    return Mode(real, torch.linalg.inv(curvature), labels, target.noise, density, steps)
 
 
 def _linear(
     coordinates: Coordinates,
-    errors: ErrorModel | Whitened,
+    errors: ErrorModel | NoiseModel,
     star: Star,
     real: Tensor,
-    externals: Sequence[External],
+    label_priors: Sequence[LabelPrior],
     fit_errors: bool,
 ) -> tuple[Target, Tensor, Tensor]:
-    """The target with the errors about real coordinates (k,), the model spectrum (p,) there, its derivatives (k, p)."""
+    """The target with the errors at coordinates (k,), the model spectrum (p,) there, and its derivatives (k, p)."""
     model, slopes = jacobian(coordinates, real, star.resolution)
     if isinstance(errors, ErrorModel):
-        labels = coordinates.full(coordinates.prior.from_real(real))
+        labels = coordinates.full(coordinates.transform.constrained(real))
         errors = errors.whiten(star, labels, fit_errors, coordinates.spread @ slopes)
-    return Target(coordinates, star, errors, externals), model, slopes
+    return Target(coordinates, star, errors, label_priors), model, slopes
 
 
 def jacobian(coordinates: Coordinates, real: Tensor, resolution: float) -> tuple[Tensor, Tensor]:
-    """Model spectrum (p,), and its derivatives (k, p) by real coordinates (k,)."""
+    """Model spectrum (p,), and its derivatives (k, p) by unconstrained coordinates (k,)."""
     offsets = _STEP * torch.eye(len(real), dtype=real.dtype)
     rows = coordinates.spectra(torch.cat([real[None], real + offsets, real - offsets]), resolution).double()
     above, below = rows[1:].chunk(2)
@@ -119,9 +119,9 @@ def jacobian(coordinates: Coordinates, real: Tensor, resolution: float) -> tuple
 
 def _slopes(target: Target, real: Tensor, model: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
     """Gradient (k,) of the log density, and Gauss-Newton curvature (k, k) of its negative."""
-    coordinates, whitened = target.coordinates, target.whitened
-    r, columns = whitened.residual(model), slopes * whitened.weight
-    projected, slow = columns @ whitened.projector, r @ whitened.projector
+    coordinates, noise = target.coordinates, target.noise
+    r, columns = noise.residual(model), slopes * noise.weight
+    projected, slow = columns @ noise.projector, r @ noise.projector
     gradient = columns @ r - projected @ slow
     curvature = columns @ columns.mT - projected @ projected.mT
     prior_gradient, external_curvature = _prior_slopes(target, real)
@@ -131,18 +131,20 @@ def _slopes(target: Target, real: Tensor, model: Tensor, slopes: Tensor) -> tupl
 def _prior_slopes(target: Target, real: Tensor) -> tuple[Tensor, Tensor]:
     """Gradient (k,) of the log of prior and external information, and curvature (k, k) of the latter's negative."""
     x = real.clone().requires_grad_(True)
-    total = target.coordinates.log_prior(x[None])[0] + target.external(x[None])[0]
+    total = target.coordinates.log_prior(x[None])[0] + target.log_label_priors(x[None])[0]
     gradient = torch.autograd.grad(total, x)[0] if bool(torch.isfinite(total)) else torch.zeros_like(real)
     count = len(real)
     curvature = torch.zeros(count, count, dtype=real.dtype)
-    for external in target.externals:
-        if external.uniform:
+    for label_prior in target.label_priors:
+        if label_prior.uniform:
             continue
         x = real.clone().requires_grad_(True)
-        labels = dict(zip(target.coordinates.names, target.coordinates.prior.from_real(x).unbind(-1), strict=True))
+        labels = dict(
+            zip(target.coordinates.names, target.coordinates.transform.constrained(x).unbind(-1), strict=True)
+        )
         labels = {name: value[None] for name, value in labels.items()}
-        slope = torch.autograd.grad(value_of(external.label, labels)[0], x)[0]
-        curvature += torch.outer(slope, slope) / min(external.below, external.above) ** 2
+        slope = torch.autograd.grad(value_of(label_prior.label, labels)[0], x)[0]
+        curvature += torch.outer(slope, slope) / min(label_prior.below, label_prior.above) ** 2
     return torch.nan_to_num(gradient), curvature
 
 

@@ -11,7 +11,7 @@ import torch
 from maury.config import make_config
 from maury.emulator import Emulator
 from maury.errors import DomainError
-from maury.observations import ObservationSettings, Simulator
+from maury.simulation import SimulationSettings, Simulator
 
 
 def simulator_for(header: Mapping[str, Any], emulator: Emulator, device: torch.device | str = "cpu") -> Simulator:
@@ -20,7 +20,7 @@ def simulator_for(header: Mapping[str, Any], emulator: Emulator, device: torch.d
     Raises:
         DomainError: the emulator makes other pixels than the network takes.
     """
-    settings = make_config(header["training"].get("observations", {}), ObservationSettings, "observations")
+    settings = make_config(header["training"].get("observations", {}), SimulationSettings, "observations")
     simulator = Simulator(emulator, settings, device)
     first, last = header["wavelength"]
     pixels = simulator.pixels.wavelength_aa

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from maury.likelihood.data import Star
 from maury.likelihood.errors import ErrorModel
-from maury.likelihood.external import External
-from maury.likelihood.importance import Proposal, StudentT, Weighted, sample
+from maury.likelihood.importance import ImportanceSamples, Proposal, StudentT, sample
 from maury.likelihood.laplace import Mode, find_mode
+from maury.likelihood.priors import LabelPrior
 from maury.likelihood.target import Coordinates, Target
 
-WANTED = 400.0
+TARGET_ESS = 400.0
 """Effective samples at which refinement ends: quantiles within 5 % of a standard deviation."""
 
 _FIRST, _PER_ROUND = 768, 512
@@ -37,7 +37,7 @@ class Refined:
 
     samples: Tensor = field(repr=False)
     mode: Mode
-    weighted: Weighted
+    weighted: ImportanceSamples
 
 
 def refine(
@@ -47,10 +47,10 @@ def refine(
     starts: Tensor,
     *,
     network: Proposal | None = None,
-    externals: Sequence[External] = (),
+    label_priors: Sequence[LabelPrior] = (),
     count: int = 4000,
     seed: int = 1,
-    wanted: float = WANTED,
+    target_ess: float = TARGET_ESS,
     fit_errors: bool = True,
 ) -> Refined:
     """Posterior of a star.
@@ -61,22 +61,22 @@ def refine(
         star: the data.
         starts: real coordinates (s, k) to climb from; the highest maximum counts.
         network: proposal in real coordinates, such as a network's posterior.
-        externals: further information.
+        label_priors: further information.
         count: samples of equal weight.
         seed: of all random numbers.
-        wanted: effective samples at which it ends.
+        target_ess: effective samples at which it ends.
         fit_errors: measure the size of the errors of the physics from the residuals.
     """
     generator = torch.Generator().manual_seed(seed)
-    modes = [find_mode(coordinates, errors, star, start, externals, fit_errors) for start in starts]
+    modes = [find_mode(coordinates, errors, star, start, label_priors, fit_errors) for start in starts]
     mode = max(modes, key=lambda m: m.log_density)
-    target = Target(coordinates, star, mode.whitened, externals)
+    target = Target(coordinates, star, mode.noise, label_priors)
     first: list[tuple[Proposal, int]] = [(StudentT(mode.real, mode.covariance, _WIDER), _FIRST)]
     if network is not None:
         first.append((network, _FIRST // 3))
-    each = max(_PER_ROUND, int(wanted / 4))
-    rounds = math.ceil(wanted / _LEAST_EFFICIENCY / each)
-    weighted = sample(target.log_density, first, generator, wanted, rounds, each)
+    each = max(_PER_ROUND, int(target_ess / 4))
+    rounds = math.ceil(target_ess / _LEAST_EFFICIENCY / each)
+    weighted = sample(target.log_density, first, generator, target_ess, rounds, each)
     real = weighted.resampled(count, generator)
-    labels = coordinates.prior.from_real(real)
+    labels = coordinates.transform.constrained(real)
     return Refined(labels, mode, weighted)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from maury.likelihood.data import Star
-from maury.likelihood.external import External
 from maury.likelihood.laplace import Mode, find_mode
+from maury.likelihood.priors import LabelPrior
 from maury.likelihood.target import Coordinates
 from maury.wavelengths import C_KMS
 
@@ -16,7 +16,9 @@ SHARPER = 1.2
 """R is tried so many times larger."""
 
 
-def log_odds_of_sharper(coordinates: Coordinates, star: Star, mode: Mode, externals: Sequence[External] = ()) -> float:
+def log_odds_of_sharper(
+    coordinates: Coordinates, star: Star, mode: Mode, label_priors: Sequence[LabelPrior] = ()
+) -> float:
     """Log of the evidence of R that is `SHARPER` times what is told over that of R as told (Laplace's approximation).
 
     Lines that are sharper than the instrument's profile need a star that hardly rotates and has little macroturbulence,
@@ -27,7 +29,7 @@ def log_odds_of_sharper(coordinates: Coordinates, star: Star, mode: Mode, extern
         coordinates: labels and prior.
         star: the data.
         mode: with R as told; its covariance of the errors counts for both.
-        externals: further information, such as on the macroturbulence.
+        label_priors: further information, such as on the macroturbulence.
 
     Returns:
         Minus infinity where nothing can be said: the pixels do not resolve what is sharper, or rotation hides it.
@@ -36,5 +38,5 @@ def log_odds_of_sharper(coordinates: Coordinates, star: Star, mode: Mode, extern
     vsini = float(mode.labels[coordinates.simulator.labels.index("vsini")])
     if sharper > coordinates.simulator.pixels.resolution or vsini > C_KMS / star.resolution:
         return -math.inf
-    other = find_mode(coordinates, mode.whitened, replace(star, resolution=sharper), mode.real, externals)
+    other = find_mode(coordinates, mode.noise, replace(star, resolution=sharper), mode.real, label_priors)
     return other.log_evidence - mode.log_evidence

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from maury.labels import LABELS
-from maury.likelihood.external import External
+from maury.likelihood.priors import LabelPrior
 
 _TEFF_K = (3500.0, 4000.0, 4500.0, 5000.0, 7000.0, 9750.0)
 _SIZES = {
@@ -91,7 +91,7 @@ def with_systematics(
     samples: Tensor,
     names: Sequence[str],
     generator: torch.Generator,
-    priors: Sequence[External] = (),
+    priors: Sequence[LabelPrior] = (),
     real: bool = True,
     shift: tuple[float, float] = (0.0, 0.0),
 ) -> tuple[Tensor, float]:

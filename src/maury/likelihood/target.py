@@ -10,10 +10,10 @@ from torch import Tensor
 from maury.errors import DomainError
 from maury.labels import ALPHA
 from maury.likelihood.data import Star
-from maury.likelihood.errors import Whitened
-from maury.likelihood.external import External
-from maury.networks.prior import Prior
-from maury.observations import Simulator
+from maury.likelihood.errors import NoiseModel
+from maury.likelihood.priors import LabelPrior
+from maury.networks.transform import LabelTransform
+from maury.simulation import Simulator
 
 _CHUNK = 128
 _DRAWS = 8192
@@ -34,14 +34,14 @@ def with_alpha(names: tuple[str, ...], labels: Tensor) -> tuple[tuple[str, ...],
 
 
 class Coordinates:
-    """Labels of a simulator as real coordinates (n, k), the prior's density in them, and its Gaussian approximation.
+    """Labels of a simulator as unconstrained coordinates (n, k), and the prior's density and Gaussian there.
 
     Attributes:
         simulator: the physics; its labels less the mean [alpha/M] of others are the k coordinates.
-        prior: ranges and their real coordinates.
+        transform: ranges of the labels and their unconstrained coordinates.
         names: the k labels.
         columns: of the simulator's labels.
-        precision: inverse covariance of the prior in real coordinates (k, k).
+        precision: inverse covariance of the prior in unconstrained coordinates (k, k).
         spread: (k, k) whose rows, each with a standard normal amplitude, have that covariance.
         drawn: labels from the prior (n,), by name; also [alpha/M] as the mean of others.
     """
@@ -63,10 +63,10 @@ class Coordinates:
             raise DomainError(f"labels {', '.join(names)}; all free ones are needed: {', '.join(free)}")
         self.names = tuple(names or free)
         self.columns = [simulator.labels.index(name) for name in self.names]
-        self.prior = Prior(simulator.space.subset(self.names), simulator.logg_edges)
+        self.transform = LabelTransform(simulator.space.subset(self.names), simulator.logg_edges)
         drawn = simulator.draw_labels(_DRAWS, torch.Generator(simulator.device).manual_seed(seed)).cpu()
         self.drawn = dict(zip(simulator.labels, drawn.double().unbind(1), strict=True))
-        real = self.prior.real(drawn[:, self.columns].double())
+        real = self.transform.unconstrained(drawn[:, self.columns].double())
         covariance = torch.cov(real.T)
         self.precision, self.spread = torch.linalg.inv(covariance), torch.linalg.cholesky(covariance).mT
 
@@ -80,13 +80,13 @@ class Coordinates:
         return full
 
     def log_prior(self, real: Tensor) -> Tensor:
-        """Log density of the prior per unit of the real coordinates (n, k)."""
-        labels = self.prior.from_real(real)
-        return self.simulator.log_prior(self.full(labels)) - self.prior.log_slope(labels)
+        """Log density of the prior per unit of the unconstrained coordinates (n, k)."""
+        labels = self.transform.constrained(real)
+        return self.simulator.log_prior(self.full(labels)) - self.transform.log_abs_det_jacobian(labels)
 
     def spectra(self, real: Tensor, resolution: float) -> Tensor:
         """Model spectra (n, p), float32."""
-        full = self.full(self.prior.from_real(real)).float()
+        full = self.full(self.transform.constrained(real)).float()
         return self.simulator.spectra(full, torch.full((len(full),), float(resolution)))
 
 
@@ -94,25 +94,25 @@ class Target:
     """Log of prior x likelihood x external information of one star."""
 
     def __init__(
-        self, coordinates: Coordinates, star: Star, whitened: Whitened, externals: Sequence[External] = ()
+        self, coordinates: Coordinates, star: Star, noise: NoiseModel, label_priors: Sequence[LabelPrior] = ()
     ) -> None:
         """Keep what is needed."""
-        self.coordinates, self.star, self.whitened, self.externals = coordinates, star, whitened, tuple(externals)
-        self._flux, self._weight = whitened.flux.float(), whitened.weight.float()
-        self._projector = whitened.projector.float()
+        self.coordinates, self.star, self.noise, self.label_priors = coordinates, star, noise, tuple(label_priors)
+        self._flux, self._weight = noise.flux.float(), noise.weight.float()
+        self._projector = noise.projector.float()
 
     def log_density(self, real: Tensor) -> Tensor:
-        """Log density (n,) per unit of the real coordinates (n, k), not normalised: its integral is the evidence."""
-        total = self.coordinates.log_prior(real) + self.external(real)
+        """Log density (n,) per unit of the coordinates (n, k), not normalised: its integral is the evidence."""
+        total = self.coordinates.log_prior(real) + self.log_label_priors(real)
         chi2 = torch.cat([self._chi2(part) for part in real.split(_CHUNK)])
-        return total - 0.5 * chi2 + self.whitened.constant
+        return total - 0.5 * chi2 + self.noise.constant
 
-    def external(self, real: Tensor) -> Tensor:
+    def log_label_priors(self, real: Tensor) -> Tensor:
         """Log density (n,) of the external information."""
-        labels = dict(zip(self.coordinates.names, self.coordinates.prior.from_real(real).unbind(-1), strict=True))
+        labels = dict(zip(self.coordinates.names, self.coordinates.transform.constrained(real).unbind(-1), strict=True))
         total = torch.zeros(len(real), dtype=real.dtype)
-        for external in self.externals:
-            total = total + external.log_density(labels)
+        for label_prior in self.label_priors:
+            total = total + label_prior.log_density(labels)
         return total
 
     def _chi2(self, real: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ Floats = NDArray[np.float64]
 ABUNDANCES = ("C", "Mg", "Ca", "Ti", "Cr", "Ni")
 """Abundances that are free when labels are fitted back: those of the library."""
 
-WIDE = {"teff": 500.0, "logg": 0.7, "mh": 0.5, "vmic": 0.5, "zeta": 1.5, "velocity": 0.3, "resolution": 0.1}
+WIDE = {"teff": 500.0, "logg": 0.7, "mh": 0.5, "vmic": 0.5, "vmac": 1.5, "velocity": 0.3, "resolution": 0.1}
 """Widths that leave the labels free, yet keep the solution finite; 0.15 dex for abundances."""
 
 _ABUNDANCE_WIDTH = 0.15

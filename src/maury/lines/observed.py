@@ -37,7 +37,7 @@ class Broadening:
 
     velocity_kms: float
     vsini_kms: float
-    zeta_kms: float
+    vmac_kms: float
     resolution: float
 
 
@@ -70,7 +70,7 @@ def broadening_kernel(broadening: Broadening) -> Floats:
         frequency,
         vsini_kms=torch.tensor([broadening.vsini_kms], dtype=torch.float64),
         resolution=torch.tensor([broadening.resolution], dtype=torch.float64),
-        zeta_kms=torch.tensor([broadening.zeta_kms], dtype=torch.float64),
+        vmac_kms=torch.tensor([broadening.vmac_kms], dtype=torch.float64),
     )
     kernel = np.fft.irfft(values[0].numpy(), _KERNEL_SIZE)
     return np.concatenate([kernel[-_HALF_KERNEL:], kernel[: _HALF_KERNEL + 1]])

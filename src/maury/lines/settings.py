@@ -52,7 +52,7 @@ class StandardStar(Settings):
         mh: dex.
         vmic: km/s.
         vsini: km/s, below 15.
-        zeta: radial-tangential macroturbulence to start from, km/s.
+        vmac: radial-tangential macroturbulence to start from, km/s.
         abundances: [X/M] by element, those not named are 0.
         haze: share h of the light that lines lose to weak opacity which no list has, kept as it is: flux = model +
             h (1 - model).
@@ -72,7 +72,7 @@ class StandardStar(Settings):
     mh: Annotated[float, Field(ge=-5, le=1)]
     vmic: Annotated[float, Field(gt=0, le=10)]
     vsini: Annotated[float, Field(ge=0, le=15)] = 2.0
-    zeta: Annotated[float, Field(ge=0, le=15)] = 3.0
+    vmac: Annotated[float, Field(ge=0, le=15)] = 3.0
     abundances: dict[str, Annotated[float, Field(ge=-3, le=3)]] = Field(default_factory=dict)
     haze: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     carbon13: Annotated[float, Field(ge=0, le=2)] = 0.0

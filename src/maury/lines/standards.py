@@ -17,7 +17,7 @@ from maury.wavelengths import C_KMS, LogGrid
 
 Floats = NDArray[np.float64]
 
-FREE_WIDTHS = {"zeta": 1.0, "resolution": 0.05, "velocity": 0.1}
+FREE_WIDTHS = {"vmac": 1.0, "resolution": 0.05, "velocity": 0.1}
 """Widths of what is always solved for: macroturbulence (km/s), ln R, velocity (km/s)."""
 
 CONTINUUM_WIDTH = 0.05
@@ -61,12 +61,12 @@ class Standard:
         self.velocity_kms = self._find_velocity()
         self.compare()
 
-    def _broadening(self, velocity: float = 0.0, zeta: float = 0.0, resolution: float = 0.0) -> Broadening:
+    def _broadening(self, velocity: float = 0.0, vmac: float = 0.0, resolution: float = 0.0) -> Broadening:
         star = self.star
         return Broadening(
             self.velocity_kms + velocity,
             star.vsini,
-            max(star.zeta + zeta, 0.0),
+            max(star.vmac + vmac, 0.0),
             star.resolution * float(np.exp(resolution)),
         )
 
@@ -108,7 +108,7 @@ class Standard:
 
     def free_derivatives(self) -> dict[str, Floats]:
         """Derivatives of the pixels by macroturbulence, ln R and velocity (p,)."""
-        steps = {"zeta": 0.3, "resolution": 0.05, "velocity": 0.05}
+        steps = {"vmac": 0.3, "resolution": 0.05, "velocity": 0.05}
         flux = self.response.flux
         return {name: (self._matrix(**{name: step}) @ flux - self.model) / step for name, step in steps.items()}
 
@@ -143,8 +143,8 @@ class Standard:
                 self.velocity_kms += step
             elif name == "resolution":
                 labels[name] = self.star.resolution * float(np.exp(step))
-            elif name == "zeta":
-                labels[name] = max(self.star.zeta + step, 0.0)
+            elif name == "vmac":
+                labels[name] = max(self.star.vmac + step, 0.0)
             elif name == "MgH":
                 self.magnesium_hydride += step
             elif name.startswith("["):

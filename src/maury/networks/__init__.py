@@ -2,7 +2,6 @@
 
 from maury.networks.layers import Layer, layer_table
 from maury.networks.posterior import Inputs, PosteriorNetwork
-from maury.networks.prior import Prior
 from maury.networks.starnet import StarNet
 from maury.networks.store import (
     is_posterior,
@@ -16,12 +15,13 @@ from maury.networks.store import (
     read_preset,
     save,
 )
+from maury.networks.transform import LabelTransform
 
 __all__ = [
     "Inputs",
+    "LabelTransform",
     "Layer",
     "PosteriorNetwork",
-    "Prior",
     "StarNet",
     "is_posterior",
     "layer_table",

@@ -24,9 +24,9 @@ from maury.errors import ConfigError, DomainError
 from maury.files import atomic_path, sha256
 from maury.labels import LABELS, LabelSpace
 from maury.networks.posterior import LEVELS, Inputs, PosteriorNetwork
-from maury.networks.prior import Prior
 from maury.networks.starnet import StarNet
 from maury.networks.store import find, load, predict
+from maury.networks.transform import LabelTransform
 
 TOLERANCE = 1e-4
 """Largest difference from torch: of labels and quantiles in units of their ranges, of the embedding in units of its
@@ -91,9 +91,9 @@ class _PosteriorPoints(nn.Module):
 
     def forward(self, flux: Tensor, sigma: Tensor, mask: Tensor, resolution: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         features = self.network(Inputs(flux, sigma, ~mask, resolution))
-        real = self.network.real_quantiles(features).mT
+        real = self.network.unconstrained_quantiles(features).mT
         unit = 0.5 * torch.erfc(-real / math.sqrt(2))
-        quantiles = Prior(self.network.prior.space).labels(unit)
+        quantiles = LabelTransform(self.network.transform.space).labels(unit)
         return quantiles[:, LEVELS.index(0.5)], quantiles, features
 
 
@@ -121,7 +121,7 @@ def export_onnx(name: str | os.PathLike[str], path: str | os.PathLike[str]) -> E
 
     Inputs are ``flux``, ``sigma`` (b, p), ``mask`` (b, p, bool, true: do not use) and ``resolution`` (b,) of a network
     with a posterior, ``flux`` alone of a founding network. Outputs are ``labels`` (b, k) in their units, ``embedding``
-    (b, width), what the trunk or the last hidden layer makes of a spectrum, and of a network with a posterior
+    (b, width), what the embedding or the last hidden layer makes of a spectrum, and of a network with a posterior
     ``quantiles`` (b, 4, k). The file's metadata say what they are: labels with units, pixels, the model's checksum.
 
     Args:

@@ -10,8 +10,8 @@ from torch import nn
 from maury.config import NetworkConfig, PosteriorConfig
 from maury.labels import LabelSpace
 from maury.networks.posterior import LEVELS, PosteriorNetwork
-from maury.networks.prior import Prior
 from maury.networks.starnet import StarNet
+from maury.networks.transform import LabelTransform
 
 
 class Layer(NamedTuple):
@@ -25,7 +25,7 @@ class Layer(NamedTuple):
 def layer_table(config: NetworkConfig | PosteriorConfig) -> list[Layer]:
     """The layers of a network, counted from its own weights."""
     if isinstance(config, PosteriorConfig):
-        return _posterior_layers(PosteriorNetwork(config, Prior(LabelSpace.of(config.labels))))
+        return _posterior_layers(PosteriorNetwork(config, LabelTransform(LabelSpace.of(config.labels))))
     with torch.device("meta"):
         return _starnet_layers(StarNet(config))
 
@@ -54,14 +54,14 @@ def _starnet_layers(network: StarNet) -> list[Layer]:
 
 
 def _posterior_layers(network: PosteriorNetwork) -> list[Layer]:
-    config, trunk = network.config, network.trunk
+    config, embedding = network.config, network.embedding
     labels = len(config.labels)
-    blocks = _count(trunk.entry, trunk.blocks)
+    blocks = _count(embedding.entry, embedding.blocks)
     return [
         Layer("flux, less the mean spectrum", (config.pixels,), 0),
         Layer("noise and coverage of parts of the window, resolution", (2 * config.bins + 2,), 0),
-        Layer(f"{config.trunk} trunk: of the spectrum", (), _count(trunk) - blocks),
-        Layer(f"{config.trunk} trunk: dense and {config.depth} residual blocks", (config.width,), blocks),
+        Layer(f"{config.embedding} embedding: of the spectrum", (), _count(embedding) - blocks),
+        Layer(f"{config.embedding} embedding: dense and {config.depth} residual blocks", (config.width,), blocks),
         Layer(
             "mean and covariance of the posterior",
             (labels + labels * (labels + 1) // 2,),

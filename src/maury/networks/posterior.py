@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from maury.config import PosteriorConfig
 from maury.errors import DomainError
+from maury.networks.embeddings import EMBEDDINGS, ResidualEmbedding
 from maury.networks.flow import PosteriorFlow
-from maury.networks.prior import Prior
-from maury.networks.trunks import TRUNKS, ResidualTrunk
+from maury.networks.transform import LabelTransform
 
 LEVELS = (0.1587, 0.5, 0.8413, 0.95)
 """Quantiles of each label by itself that the network gives without sampling."""
@@ -37,27 +37,29 @@ class Inputs(NamedTuple):
 
 
 class PosteriorNetwork(nn.Module):
-    """Trunk, flow, and quantiles of each label by itself for where sampling would take too long.
+    """Embedding network, flow, and quantiles of each label by itself where sampling would take too long.
 
-    The quantiles are learnt from the trunk's features without changing them.
+    The quantiles are learnt from the embedding's features without changing them.
     """
 
     mean: Tensor
 
-    def __init__(self, config: PosteriorConfig, prior: Prior, seed: int = 0) -> None:
+    def __init__(self, config: PosteriorConfig, transform: LabelTransform, seed: int = 0) -> None:
         """Draw the first weights with ``seed``; the global random state is not touched.
 
         Raises:
-            DomainError: the prior has other labels than the network.
+            DomainError: the transform has other labels than the network.
         """
         super().__init__()
-        if prior.space.names != config.labels:
-            raise DomainError(f"a prior for {', '.join(prior.space.names)}; the network has {', '.join(config.labels)}")
-        self.config, self.prior = config, prior
+        if transform.space.names != config.labels:
+            raise DomainError(
+                f"a transform of {', '.join(transform.space.names)}; the network has {', '.join(config.labels)}"
+            )
+        self.config, self.transform = config, transform
         labels = len(config.labels)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.trunk = TRUNKS[config.trunk](config, 2 * config.bins + 2)
+            self.embedding = EMBEDDINGS[config.embedding](config, 2 * config.bins + 2)
             self.points = nn.Sequential(nn.Linear(config.width, 128), nn.SiLU(), nn.Linear(128, len(LEVELS) * labels))
         self.flow = PosteriorFlow(
             labels, config.width, config.context, config.transforms, config.knots, config.hidden, seed
@@ -68,13 +70,13 @@ class PosteriorNetwork(nn.Module):
     def start_from(self, mean: Tensor, directions: Tensor) -> None:
         """Start from the mean (p,) and the whitened principal components (components, p) of spectra."""
         self.mean.copy_(mean)
-        if isinstance(self.trunk, ResidualTrunk):
-            self.trunk.start_from(directions)
+        if isinstance(self.embedding, ResidualEmbedding):
+            self.embedding.start_from(directions)
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Features (b, width): all that flow and quantiles know of spectra."""
         depth = torch.where(inputs.good, inputs.flux - self.mean, 0.0).clamp(-_DEEPEST, _DEEPEST)
-        return self.trunk(depth, self._side(inputs))
+        return self.embedding(depth, self._side(inputs))
 
     def _side(self, inputs: Inputs) -> Tensor:
         """Per part of the window mean log10 of 1 / sigma and share of good pixels; resolution (b, 2 bins + 2)."""
@@ -85,24 +87,24 @@ class PosteriorNetwork(nn.Module):
         r = inputs.resolution[:, None] / 30_000
         return torch.cat([quality - 1.5, share - 0.95, r.log(), 1 / r - 1], -1)
 
-    def log_prob_real(self, features: Tensor, labels: Tensor) -> Tensor:
+    def log_prob_unconstrained(self, features: Tensor, labels: Tensor) -> Tensor:
         """Log density (b,) of the real coordinates of labels (b, k): what is trained."""
         with torch.autocast(features.device.type, enabled=False):
-            return self.flow.log_prob(features.float(), self.prior.real(labels))
+            return self.flow.log_prob(features.float(), self.transform.unconstrained(labels))
 
     def log_prob(self, features: Tensor, labels: Tensor) -> Tensor:
         """Log of the posterior density (b,) of labels (b, k), per unit of each label; -inf outside the prior."""
-        unit = self.prior.unit(labels)
+        unit = self.transform.unit(labels)
         inside = ((unit >= 0) & (unit <= 1)).all(-1)
-        density = self.log_prob_real(features, labels) + self.prior.log_slope(labels)
+        density = self.log_prob_unconstrained(features, labels) + self.transform.log_abs_det_jacobian(labels)
         return torch.where(inside, density, -torch.inf)
 
     def sample(self, features: Tensor, count: int, generator: torch.Generator) -> Tensor:
         """Labels (b, count, k) drawn from the posterior, all within the prior."""
         with torch.autocast(features.device.type, enabled=False):
-            return self.prior.from_real(self.flow.sample(features.float(), count, generator))
+            return self.transform.constrained(self.flow.sample(features.float(), count, generator))
 
-    def real_quantiles(self, features: Tensor) -> Tensor:
+    def unconstrained_quantiles(self, features: Tensor) -> Tensor:
         """Quantiles (b, k, levels) of each label by itself, in the probit of its range; they increase."""
         with torch.autocast(features.device.type, enabled=False):
             values = self.points(features.detach().float()).unflatten(-1, (-1, len(LEVELS)))
@@ -111,11 +113,11 @@ class PosteriorNetwork(nn.Module):
 
     def quantiles(self, features: Tensor) -> Tensor:
         """Quantiles `LEVELS` (b, levels, k) of each label by itself, within its range."""
-        return Prior(self.prior.space).from_real(self.real_quantiles(features).mT)
+        return LabelTransform(self.transform.space).constrained(self.unconstrained_quantiles(features).mT)
 
     def quantile_loss(self, features: Tensor, labels: Tensor) -> Tensor:
         """Mean pinball loss of the quantiles: smallest where a share q of labels lies below quantile q."""
-        target = Prior(self.prior.space).real(labels)[..., None]
-        excess = target - self.real_quantiles(features)
+        target = LabelTransform(self.transform.space).unconstrained(labels)[..., None]
+        excess = target - self.unconstrained_quantiles(features)
         level = excess.new_tensor(LEVELS)
         return torch.maximum(level * excess, (level - 1) * excess).mean()

@@ -25,8 +25,8 @@ from maury.config import (
 from maury.errors import ConfigError, DomainError, FormatError
 from maury.labels import LabelSpace
 from maury.networks.posterior import PosteriorNetwork
-from maury.networks.prior import Prior
 from maury.networks.starnet import StarNet
+from maury.networks.transform import LabelTransform
 from maury.wavelengths import regular_pixels
 
 _BATCH = 256
@@ -131,7 +131,7 @@ def load_posterior(name: str | os.PathLike[str]) -> tuple[PosteriorNetwork, dict
 
 def is_posterior(header: Mapping[str, Any]) -> bool:
     """Whether a network's header is that of one that gives a posterior."""
-    return "trunk" in header.get("network", {})
+    return "embedding" in header.get("network", {})
 
 
 def _empty(header: Mapping[str, Any], where: str) -> StarNet | PosteriorNetwork:
@@ -145,7 +145,9 @@ def _empty(header: Mapping[str, Any], where: str) -> StarNet | PosteriorNetwork:
     if missing:
         raise FormatError(f"{where}: its header lacks {', '.join(missing)}")
     if is_posterior(header):
-        return PosteriorNetwork(make_config(header["network"], PosteriorConfig, where), Prior.from_header(header))
+        return PosteriorNetwork(
+            make_config(header["network"], PosteriorConfig, where), LabelTransform.from_header(header)
+        )
     return StarNet(make_config(header["network"], NetworkConfig, where))
 
 

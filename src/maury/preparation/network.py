@@ -28,7 +28,7 @@ _PADDING = 30
 
 @dataclass(frozen=True)
 class NetworkInput:
-    """One observed spectrum as the default network sees it; the arrays of `maury.observations.Batch` without batch.
+    """One observed spectrum as the default network sees it; the arrays of `maury.simulation.Batch` without batch.
 
     Attributes:
         flux: continuum-normalised flux (p,), float32; 1 where not good.

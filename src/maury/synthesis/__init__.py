@@ -2,11 +2,11 @@
 
 from maury.synthesis.atmospheres import Atmosphere, AtmosphereGrid, read_atmospheres
 from maury.synthesis.build import Failure, build_library, make_plan
+from maury.synthesis.distributed import ClusterPool
 from maury.synthesis.linelists import LineList, read_lines
 from maury.synthesis.pool import Workers
 from maury.synthesis.settings import PhysicsConfig, SynthesisConfig
 from maury.synthesis.spectra import Spectra, Synthesizer, synthesize
-from maury.synthesis.spread import ClusterPool
 
 __all__ = [
     "Atmosphere",

@@ -22,7 +22,7 @@ Range = tuple[float, float]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
-GIVEN = tuple(name for name in LABELS if name not in ("vsini", "zeta"))
+GIVEN = tuple(name for name in LABELS if name not in ("vsini", "vmac"))
 """Labels that a design may give: those of a star at rest and without rotation."""
 
 FOUNDING_STEP_AA = (FOUNDING_END_AA - FOUNDING_START_AA) / (FOUNDING_PIXELS - 1)

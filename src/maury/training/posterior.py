@@ -24,7 +24,7 @@ from maury.networks.posterior import PosteriorNetwork
 from maury.training.card import model_card
 from maury.training.posterior_task import PosteriorTask
 from maury.training.run import Run, fit, reason
-from maury.training.simulated import HELD_OUT, Source, Stream, principal_components, prior_of
+from maury.training.simulated import HELD_OUT, Source, Stream, principal_components, transform_of
 
 _START = HELD_OUT * 2
 """Number of the batch of which the principal components are taken."""
@@ -60,7 +60,7 @@ def train(
     if config.network.pixels != local.pixels.count:
         raise ConfigError(f"the emulator makes {local.pixels.count} pixels; network.pixels = {config.network.pixels}")
     stream = Stream(local, config.network.labels, config.seed)
-    network = PosteriorNetwork(config.network, prior_of(local, config.network.labels), config.seed)
+    network = PosteriorNetwork(config.network, transform_of(local, config.network.labels), config.seed)
     if not run.last.is_file():
         _first_weights(network, stream, config)
     task = PosteriorTask(network, config, source)
@@ -112,7 +112,7 @@ def _write_best(
     wavelength = source.pixels.wavelength_aa
     header: dict[str, Any] = {
         "preset": config.preset,
-        **network.prior.header(),
+        **network.transform.header(),
         "pixels": asdict(source.pixels),
         "wavelength": [float(wavelength[0]), float(wavelength[-1])],
         "sampling": "log",
@@ -144,12 +144,12 @@ def figures(network: PosteriorNetwork, stream: Stream, config: PosteriorTrainCon
     for number in range(-(-config.validation // config.batch_size)):
         inputs, labels = stream.batch(HELD_OUT + number, config.batch_size)
         features = network(inputs)
-        density.append(network.log_prob_real(features, labels))
+        density.append(network.log_prob_unconstrained(features, labels))
         samples = network.sample(features, _DRAWS, generator)
         error.append(samples.median(1).values - labels)
         rank = (samples < labels[:, None]).float().mean(1)
         inside.append((rank - 0.5).abs() < 0.3413)
-    space = network.prior.space
+    space = network.transform.space
     off = torch.cat(error).double().numpy()
     width = np.subtract(space.upper, space.lower)
     covered = torch.cat(inside).double().mean(0)

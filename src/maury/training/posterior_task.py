@@ -36,10 +36,13 @@ class PosteriorTask(lightning.LightningModule):
         """Negative log density and pinball loss, mean absolute error of the medians on normalised labels."""
         inputs, labels = self._stream.batch(number, self.config.batch_size)
         features = self.network(inputs)
-        density, pinball = self.network.log_prob_real(features, labels), self.network.quantile_loss(features, labels)
+        density, pinball = (
+            self.network.log_prob_unconstrained(features, labels),
+            self.network.quantile_loss(features, labels),
+        )
         with torch.no_grad():
             error = self.network.quantiles(features)[:, 1] - labels
-            space = self.network.prior.space
+            space = self.network.transform.space
             scale = error.new_tensor(space.upper) - error.new_tensor(space.lower)
         return -density.mean(), pinball, (error / scale).abs().mean()
 

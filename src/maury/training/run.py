@@ -38,7 +38,7 @@ class Run(Generic[Config]):
     Attributes:
         folder: the directory.
         config: settings of the run.
-        on_cluster: it trains in processes of a Ray cluster (`maury.training.spread`).
+        on_cluster: it trains in processes of a Ray cluster (`maury.training.distributed`).
     """
 
     folder: Path

@@ -12,14 +12,14 @@ from maury.emulator import NetworkPixels
 from maury.errors import ConfigError
 from maury.labels import LabelSpace
 from maury.networks.posterior import Inputs
-from maury.networks.prior import Prior
+from maury.networks.transform import LabelTransform
 
 HELD_OUT = 2**40
 """Numbers of batches from here on are never trained on."""
 
 
 class Stars(Protocol):
-    """Simulated observations; those of `maury.observations.Batch`."""
+    """Simulated observations; those of `maury.simulation.Batch`."""
 
     @property
     def flux(self) -> Tensor:
@@ -43,7 +43,7 @@ class Stars(Protocol):
 
 
 class Source(Protocol):
-    """Where simulated observations come from: `maury.observations.Simulator`."""
+    """Where simulated observations come from: `maury.simulation.Simulator`."""
 
     labels: tuple[str, ...]
     space: LabelSpace
@@ -81,10 +81,10 @@ class Stream:
         return Inputs(stars.flux, stars.sigma, stars.good, stars.resolution), stars.labels[:, self.columns]
 
 
-def prior_of(source: Source, names: tuple[str, ...]) -> Prior:
+def transform_of(source: Source, names: tuple[str, ...]) -> LabelTransform:
     """The prior of a network for some labels of a source."""
     edges = source.logg_edges if {"teff", "logg"} <= set(names) else ()
-    return Prior(source.space.subset(names), edges)
+    return LabelTransform(source.space.subset(names), edges)
 
 
 def principal_components(inputs: Inputs, count: int, seed: int) -> tuple[Tensor, Tensor]:

@@ -12,9 +12,9 @@ from maury.config import make_config, to_toml
 from maury.emulator import Emulator, NetworkPixels, load
 from maury.errors import ConfigError, DomainError
 from maury.labels import LabelSpace, lowest_logg
-from maury.observations import Batch, ObservationSettings, Simulator
+from maury.simulation import Batch, SimulationSettings, Simulator
 
-NOTHING = ObservationSettings.without_errors().model_dump()
+NOTHING = SimulationSettings.without_errors().model_dump()
 """Settings without any error."""
 
 
@@ -33,10 +33,10 @@ def seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def only(**changes) -> ObservationSettings:
+def only(**changes) -> SimulationSettings:
     """No error but those given; tables are merged."""
     merged = {k: {**NOTHING.get(k, {}), **v} if isinstance(v, dict) else v for k, v in changes.items()}
-    return ObservationSettings.model_validate({**NOTHING, **merged})
+    return SimulationSettings.model_validate({**NOTHING, **merged})
 
 
 def column(simulator, batch, name):
@@ -52,7 +52,7 @@ def residual(simulator, batch, resolution=None):
 def test_labels_fill_the_domain_and_stay_in_it(stream):
     simulator, batch = stream
     assert simulator.labels == (
-        "teff", "logg", "mh", "vmic", "c", "mg", "ca", "ti", "cr", "ni", "vsini", "zeta", "alpha"
+        "teff", "logg", "mh", "vmic", "c", "mg", "ca", "ti", "cr", "ni", "vsini", "vmac", "alpha"
     )  # fmt: skip
     simulator.space.require_inside(batch.labels.double().numpy())
     teff, logg = column(simulator, batch, "teff"), column(simulator, batch, "logg")
@@ -98,8 +98,8 @@ def test_without_errors_it_is_the_emulators_flux(emulator):
     simulator = Simulator(emulator, only(resolution=(10_000.0, 50_000.0)))
     batch = simulator.batch(12, seeded(5))
     sampler = emulator.sampler(simulator.pixels.wavelength_aa, 50_000.0)
-    vsini, zeta = batch.labels[:, 10], batch.labels[:, 11]
-    expected = emulator.flux(batch.labels[:, :10], vsini, batch.resolution, sampler, zeta_kms=zeta)
+    vsini, vmac = batch.labels[:, 10], batch.labels[:, 11]
+    expected = emulator.flux(batch.labels[:, :10], vsini, batch.resolution, sampler, vmac_kms=vmac)
     assert (batch.flux - expected).abs().max() < 1e-4
     assert (batch.flux.std(1) > 1e-3).all()
 
@@ -181,7 +181,7 @@ def test_model_errors_have_the_level_told_and_shrink_with_rotation(emulator):
 
 
 def test_model_errors_grow_towards_cool_and_metal_rich_stars(emulator):
-    settings = only(model_error={**ObservationSettings().model_error.model_dump(), "emulator": 0.0})
+    settings = only(model_error={**SimulationSettings().model_error.model_dump(), "emulator": 0.0})
     simulator = Simulator(emulator, settings)
     rows = torch.tensor([[teff, 4.5, mh, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0] for teff in (4000, 6000) for mh in (-2, 0.2)])
     scatter = residual(simulator, simulator.observe(rows.repeat(16, 1), seeded(11)))[0].reshape(16, 4, -1).std((0, 2))
@@ -283,10 +283,10 @@ def test_other_physics_draw_their_own_labels_in_their_own_domain():
     mean, basis = (torch.view_as_complex(x.reshape(*x.shape[:-1], -1, 2)) for x in (base.mean, base.basis))
     header = {"hull": [[4000.0, 4.0], [6000.0, 2.0], [6000.0, 5.0], [4000.0, 5.0]], "resolution": 40_000.0}
     emulator = Emulator(networks, base.grid, mean, basis, scale, base.coefficient_scale, header, None, space).eval()
-    settings = ObservationSettings(resolution=(10_000.0, 40_000.0))
+    settings = SimulationSettings(resolution=(10_000.0, 40_000.0))
     simulator = Simulator(emulator, settings)
     batch = simulator.batch(200, seeded(22))
-    assert simulator.labels == ("teff", "logg", "mh", "vsini", "zeta")
+    assert simulator.labels == ("teff", "logg", "mh", "vsini", "vmac")
     lowest = 4 - (batch.labels[:, 0] - 4000) / 1000
     assert (batch.labels[:, 1] > lowest - 0.2).all()  # the domain reaches a little beyond the hull
     assert (batch.labels[:, 1] < lowest + 1).any()
@@ -310,14 +310,14 @@ def test_other_physics_draw_their_own_labels_in_their_own_domain():
 )
 def test_bad_settings_are_named(values, message):
     with pytest.raises(ConfigError, match=message):
-        make_config(values, ObservationSettings, "observations.toml")
+        make_config(values, SimulationSettings, "observations.toml")
 
 
 def test_settings_survive_toml():
     import tomllib
 
-    text = to_toml(ObservationSettings().model_dump(mode="json"))
-    assert make_config(tomllib.loads(text), ObservationSettings, "text") == ObservationSettings()
+    text = to_toml(SimulationSettings().model_dump(mode="json"))
+    assert make_config(tomllib.loads(text), SimulationSettings, "text") == SimulationSettings()
 
 
 def test_bad_requests_are_named(emulator):

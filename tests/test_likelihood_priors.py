@@ -1,4 +1,4 @@
-"""External information: how it is written, what it weighs, when it contradicts itself; systematic errors."""
+"""LabelPrior information: how it is written, what it weighs, when it contradicts itself; systematic errors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from maury.errors import ConfigError
-from maury.likelihood import contradictory, parse_external, relation
+from maury.likelihood import contradictory, parse_prior, relation
 from maury.likelihood.systematics import metal_poor, metal_poor_shift, systematic, with_systematics
 
 NAMES = ("teff", "logg", "mh", "vsini")
@@ -26,26 +26,26 @@ NAMES = ("teff", "logg", "mh", "vsini")
     ],
 )
 def test_values_with_errors(text, value, below, above):
-    prior = parse_external(text)
+    prior = parse_prior(text)
     assert (prior.value, prior.below, prior.above, prior.uniform) == (value, below, above, False)
 
 
 def test_ranges():
-    prior = parse_external("mh=-0.3..0.1")
+    prior = parse_prior("mh=-0.3..0.1")
     density = prior.log_density({"mh": torch.tensor([-0.31, -0.3, 0.0, 0.1, 0.11])})
     assert density.exp().tolist() == pytest.approx([0, 2.5, 2.5, 2.5, 0])
 
 
 @pytest.mark.parametrize("text", ["logg=4.29+-0.03", "teff=5800+50-80"])
 def test_densities_are_normalised(text):
-    prior = parse_external(text)
+    prior = parse_prior(text)
     x = prior.value + torch.linspace(-10 * prior.below, 10 * prior.above, 100_001, dtype=torch.float64)
     total = prior.log_density({prior.label: x}).exp().sum() * (x[1] - x[0])
     assert float(total) == pytest.approx(1, abs=1e-4)
 
 
 def test_alpha_is_the_mean_of_its_elements():
-    density = parse_external("alpha=0.2+-0.1").log_density(
+    density = parse_prior("alpha=0.2+-0.1").log_density(
         {"mg": torch.tensor([0.3]), "ca": torch.tensor([0.2]), "ti": torch.tensor([0.1])}
     )
     assert float(density) == pytest.approx(-math.log(0.1 * math.sqrt(2 * math.pi)), abs=1e-5)
@@ -66,15 +66,15 @@ def test_alpha_is_the_mean_of_its_elements():
 )
 def test_what_is_not_understood(text, message):
     with pytest.raises(ConfigError, match=message):
-        parse_external(text)
+        parse_prior(text)
 
 
 def test_contradictions():
-    apart = [parse_external("logg=4.3+-0.03"), parse_external("logg=3.5+-0.03")]
+    apart = [parse_prior("logg=4.3+-0.03"), parse_prior("logg=3.5+-0.03")]
     assert "contradict" in (contradictory(apart) or "")
-    assert "contradict" in (contradictory([parse_external("mh=-1..-0.5"), parse_external("mh=0..0.3")]) or "")
-    assert contradictory([parse_external("logg=4.3+-0.03"), parse_external("logg=4.35+-0.03")]) is None
-    assert contradictory([parse_external("logg=4.3+-0.03"), parse_external("teff=5000+-10")]) is None
+    assert "contradict" in (contradictory([parse_prior("mh=-1..-0.5"), parse_prior("mh=0..0.3")]) or "")
+    assert contradictory([parse_prior("logg=4.3+-0.03"), parse_prior("logg=4.35+-0.03")]) is None
+    assert contradictory([parse_prior("logg=4.3+-0.03"), parse_prior("teff=5000+-10")]) is None
 
 
 def test_relations():
@@ -82,11 +82,11 @@ def test_relations():
     sun = {"teff": torch.full((301,), 5777.0), "logg": torch.full((301,), 4.44)}
     x = torch.linspace(0.5, 6.5, 301)
     micro = x[relation("bruntt2012").log_density({**sun, "vmic": x}).argmax()]
-    macro = x[relation("doyle2014").log_density({**sun, "zeta": x}).argmax()]
+    macro = x[relation("doyle2014").log_density({**sun, "vmac": x}).argmax()]
     assert float(micro) == pytest.approx(0.97, abs=0.03)
     assert float(macro) == pytest.approx(3.21, abs=0.03)
     giant = {"teff": torch.full((301,), 4700.0), "logg": torch.full((301,), 3.0)}
-    dwarf, wide = (relation("doyle2014").log_density({**star, "zeta": x}) for star in (sun, giant))
+    dwarf, wide = (relation("doyle2014").log_density({**star, "vmac": x}) for star in (sun, giant))
     assert float((dwarf.max() - wide.max()).exp()) == pytest.approx(3, rel=1e-3)  # beyond the stars it is made from
     axes = relation("random-axes").log_density({"vsini": torch.tensor([0.0, 2.0, 1e6])}).exp()
     assert axes.tolist() == pytest.approx([0, 0.5, 1], abs=1e-4)
@@ -121,7 +121,7 @@ def test_a_prior_on_log_g_tells_how_much_a_metal_poor_star_is_shifted():
     assert plain.mean(0)[:3].tolist() == pytest.approx(
         [5550 + moved["teff"], 3.2 + moved["logg"], -2.6 + moved["mh"]], rel=0.01
     )
-    told, _ = with_systematics(fit, NAMES, generator, [parse_external("logg=4.2+-0.05")], shift=shift)
+    told, _ = with_systematics(fit, NAMES, generator, [parse_prior("logg=4.2+-0.05")], shift=shift)
     assert float(told[:, 0].mean() - plain[:, 0].mean()) > 50
     assert float(told[:, 0].std()) < 0.8 * float(plain[:, 0].std())
 
@@ -141,7 +141,7 @@ def test_a_prior_is_on_the_true_label():
     """A prior on log g narrows log g to the product of both normals, and leaves Teff, which it says nothing on."""
     generator = torch.Generator().manual_seed(2)
     fit = torch.tensor([5800.0, 4.2, 0.0, 30.0]).double() + 1e-3 * torch.randn(4000, 4, generator=generator).double()
-    prior = parse_external("logg=4.35+-0.05")
+    prior = parse_prior("logg=4.35+-0.05")
     true, share = with_systematics(fit, NAMES, generator, [prior])
     own = systematic({"teff": 5800.0, "mh": 0.0})["logg"]
     variance = 1 / (1 / own**2 + 1 / 0.05**2)
@@ -149,10 +149,10 @@ def test_a_prior_is_on_the_true_label():
     assert float(true[:, 1].mean()) == pytest.approx(variance * (4.2 / own**2 + 4.35 / 0.05**2), abs=0.01)
     assert float(true[:, 1].std()) == pytest.approx(variance**0.5, rel=0.1)
     assert float(true[:, 0].std()) == pytest.approx(50, rel=0.1)
-    assert with_systematics(fit, NAMES, generator, [parse_external("logg=0..0.5")])[1] == 0
+    assert with_systematics(fit, NAMES, generator, [parse_prior("logg=0..0.5")])[1] == 0
 
 
 def test_an_element_goes_by_the_name_of_its_column_too():
-    assert parse_external("mg_fe=0.2+-0.05").label == "mg"
+    assert parse_prior("mg_fe=0.2+-0.05").label == "mg"
     with pytest.raises(ConfigError, match="no label 'x_fe'"):
-        parse_external("x_fe=0.2+-0.05")
+        parse_prior("x_fe=0.2+-0.05")

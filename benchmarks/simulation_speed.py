@@ -1,6 +1,6 @@
 """Simulated observations per second, beside one star at a time with `Emulator.flux`, and how far from the floor.
 
-    python benchmarks/observations_speed.py --out docs/results/observations
+    python benchmarks/simulation_speed.py --out docs/results/observations
 
 Rounds of both alternate in one process, so that other work on the machine slows both down alike; rates are per second
 of wall clock and of processor time. The floor is what the arithmetic alone takes at the speed of a large matrix product
@@ -24,7 +24,7 @@ import torch
 from maury.cli.console import out
 from maury.emulator import Emulator, load
 from maury.files import atomic_path
-from maury.observations import Simulator
+from maury.simulation import Simulator
 
 
 def one_by_one(emulator: Emulator, simulator: Simulator, count: int) -> Callable[[], None]:
@@ -37,7 +37,7 @@ def one_by_one(emulator: Emulator, simulator: Simulator, count: int) -> Callable
     def run() -> None:
         for row in labels:
             r = torch.tensor([rng.uniform(10_000, 50_000)]).float()
-            flux = emulator.flux(row[None, :10], row[10:11], r, sampler, zeta_kms=row[11:12])[0].numpy()
+            flux = emulator.flux(row[None, :10], row[10:11], r, sampler, vmac_kms=row[11:12])[0].numpy()
             flux = flux * (1 + 0.003 * np.sin(wavelength / 20 + rng.uniform(0, 6)))
             flux + np.sqrt(np.clip(flux, 0, None)) / 100 * rng.standard_normal(flux.size)
 

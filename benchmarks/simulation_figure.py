@@ -1,6 +1,6 @@
 """Figure of observed spectra on the default network's pixels beside simulated observations of like stars.
 
-    python benchmarks/observations_figure.py ../shared/data/observed --out docs/results/observations
+    python benchmarks/simulation_figure.py ../shared/data/observed --out docs/results/observations
 
 The simulated ones have the labels of the template that fits the observed star, its resolution and its signal-to-noise;
 everything else is drawn as for training, but that none is short. Writes spectra.png.
@@ -17,11 +17,11 @@ import torch
 from observed import catalogue
 
 from maury.emulator import Emulator, NetworkPixels, load
-from maury.observations import Batch, ObservationSettings, Simulator
 from maury.plots import plot_observations, save_figure
 from maury.preparation import Preparation, prepare
 from maury.preparation.network import NetworkInput, to_network
 from maury.readers import read
+from maury.simulation import Batch, SimulationSettings, Simulator
 
 FILES = (
     "HARPS_Sun.fits",
@@ -37,7 +37,7 @@ def simulate(emulator: Emulator, star: Preparation, seen: NetworkInput, seed: in
     """One simulated observation like an observed one."""
     snr = float(1 / np.median(seen.sigma[seen.good]))
     resolution = float(np.clip(star.spectrum.resolution or 0, 10_000, 115_000))
-    default = ObservationSettings()
+    default = SimulationSettings()
     settings = default.model_copy(
         update={
             "noise": default.noise.model_copy(update={"snr": (snr, snr)}),

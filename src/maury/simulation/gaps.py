@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from maury.emulator import NetworkPixels
-from maury.observations.draws import Draws
-from maury.observations.settings import GapSettings
-from maury.observations.smooth import Orders
+from maury.simulation.draws import Draws
+from maury.simulation.settings import GapSettings
+from maury.simulation.smooth import Orders
 from maury.wavelengths import C_KMS
 
 _LONGEST = 5

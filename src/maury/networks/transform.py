@@ -19,12 +19,12 @@ _ROOT = ("vsini",)
 
 
 @dataclass(frozen=True)
-class Prior:
+class LabelTransform:
     """Ranges of labels, the lowest and highest log g as functions of Teff.
 
     Unit coordinates are 0 and 1 at the ends: (x - lower) / (upper - lower), for log g with the ends at the star's Teff,
-    for v sin i the square root of it. Real coordinates are their probits, y = Phi^-1(u): the whole line, and standard
-    normal where u is uniform.
+    for v sin i the square root of it. Unconstrained coordinates are their probits, y = Phi^-1(u): the whole line, and
+    standard normal where u is uniform.
 
     Attributes:
         space: labels and ranges.
@@ -36,8 +36,8 @@ class Prior:
     edges: tuple[tuple[float, float, float], ...] = ()
 
     @classmethod
-    def from_header(cls, header: Mapping[str, Any]) -> Prior:
-        """The prior that a checkpoint's header holds under ``labels`` and ``prior``."""
+    def from_header(cls, header: Mapping[str, Any]) -> LabelTransform:
+        """The transform that a checkpoint's header holds under ``labels`` and ``prior``."""
         return cls(LabelSpace.from_header(header), tuple((a, b, c) for a, b, c in header["prior"]["edges"]))
 
     def header(self) -> dict[str, Any]:
@@ -76,17 +76,17 @@ class Prior:
         lower, upper = self.ends(plain)
         return torch.where(self._is("logg", unit), lower + (upper - lower) * unit, plain)
 
-    def real(self, labels: Tensor) -> Tensor:
-        """Real coordinates of labels; those at or outside the ends are taken 1e-6 of the range inside."""
+    def unconstrained(self, labels: Tensor) -> Tensor:
+        """Unconstrained coordinates of labels; those at or outside the ends are taken 1e-6 of the range inside."""
         unit = self.unit(labels.double()).clamp(_LEAST, 1 - _LEAST)
         return torch.special.ndtri(unit).to(labels.dtype)
 
-    def from_real(self, real: Tensor) -> Tensor:
-        """Labels of real coordinates: always within the ranges."""
-        return self.labels(torch.special.ndtr(real.double())).to(real.dtype)
+    def constrained(self, y: Tensor) -> Tensor:
+        """Labels of unconstrained coordinates: always within the ranges."""
+        return self.labels(torch.special.ndtr(y.double())).to(y.dtype)
 
-    def log_slope(self, labels: Tensor) -> Tensor:
-        """Log of the Jacobian determinant d(real) / d(labels) (...): adds to a density of real coordinates.
+    def log_abs_det_jacobian(self, labels: Tensor) -> Tensor:
+        """Log of the Jacobian determinant d(y) / d(labels) (...): adds to a density of unconstrained coordinates.
 
         log |dy/dx| = log |du/dx| + y^2 / 2 + log(2 pi) / 2, summed over the labels. As the ends of log g depend on Teff
         alone the matrix is triangular and its determinant the product of the diagonal.
@@ -94,8 +94,8 @@ class Prior:
         lower, upper = self.ends(labels)
         unit = self.unit(labels).clamp_min(_LEAST)
         slope = -(upper - lower).log() - torch.where(self._is(_ROOT, labels), (2 * unit).log(), 0.0)
-        real = self.real(labels)
-        return (slope + real.square() / 2 + 0.9189385332046727).sum(-1)
+        y = self.unconstrained(labels)
+        return (slope + y.square() / 2 + 0.9189385332046727).sum(-1)
 
     def _is(self, names: str | tuple[str, ...], like: Tensor) -> Tensor:
         """Which columns (k,) have one of some names."""

@@ -14,7 +14,7 @@ from maury.synthesis.pool import Maker, Workers
 from maury.synthesis.settings import PhysicsConfig
 
 
-class Sheltered:
+class IsolatedSynthesizer:
     """Calls a synthesizer in a worker process of its own beside the process that Ray knows.
 
     A crash or a hang of the synthesis code, and what it writes into its home, cost one spectrum and nothing of Ray's.
@@ -41,7 +41,7 @@ class ClusterPool:
         """Compare the nodes.
 
         Raises:
-            SkewError: a node has another PySME, or another file of departure coefficients.
+            VersionMismatchError: a node has another PySME, or another file of departure coefficients.
         """
         self._cluster = cluster
         cluster.require_same(codes, physics.absolute().files())
@@ -51,7 +51,7 @@ class ClusterPool:
     ) -> Iterator[tuple[int, Any]]:
         """As `Workers.map`; a spectrum whose node dies is tried up to three times more."""
         longest = 4 * (timeout_s + 300)  # two tries, each with a start, and a wait for a process
-        for number, result in self._cluster.map((Sheltered, (maker, timeout_s)), tasks, longest):
+        for number, result in self._cluster.map((IsolatedSynthesizer, (maker, timeout_s)), tasks, longest):
             if isinstance(result, MauryError) and not isinstance(result, LostError | SynthesisError):
                 raise result
             yield number, result

@@ -1,4 +1,4 @@
-"""Trunks: from a spectrum's depths and what is known of its noise and resolution to features.
+"""Embedding networks: from depths of a spectrum, its noise and its resolution to features.
 
 All take depths (b, p), flux less the mean spectrum and 0 in pixels that are not good, and side information (b, s), and
 give features (b, width). `docs/decisions` compares them at equal cost.
@@ -26,7 +26,7 @@ class Block(nn.Module):
         return h + self.outer(nn.functional.silu(self.inner(self.norm(h))))
 
 
-class ResidualTrunk(nn.Module):
+class ResidualEmbedding(nn.Module):
     """A linear projection, started from whitened principal components, and residual blocks."""
 
     def __init__(self, config: PosteriorConfig, side: int) -> None:
@@ -46,7 +46,7 @@ class ResidualTrunk(nn.Module):
         return self.blocks(self.entry(torch.cat([self.projection(depth), side], -1)))
 
 
-class ConvolutionTrunk(nn.Module):
+class ConvolutionEmbedding(nn.Module):
     """Four convolutions with strides, a dense layer over all that is left, and residual blocks."""
 
     def __init__(self, config: PosteriorConfig, side: int) -> None:
@@ -65,7 +65,7 @@ class ConvolutionTrunk(nn.Module):
         return self.blocks(self.entry(torch.cat([self.layers(3 * depth[:, None]), side], -1)))
 
 
-class AttentionTrunk(nn.Module):
+class AttentionEmbedding(nn.Module):
     """Patches of 64 pixels as tokens with learnt positions, two layers of self-attention, residual blocks."""
 
     _PATCH, _TOKEN = 64, 64
@@ -88,8 +88,8 @@ class AttentionTrunk(nn.Module):
         return self.blocks(self.entry(torch.cat([tokens.flatten(1), side], -1)))
 
 
-TRUNKS: dict[str, type[ResidualTrunk] | type[ConvolutionTrunk] | type[AttentionTrunk]] = {
-    "residual": ResidualTrunk,
-    "convolution": ConvolutionTrunk,
-    "attention": AttentionTrunk,
+EMBEDDINGS: dict[str, type[ResidualEmbedding] | type[ConvolutionEmbedding] | type[AttentionEmbedding]] = {
+    "residual": ResidualEmbedding,
+    "convolution": ConvolutionEmbedding,
+    "attention": AttentionEmbedding,
 }

@@ -21,7 +21,7 @@ _HOW = "write label=value+-error, label=value+upper-lower or label=low..high, su
 
 
 @dataclass(frozen=True)
-class External:
+class LabelPrior:
     """Information on one label.
 
     Attributes:
@@ -51,7 +51,7 @@ class External:
 
 
 @dataclass(frozen=True)
-class Relation(External):
+class Relation(LabelPrior):
     """A relation from the literature that gives a label for Teff and log g, and the scatter about it.
 
     Attributes:
@@ -82,7 +82,7 @@ class Relation(External):
 
 
 @dataclass(frozen=True)
-class RandomAxes(External):
+class RandomAxes(LabelPrior):
     """Axes of rotation point anywhere: small v sin i are rare, as few stars are seen pole-on.
 
     For one equatorial velocity the density of v sin i rises linearly from 0; here it rises to half at ``value`` km/s, a
@@ -95,14 +95,14 @@ class RandomAxes(External):
         return (x / (x + self.value)).clamp_min(1e-12).log()
 
 
-RELATIONS: dict[str, External] = {
+RELATIONS: dict[str, LabelPrior] = {
     "random-axes": RandomAxes("vsini", 2.0, 2.0, 2.0, uniform=True, text="random-axes"),
     "bruntt2012": Relation(
         "vmic", 1.0, 0.13, 0.13, text="bruntt2012", coefficients=(1.095, 5.44e-4, 2.56e-7, -0.378), ends=(0.5, 4.0),
         known=(4900.0, 6900.0, -math.inf, math.inf),
     ),
     "doyle2014": Relation(
-        "zeta", 3.2, 1.0, 1.0, text="doyle2014", coefficients=(3.21, 2.33e-3, 2.0e-6, -2.0), teff_k=5777.0, logg=4.44,
+        "vmac", 3.2, 1.0, 1.0, text="doyle2014", coefficients=(3.21, 2.33e-3, 2.0e-6, -2.0), teff_k=5777.0, logg=4.44,
         ends=(2.0, 7.0), known=(5200.0, 6400.0, 4.0, 4.6),
     ),
 }  # fmt: skip
@@ -115,7 +115,7 @@ RELATIONS: dict[str, External] = {
 """
 
 
-def relation(name: str) -> External:
+def relation(name: str) -> LabelPrior:
     """A relation by its name.
 
     Raises:
@@ -133,7 +133,7 @@ def value_of(label: str, labels: Mapping[str, Tensor]) -> Tensor:
     return labels[label]
 
 
-def parse_external(text: str) -> External:
+def parse_prior(text: str) -> LabelPrior:
     """Information as it is written on the command line: ``logg=4.29+-0.03``, ``teff=5800+50-80``, ``mh=-0.2..0.1``.
 
     Raises:
@@ -147,36 +147,36 @@ def parse_external(text: str) -> External:
         raise ConfigError(f"prior {text!r}: no label {name!r}; the labels are {', '.join(LABELS)}")
     if match := _SYMMETRIC.match(rest):
         value, below = map(float, match.groups())
-        return _checked(External(name, value, below, below, text=text))
+        return _checked(LabelPrior(name, value, below, below, text=text))
     if match := _RANGE.match(rest):
         low, high = map(float, match.groups())
         if not low < high:
             raise ConfigError(f"prior {text!r}: the range is empty, {low:g} is not below {high:g}")
-        return _checked(External(name, (low + high) / 2, (high - low) / 2, (high - low) / 2, True, text))
+        return _checked(LabelPrior(name, (low + high) / 2, (high - low) / 2, (high - low) / 2, True, text))
     if match := _ASYMMETRIC.match(rest):
         value, above, below = map(float, match.groups())
-        return _checked(External(name, value, below, above, text=text))
+        return _checked(LabelPrior(name, value, below, above, text=text))
     raise ConfigError(f"prior {text!r}: {rest!r} is not understood; {_HOW}")
 
 
-def _checked(external: External) -> External:
-    for error in (external.below, external.above):
+def _checked(label_prior: LabelPrior) -> LabelPrior:
+    for error in (label_prior.below, label_prior.above):
         if not (math.isfinite(error) and error > 0):
-            raise ConfigError(f"prior {external.text!r}: its error {error:g} must be finite and above 0")
-    label = LABELS[external.label]
-    low, high = external.value - 5 * external.below, external.value + 5 * external.above
-    if external.uniform:
-        low, high = external.value - external.below, external.value + external.above
+            raise ConfigError(f"prior {label_prior.text!r}: its error {error:g} must be finite and above 0")
+    label = LABELS[label_prior.label]
+    low, high = label_prior.value - 5 * label_prior.below, label_prior.value + 5 * label_prior.above
+    if label_prior.uniform:
+        low, high = label_prior.value - label_prior.below, label_prior.value + label_prior.above
     if high < label.lower or low > label.upper:
         ends = f"{label.lower:g} to {label.upper:g} {label.unit}"
-        raise ConfigError(f"prior {external.text!r}: far from the range {ends} of {label.name}")
-    return external
+        raise ConfigError(f"prior {label_prior.text!r}: far from the range {ends} of {label.name}")
+    return label_prior
 
 
-def contradictory(externals: list[External]) -> str | None:
+def contradictory(label_priors: list[LabelPrior]) -> str | None:
     """Names two statements on one label that exclude each other (ranges apart, values 5 errors apart), or None."""
-    for i, a in enumerate(externals):
-        for b in externals[i + 1 :]:
+    for i, a in enumerate(label_priors):
+        for b in label_priors[i + 1 :]:
             if a.label != b.label:
                 continue
             first, second = (a, b) if a.value <= b.value else (b, a)

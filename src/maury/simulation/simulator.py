@@ -14,12 +14,12 @@ from maury.emulator import Emulator, NetworkPixels
 from maury.emulator.domain import require_known
 from maury.errors import DomainError
 from maury.labels import LABELS, LabelSpace
-from maury.observations.draws import Draws
-from maury.observations.gaps import Gaps
-from maury.observations.physics import ModelError
-from maury.observations.prior import Prior
-from maury.observations.settings import ObservationSettings
-from maury.observations.smooth import Smooth
+from maury.simulation.draws import Draws
+from maury.simulation.gaps import Gaps
+from maury.simulation.physics import ModelError
+from maury.simulation.prior import Prior
+from maury.simulation.settings import SimulationSettings
+from maury.simulation.smooth import Smooth
 
 _CHUNK = 128
 """Spectra at a time on a CPU: arrays of some megabytes stay in its caches."""
@@ -73,7 +73,7 @@ class Simulator:
     def __init__(
         self,
         emulator: Emulator,
-        settings: ObservationSettings | None = None,
+        settings: SimulationSettings | None = None,
         device: torch.device | str = "cpu",
         pixels: NetworkPixels | None = None,
     ) -> None:
@@ -88,7 +88,7 @@ class Simulator:
         Raises:
             DomainError: settings that the emulator or the pixels cannot serve.
         """
-        self.settings = settings or ObservationSettings()
+        self.settings = settings or SimulationSettings()
         self.device = torch.device(device)
         self.pixels = pixels or NetworkPixels.of(emulator)
         if self.settings.resolution[1] > emulator.native_resolution:
@@ -107,7 +107,7 @@ class Simulator:
         self._basis = self._emulator.basis[:, : 2 * self._count] * scale
         self._frequency = self._emulator.frequency[: self._count]
         self._native = emulator.native_resolution
-        largest = (_BEYOND * LABELS[name].upper for name in ("vsini", "zeta"))
+        largest = (_BEYOND * LABELS[name].upper for name in ("vsini", "vmac"))
         self._broadening = TransferTable(self._frequency, *largest)
         self._physics = ModelError(emulator, self.settings.model_error, self.pixels, self._frequency)
         self._smooth = Smooth(self.pixels, self.settings.continuum, self.settings.noise, self.device)
@@ -181,7 +181,7 @@ class Simulator:
             raise DomainError(f"labels: {labels.shape[1]} columns, but the labels are {', '.join(self.labels)}")
         own = len(self._emulator.space)
         require_known(self._emulator, labels[:, :own], "labels")
-        LabelSpace.of(["vsini", "zeta"]).require_inside(labels[:, own : own + 2], "labels")
+        LabelSpace.of(["vsini", "vmac"]).require_inside(labels[:, own : own + 2], "labels")
 
     @torch.no_grad()
     def spectra(self, labels: Tensor, resolution: Tensor) -> Tensor:
@@ -261,7 +261,7 @@ class Simulator:
         return self._broadening(
             vsini_kms=labels[:, first],
             resolution=remaining_resolution(resolution, self._native),
-            zeta_kms=labels[:, first + 1],
+            vmac_kms=labels[:, first + 1],
         )
 
     def _degraded(self, told: Tensor) -> Tensor:

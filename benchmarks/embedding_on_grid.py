@@ -1,7 +1,7 @@
-"""The default network's trunk on the founding project's own task: the SPC grid, noise-free, points of four labels.
+"""The default network's embedding on the founding project's own task: the SPC grid, noise-free, points of four labels.
 
     maury grid build --preset spc --out spc.h5
-    python benchmarks/trunk_on_grid.py spc.h5 --out docs/results/trunk-on-grid.json
+    python benchmarks/embedding_on_grid.py spc.h5 --out docs/results/embedding-on-grid.json
 
 A linear projection that starts from whitened principal components, residual blocks and a linear layer, trained with
 AdamW on the mean absolute error of the normalised labels of the grid's training part (38,519 spectra of the random
@@ -28,22 +28,22 @@ from maury.emulator import load
 from maury.evaluation.samples import emulated_flux, labels_between
 from maury.files import atomic_path
 from maury.grids import Grid, open_grid
-from maury.networks.trunks import ResidualTrunk
+from maury.networks.embeddings import ResidualEmbedding
 from maury.training.data import Batches, Spectra
 
 
 class Points(nn.Module):
-    """Trunk and a linear layer."""
+    """Embedding network and a linear layer."""
 
     def __init__(self, pixels: int, labels: int, components: int, width: int, depth: int) -> None:
         super().__init__()
         config = PosteriorConfig(pixels=pixels, components=components, width=width, depth=depth)
-        self.trunk = ResidualTrunk(config, 0)
+        self.embedding = ResidualEmbedding(config, 0)
         self.output = nn.Linear(width, labels)
 
     def forward(self, flux: Tensor) -> Tensor:
         """Normalised labels (b, labels) of spectra (b, p), less their mean and in units of their scatter."""
-        return self.output(self.trunk(flux, flux[:, :0])).float()
+        return self.output(self.embedding(flux, flux[:, :0])).float()
 
 
 def components(spectra: Spectra, count: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -129,7 +129,7 @@ def main() -> None:
         torch.manual_seed(options.seed)
         network = Points(len(grid.wavelength_aa), 4, options.components, options.width, options.depth)
         mean, directions = components(spectra, options.components, options.seed)
-        network.trunk.start_from(directions)
+        network.embedding.start_from(directions)
         train(network, mean, spectra, options)
         spent = time.process_time() - start
         rows = spectra.validation

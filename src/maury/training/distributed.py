@@ -17,7 +17,7 @@ from maury.config import PosteriorTrainConfig, TrainConfig, make_config
 from maury.emulator import load
 from maury.grids import open_grid
 from maury.grids.build import emulator_of
-from maury.observations import ObservationSettings, Simulator
+from maury.simulation import SimulationSettings, Simulator
 from maury.training import network, posterior
 from maury.training.run import Run
 
@@ -42,7 +42,7 @@ def train_on_cluster(
         The header of the trained network.
 
     Raises:
-        SkewError: a node has another grid or emulator.
+        VersionMismatchError: a node has another grid or emulator.
         LostError: processes died more than three times.
         MauryError: raised by the training.
     """
@@ -70,7 +70,7 @@ def train_here(run: Run[Any], source: str, half: bool) -> None:
     """What each process does."""
     if isinstance(run.config, PosteriorTrainConfig):
         emulator = load(source)
-        observations = make_config(run.config.observations, ObservationSettings, "observations")
+        observations = make_config(run.config.observations, SimulationSettings, "observations")
         posterior.train(run, lambda device: Simulator(emulator, observations, device))
     else:
         network.train(run, open_grid(source), dtype=torch.float16 if half else torch.float32)

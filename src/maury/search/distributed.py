@@ -14,13 +14,13 @@ from maury.memory import keep_freed_memory
 from maury.search.settings import StudyConfig, base_of
 from maury.search.study import Done, conclude, fail, finished, judge, open_study, settings_of
 from maury.search.trial import Outcome, run_trial, spectra_of
-from maury.training.spread import grid_of
+from maury.training.distributed import grid_of
 
 _MOST_LOST = 50
 _ATTEMPT = "attempt"
 
 
-class Keeper:
+class JournalActor:
     """Keeps the study of a folder: the one process that writes its journal while trials run elsewhere."""
 
     def __init__(self, folder: Path, config: StudyConfig, base: TrainConfig, grid_digest: str) -> None:
@@ -64,9 +64,9 @@ class Trainer:
         keep_freed_memory()
         self._config, self._spectra = config, spectra_of(open_grid(grid), config, base)
 
-    def __call__(self, number: int, settings: TrainConfig, keeper: Remote) -> Outcome:
-        """Train as long as the keeper lets it."""
-        report = lambda rung, error: bool(keeper.call("report", number, rung, error))  # noqa: E731
+    def __call__(self, number: int, settings: TrainConfig, journal: Remote) -> Outcome:
+        """Train as long as the journal lets it."""
+        report = lambda rung, error: bool(journal.call("report", number, rung, error))  # noqa: E731
         return run_trial(self._config, settings, self._spectra, report)
 
 
@@ -85,27 +85,27 @@ def spread_study(folder: Path, grid: Path, config: StudyConfig, cluster: RayWork
 
     Raises:
         LostError: many processes died, one after the other.
-        SkewError: a node has another grid under that name.
+        VersionMismatchError: a node has another grid under that name.
         MauryError: raised by a trial.
     """
     folder, grid, base = folder.absolute(), grid.absolute(), base_of(config)
     cluster.require_same(grid_of, grid)
-    keeper = cluster.beside((Keeper, (folder, config, base, open_grid(grid).digest)))
+    journal = cluster.beside((JournalActor, (folder, config, base, open_grid(grid).digest)))
     lost, most = 0, max(_MOST_LOST, 3 * cluster.count)
 
     def tasks() -> Iterator[tuple[int, tuple[Any, ...]]]:
-        while keeper.call("wanted"):
-            number, settings = keeper.call("ask")
-            yield number, (number, settings, keeper)
+        while journal.call("wanted"):
+            number, settings = journal.call("ask")
+            yield number, (number, settings, journal)
 
-    while keeper.call("wanted"):
+    while journal.call("wanted"):
         for number, result in cluster.map((Trainer, (grid, config, base)), tasks(), _longest(config), retries=0):
             lost = lost + 1 if isinstance(result, LostError) else 0
             if lost > most:
                 raise LostError(f"{lost} trials one after the other lost their process; the last: {result}")
             if isinstance(result, MauryError) and not isinstance(result, LostError):
                 raise result
-            state = keeper.call("lose", number) if lost else keeper.call("conclude", number, result)
+            state = journal.call("lose", number) if lost else journal.call("conclude", number, result)
             if done is not None:
                 done(number, state, None if lost else result.error)
 

@@ -1,6 +1,6 @@
-"""Trunks and recipes of the default network at equal training time: CPU seconds of training steps, one thread.
+"""Embedding networks and recipes of the default network at equal training time: CPU seconds, one thread.
 
-    python benchmarks/trunks.py --seconds 120 --out trunks.json
+    python benchmarks/embeddings.py --seconds 120 --out embeddings.json
 
 Simulating the spectra is not counted: it costs all of them the same. Every variant sees the same stars in the same
 order, as many of them as it manages, and is judged on the same held-out stars.
@@ -19,15 +19,15 @@ from maury.config import PosteriorTrainConfig
 from maury.emulator import load
 from maury.networks import read_preset
 from maury.networks.posterior import PosteriorNetwork
-from maury.observations import Simulator
+from maury.simulation import Simulator
 from maury.training.posterior import figures
-from maury.training.simulated import Stream, principal_components, prior_of
+from maury.training.simulated import Stream, principal_components, transform_of
 
-TRUNKS = {
+EMBEDDINGS = {
     "residual": {},
     "residual, random projection, average": {"random": True, "averaged": True},
-    "convolution, average": {"trunk": "convolution", "averaged": True},
-    "attention, average": {"trunk": "attention", "averaged": True},
+    "convolution, average": {"embedding": "convolution", "averaged": True},
+    "attention, average": {"embedding": "attention", "averaged": True},
 }
 RECIPES = {
     "constant rate": {"constant": True},
@@ -50,7 +50,7 @@ def train(
     config: PosteriorTrainConfig, stream: Stream, seconds: float, *, constant: bool, averaged: bool, random: bool
 ):
     """Train for so many CPU seconds; returns the network and the number of steps."""
-    network = PosteriorNetwork(config.network, prior_of(stream.source, config.network.labels), config.seed)
+    network = PosteriorNetwork(config.network, transform_of(stream.source, config.network.labels), config.seed)
     spectra, _ = stream.batch(0, 2 * config.network.components + 512)
     mean, directions = principal_components(spectra, config.network.components, config.seed)
     if random:
@@ -69,7 +69,7 @@ def train(
         start = time.process_time()
         with torch.autocast("cpu", torch.bfloat16, enabled=config.precision != "32-true"):
             features = network(inputs)
-            loss = network.quantile_loss(features, labels) - network.log_prob_real(features, labels).mean()
+            loss = network.quantile_loss(features, labels) - network.log_prob_unconstrained(features, labels).mean()
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -84,14 +84,14 @@ def main() -> None:
     """Train every variant and write what it reached."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=120.0)
-    parser.add_argument("--out", type=Path, default=Path("trunks.json"))
+    parser.add_argument("--out", type=Path, default=Path("embeddings.json"))
     parser.add_argument("--only", nargs="*", help="names of variants")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     base = read_preset("default").model_dump() | {"validation": 2048}
     source = Simulator(load())
     results = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
-    for name, changes in {**TRUNKS, **RECIPES}.items():
+    for name, changes in {**EMBEDDINGS, **RECIPES}.items():
         if name in results or (arguments.only and name not in arguments.only):
             continue
         changes = dict(changes)

@@ -12,8 +12,8 @@ from torch import Tensor
 from maury.emulator import Emulator
 from maury.emulator.domain import atmosphere_exists
 from maury.labels import ALPHA, LabelSpace
-from maury.observations.draws import Draws
-from maury.observations.settings import PriorSettings
+from maury.simulation.draws import Draws
+from maury.simulation.settings import PriorSettings
 
 _NODES = (251, 501)
 _COMMON = 64
@@ -24,15 +24,15 @@ class Prior:
     """Draws labels; ``space`` names them, with their ranges.
 
     Attributes:
-        space: the emulator's labels, ``vsini``, ``zeta``, and where Mg, Ca and Ti are labels their mean as ``alpha``.
+        space: the emulator's labels, ``vsini``, ``vmac``, and where Mg, Ca and Ti are labels their mean as ``alpha``.
     """
 
     def __init__(self, emulator: Emulator, settings: PriorSettings) -> None:
         """Tabulate which log g has spectra at each Teff."""
         self.settings, self._own = settings, emulator.space
         lower, upper = [*emulator.space.lower], [*emulator.space.upper]
-        names = [*emulator.space.names, "vsini", "zeta"]
-        for ends in (settings.vsini_kms, settings.zeta_kms):
+        names = [*emulator.space.names, "vsini", "vmac"]
+        for ends in (settings.vsini_kms, settings.vmac_kms):
             lower.append(ends[0])
             upper.append(max(ends[1], ends[0] + 1e-6))
         if set(ALPHA) <= set(names) and "alpha" not in names:
@@ -63,7 +63,7 @@ class Prior:
             if name not in drawn:
                 drawn[name] = draws.truncated(*self._usual(name, drawn, alpha, ends), *ends)
         drawn["vsini"] = self._vsini(draws)
-        drawn["zeta"] = draws.uniform(*self.settings.zeta_kms)
+        drawn["vmac"] = draws.uniform(*self.settings.vmac_kms)
         if "alpha" not in drawn and set(ALPHA) <= set(drawn):
             drawn["alpha"] = torch.stack([drawn[name] for name in ALPHA]).mean(0)
         return torch.stack([drawn[name] for name in self.space.names], 1)
@@ -84,7 +84,7 @@ class Prior:
             inside &= (x >= low) & (x <= high)
             if name == "vsini":
                 total += self._log_vsini(x)
-            elif name in ("teff", "logg", "mh", "alpha", "zeta"):
+            elif name in ("teff", "logg", "mh", "alpha", "vmac"):
                 total -= torch.as_tensor(high - low, dtype=x.dtype).log()
             elif name not in ALPHA:
                 mean, sd = self._usual(name, drawn, x, ranges[name])

@@ -30,7 +30,7 @@ class PriorSettings(Settings):
     Attributes:
         vsini_kms: range of v sin i, km/s.
         vsini_low_share: part of the stars with ln(1 + v sin i) uniform; v sin i of the others is uniform.
-        zeta_kms: range of the radial-tangential macroturbulence, km/s, uniform.
+        vmac_kms: range of the radial-tangential macroturbulence, km/s, uniform.
         vmic_kms: scatter of the microturbulence about 1 km/s for dwarfs, 0.25 more for each dex of log g below 4.5 and
             0.35 more for each 1000 K above 5500 K.
         alpha: range of the common [alpha/M], dex, uniform.
@@ -41,7 +41,7 @@ class PriorSettings(Settings):
 
     vsini_kms: NotNegativeRange = (0.0, 200.0)
     vsini_low_share: Share = 0.5
-    zeta_kms: NotNegativeRange = (0.0, 10.0)
+    vmac_kms: NotNegativeRange = (0.0, 10.0)
     vmic_kms: Positive = 0.5
     alpha: Range = (-0.2, 0.55)
     alpha_scatter: Positive = 0.15
@@ -174,7 +174,7 @@ class GapSettings(Settings):
         return self
 
 
-class ObservationSettings(Settings):
+class SimulationSettings(Settings):
     """Everything about simulated observations; a range with two equal ends is a constant.
 
     Attributes:
@@ -202,7 +202,7 @@ class ObservationSettings(Settings):
     velocity_per_noise: NotNegative = 0.17
 
     @classmethod
-    def without_errors(cls) -> ObservationSettings:
+    def without_errors(cls) -> SimulationSettings:
         """The same labels and nothing wrong: no noise to speak of, no error of physics, continuum, velocity or R."""
         return cls(
             model_error=ModelErrorSettings(level=(0.0, 0.0), teff_k=(3000.0, 10_000.0), floor=0, line=0, emulator=0),

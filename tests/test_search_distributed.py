@@ -19,8 +19,8 @@ import maury.cluster
 from maury.errors import ConfigError, SynthesisError
 from maury.grids import open_grid
 from maury.search import load_study, open_study
+from maury.search.distributed import JournalActor, spread_study
 from maury.search.settings import base_of
-from maury.search.spread import Keeper, spread_study
 from maury.search.trial import Outcome
 from tinygrids import write_study
 from verbs import run
@@ -129,18 +129,18 @@ class Cluster:
 
     count = 1
 
-    def __init__(self, keeper, error):
-        self.keeper, self.error = keeper, error
+    def __init__(self, journal, error):
+        self.journal, self.error = journal, error
 
     def require_same(self, *_):
         pass
 
     def beside(self, maker):
-        self.keeper = maker[0](*maker[1])
+        self.journal = maker[0](*maker[1])
         return self
 
     def call(self, method, *arguments):
-        return getattr(self.keeper, method)(*arguments)
+        return getattr(self.journal, method)(*arguments)
 
     def map(self, maker, tasks, timeout_s, retries):
         for number, _ in tasks:
@@ -149,24 +149,24 @@ class Cluster:
 
 def test_a_configuration_that_kills_its_processes_is_given_up(grid_file, settings, tmp_path):
     config = load_study(settings).model_copy(update={"trials": 2})
-    keeper = Keeper(tmp_path / "out", config, base_of(config), open_grid(grid_file).digest)
-    keeper.conclude(keeper.ask()[0], Outcome(0.1, 3, False))
+    journal = JournalActor(tmp_path / "out", config, base_of(config), open_grid(grid_file).digest)
+    journal.conclude(journal.ask()[0], Outcome(0.1, 3, False))
     numbers = []
     for _ in range(4):
-        assert keeper.wanted()
-        numbers.append(keeper.ask()[0])
-        assert not keeper.wanted()
-        keeper.lose(numbers[-1])
+        assert journal.wanted()
+        numbers.append(journal.ask()[0])
+        assert not journal.wanted()
+        journal.lose(numbers[-1])
     study = open_study(tmp_path / "out", config, open_grid(grid_file).digest)
     trials = [study.trials[number] for number in numbers]
     assert {trial.state.name for trial in trials} == {"FAIL"}
     assert [trial.user_attrs.get("again") for trial in trials] == [None, *numbers[:3]]
     assert len({trial.params["learning_rate"] for trial in trials}) == 1
     assert not [trial for trial in study.trials if trial.state.name == "WAITING"]
-    number, other = keeper.ask()
+    number, other = journal.ask()
     assert other.learning_rate != trials[0].params["learning_rate"]
-    keeper.conclude(number, Outcome(0.2, 3, False))
-    assert not keeper.wanted()
+    journal.conclude(number, Outcome(0.2, 3, False))
+    assert not journal.wanted()
 
 
 def test_a_cluster_on_which_nothing_lives_and_a_trial_that_raises(grid_file, settings, tmp_path):
