@@ -88,7 +88,7 @@ def test_two_files_of_one_name_stay_apart(founding, files):
 
 def test_the_resolution_is_asked_for_and_changes_the_answer(founding, files):
     app = dropped([("star.txt", files["star.txt"])])
-    assert "in the field on the left" in app.error[0].value
+    assert plain("(field Resolution on the left)") in app.error[0].value
     values = []
     for resolution in (60_000.0, 25_000.0):
         app.number_input(key="resolution").set_value(resolution).run()

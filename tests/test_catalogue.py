@@ -254,7 +254,8 @@ def test_a_catalogue_goes_on_only_as_it_was_begun(packed, model, tmp_path):
     before = read_catalogue(out)
     assert run_catalogue(path, out, config).made == 0
     with pytest.raises(
-        ConfigError, match=r"was begun with settings\.samples = None, now it is 50; --fresh begins anew"
+        ConfigError,
+        match=r"was begun with settings\.samples = None, now it is 50; name another folder, or delete",
     ):
         run_catalogue(path, out, config.model_copy(update={"samples": 50}))
     write_packed(tmp_path / "spectra.h5", seed=6)
@@ -482,7 +483,7 @@ def test_the_verb(packed, model, tmp_path, capsys):
     for arguments, message in (
         (("catalog", path), "Missing option '--out'"),
         (("catalog", path, "--out", out, "--json"), "No such option: --json"),
-        (("catalog", path, "--out", out, "--resolution", "auto"), "'auto' is not a valid float"),
+        (("catalog", path, "--out", out, "--resolution", "auto"), "Invalid value for '--resolution'"),
         (("predict", "x.fits", "--workers", 2), "No such option: --workers"),
         (("predict",), "Missing argument 'FILE...'"),
     ):

@@ -58,7 +58,7 @@ def test_the_table_shows_what_was_found_and_done(run, star):
     ):
         assert part in text
     assert "template teff 5" in text
-    assert "(a by-product, no result)" in text
+    assert "(a by-product, not a result)" in text
     assert "done noise of the file" in text
     assert "done 80 pixels masked: at order edges" in text
     assert "flag" not in text

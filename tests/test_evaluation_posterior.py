@@ -201,7 +201,7 @@ def test_another_emulators_pixels_are_refused(files):
     header = {
         "training": {}, "pixels": {"count": 100}, "wavelength": [5050.0, 5350.0],
     }  # fmt: skip
-    with pytest.raises(DomainError, match=r"the network takes 100 of .* name its emulator with --emulator"):
+    with pytest.raises(DomainError, match=r"the network takes 100 of .* name its emulator"):
         simulator_for(header, tiny_emulator())
 
 

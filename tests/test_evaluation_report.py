@@ -226,7 +226,7 @@ def test_another_grid_is_noted(work: Path, tmp_path: Path) -> None:
     [
         ({"resolution": 60_000.0}, "resolution 44000; run takes 60000"),
         ({"wavelength": [5060.0, 5350.0]}, "5349.985 Å; run takes 5060.000 to 5350.000"),
-        ({"training": {"grid": "gone.h5"}}, "name the grid to judge it on with --grid; gone.h5.* is not there"),
+        ({"training": {"grid": "gone.h5"}}, "name the grid to test it on; gone.h5.* is not there"),
         ({"split": "third"}, "split 'third' is unknown"),
     ],
 )
@@ -244,7 +244,7 @@ def test_broken_inputs(work: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert_one_line(work, capsys, "empty: holds no model.safetensors", str(tmp_path / "empty"), *out)
     assert_one_line(work, capsys, "neither a packaged network", str(tmp_path / "nowhere"), *out)
     model = str(work / "founding" / "model.safetensors")
-    assert_one_line(work, capsys, "model: name the grid to judge it on with --grid", model, *out)
+    assert_one_line(work, capsys, "model: name the grid to test it on (--grid)", model, *out)
     assert_one_line(work, capsys, "absent.h5: no such file", model, "--grid", str(tmp_path / "absent.h5"), *out)
     broken = Path(shutil.copytree(work / "founding", tmp_path / "broken"))
     (broken / "metrics.csv").write_text("epoch,step\n")

@@ -63,7 +63,7 @@ class TestNodes:
         source = synthetic.turbospectrum(tmp_path / "t")
         first_file(source).rename(source / "sun.spec")
         (problem,) = run("turbospectrum", source, tmp_path / "g.h5")
-        assert "sun.spec: name and header do not tell its labels; give a table with --labels" in problem
+        assert "sun.spec: name and header do not give its labels: a table of labels is needed" in problem
 
     def test_files_with_other_labels(self, tmp_path: Path) -> None:
         source = synthetic.header_fits(tmp_path / "f")
@@ -87,7 +87,7 @@ class TestPixels:
                 del file[name]
                 file[name] = values
         (problem,) = run("hdf5", source, tmp_path / "g.h5", native_resolution=100_000)
-        assert problem == (f"{source}/5.h5: its pixels are not those of {source}/0.h5; give a common width with --step")
+        assert problem == (f"{source}/5.h5: its pixels are not those of {source}/0.h5; give a common width")
 
     def test_a_common_width_brings_mixed_samplings_together(self, tmp_path: Path) -> None:
         source = synthetic.korg(tmp_path / "k")
@@ -108,7 +108,7 @@ class TestPixels:
         source = synthetic.hdf5(tmp_path / "a.h5")
         with h5py.File(source, "r+") as file:
             file["wavelength"][...] += 0.015 * np.sin(np.arange(file["wavelength"].size) / 300)
-        with pytest.raises(ConfigError, match=r"neither equidistant .*give the width of the pixels with --step"):
+        with pytest.raises(ConfigError, match=r"neither equidistant .*give the width of the pixels"):
             run("hdf5", source, tmp_path / "g.h5")
 
     def test_wavelengths_must_increase(self, tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ class TestMedium:
         source = synthetic.hdf5(tmp_path / "a.h5")
         with h5py.File(source, "r+") as file:
             del file.attrs["medium"]
-        with pytest.raises(ConfigError, match="does not tell whether it is in air or vacuum; give it with --medium"):
+        with pytest.raises(ConfigError, match="does not say whether its wavelengths are in air or vacuum"):
             run("hdf5", source, tmp_path / "g.h5")
 
     def test_files_in_different_media(self, tmp_path: Path) -> None:

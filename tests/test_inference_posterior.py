@@ -142,7 +142,7 @@ def test_half_of_the_window(usual, star):
     assert not result.prepared.covered[-1]
     with pytest.raises(DomainError, match=r"star: covers .* at least 60 Å"):
         predict(star.with_(mask=star.wavelength_aa > 5080), usual)
-    with pytest.raises(DomainError, match=r"star: its resolution is not in the file; .* --resolution"):
+    with pytest.raises(DomainError, match=r"star: its resolution is not in the file; .* R = lambda"):
         predict(star.with_(resolution=None), usual)
 
 

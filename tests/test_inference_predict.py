@@ -227,7 +227,7 @@ def test_noise_alone_is_refused(night):
     [
         ({"model": "starnet-spc", "refine": True}, "gives points alone"),
         ({"labels": "all"}, "no set of labels 'all'; there are default, alpha, abundances"),
-        ({"priors": (parse_prior("logg=4+-1"),), "refine": False}, "--prior: not possible"),
+        ({"priors": (parse_prior("logg=4+-1"),), "refine": False}, "priors: not possible"),
     ],
 )
 def test_what_is_not_possible(night, options, message):

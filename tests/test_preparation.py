@@ -66,7 +66,7 @@ def test_a_gap_of_a_few_pixels_is_bridged():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"resolution": None}, "resolution is not in the file; give R = lambda / FWHM with --resolution"),
+        ({"resolution": None}, "resolution is not in the file; give the nominal R = lambda / FWHM"),
         ({"normalised": False}, "not normalised and at rest; it has to be prepared"),
         ({"frame": "barycentric"}, "normalised and in the barycentric frame; it has to be prepared"),
         ({"frame": "unknown", "normalised": False}, "not normalised and in the unknown frame; it has to be prepared"),

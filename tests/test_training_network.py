@@ -258,14 +258,14 @@ def test_another_run_in_the_folder_is_refused(copy: Run, grid: Grid, changes: di
 
 def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").touch()
-    with pytest.raises(ConfigError, match="neither empty nor a run"):
+    with pytest.raises(ConfigError, match="neither empty nor a training run"):
         open_run(tmp_path, CONFIG)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
 def test_a_damaged_checkpoint_is_named(copy: Run, grid: Grid) -> None:
     copy.last.write_bytes(copy.last.read_bytes()[:5000])
-    with pytest.raises(FormatError, match=r"last\.ckpt: damaged.*--fresh"):
+    with pytest.raises(FormatError, match=r"last\.ckpt: damaged.*start anew"):
         train(open_run(copy.folder, config_for(grid, epochs=6)), grid)
 
 

@@ -375,5 +375,5 @@ def _ray() -> Any:
         import ray
         import ray.exceptions
     except ImportError as error:
-        raise ConfigError("--ray needs Ray: pip install 'maury[cluster]'") from error
+        raise ConfigError("a cluster needs Ray: pip install 'maury[cluster]'") from error
     return ray

@@ -1,8 +1,23 @@
 """The errors that maury raises for a user's mistake: one clear line on the command line, no traceback."""
 
+from typing import Any
+
 
 class MauryError(Exception):
-    """Base of all errors that tell a user what is wrong with an input; the command line exits with code 2."""
+    """Base of all errors in a user's input; the command line prints one line and exits with code 2.
+
+    Attributes:
+        parameter: name of the parameter to change, as in the signature of the function or class, or None; the command
+            line names its option, the page its field.
+        value: the value that was refused, or None.
+        allowed: the values that are allowed, in words, or None.
+    """
+
+    def __init__(
+        self, message: str = "", *, parameter: str | None = None, value: Any = None, allowed: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.parameter, self.value, self.allowed = parameter, value, allowed
 
 
 class FormatError(MauryError, ValueError):
@@ -26,4 +41,4 @@ class OutputError(MauryError, OSError):
 
 
 class SynthesisError(MauryError, RuntimeError):
-    """A synthesis code failed: it crashed, took too long, or made something that is no spectrum."""
+    """A synthesis code failed: it crashed, took too long, or returned something that is not a spectrum."""

@@ -94,7 +94,7 @@ def analyse(name: str, content: bytes, settings: Settings, read: dict[Any, Obser
             read[key] = read_bounded(content, name, {"resolution": resolution, "window_aa": None}, beside)
         observation = read[key]
     except MauryError as error:
-        return Outcome(name, error=_without_options(str(error)))
+        return Outcome(name, error=worded(error))
     summary = summarise(observation, WINDOW_AA)
     try:
         priors = [parse_prior(text) for text in settings.priors]
@@ -106,13 +106,25 @@ def analyse(name: str, content: bytes, settings: Settings, read: dict[Any, Obser
             )  # fmt: skip
             model = model_flux(result) if result.refinement is None else result.refinement.model
     except MauryError as error:
-        return Outcome(name, summary, error=_without_options(str(error)))
+        return Outcome(name, summary, error=worded(error))
     return Outcome(name, summary, result, model)
 
 
-def _without_options(text: str) -> str:
-    """An error's words, which on the command line name options, for a page that has fields."""
-    return text.replace("with --resolution", "in the field on the left")
+_FIELDS = {
+    "resolution": "Resolution",
+    "velocity_kms": "Radial velocity",
+    "mask": "Masked wavelengths",
+    "priors": "External information",
+    "wavelength_file": "Wavelengths",
+    "sigma_file": "Noise",
+}
+"""Titles of the page's fields, by the parameter that they set."""
+
+
+def worded(error: MauryError) -> str:
+    """An error in words, with the field that changes the parameter it is about."""
+    field_ = _FIELDS.get(error.parameter or "")
+    return str(error) if field_ is None else f"{error} (field {field_} on the left)"
 
 
 def warm() -> None:

@@ -93,7 +93,7 @@ def open_output(output: Output, known: dict[str, Any], fresh: bool) -> dict[str,
             else:
                 _require_same(path, known)
         elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise ConfigError(f"{folder}: neither empty nor a catalogue of maury's; name another with --out")
+            raise ConfigError(f"{folder}: neither empty nor a catalogue; name another folder", parameter="folder")
         for leftover in (*folder.glob(".*.tmp"), *(folder / REJECTS).glob(".*.tmp")):
             leftover.unlink()
     except OSError as error:
@@ -130,9 +130,11 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: no manifest of a catalogue, or damaged ({error}); --fresh begins anew") from error
+        raise ConfigError(
+            f"{path}: no manifest of a catalogue, or damaged ({error}); start anew", parameter="fresh"
+        ) from error
     if not isinstance(found, dict):
-        raise ConfigError(f"{path}: no manifest of a catalogue; --fresh begins anew")
+        raise ConfigError(f"{path}: no manifest of a catalogue; start anew", parameter="fresh")
     return found
 
 
@@ -141,7 +143,9 @@ def _require_same(path: Path, known: dict[str, Any]) -> None:
     for name, old, new in _differences("", {key: before.get(key) for key in known}, known):
         raise ConfigError(
             f"{path.parent}: was begun with {name} = {_short(old)}, now it is {_short(new)}; "
-            "--fresh begins anew, --out names another folder"
+            "name another folder, or delete this catalogue to start anew",
+            parameter="fresh",
+            value=new,
         )
 
 

@@ -121,7 +121,7 @@ def read_catalogue(folder: str | Path) -> QTable:
     """All rows of a catalogue with their units; of the rejects with ``folder / "_rejects"``.
 
     Args:
-        folder: what ``--out`` named.
+        folder: of the catalogue.
 
     Raises:
         FormatError: there is no part, or one is damaged.

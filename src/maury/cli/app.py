@@ -29,7 +29,7 @@ from maury.cli import (
     tune,
     validate,
 )
-from maury.cli.console import fail, note
+from maury.cli.console import fail, note, worded
 from maury.errors import MauryError
 
 _INTERRUPTED = 130
@@ -108,12 +108,19 @@ def _root(
     """Run a verb; see the list below."""
 
 
+_RENAMED = {"--zeta": "--vmac", "--wanted": "--target-ess"}
+
+
 def current(words: list[str]) -> list[str]:
     """A command line in today's words, with a note where it is written in former ones.
 
     Args:
         words: the arguments of `maury`.
     """
+    for old, new in _RENAMED.items():
+        if old in words:
+            note(f"{old} is now {new}")
+            words = [new if word == old else word for word in words]
     if words[:1] == ["calibrate"]:
         note("maury calibrate is now maury validate")
         return ["validate", *words[1:]]
@@ -129,10 +136,14 @@ def current(words: list[str]) -> list[str]:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; exits with 0, 2 after one clear line for a user's mistake, 130 after an interrupt."""
+    words = current(sys.argv[1:] if arguments is None else arguments)
     try:
-        app(current(sys.argv[1:] if arguments is None else arguments))
+        app(words)
     except MauryError as error:
-        fail(str(error))
+        command: Any = typer.main.get_command(app)
+        for word in words[:2]:
+            command = getattr(command, "commands", {}).get(word, command)
+        fail(worded(error, command))
         sys.exit(2)
     except SystemExit as error:
         if error.code == _INTERRUPTED:  # what typer makes of a KeyboardInterrupt

@@ -22,6 +22,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from maury.errors import MauryError
+
 out = Console(soft_wrap=True, highlight=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False)
 
@@ -29,6 +31,24 @@ err = Console(stderr=True, soft_wrap=True, highlight=False)
 def fail(message: str) -> None:
     """Print one line for a user's mistake."""
     err.print(f"[bold red]error:[/] {escape(' '.join(message.split()))}")
+
+
+_CALLED = {"folder": "output", "velocity_kms": "velocity", "step_kms": "step", "priors": "prior"}
+"""Parameters of the library whose option has another name in the verbs."""
+
+
+def worded(error: MauryError, command: Any) -> str:
+    """An error in words, with the option that changes the parameter it is about.
+
+    Args:
+        error: raised by the library, which knows parameters alone.
+        command: the verb that was run; an option that it does not have is not named.
+    """
+    name = _CALLED.get(error.parameter or "", error.parameter)
+    for parameter in command.params:
+        if parameter.name == name and parameter.param_type_name == "option":
+            return f"{error} ({max([*parameter.opts, *parameter.secondary_opts], key=len)})"
+    return str(error)
 
 
 def note(message: str) -> None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from maury.cli import options
+
 if TYPE_CHECKING:
     from maury.lines.calibrate import Calibration
     from maury.lines.settings import CalibrateConfig
@@ -22,10 +24,8 @@ ListFile = Annotated[Path, typer.Argument(metavar="LIST", help="Line list, VALD 
 @app.command()
 def check(
     path: ListFile,
-    window: Annotated[
-        tuple[float, float], typer.Option(metavar="FIRST LAST", help="Wavelengths of the spectra wanted, Å air.")
-    ] = (5050.0, 5350.0),
-    as_json: Annotated[bool, typer.Option("--json", help="JSON for programs.")] = False,
+    window: options.Window = (5050.0, 5350.0),
+    as_json: options.AsJson = False,
 ) -> None:
     """Look for gaps, missing damping, duplicates, disorder and implausible log gf in a line list.
 
@@ -76,7 +76,7 @@ def check(
 def apply(
     path: ListFile,
     changes: Annotated[Path, typer.Argument(help="Table of changes (ECSV) that `maury lines calibrate` wrote.")],
-    output: Annotated[Path, typer.Option("--out", "-o", help="The new list.")],
+    output: Annotated[Path, options.out_file("The new list.")],
 ) -> None:
     """Put calibrated values into the list that they were made for; all other bytes stay.
 
@@ -95,15 +95,14 @@ def apply(
 
 
 Config = Annotated[Path, typer.Argument(help="Settings (TOML): list, atmospheres, stars; paths from its folder.")]
-Folder = Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.")]
-Processes = Annotated[int, typer.Option("--workers", min=1, help="Processes that synthesise.")]
+Folder = Annotated[Path, options.out_folder("Folder of the results.")]
 
 
 @app.command()
 def calibrate(
     settings: Config,
     output: Folder,
-    workers: Processes = 1,
+    workers: options.Workers = 1,
     validate: Annotated[
         bool, typer.Option("--cross-validate", help="Also calibrate without each star in turn, and look at that star.")
     ] = False,
@@ -145,7 +144,7 @@ def judge_changes(
     settings: Config,
     changes: Annotated[Path, typer.Argument(help="Table of changes (ECSV).")],
     output: Folder,
-    workers: Processes = 1,
+    workers: options.Workers = 1,
 ) -> None:
     """Compare stars with their models before and after changes: residuals, labels fitted back, what is unexplained.
 

@@ -88,7 +88,7 @@ Prior = Annotated[
     list[str] | None,
     of_model(
         metavar="LABEL=VALUE",
-        help="LabelPrior information: logg=4.29+-0.03, teff=5800+50-80 or mh=-0.2..0.1. Repeatable.",
+        help="External information: logg=4.29+-0.03, teff=5800+50-80 or mh=-0.2..0.1. Repeatable.",
     ),
 ]
 Refine = Annotated[

@@ -19,6 +19,7 @@ _UNITS = {"teff": "K", "vsini": "km/s"}
 
 
 def predict(
+    context: typer.Context,
     files: options.Files,
     resolution: options.ResolutionOrAuto = None,
     velocity: options.Velocity = None,
@@ -83,7 +84,7 @@ def predict(
     from maury.cli.startup import imports
 
     with imports():
-        from maury.cli.console import fail, out, progress, show_json
+        from maury.cli.console import fail, out, progress, show_json, worded
         from maury.errors import MauryError
         from maury.files import check_writable
         from maury.inference import predict as predict_star
@@ -118,7 +119,7 @@ def predict(
                     relations=relations, systematics=systematics, reference=known,
                 )  # fmt: skip
             except MauryError as error:
-                failed.append(str(error))
+                failed.append(worded(error, context.command))
                 records.append({"file": str(file), "status": "failed", "error": str(error), "model": model})
                 continue
             results.append(result)

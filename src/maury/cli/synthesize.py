@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from maury.cli import options
+
 if TYPE_CHECKING:
     from maury.synthesis import SynthesisConfig, Workers
     from maury.synthesis.pool import Pool
@@ -17,7 +19,7 @@ _SHOWN = 20
 
 
 def synthesize(
-    output: Annotated[Path, typer.Option("--out", "-o", help="The library to write (HDF5).")],
+    output: Annotated[Path, options.out_file("The library to write (HDF5).")],
     config: Annotated[
         Path | None, typer.Argument(help="Settings (TOML), with any design of labels; options replace them.")
     ] = None,
@@ -47,12 +49,8 @@ def synthesize(
     extrapolate_mh: Annotated[
         bool | None, typer.Option("--extrapolate-mh", help="Below the lowest [M/H], take the lowest atmospheres.")
     ] = None,
-    workers: Annotated[
-        int | None, typer.Option(help="Processes that share the spectra; of a cluster [default: all of it].")
-    ] = None,
-    ray: Annotated[
-        str | None, typer.Option(help="Share the spectra over a Ray cluster: host:port or auto; local starts one here.")
-    ] = None,
+    workers: options.RayWorkers = None,
+    ray: options.Ray = None,
 ) -> None:
     """Synthesise a library of intrinsic spectra with PySME. After an interruption the same command resumes.
 
@@ -70,11 +68,11 @@ def synthesize(
     from maury.files import check_writable
     from maury.synthesis import build_library, make_plan
 
-    options = {"window": window, "step": step, "workers": workers}
-    options |= {"extrapolate_logg": extrapolate_logg, "extrapolate_mh": extrapolate_mh}
+    given = {"window": window, "step": step, "workers": workers}
+    given |= {"extrapolate_logg": extrapolate_logg, "extrapolate_mh": extrapolate_mh}
     files = {"line_list": line_list, "atmospheres": atmospheres}
     settings = _settings(
-        config, preset, labels, sampling, options | {k: str(v) for k, v in files.items() if v is not None}
+        config, preset, labels, sampling, given | {k: str(v) for k, v in files.items() if v is not None}
     )
     if inputs is not None:
         settings = settings.located(inputs)
@@ -110,7 +108,7 @@ def _pools(settings: SynthesisConfig, ray: str | None) -> Iterator[tuple[Workers
 
 
 def _settings(
-    config: Path | None, preset: str | None, labels: Path | None, sampling: str | None, options: dict[str, Any]
+    config: Path | None, preset: str | None, labels: Path | None, sampling: str | None, given: dict[str, Any]
 ) -> SynthesisConfig:
     """Settings of a file or preset, or the defaults, with what the command line says in their place."""
     from maury.config import make_config, preset_path, read_toml
@@ -124,7 +122,7 @@ def _settings(
     values = read_toml(config) if config is not None else {}
     if config is None and labels is None:
         raise ConfigError("give a file of settings, --preset, or --labels, --line-list and --atmospheres")
-    values |= {name: value for name, value in options.items() if value is not None}
+    values |= {name: value for name, value in given.items() if value is not None}
     if labels is not None:
         values["design"] = {"kind": "table", "file": str(labels)}
     if sampling is not None:

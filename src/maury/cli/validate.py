@@ -29,7 +29,7 @@ def validate(
         int,
         Option(min=0, metavar="N", help="Stars with white noise alone, each at four S/N, for the Cramér-Rao bound."),
     ] = 60,
-    wanted: Annotated[int, Option(min=50, metavar="N", help="Target effective sample size of each star.")] = 400,
+    target_ess: Annotated[int, Option(min=50, metavar="N", help="Target effective sample size of each star.")] = 400,
     emulator: options.Emulator = "packaged",
     seed: options.Seed = 11,
 ) -> None:
@@ -63,13 +63,13 @@ def validate(
     with progress() as bar:
         task = bar.add_task("simulated stars", total=stars)
         names, judged, extra = judge_refined(
-            network, simulator, stars, _SAMPLES, seed, float(wanted), partial(bar.advance, task)
+            network, simulator, stars, _SAMPLES, seed, float(target_ess), partial(bar.advance, task)
         )
         own: dict[str, Any] = {}
         if own_stars:
             task = bar.add_task("the likelihood's own errors", total=own_stars)
             _, strict, more = judge_refined(
-                network, simulator, own_stars, _OWN_SAMPLES, seed + 2, float(wanted), partial(bar.advance, task),
+                network, simulator, own_stars, _OWN_SAMPLES, seed + 2, float(target_ess), partial(bar.advance, task),
                 own_errors=True,
             )  # fmt: skip
             own = {"simulated": calibration_report(strict, names), **more}

@@ -95,7 +95,7 @@ def find_grid(model: Model, path: Path | None) -> Grid:
         path = Path(model.header.get("training", {}).get("grid", "")) if model.folder else None
         if path is None or not path.is_file():
             where = f"; {path}, on which it was trained, is not there" if path else ""
-            raise ConfigError(f"{model.name}: name the grid to judge it on with --grid{where}")
+            raise ConfigError(f"{model.name}: name the grid to test it on{where}", parameter="grid")
     return open_grid(path)
 
 
@@ -144,7 +144,7 @@ def why_not_between(grid: Grid, emulator: str = "packaged") -> str | None:
     try:
         emulated_flux(load(emulator), grid, labels)
     except DomainError as error:
-        return f"{error}. Name an emulator with --emulator"
+        return f"{error}. Name another emulator"
     return None
 
 

@@ -117,7 +117,8 @@ def _spc_plan(config: GridConfig, emulator: Emulator) -> Plan:
     if emulator.space.names != INTRINSIC:
         raise ConfigError(
             f"the preset spc needs an emulator of the labels {', '.join(INTRINSIC)}; this one has "
-            f"{', '.join(emulator.space.names)}: give nodes of your own with --config"
+            f"{', '.join(emulator.space.names)}: give nodes of your own",
+            parameter="nodes",
         )
     nodes = spc.nodes(config)
     wavelength, points, average = founding_wavelengths(config.pixels)

@@ -107,7 +107,9 @@ def shown(names: tuple[str, ...], samples: torch.Tensor, labels: str, model: str
     columns = dict(zip(names, samples.unbind(1), strict=True))
     missing = [name for name in LABELS_OF[labels] if name not in columns]
     if labels != "default" and missing:
-        raise DomainError(f"{model}: has no labels {', '.join(missing)}, which --labels {labels} needs")
+        raise DomainError(
+            f"{model}: has no labels {', '.join(missing)}, which the set {labels} needs", parameter="labels"
+        )
     chosen = tuple(name for name in LABELS_OF[labels] if name in columns)
     return chosen, torch.stack([columns[name] for name in chosen], 1).numpy()
 

@@ -121,7 +121,7 @@ def predict(
             ask = replace(ask, reference=_reference(reference, resolution, reference_labels, ask))
         result = _posterior(network, header, spectrum, template, ask)
     elif refine or priors or labels != "default":
-        raise DomainError(f"{model}: gives points alone; --refine, --prior, --labels need a posterior")
+        raise DomainError(f"{model}: gives points alone; refinement, priors and sets of labels need a posterior")
     else:
         result = _points(network, header, spectrum)
     done = _flags_before(observation) if preparation is None else list(preparation.flags)
@@ -292,7 +292,7 @@ def _reference(
         DomainError: nothing is to be refined, or as `reference_star`.
     """
     if ask.refine is False:
-        raise DomainError("--reference: needs refinement; --no-refine must not be given")
+        raise DomainError("a reference needs refinement", parameter="refine", value=False)
     if isinstance(star, Reference):
         return star
     own = _observation(star).resolution
@@ -328,10 +328,10 @@ def _require_signal(star: NetworkInput, name: str) -> None:
 
 def _require_physics(there: bool, ask: _Ask) -> None:
     if not there and (ask.refine or ask.priors):
-        what = "--prior" if ask.priors else "--refine"
+        what = "priors" if ask.priors else "refinement"
         raise DomainError(
-            f"{what}: not possible with network {ask.model} and emulator {ask.emulator}: the network must have been "
-            "trained with that emulator, for all of its labels, and --no-refine must not be given"
+            f"{what}: not possible with network {ask.model} and emulator {ask.emulator}: refinement must be on, and "
+            "the network trained with that emulator, for all of its labels"
         )
 
 
@@ -364,7 +364,9 @@ def _prepare(
         file = observation.provenance.get("file", "spectrum")
         raise DomainError(
             f"{file}: has to be prepared for the network's window {window[0]:.0f} to {window[1]:.0f} Å, but the "
-            f"emulator ({emulator}) is for {low:.0f} to {high:.0f} Å; give one of that window with --emulator"
+            f"emulator ({emulator}) is for {low:.0f} to {high:.0f} Å; give one of that window",
+            parameter="emulator",
+            value=emulator,
         )
     return prepare(
         observation,

@@ -28,6 +28,7 @@ def simulator_for(header: Mapping[str, Any], emulator: Emulator, device: torch.d
     if simulator.pixels.count != count or not np.allclose(pixels[[0, -1]], [first, last], rtol=0, atol=1e-3):
         raise DomainError(
             f"the emulator makes {simulator.pixels.count} pixels of {pixels[0]:.2f} to {pixels[-1]:.2f} Å; the network "
-            f"takes {count} of {first:.2f} to {last:.2f} Å; name its emulator with --emulator"
+            f"takes {count} of {first:.2f} to {last:.2f} Å; name its emulator",
+            parameter="emulator",
         )
     return simulator

@@ -35,7 +35,9 @@ def require_resolution(name: str, resolution: float | None) -> float:
         DomainError: it is not known.
     """
     if resolution is None:
-        raise DomainError(f"{name}: its resolution is not in the file; give R = lambda / FWHM with --resolution")
+        raise DomainError(
+            f"{name}: its resolution is not in the file; give the nominal R = lambda / FWHM", parameter="resolution"
+        )
     return resolution
 
 

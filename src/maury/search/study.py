@@ -74,10 +74,11 @@ def _require_same(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> 
         if before["settings"].get(key) != now["settings"][key]:
             raise ConfigError(
                 f"{folder}: holds a study with {key} = {before['settings'].get(key)!r}, now it is "
-                f"{now['settings'][key]!r}; name another folder with --out"
+                f"{now['settings'][key]!r}; name another folder",
+                parameter="folder",
             )
     if before["grid"] != now["grid"]:
-        raise ConfigError(f"{folder}: holds a study on another grid; name another folder with --out")
+        raise ConfigError(f"{folder}: holds a study on another grid; name another folder", parameter="folder")
 
 
 def _queue_again(study: Any) -> None:

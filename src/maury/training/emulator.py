@@ -306,7 +306,10 @@ def check_run(run: Path, config: EmulatorConfig, digest: str) -> None:
     mine = {"settings": config.model_dump(mode="json", exclude={"libraries"}), "library_sha256": digest}
     path = run / "run.json"
     if path.exists() and json.loads(path.read_text()) != mine:
-        raise ConfigError(f"{run}: holds a fit with other settings or another library; remove it or name another --run")
+        raise ConfigError(
+            f"{run}: holds a fit with other settings or another library; remove it or name another folder",
+            parameter="run",
+        )
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(mine, indent=1))
 

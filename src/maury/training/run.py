@@ -92,7 +92,7 @@ def open_run(folder: str | os.PathLike[str], config: Config, fresh: bool = False
         else:
             _check_same(settings, config)
     elif run.folder.is_dir() and any(run.folder.iterdir()):
-        raise ConfigError(f"{folder}: neither empty nor a run of maury's; name another folder with --out")
+        raise ConfigError(f"{folder}: neither empty nor a training run; name another folder", parameter="folder")
     check_writable(settings)
     save_config(settings, config)
     return run
@@ -105,7 +105,9 @@ def _check_same(settings: Path, config: TrainConfig | PosteriorTrainConfig) -> N
         if before[key] != now[key] and key not in (*FREE, "grid", "emulator"):
             raise ConfigError(
                 f"{settings}: this run was started with {key} = {before[key]!r}, now it is {now[key]!r}; "
-                "start anew with --fresh or name another folder with --out"
+                "name another folder, or delete this run to start anew",
+                parameter="fresh",
+                value=now[key],
             )
 
 
@@ -186,7 +188,7 @@ def epochs_done(checkpoint: Path) -> int:
     try:
         return int(torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["epoch"]) + 1
     except (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        raise FormatError(f"{checkpoint}: damaged ({error}); start anew with --fresh") from error
+        raise FormatError(f"{checkpoint}: damaged ({error}); start anew", parameter="fresh") from error
 
 
 def reason(trainer: lightning.Trainer, epochs: int) -> str:

@@ -86,7 +86,7 @@ def _wave_file(path: Path) -> Path:
         for candidate in (place / name, place / "wavelength_grids" / name):
             if candidate.is_file():
                 return candidate
-    raise FormatError(f"{path}: {name} is neither beside it nor in the folders above; name it with --wavelength-file")
+    raise FormatError(f"{path}: {name} is neither beside it nor in the folders above", parameter="wavelength_file")
 
 
 def _fits_table(path: Path) -> Floats:

@@ -102,4 +102,4 @@ def _beside(folder: Path) -> Path:
     for place in (folder, *folder.resolve().parents[:3]):
         if (place / WAVE_FILE).is_file():
             return place / WAVE_FILE
-    raise FormatError(f"{folder}: no {WAVE_FILE} there or in the folders above; name it with --wavelength-file")
+    raise FormatError(f"{folder}: no {WAVE_FILE} there or in the folders above", parameter="wavelength_file")

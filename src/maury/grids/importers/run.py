@@ -113,7 +113,10 @@ def _entries(family: Family, path: Path) -> list[Entry]:
     found = family.entries(path)
     for entry in found:
         if not entry.labels:
-            raise FormatError(f"{entry.title}: name and header do not tell its labels; give a table with --labels")
+            raise FormatError(
+                f"{entry.title}: name and header do not give its labels: a table of labels is needed",
+                parameter="labels",
+            )
         bad = [name for name, value in entry.labels.items() if not np.isfinite(value)]
         if bad:
             raise FormatError(f"{entry.title}: label {bad[0]} is {entry.labels[bad[0]]}")
@@ -187,14 +190,14 @@ def import_grid(
         OutputError: the grid cannot be written.
     """
     if config.vsini and "vsini" in found.names:
-        raise ConfigError("the files have rotations of their own: --vsini is for spectra without")
+        raise ConfigError("the files have rotations of their own: no other can be applied", parameter="vsini")
     check_writable(path)
     problems = Problems()
     window = _settled(family, found, config, problems)
     if not np.isfinite(window.resolution):
         raise ConfigError(
-            "the spectra have no instrument: give the R to lower them to with --resolution, or their own with "
-            "--native-resolution"
+            "the spectra have no instrument: give the resolution to degrade them to, or native_resolution, their own",
+            parameter="resolution",
         )
     speeds = np.array(config.vsini or (0.0,))
     names, table = found.names, found.table

@@ -98,7 +98,7 @@ class Window:
             try:
                 sampling_of(inside, entry.title)
             except DomainError as error:
-                raise ConfigError(f"{error}; give the width of the pixels with --step") from error
+                raise ConfigError(f"{error}; give the width of the pixels", parameter="step") from error
             self.wavelength_aa = inside
         self.first = entry
         self._observers: dict[tuple[int, float, float], _Observer] = {}
@@ -168,7 +168,9 @@ class Window:
     def _medium(self, entry: Entry, spectrum: Synthetic) -> Medium:
         wanted = self.config.medium
         if spectrum.medium is None and wanted is None:
-            raise ConfigError(f"{entry.title}: does not tell whether it is in air or vacuum; give it with --medium")
+            raise ConfigError(
+                f"{entry.title}: does not say whether its wavelengths are in air or vacuum", parameter="medium"
+            )
         if spectrum.medium is not None and wanted is not None and spectrum.medium != wanted:
             raise ConfigError(f"{entry.title}: is in {spectrum.medium}, not in {wanted}")
         return spectrum.medium or wanted  # type: ignore[return-value]
@@ -180,7 +182,7 @@ class Window:
                 raise ConfigError(f"{entry.title}: its R is {stated:g}, not {wanted:g}")
             return wanted
         if stated is None:
-            note = "R of the files is not told: taken as infinite (--native-resolution tells it)"
+            note = "R of the files is unknown: taken as infinite (native_resolution)"
             if note not in self.notes:
                 self.notes.append(note)
         return math.inf if stated is None else stated
@@ -200,7 +202,7 @@ class Window:
         allowed = _SAME * float(np.diff(wavelength).min())
         if mine.size != wavelength.size or np.abs(mine - wavelength).max() > allowed:
             raise FormatError(
-                f"{entry.title}: its pixels are not those of {self._first}; give a common width with --step"
+                f"{entry.title}: its pixels are not those of {self._first}; give a common width", parameter="step"
             )
         return pixels
 

@@ -1,0 +1,116 @@
+"""The library speaks of parameters; options stand on the command line alone, and look alike where they are shared."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+import typer
+
+import maury
+from maury.cli.app import _TASKS, app, current
+from maury.cli.console import worded
+from maury.errors import ConfigError, DomainError
+from verbs import run
+
+SOURCE = Path(maury.__file__).parent
+OPTION = re.compile(r"(?<![\w-])--[a-z]")
+COMMAND_LINES = {"app/analysis.py": "command", "app/serve.py": "arguments"}
+"""Functions of the page that write a command line: that of `maury predict`, and Streamlit's own."""
+
+
+def texts(path):
+    """Texts of a module, without those of functions that write command lines."""
+    tree = ast.parse(path.read_text("utf-8"))
+    excluded = COMMAND_LINES.get(path.relative_to(SOURCE).as_posix())
+    tree.body = [node for node in tree.body if getattr(node, "name", None) != excluded]
+    return [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+
+
+def test_the_library_names_no_option():
+    modules = [path for path in SOURCE.rglob("*.py") if path.relative_to(SOURCE).parts[0] != "cli"]
+    assert len(modules) > 100
+    found = [
+        f"{path}:{node.lineno}: {node.value}" for path in modules for node in texts(path) if OPTION.search(node.value)
+    ]
+    assert not found
+
+
+def verbs(command=None, name="maury"):
+    """Every verb by its name, as the command line knows it."""
+    command = typer.main.get_command(app) if command is None else command
+    if not hasattr(command, "commands"):
+        return {name: command}
+    return {k: v for child in command.commands.values() for k, v in verbs(child, f"{name} {child.name}").items()}
+
+
+def test_shared_options_have_one_name_form_and_metavar():
+    seen = defaultdict(set)
+    for name, verb in verbs().items():
+        for parameter in verb.params:
+            if parameter.param_type_name == "option" and parameter.name != "help":
+                assert parameter.help, f"{name}: {parameter.opts} without help"
+                longest = max(parameter.opts, key=len)
+                seen[longest].add(tuple(sorted(parameter.opts)))
+    assert {option: forms for option, forms in seen.items() if len(forms) > 1} == {}
+    assert seen["--resolution"] == {("--resolution", "-R")}
+    assert seen["--out"] == {("--out", "-o")}
+
+
+@pytest.mark.parametrize(
+    "option", ["--seed", "--ray", "--plot", "--json", "--mask", "--model", "--prior", "--velocity"]
+)
+def test_shared_options_are_worded_alike(option):
+    worded = {
+        (parameter.help, parameter.metavar)
+        for verb in verbs().values()
+        for parameter in verb.params
+        if option in parameter.opts
+    }
+    assert len(worded) == 1
+
+
+def test_every_verb_stands_under_a_task(capsys):
+    assert run("--help") == 0
+    printed = capsys.readouterr().out
+    for task, names in _TASKS.items():
+        assert task in printed
+        for name in names:
+            assert re.search(rf"^│ {name} ", printed, re.MULTILINE), name
+    hidden = {name for name, command in typer.main.get_command(app).commands.items() if command.hidden}
+    listed = {name for names in _TASKS.values() for name in names}
+    assert set(typer.main.get_command(app).commands) == listed | hidden
+
+
+@pytest.mark.parametrize(
+    ("former", "today"),
+    [
+        ("calibrate default --out x", "validate default --out x"),
+        ("calibrate --wanted 100", "validate --target-ess 100"),
+        ("predict --catalog list.csv --out x", "catalog list.csv --out x"),
+        ("predict --model m --catalog=list.csv --workers 2", "catalog list.csv --model m --workers 2"),
+        ("emulator star --zeta 3 -o x", "emulator star --vmac 3 -o x"),
+    ],
+)
+def test_former_spellings_work_and_are_named(former, today, capsys):
+    assert current(former.split()) == today.split()
+    assert " is now " in capsys.readouterr().err
+    assert current(today.split()) == today.split()
+    assert not capsys.readouterr().err
+
+
+def test_lines_calibrate_keeps_its_name():
+    words = ["lines", "calibrate", "standards.toml"]
+    assert current(words) == words
+
+
+def test_an_error_names_the_option_of_its_parameter():
+    predict = verbs()["maury predict"]
+    assert worded(DomainError("no R", parameter="resolution"), predict) == "no R (--resolution)"
+    assert worded(DomainError("too fast", parameter="velocity_kms"), predict) == "too fast (--velocity)"
+    assert worded(ConfigError("not empty", parameter="folder"), verbs()["maury train"]) == "not empty (--out)"
+    assert worded(ConfigError("width", parameter="width"), predict) == "width"
+    assert worded(ConfigError("plain"), predict) == "plain"
