@@ -23,13 +23,14 @@ import torch
 from torch import Tensor, nn
 
 from maury.cli.console import out, progress
-from maury.config import PosteriorConfig, TrainConfig
 from maury.emulator import load
 from maury.evaluation.samples import emulated_flux, labels_between
 from maury.files import atomic_path
 from maury.grids import Grid, open_grid
+from maury.networks.architectures import PosteriorConfig
 from maury.networks.embeddings import ResidualEmbedding
 from maury.training.data import Batches, Spectra
+from maury.training.recipes import TrainConfig
 
 
 class Points(nn.Module):

@@ -15,12 +15,11 @@ from pathlib import Path
 import torch
 from torch.optim.swa_utils import AveragedModel
 
-from maury.config import PosteriorTrainConfig
 from maury.emulator import load
-from maury.networks import read_preset
-from maury.networks.posterior import PosteriorNetwork
+from maury.networks.posterior_network import PosteriorNetwork
 from maury.simulation import Simulator
 from maury.training.posterior import figures
+from maury.training.recipes import PosteriorTrainConfig, read_preset
 from maury.training.simulated import Stream, principal_components, transform_of
 
 EMBEDDINGS = {

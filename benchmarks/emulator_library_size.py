@@ -19,13 +19,14 @@ import numpy as np
 import torch
 
 from maury.cli.console import out, progress
-from maury.config import PRESETS, EmulatorConfig, load_config
+from maury.config import PRESETS, load_config
 from maury.emulator import rms_per_star
 from maury.evaluation.emulator import unseen_rows
 from maury.files import atomic_path
 from maury.library import OFF_NODE, expand, read_libraries
 from maury.plots import plot_library_size, save_figure
-from maury.training.emulator import fit_and_measure, to_modes_of
+from maury.training.emulator_fit import fit_and_measure, to_modes_of
+from maury.training.recipes import EmulatorConfig
 
 
 def main() -> None:

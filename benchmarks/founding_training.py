@@ -76,12 +76,12 @@ def run_maury(precision: str, threads: int) -> None:
     import torch
     from lightning.pytorch.callbacks import Callback
 
-    from maury.config import TrainConfig
     from maury.grids.spc import SPACE
     from maury.memory import keep_freed_memory
     from maury.networks import StarNet
     from maury.training.data import Batches, Spectra, loader
     from maury.training.lightning_tools import CurveLogger, quiet_lightning
+    from maury.training.recipes import TrainConfig
     from maury.training.task import NetworkTask
 
     torch.set_num_threads(threads)

@@ -22,12 +22,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from maury.config import PRESETS, load_training
+from maury.config import PRESETS
 from maury.emulator import load_cached as load_emulator
 from maury.evaluation.refined import posterior_of
 from maury.likelihood import Coordinates, ErrorModel, Star, simulator_for
 from maury.likelihood.target import Target
 from maury.networks import Inputs, PosteriorNetwork, load_posterior
+from maury.training.recipes import load_training
 from maury.training.simulated import Stream, principal_components, transform_of
 
 SEED = 5

@@ -33,7 +33,7 @@ from maury.preparation import prepare
 from maury.preparation.network import NetworkInput, to_network
 from maury.readers import read
 from maury.simulation import SimulationSettings, Simulator
-from maury.simulation.settings import ModelErrorSettings
+from maury.simulation.conditions import ModelErrorSettings
 
 UNIT = 1e-3
 DEPTHS = (-1.0, 0.05, 0.2, 1.2)

@@ -16,8 +16,9 @@ import torch
 
 from maury.emulator import load
 from maury.inference import predict_batch
-from maury.networks import PosteriorNetwork, read_preset, save
+from maury.networks import PosteriorNetwork, save
 from maury.simulation import Simulator
+from maury.training.recipes import read_preset
 from maury.training.simulated import transform_of
 
 

@@ -26,12 +26,12 @@ from maury.catalogue.columns import REJECTS, columns_of
 from maury.catalogue.file_shards import Star, make_parts
 from maury.catalogue.lists import Entry, FileList
 from maury.catalogue.manifest import Output
-from maury.config import PosteriorConfig
 from maury.emulator import NetworkPixels
 from maury.errors import ConfigError, FormatError, OutputError, SynthesisError
 from maury.inference import predict, predict_batch
 from maury.labels import LabelSpace
 from maury.networks import LabelTransform, PosteriorNetwork, save
+from maury.networks.architectures import PosteriorConfig
 from maury.readers import read, write
 from maury.threads import one_thread
 from nights import K_DWARF, SUN, Instrument, observe

@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from maury.config import EmulatorConfig, NetworkConfig, TrainConfig, load_config, make_config, save_config, to_toml
+from maury.config import load_config, make_config, save_config, to_toml
 from maury.errors import ConfigError, OutputError
+from maury.networks.architectures import StarNetConfig
+from maury.training.recipes import EmulatorConfig, TrainConfig
 
 
 def test_settings_survive_toml(tmp_path: Path) -> None:
-    network = NetworkConfig(pixels=29788, labels=("mh", "teff"), dense=(8, 4))
+    network = StarNetConfig(pixels=29788, labels=("mh", "teff"), dense=(8, 4))
     config = TrainConfig(
         preset='a "b" \\ ü\n', network=network, learning_rate=1e-5, split="block", max_time=0.25, grid="x y.h5"
     )

@@ -12,7 +12,6 @@ from astropy.table import Table
 from fakes import tiny_emulator
 from maury import plots
 from maury.cli.app import main
-from maury.config import PosteriorConfig
 from maury.errors import DomainError
 from maury.evaluation.bound import combination, pixel_sigma, smallest_errors
 from maury.evaluation.explain import Explanation, Reading, explain, marked_lines, saliency, strongest
@@ -20,6 +19,7 @@ from maury.evaluation.limits import Bound, star_labels
 from maury.labels import LabelSpace
 from maury.lines.strong import STRONG_LINES, named_lines
 from maury.networks import LabelTransform, PosteriorNetwork, save
+from maury.networks.architectures import PosteriorConfig
 from maury.simulation import Simulator
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -10,7 +10,6 @@ import torch
 from fakes import tiny_emulator
 from maury import plots
 from maury.cli.app import main
-from maury.config import PosteriorConfig
 from maury.emulator import NetworkPixels
 from maury.errors import DomainError
 from maury.evaluation.bound import bound, derivatives
@@ -19,6 +18,7 @@ from maury.evaluation.posterior import bound_report, calibration_report, judge
 from maury.labels import LabelSpace
 from maury.likelihood import simulator_for
 from maury.networks import LabelTransform, PosteriorNetwork, save
+from maury.networks.architectures import PosteriorConfig
 from maury.simulation import Simulator
 from stars import LinearStars
 

@@ -15,7 +15,6 @@ import torch
 
 from fakes import tiny_emulator
 from maury.cli.app import main
-from maury.config import NetworkConfig
 from maury.evaluation.network import check_grid, load_model
 from maury.evaluation.page import render_page
 from maury.files import sha256
@@ -23,6 +22,7 @@ from maury.grids import Grid, GridConfig, build_grid, open_grid
 from maury.labels import LABELS, LabelSpace
 from maury.library import OFF_NODE, SCALE, Library, write_library
 from maury.networks import StarNet, load, predict, save
+from maury.networks.architectures import StarNetConfig
 
 NAMES = ("teff", "logg", "mh", "vsini")
 LOG = "epoch,step,train_loss,train_mae,val_loss,val_mae\n0,0,.8,.6,,\n0,0,,,.5,.4\n1,1,.3,.3,,\n1,1,,,.2,.3\n"
@@ -47,7 +47,7 @@ def write_run(folder: Path, opened: Grid, names: tuple[str, ...], preset: str, *
     """A run directory with an untrained network that answers near the middle of the ranges."""
     folder.mkdir()
     space = LabelSpace.of(names)
-    network = StarNet(NetworkConfig(labels=names, dense=(8, 8)), seed=2)
+    network = StarNet(StarNetConfig(labels=names, dense=(8, 8)), seed=2)
     with torch.no_grad():
         network.output.bias.fill_(0.5)
     header = {

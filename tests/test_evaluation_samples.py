@@ -11,7 +11,6 @@ import torch
 
 from fakes import tiny_emulator
 from maury.broadening import transfer
-from maury.config import NetworkConfig
 from maury.emulator import Emulator, Sampler, load
 from maury.errors import DomainError, FormatError
 from maury.evaluation import samples
@@ -27,6 +26,7 @@ from maury.grids import Grid, GridConfig, build_grid, open_grid, spc
 from maury.labels import FOUNDING, INTRINSIC, LabelSpace, lowest_logg
 from maury.library import NODE, OFF_NODE, SCALE, Library, read_library
 from maury.networks import StarNet, predict
+from maury.networks.architectures import StarNetConfig
 from maury.wavelengths import founding_wavelengths
 
 
@@ -48,7 +48,7 @@ def grid(tmp_path_factory: pytest.TempPathFactory, emulator: Emulator) -> Grid:
 
 @pytest.fixture(scope="module")
 def network() -> StarNet:
-    return StarNet(NetworkConfig(dense=(8, 8)), seed=3).eval().requires_grad_(False)
+    return StarNet(StarNetConfig(dense=(8, 8)), seed=3).eval().requires_grad_(False)
 
 
 @pytest.fixture(scope="module")

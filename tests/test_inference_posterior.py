@@ -11,13 +11,13 @@ import torch
 from astropy.table import QTable
 
 from fakes import tiny_emulator
-from maury.config import PosteriorConfig
 from maury.emulator import NetworkPixels
 from maury.errors import DomainError, OutputError
 from maury.inference import Posterior, predict, predict_batch, write_samples, write_table
 from maury.inference.posterior import edges, is_limit
 from maury.labels import LabelSpace
 from maury.networks import LabelTransform, PosteriorNetwork, save
+from maury.networks.architectures import PosteriorConfig
 from maury.readers import read
 from maury.spectra import Spectrum
 from verbs import run

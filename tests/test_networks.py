@@ -14,12 +14,13 @@ from typer.testing import CliRunner
 
 from maury import checkpoints
 from maury.cli.networks import app
-from maury.config import NetworkConfig
 from maury.errors import ConfigError, DomainError, FormatError, SchemaError
-from maury.networks import StarNet, layer_table, load, packaged_networks, predict, preset_names, read_preset, save
+from maury.networks import StarNet, layer_table, load, packaged_networks, predict, save
+from maury.networks.architectures import StarNetConfig
 from maury.networks.blocked import join, joined_blocks, toeplitz
+from maury.training.recipes import preset_names, read_preset
 
-SMALL = NetworkConfig(pixels=100, dense=(8, 6))
+SMALL = StarNetConfig(pixels=100, dense=(8, 6))
 HEADER: dict[str, Any] = {
     "labels": {
         "names": ["teff", "logg", "mh", "vsini"],
@@ -32,7 +33,7 @@ HEADER: dict[str, Any] = {
 }
 
 
-def random_network(config: NetworkConfig, seed: int = 1) -> StarNet:
+def random_network(config: StarNetConfig, seed: int = 1) -> StarNet:
     """A network whose biases differ from zero."""
     network = StarNet(config, seed)
     generator = torch.Generator().manual_seed(seed)
@@ -64,7 +65,7 @@ def naive(network: StarNet, flux: Tensor) -> Tensor:
     ],
 )
 def test_blocks_equal_the_naive_convolutions(changes: dict[str, Any]) -> None:
-    network = random_network(NetworkConfig.model_validate(SMALL.model_dump() | changes))
+    network = random_network(StarNetConfig.model_validate(SMALL.model_dump() | changes))
     generator = torch.Generator().manual_seed(2)
     flux = torch.randn(3, network.config.pixels, generator=generator)
     flux[1, ::2] = flux[1, 1::2].mean()  # equal neighbours: ties in the pooling
@@ -168,7 +169,7 @@ def test_prediction_is_in_units(tmp_path: Path) -> None:
 
 
 def test_float16_halves_the_file(tmp_path: Path) -> None:
-    network = random_network(NetworkConfig(pixels=1000))
+    network = random_network(StarNetConfig(pixels=1000))
     flux = np.random.default_rng(1).uniform(0.2, 1, (5, 1000))
     save(tmp_path / "full.safetensors", network, HEADER)
     save(tmp_path / "half.safetensors", network, HEADER, torch.float16)

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from maury import __version__
-from maury.config import PosteriorConfig
 from maury.errors import DomainError
 from maury.files import sha256
 from maury.labels import LABELS, LabelSpace, lowest_logg
 from maury.networks import Inputs, LabelTransform, PosteriorNetwork, load, pixel_wavelengths, predict, save
 from maury.networks import exported as module
+from maury.networks.architectures import PosteriorConfig
 from maury.networks.store import find
 from verbs import run
 

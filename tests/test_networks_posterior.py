@@ -12,11 +12,12 @@ from zuko.flows.coupling import GeneralCouplingTransform
 from zuko.transforms import MonotonicRQSTransform
 
 from maury import checkpoints
-from maury.config import PosteriorConfig, load_training
 from maury.errors import ConfigError, DomainError, FormatError
 from maury.labels import LabelSpace, lowest_logg
-from maury.networks import Inputs, LabelTransform, PosteriorNetwork, is_posterior, layer_table, load, read_preset, save
+from maury.networks import Inputs, LabelTransform, PosteriorNetwork, is_posterior, layer_table, load, save
+from maury.networks.architectures import PosteriorConfig
 from maury.networks.flow import PosteriorFlow
+from maury.training.recipes import load_training, read_preset
 
 NAMES = ("teff", "logg", "mh", "vsini")
 NODES = (3500.0, 6000.0, 6250.0, 7500.0, 7750.0, 8250.0, 8500.0, 9000.0, 9250.0, 9750.0)
@@ -271,7 +272,7 @@ class TestFiles:
     @pytest.mark.parametrize(
         ("text", "message"),
         [
-            ('kind = "posterior"\npatience = 3\n', "unknown setting patience; allowed: kind, preset, network.pixels"),
+            ('kind = "posterior"\npatience = 3\n', "unknown setting patience; allowed: epochs, .*preset, network"),
             ('kind = "other"\n', r"kind = 'other': Input should be 'posterior'"),
             ('kind = "posterior"\n[network]\nembedding = "none"\n', r"network.embedding = 'none'"),
             ('kind = "posterior"\n[network]\nlabels = ["teff", "teff"]\n', "must be distinct names"),

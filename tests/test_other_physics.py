@@ -14,7 +14,6 @@ from typer.testing import CliRunner
 from libraries import line_library, other_library
 from maury.broadening import instrument, remaining_resolution
 from maury.cli.app import app
-from maury.config import EmulatorConfig
 from maury.emulator import Emulator, load, rms_per_star, to_modes
 from maury.emulator.design import choose_labels
 from maury.emulator.domain import atmosphere_exists, hull_of, require_fixed, require_known
@@ -27,8 +26,9 @@ from maury.inference import predict
 from maury.labels import INTRINSIC, LabelSpace, missing_nodes
 from maury.library import Library, read_library, write_library
 from maury.readers import read
-from maury.training.domain import find_domain
-from maury.training.emulator import fit_and_measure
+from maury.training.emulator_fit import fit_and_measure
+from maury.training.emulator_range import find_domain
+from maury.training.recipes import EmulatorConfig
 from maury.wavelengths import pixel_points, regular_pixels, sampling_of, window_pixels
 
 SETTINGS = EmulatorConfig(

@@ -14,7 +14,7 @@ from maury.library import OFF_NODE, read_library
 from maury.lines import apply_changes, read_changes, read_line_file
 from maury.networks import load as load_network
 from maury.networks import packaged_networks
-from maury.training.emulator import to_modes_of
+from maury.training.emulator_fit import to_modes_of
 from verbs import run
 
 

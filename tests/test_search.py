@@ -16,16 +16,18 @@ import pytest
 import torch
 
 import maury
-from maury.config import PRESETS, NetworkConfig, TrainConfig, load_config
+from maury.config import PRESETS, load_config
 from maury.errors import ConfigError
 from maury.grids import open_grid
-from maury.networks import StarNet, layer_table, read_preset
+from maury.networks import StarNet, layer_table
+from maury.networks.architectures import StarNetConfig
 from maury.plots import plot_search
 from maury.search import load_study, open_study, run_study
-from maury.search.settings import base_of, configure
+from maury.search.space import base_of, configure
 from maury.search.study import finished, importance
 from maury.search.trial import CLOCKS, train_for, validate
 from maury.training.data import Spectra
+from maury.training.recipes import TrainConfig, read_preset
 from maury.training.task import Noise, make_optimizer, rate
 from tinygrids import write_study
 from verbs import run
@@ -68,7 +70,7 @@ class Points:
 
 
 CONFIG = TrainConfig(
-    network=NetworkConfig(pixels=64, labels=("teff", "mh"), filters=(2, 4), kernel=5, pool=4, dense=(16, 8)),
+    network=StarNetConfig(pixels=64, labels=("teff", "mh"), filters=(2, 4), kernel=5, pool=4, dense=(16, 8)),
     batch_size=16,
 )
 
@@ -130,7 +132,7 @@ def test_adamw_shrinks_weights_and_adam_does_not():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[space]\nspeed = { low = 1, high = 2 }", r"space: unknown setting speed; allowed: preset, "),
+        ("[space]\nspeed = { low = 1, high = 2 }", r"space: unknown setting speed; allowed: epochs, "),
         (
             "[space]\nlearning_rate = { low = 0.1, high = 3.0 }",
             r"space: learning_rate = 3\.0: .* less than or equal to 1",

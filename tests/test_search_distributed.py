@@ -20,7 +20,7 @@ from maury.errors import ConfigError, SynthesisError
 from maury.grids import open_grid
 from maury.search import load_study, open_study
 from maury.search.distributed import JournalActor, spread_study
-from maury.search.settings import base_of
+from maury.search.space import base_of
 from maury.search.trial import Outcome
 from tinygrids import write_study
 from verbs import run

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from maury.config import EmulatorConfig, load_config
+from maury.config import load_config
 from maury.designs import sobol_labels
 from maury.errors import ConfigError, DomainError, FormatError
 from maury.grids import NodesConfig
@@ -14,6 +14,7 @@ from maury.library import NODE
 from maury.synthesis import read_atmospheres
 from maury.synthesis.settings import NodesDesign, SobolDesign, StarDesign, SynthesisConfig, TableDesign
 from maury.synthesis.targets import complete, make_targets
+from maury.training.recipes import EmulatorConfig
 from synthesis_inputs import atmosphere_folder
 
 BASE = {"line_list": "a", "atmospheres": "b", "design": {"kind": "table", "file": "c"}}

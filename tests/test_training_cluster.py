@@ -10,11 +10,13 @@ from lightning.pytorch.callbacks import Callback
 
 from maury.cli.app import main
 from maury.cluster import RayWorkers, VersionMismatchError
-from maury.config import NetworkConfig, TrainConfig, save_config
+from maury.config import save_config
 from maury.errors import ConfigError
 from maury.grids import open_grid
+from maury.networks.architectures import StarNetConfig
 from maury.training import distributed, network
-from maury.training.run import open_run
+from maury.training.recipes import TrainConfig
+from maury.training.run_folder import open_run
 from tinygrids import PIXELS, write_tiny_grid
 
 pytest.importorskip("ray.train")
@@ -41,7 +43,7 @@ def train_and_die(run, source, half):
 def settings(tmp_path):
     grid = write_tiny_grid(tmp_path / "tiny.h5")
     return TrainConfig(
-        network=NetworkConfig(pixels=PIXELS, dense=(32, 16)),
+        network=StarNetConfig(pixels=PIXELS, dense=(32, 16)),
         batch_size=32,
         epochs=3,
         devices=2,

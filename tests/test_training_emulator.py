@@ -5,12 +5,21 @@ import pytest
 import torch
 
 from libraries import line_library
-from maury.config import EmulatorConfig
 from maury.emulator import rms_per_star
 from maury.errors import ConfigError, FormatError
 from maury.evaluation.emulator import evaluate_emulator, summary, unseen_rows, write_report
 from maury.library import Library
-from maury.training.emulator import TEST, TRAIN, VALIDATION, find_basis, fit_and_measure, prepare, split, to_modes_of
+from maury.training.emulator_fit import (
+    TEST,
+    TRAIN,
+    VALIDATION,
+    find_basis,
+    fit_and_measure,
+    prepare,
+    split,
+    to_modes_of,
+)
+from maury.training.recipes import EmulatorConfig
 
 SETTINGS = EmulatorConfig(
     components=12,
@@ -84,7 +93,7 @@ def test_test_stars_have_no_influence(library, fitted, tmp_path):
 
 
 def test_a_killed_fit_goes_on_to_the_same_weights(library, fitted, tmp_path, monkeypatch):
-    import maury.training.emulator as module
+    import maury.training.emulator_fit as module
 
     original = module.EmulatorTask.training_step
 

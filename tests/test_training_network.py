@@ -21,19 +21,21 @@ from typer.testing import CliRunner
 from maury.checkpoints import read_header
 from maury.cli import train as command
 from maury.cli.app import app
-from maury.config import NetworkConfig, TrainConfig, load_config, save_config
+from maury.config import load_config, save_config
 from maury.errors import ConfigError, FormatError
 from maury.grids import Grid, open_grid
 from maury.networks import load, predict
+from maury.networks.architectures import StarNetConfig
 from maury.training.data import Batches, Spectra
 from maury.training.lightning_tools import LOG_COLUMNS, CurveLogger
 from maury.training.network import Run, open_run, train
+from maury.training.recipes import TrainConfig
 from tinygrids import COUNT, PIXELS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 CONFIG = TrainConfig(
-    network=NetworkConfig(pixels=PIXELS, dense=(32, 16)), batch_size=32, epochs=4, learning_rate=0.003, patience=9
+    network=StarNetConfig(pixels=PIXELS, dense=(32, 16)), batch_size=32, epochs=4, learning_rate=0.003, patience=9
 )
 
 
@@ -100,12 +102,12 @@ def test_counts_above_the_signed_range_keep_their_sign(grid: Grid) -> None:
 
 
 def test_labels_of_a_subset_in_another_order(grid: Grid) -> None:
-    config = CONFIG.model_copy(update={"network": NetworkConfig(pixels=PIXELS, labels=("vsini", "teff"))})
+    config = CONFIG.model_copy(update={"network": StarNetConfig(pixels=PIXELS, labels=("vsini", "teff"))})
     spectra = Spectra(grid, config)
     assert spectra.space.upper == (200.0, 9750.0)
     np.testing.assert_allclose(spectra.targets[:, 0], grid.labels[:, 3] / 200, rtol=1e-6)
     with pytest.raises(ConfigError, match=r"no label vmic.*vsini"):
-        Spectra(grid, CONFIG.model_copy(update={"network": NetworkConfig(labels=("vmic",))}))
+        Spectra(grid, CONFIG.model_copy(update={"network": StarNetConfig(labels=("vmic",))}))
 
 
 def test_an_epoch_takes_every_row_once_in_an_order_of_its_own() -> None:
@@ -245,7 +247,7 @@ def test_more_epochs_go_on_from_a_finished_run(copy: Run, grid: Grid) -> None:
     [
         ({"seed": 2}, "seed = 1, now it is 2"),
         ({"grid_digest": "0" * 64}, "grid_digest"),
-        ({"network": NetworkConfig(pixels=PIXELS)}, "network ="),
+        ({"network": StarNetConfig(pixels=PIXELS)}, "network ="),
     ],
 )
 def test_another_run_in_the_folder_is_refused(copy: Run, grid: Grid, changes: dict[str, Any], message: str) -> None:
@@ -270,7 +272,7 @@ def test_a_damaged_checkpoint_is_named(copy: Run, grid: Grid) -> None:
 
 
 def test_grid_and_network_must_agree(grid: Grid, tmp_path: Path) -> None:
-    config = config_for(grid, network=NetworkConfig(pixels=65))
+    config = config_for(grid, network=StarNetConfig(pixels=65))
     with pytest.raises(ConfigError, match=r"tiny\.h5: 64 pixels; network\.pixels = 65"):
         train(open_run(tmp_path / "run", config), grid)
 

@@ -17,11 +17,13 @@ from typer.testing import CliRunner
 
 from maury.checkpoints import read_header
 from maury.cli.app import app
-from maury.config import PosteriorConfig, PosteriorTrainConfig, save_config
+from maury.config import save_config
 from maury.errors import ConfigError
 from maury.networks import Inputs, load
+from maury.networks.architectures import PosteriorConfig
 from maury.training.posterior import train
-from maury.training.run import Run, open_run
+from maury.training.recipes import PosteriorTrainConfig
+from maury.training.run_folder import Run, open_run
 from maury.training.simulated import HELD_OUT, Stream, principal_components, transform_of
 from stars import LinearStars
 

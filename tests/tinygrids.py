@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from maury.config import NetworkConfig, TrainConfig, save_config
+from maury.config import save_config
 from maury.grids import GridConfig, encode, quantise, spc, write_grid
+from maury.networks.architectures import StarNetConfig
+from maury.training.recipes import TrainConfig
 
 PIXELS, COUNT = 64, 600
 
@@ -32,7 +34,7 @@ def write_tiny_grid(path: Path) -> Path:
 
 def write_study(folder: Path, rest: str) -> Path:
     """Write the settings of a study of eight trials on that grid; ``rest`` are times and the space."""
-    base = TrainConfig(network=NetworkConfig(pixels=PIXELS, dense=(32, 16)), batch_size=32, learning_rate=1e-5)
+    base = TrainConfig(network=StarNetConfig(pixels=PIXELS, dense=(32, 16)), batch_size=32, learning_rate=1e-5)
     save_config(folder / "base.toml", base)
     head = f'name = "tiny"\nbase = "{folder / "base.toml"}"\ntrials = 8\ntraining = 400\nvalidation = 100\n'
     (folder / "study.toml").write_text(head + rest)

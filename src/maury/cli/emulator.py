@@ -31,10 +31,11 @@ def fit(
     Example: `maury emulator fit emulator.toml --library spc_library.h5 --library 'extension/*.h5' --out e.safetensors`
     """
     from maury.cli.console import out, progress
-    from maury.config import EmulatorConfig, load_config
+    from maury.config import load_config
     from maury.errors import ConfigError
     from maury.files import check_writable
-    from maury.training.emulator import fit_and_measure
+    from maury.training.emulator_fit import fit_and_measure
+    from maury.training.recipes import EmulatorConfig
 
     settings = load_config(config, EmulatorConfig)
     sources = library or settings.libraries

@@ -18,7 +18,8 @@ def list_networks() -> None:
     from rich.table import Table
 
     from maury.cli.console import out
-    from maury.networks import layer_table, packaged_networks, preset_names, read_preset
+    from maury.networks import layer_table, packaged_networks
+    from maury.training.recipes import preset_names, read_preset
 
     presets = Table("preset", "labels", "pixels", "weights", title="Presets: maury train --preset NAME")
     for name in preset_names():
@@ -52,7 +53,8 @@ def show(
     from rich.table import Table
 
     from maury.cli.console import out
-    from maury.networks import layer_table, load, preset_names, read_preset
+    from maury.networks import layer_table, load
+    from maury.training.recipes import preset_names, read_preset
 
     network = read_preset(name).network if name in preset_names() else load(name)[0].config
     if pixels is not None:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from lightning.pytorch.callbacks import Callback
     from rich.progress import Progress
 
-    from maury.config import PosteriorTrainConfig, TrainConfig
     from maury.emulator import Emulator
+    from maury.training.recipes import PosteriorTrainConfig, TrainConfig
 
 
 def train(
@@ -70,8 +70,8 @@ def train(
     # Before torch is loaded: a thread that waits for another sleeps. On a machine with other work to do, threads that
     # spin instead make a step take twice as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    from maury.config import PosteriorTrainConfig
     from maury.errors import ConfigError
+    from maury.training.recipes import PosteriorTrainConfig
 
     base = _base(preset, config)
     first = (
@@ -87,9 +87,8 @@ def train(
 
 def _base(preset: str | None, config: Path | None) -> TrainConfig | PosteriorTrainConfig:
     """Settings of a preset or a file."""
-    from maury.config import load_training
     from maury.errors import ConfigError
-    from maury.networks import read_preset
+    from maury.training.recipes import load_training, read_preset
 
     if preset is not None and config is not None:
         raise ConfigError("--preset and --config exclude each other")
@@ -150,7 +149,7 @@ def _train_posterior(
     from maury.files import sha256
     from maury.simulation import SimulationSettings, Simulator
     from maury.training.posterior import train as train_network
-    from maury.training.run import open_run
+    from maury.training.run_folder import open_run
 
     emulator = load_emulator(options.get("emulator", base.emulator))
     settings = _posterior_settings(base, of_preset, options, emulator)
@@ -200,9 +199,10 @@ def _posterior_settings(
     Raises:
         ConfigError: an option that is not for this network, or out of range.
     """
-    from maury.config import PosteriorTrainConfig, make_config
+    from maury.config import make_config
     from maury.emulator import NetworkPixels
     from maury.errors import ConfigError
+    from maury.training.recipes import PosteriorTrainConfig
 
     options = dict(options)
     labels = options.pop("labels", None)
@@ -221,9 +221,10 @@ def _grid_settings(
     base: TrainConfig, of_preset: bool, grid: Path | None, options: dict[str, Any]
 ) -> tuple[TrainConfig, Any]:
     """Settings with options on top, and the opened grid."""
-    from maury.config import TrainConfig, make_config
+    from maury.config import make_config
     from maury.errors import ConfigError
     from maury.grids import open_grid
+    from maury.training.recipes import TrainConfig
 
     if "emulator" in options:
         raise ConfigError("--emulator is for networks trained on simulated observations; name a grid with --grid")

@@ -78,7 +78,7 @@ def _run_here(study: Any, settings: Any, grid: Any, bar: Progress, done: Callabl
     """Run trials one by one in this process."""
     from maury.memory import keep_freed_memory
     from maury.search import run_study
-    from maury.search.settings import base_of
+    from maury.search.space import base_of
     from maury.search.trial import spectra_of
 
     keep_freed_memory()

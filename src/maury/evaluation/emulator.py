@@ -22,7 +22,7 @@ from maury.files import atomic_path
 from maury.labels import LABELS
 from maury.library import OFF_NODE, Library
 from maury.plots import plot_emulator_error, plot_residuals, save_figure
-from maury.training.emulator import TEST, split, to_modes_of
+from maury.training.emulator_fit import TEST, split, to_modes_of
 
 TEFF_BINS = (3500.0, 4000.0, 4500.0, 5000.0, 5500.0, 6000.0, 7000.0, 8000.0, 9750.0)
 

@@ -15,7 +15,7 @@ from maury.errors import DomainError
 from maury.inference.posterior import INTERVAL, UPPER, is_limit
 from maury.inference.result import unit_of
 from maury.networks import load_cached
-from maury.networks.posterior import Inputs, PosteriorNetwork
+from maury.networks.posterior_network import Inputs, PosteriorNetwork
 
 if TYPE_CHECKING:
     from astropy.table import QTable

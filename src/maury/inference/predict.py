@@ -20,7 +20,7 @@ from maury.labels import LabelSpace
 from maury.likelihood import LabelPrior, Star, contradictory, relation
 from maury.networks import PosteriorNetwork, StarNet, load_cached, pixel_wavelengths
 from maury.networks import predict as predict_labels
-from maury.networks.posterior import Inputs
+from maury.networks.posterior_network import Inputs
 from maury.preparation import FLAGS as PREPARATION_FLAGS
 from maury.preparation import Preparation, Prepared, prepare, to_pixels
 from maury.preparation.masks import Mask, inside, ordered, parse_range, require_rest

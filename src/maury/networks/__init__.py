@@ -1,7 +1,7 @@
 """The networks: spectrum -> labels. Presets, layers, files of trained weights, points, posteriors."""
 
 from maury.networks.layers import Layer, layer_table
-from maury.networks.posterior import Inputs, PosteriorNetwork
+from maury.networks.posterior_network import Inputs, PosteriorNetwork
 from maury.networks.starnet import StarNet
 from maury.networks.store import (
     is_posterior,
@@ -11,8 +11,6 @@ from maury.networks.store import (
     packaged_networks,
     pixel_wavelengths,
     predict,
-    preset_names,
-    read_preset,
     save,
 )
 from maury.networks.transform import LabelTransform
@@ -31,7 +29,5 @@ __all__ = [
     "packaged_networks",
     "pixel_wavelengths",
     "predict",
-    "preset_names",
-    "read_preset",
     "save",
 ]

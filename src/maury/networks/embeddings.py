@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from maury.config import PosteriorConfig
+from maury.networks.architectures import PosteriorConfig
 
 
 class Block(nn.Module):

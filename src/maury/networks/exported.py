@@ -23,7 +23,7 @@ from maury import __version__
 from maury.errors import ConfigError, DomainError
 from maury.files import atomic_path, sha256
 from maury.labels import LABELS, LabelSpace
-from maury.networks.posterior import LEVELS, Inputs, PosteriorNetwork
+from maury.networks.posterior_network import LEVELS, Inputs, PosteriorNetwork
 from maury.networks.starnet import StarNet
 from maury.networks.store import find, load, predict
 from maury.networks.transform import LabelTransform

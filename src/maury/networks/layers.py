@@ -7,9 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from maury.config import NetworkConfig, PosteriorConfig
 from maury.labels import LabelSpace
-from maury.networks.posterior import LEVELS, PosteriorNetwork
+from maury.networks.architectures import PosteriorConfig, StarNetConfig
+from maury.networks.posterior_network import LEVELS, PosteriorNetwork
 from maury.networks.starnet import StarNet
 from maury.networks.transform import LabelTransform
 
@@ -22,7 +22,7 @@ class Layer(NamedTuple):
     weights: int
 
 
-def layer_table(config: NetworkConfig | PosteriorConfig) -> list[Layer]:
+def layer_table(config: StarNetConfig | PosteriorConfig) -> list[Layer]:
     """The layers of a network, counted from its own weights."""
     if isinstance(config, PosteriorConfig):
         return _posterior_layers(PosteriorNetwork(config, LabelTransform(LabelSpace.of(config.labels))))

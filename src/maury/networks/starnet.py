@@ -7,7 +7,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from maury.config import NetworkConfig
+from maury.networks.architectures import StarNetConfig
 from maury.networks.blocked import convolve_and_pool
 
 
@@ -18,7 +18,7 @@ class StarNet(nn.Module):
     'same' padding. Weights start as in Keras: Glorot uniform, biases zero.
     """
 
-    def __init__(self, config: NetworkConfig, seed: int = 0) -> None:
+    def __init__(self, config: StarNetConfig, seed: int = 0) -> None:
         """Draw the first weights with ``seed``; the global random state is not touched."""
         super().__init__()
         self.config = config

@@ -13,39 +13,16 @@ import torch
 from numpy.typing import NDArray
 
 from maury import checkpoints
-from maury.config import (
-    PRESETS,
-    NetworkConfig,
-    PosteriorConfig,
-    PosteriorTrainConfig,
-    TrainConfig,
-    load_training,
-    make_config,
-)
-from maury.errors import ConfigError, DomainError, FormatError
+from maury.config import make_config
+from maury.errors import DomainError, FormatError
 from maury.labels import LabelSpace
-from maury.networks.posterior import PosteriorNetwork
+from maury.networks.architectures import PosteriorConfig, StarNetConfig
+from maury.networks.posterior_network import PosteriorNetwork
 from maury.networks.starnet import StarNet
 from maury.networks.transform import LabelTransform
 from maury.wavelengths import regular_pixels
 
 _BATCH = 256
-
-
-def preset_names() -> list[str]:
-    """Names of the networks that ship as settings, trained or not."""
-    return sorted(path.stem for path in (PRESETS / "networks").glob("*.toml"))
-
-
-def read_preset(name: str) -> TrainConfig | PosteriorTrainConfig:
-    """Settings of a preset: the network and how it is trained.
-
-    Raises:
-        ConfigError: no preset of that name.
-    """
-    if name not in preset_names():
-        raise ConfigError(f"preset {name!r} is unknown; allowed: {', '.join(preset_names())}")
-    return load_training(PRESETS / "networks" / f"{name}.toml")
 
 
 def packaged_networks() -> dict[str, dict[str, Any]]:
@@ -148,7 +125,7 @@ def _empty(header: Mapping[str, Any], where: str) -> StarNet | PosteriorNetwork:
         return PosteriorNetwork(
             make_config(header["network"], PosteriorConfig, where), LabelTransform.from_header(header)
         )
-    return StarNet(make_config(header["network"], NetworkConfig, where))
+    return StarNet(make_config(header["network"], StarNetConfig, where))
 
 
 def find(name: str | os.PathLike[str]) -> Path:

@@ -2,7 +2,7 @@
 
 from maury.search.distributed import spread_study
 from maury.search.report import write_report
-from maury.search.settings import Choice, Range, StudyConfig, load_study
+from maury.search.space import Choice, Range, StudyConfig, load_study
 from maury.search.study import open_study, run_study
 
 __all__ = ["Choice", "Range", "StudyConfig", "load_study", "open_study", "run_study", "spread_study", "write_report"]

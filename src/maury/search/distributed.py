@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from maury.cluster import RETRIES, LostError, RayWorkers, Remote
-from maury.config import TrainConfig
 from maury.errors import MauryError
 from maury.grids import open_grid
 from maury.memory import keep_freed_memory
-from maury.search.settings import StudyConfig, base_of
+from maury.search.space import StudyConfig, base_of
 from maury.search.study import Done, conclude, fail, finished, judge, open_study, settings_of
 from maury.search.trial import Outcome, run_trial, spectra_of
 from maury.training.distributed import grid_of
+from maury.training.recipes import TrainConfig
 
 _MOST_LOST = 50
 _ATTEMPT = "attempt"

@@ -9,7 +9,7 @@ from typing import Any
 from maury import __version__
 from maury.config import save_config
 from maury.files import atomic_path
-from maury.search.settings import StudyConfig
+from maury.search.space import StudyConfig
 from maury.search.study import BASELINE, BEST, best_settings, finished, importance
 
 REPORT = "report.json"

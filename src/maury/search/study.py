@@ -8,13 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from maury.config import TrainConfig, save_config
+from maury.config import save_config
 from maury.errors import ConfigError
 from maury.files import check_writable
 from maury.networks import layer_table
-from maury.search.settings import Choice, StudyConfig, base_of, configure
+from maury.search.space import Choice, StudyConfig, base_of, configure
 from maury.search.trial import Outcome, run_trial
 from maury.training.data import Spectra
+from maury.training.recipes import TrainConfig
 
 JOURNAL, BEST, SETTINGS = "study.journal", "best.toml", "study.toml"
 

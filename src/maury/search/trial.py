@@ -11,11 +11,11 @@ from itertools import count
 import torch
 from torch import Tensor
 
-from maury.config import TrainConfig
 from maury.grids import Grid
 from maury.networks import StarNet
-from maury.search.settings import StudyConfig
+from maury.search.space import StudyConfig
 from maury.training.data import Batches, Spectra
+from maury.training.recipes import TrainConfig
 from maury.training.task import Noise, make_optimizer, rate
 
 Report = Callable[[int, float], bool]

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from maury.emulator import NetworkPixels
+from maury.simulation.conditions import GapSettings
 from maury.simulation.draws import Draws
-from maury.simulation.settings import GapSettings
 from maury.simulation.smooth import Orders
 from maury.wavelengths import C_KMS
 

@@ -14,11 +14,11 @@ from maury.emulator import Emulator, NetworkPixels
 from maury.emulator.domain import require_known
 from maury.errors import DomainError
 from maury.labels import LABELS, LabelSpace
+from maury.simulation.conditions import SimulationSettings
 from maury.simulation.draws import Draws
 from maury.simulation.gaps import Gaps
-from maury.simulation.physics import ModelError
-from maury.simulation.prior import Prior
-from maury.simulation.settings import SimulationSettings
+from maury.simulation.model_errors import ModelError
+from maury.simulation.population import Prior
 from maury.simulation.smooth import Smooth
 
 _CHUNK = 128

@@ -11,8 +11,8 @@ from scipy.interpolate import BSpline
 from torch import Tensor
 
 from maury.emulator import NetworkPixels
+from maury.simulation.conditions import ContinuumSettings, NoiseSettings
 from maury.simulation.draws import Draws
-from maury.simulation.settings import ContinuumSettings, NoiseSettings
 
 _NODE_PIXELS = 20
 """Pixels between nodes: a ripple of 12 Å is drawn to 2 % of its amplitude by straight lines between them."""

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from maury.config import TrainConfig
 from maury.errors import ConfigError
 from maury.grids import Grid
+from maury.training.recipes import TrainConfig
 
 
 class Spectra(Dataset[tuple[Tensor, Tensor]]):

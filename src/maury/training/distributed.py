@@ -13,13 +13,14 @@ import torch
 
 from maury.checkpoints import read_header
 from maury.cluster import RayWorkers
-from maury.config import PosteriorTrainConfig, TrainConfig, make_config
+from maury.config import make_config
 from maury.emulator import load
 from maury.grids import open_grid
 from maury.grids.build import emulator_of
 from maury.simulation import SimulationSettings, Simulator
 from maury.training import network, posterior
-from maury.training.run import Run
+from maury.training.recipes import PosteriorTrainConfig, TrainConfig
+from maury.training.run_folder import Run
 
 _LOOK_S = 0.5
 

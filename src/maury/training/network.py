@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from maury import __version__
 from maury.checkpoints import read_header
-from maury.config import TrainConfig
 from maury.errors import ConfigError
 from maury.grids import Grid
 from maury.memory import keep_freed_memory
 from maury.networks import StarNet, predict, save
 from maury.training.data import Batches, Spectra, loader
-from maury.training.run import Run, epochs_done, fit, open_run, reason
+from maury.training.recipes import TrainConfig
+from maury.training.run_folder import Run, epochs_done, fit, open_run, reason
 from maury.training.task import NetworkTask
 
 __all__ = ["Run", "open_run", "train", "validation_figures"]

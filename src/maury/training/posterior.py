@@ -15,15 +15,15 @@ from torch.utils.data import DataLoader
 
 from maury import __version__
 from maury.checkpoints import read_header
-from maury.config import PosteriorTrainConfig
 from maury.errors import ConfigError
 from maury.files import atomic_path
 from maury.memory import keep_freed_memory
 from maury.networks import load_posterior, save
-from maury.networks.posterior import PosteriorNetwork
+from maury.networks.posterior_network import PosteriorNetwork
 from maury.training.card import model_card
 from maury.training.posterior_task import PosteriorTask
-from maury.training.run import Run, fit, reason
+from maury.training.recipes import PosteriorTrainConfig
+from maury.training.run_folder import Run, fit, reason
 from maury.training.simulated import HELD_OUT, Source, Stream, principal_components, transform_of
 
 _START = HELD_OUT * 2
@@ -41,7 +41,7 @@ def train(
     """Train until the run's limit, then write the best weights; goes on where the run was interrupted.
 
     Args:
-        run: from `maury.training.run.open_run`.
+        run: from `maury.training.run_folder.open_run`.
         source: makes a source of simulated observations on a device.
         callbacks: further Lightning callbacks (a progress bar).
         dtype: of the stored weights.

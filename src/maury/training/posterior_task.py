@@ -11,8 +11,8 @@ import torch
 from lightning.pytorch.callbacks import Timer
 from torch import Tensor
 
-from maury.config import PosteriorTrainConfig
-from maury.networks.posterior import PosteriorNetwork
+from maury.networks.posterior_network import PosteriorNetwork
+from maury.training.recipes import PosteriorTrainConfig
 from maury.training.simulated import HELD_OUT, Source, Stream
 
 _LARGEST_GRADIENT = 1.0

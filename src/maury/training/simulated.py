@@ -11,7 +11,7 @@ from torch import Tensor
 from maury.emulator import NetworkPixels
 from maury.errors import ConfigError
 from maury.labels import LabelSpace
-from maury.networks.posterior import Inputs
+from maury.networks.posterior_network import Inputs
 from maury.networks.transform import LabelTransform
 
 HELD_OUT = 2**40

@@ -10,9 +10,9 @@ import torch
 from lightning.pytorch.callbacks import Timer
 from torch import Tensor, nn
 
-from maury.config import TrainConfig
 from maury.networks import StarNet
 from maury.training.data import Spectra
+from maury.training.recipes import TrainConfig
 
 
 def make_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:

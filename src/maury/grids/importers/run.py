@@ -31,7 +31,7 @@ _LOOKED_AT = 64
 """Spectra whose strong lines are looked at."""
 
 MARGIN_KMS = 280.0
-"""Wavelengths that a library has beyond its window, as `maury.training.domain` wants them."""
+"""Wavelengths that a library has beyond its window, as `maury.training.emulator_range` wants them."""
 
 
 @dataclass(frozen=True)

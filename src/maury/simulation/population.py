@@ -12,8 +12,8 @@ from torch import Tensor
 from maury.emulator import Emulator
 from maury.emulator.domain import atmosphere_exists
 from maury.labels import ALPHA, LabelSpace
+from maury.simulation.conditions import PriorSettings
 from maury.simulation.draws import Draws
-from maury.simulation.settings import PriorSettings
 
 _NODES = (251, 501)
 _COMMON = 64

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from maury.config import Positive, Settings, TrainConfig, load_config, load_training, make_config
+from maury.config import Positive, Settings, load_config, make_config
 from maury.errors import ConfigError
-from maury.networks import read_preset
+from maury.training.recipes import TrainConfig, load_training, read_preset
 
 Value = float | int | str | tuple[int, ...]
 

@@ -20,10 +20,11 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from maury.checkpoints import read_header
 from maury.cluster import lightning_parts
-from maury.config import PosteriorTrainConfig, TrainConfig, load_config, save_config
+from maury.config import load_config, save_config
 from maury.errors import ConfigError, FormatError, OutputError
 from maury.files import check_writable
 from maury.training.lightning_tools import AtomicCheckpoints, CurveLogger, quiet_lightning
+from maury.training.recipes import PosteriorTrainConfig, TrainConfig
 
 Config = TypeVar("Config", TrainConfig, PosteriorTrainConfig)
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from maury.config import PosteriorConfig
 from maury.errors import DomainError
+from maury.networks.architectures import PosteriorConfig
 from maury.networks.embeddings import EMBEDDINGS, ResidualEmbedding
 from maury.networks.flow import PosteriorFlow
 from maury.networks.transform import LabelTransform

@@ -11,8 +11,8 @@ from torch import Tensor
 from maury.broadening import gaussian, instrument
 from maury.emulator import Emulator, ErrorMap, NetworkPixels
 from maury.emulator.errormap import regions
+from maury.simulation.conditions import ModelErrorSettings
 from maury.simulation.draws import Draws
-from maury.simulation.settings import ModelErrorSettings
 from maury.wavelengths import LogGrid
 
 

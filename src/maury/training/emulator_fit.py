@@ -21,7 +21,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from maury.broadening import instrument
-from maury.config import EmulatorConfig
 from maury.emulator import (
     Emulator,
     LabelNetworks,
@@ -34,9 +33,10 @@ from maury.emulator import (
 from maury.errors import ConfigError, FormatError
 from maury.files import atomic_path
 from maury.library import Library
-from maury.training.domain import Domain, find_domain
+from maury.training.emulator_range import Domain, find_domain
 from maury.training.emulator_start import Basis, in_metric, start_from
 from maury.training.lightning_tools import AtomicCheckpoints, quiet_lightning
+from maury.training.recipes import EmulatorConfig
 from maury.wavelengths import LogGrid
 
 TRAIN, VALIDATION, TEST = 0, 1, 2

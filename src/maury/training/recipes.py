@@ -1,0 +1,184 @@
+"""Recipes: how networks and the emulator are trained, as settings, and those that ship with maury."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from maury.config import PRESETS, Positive, Settings, make_config, read_toml
+from maury.errors import ConfigError
+from maury.networks.architectures import NetworkConfig, PosteriorConfig, StarNetConfig
+
+
+class Recipe(Settings):
+    """What every training has.
+
+    Attributes:
+        epochs: most epochs to train.
+        batch_size: spectra (or stars of a library) per step, on each device.
+        learning_rate: highest learning rate of the optimiser.
+        weight_decay: of AdamW.
+        accelerator: where to train.
+        seed: of the first weights, and of the order or the simulation of the spectra.
+    """
+
+    epochs: Positive
+    batch_size: Positive = 64
+    learning_rate: Annotated[float, Field(gt=0, le=1)]
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
+
+
+class NetworkRecipe(Recipe):
+    """What the trainings of all networks have.
+
+    Attributes:
+        preset: name of the preset it started from.
+        network: the network.
+        warmup: steps over which the learning rate rises from 0.
+        precision: float32, or bfloat16 products with float32 weights; flows are in float32.
+        devices: number of devices; more than one trains with distributed data parallel.
+        max_time: minutes of training after which the run stops, None for no limit.
+    """
+
+    preset: str
+    network: NetworkConfig
+    warmup: Annotated[int, Field(ge=0)] = 0
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    devices: Positive = 1
+    max_time: Annotated[float, Field(gt=0)] | None = None
+
+
+class TrainConfig(NetworkRecipe):
+    """How a network is trained on a grid; the defaults are the founding recipe.
+
+    Attributes:
+        split: which of the grid's splits holds out spectra for validation.
+        patience: epochs without a lower validation loss after which training stops.
+        optimiser: Adam, or AdamW with ``weight_decay``.
+        schedule: a constant learning rate, or one that falls along a half cosine to 0 at the end of the run, given by
+            ``epochs`` or ``max_time``, whichever comes first.
+        noise: standard deviation, in units of the continuum, of white noise added to the spectra of each step.
+        grid: file of the grid.
+        grid_digest: its SHA-256, which maury fills in.
+    """
+
+    preset: str = "starnet-spc"
+    network: StarNetConfig = StarNetConfig()
+    split: Literal["random", "block"] = "random"
+    epochs: Positive = 60
+    patience: Positive = 5
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.0007
+    optimiser: Literal["adam", "adamw"] = "adam"
+    schedule: Literal["constant", "cosine"] = "constant"
+    noise: Annotated[float, Field(ge=0, le=1)] = 0.0
+    grid: str = ""
+    grid_digest: str = ""
+
+
+class PosteriorTrainConfig(NetworkRecipe):
+    """How the default network is trained, on observations simulated as it goes: AdamW, its rate along a half cosine.
+
+    Attributes:
+        kind: "posterior", which distinguishes these settings from those of a network trained on a grid.
+        observations: settings of the simulation (`maury.simulation`) that differ from its defaults.
+        steps: steps in an epoch, each with new spectra; after each epoch the network is validated and saved.
+        components_from: simulated spectra of which the principal components are taken.
+        validation: spectra of the held-out simulated set that chooses the weights.
+        emulator: "packaged" or the file of an emulator.
+        emulator_digest: its SHA-256, which maury fills in.
+        start: a trained network of the same settings (a packaged one's name, a run's folder, a file) to start from, or
+            None to start from principal components.
+    """
+
+    kind: Literal["posterior"] = "posterior"
+    preset: str = "default"
+    network: PosteriorConfig = PosteriorConfig()
+    observations: dict[str, Any] = Field(default_factory=dict)
+    epochs: Positive = 100
+    steps: Positive = 400
+    batch_size: Positive = 256
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.001
+    warmup: Annotated[int, Field(ge=0)] = 200
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    components_from: Annotated[int, Field(ge=2)] = 4096
+    validation: Positive = 4096
+    emulator: str = "packaged"
+    emulator_digest: str = ""
+    start: str | None = None
+
+    @model_validator(mode="after")
+    def _enough(self) -> PosteriorTrainConfig:
+        least = 2 * self.network.components
+        if self.components_from < least:
+            raise ValueError(f"components_from must be at least {least}, twice network.components")
+        return self
+
+
+class EmulatorConfig(Recipe):
+    """Settings of `maury emulator fit`; the learning rate is the peak of a one-cycle schedule.
+
+    Attributes:
+        libraries: library files or glob patterns.
+        components: principal components of the basis.
+        metric_resolution: R of the instrument whose passband weights frequencies in basis and loss.
+        members: networks in the ensemble.
+        width: units of each hidden layer.
+        depth: hidden layers.
+        loss_floor: rms flux error below which a star no longer counts.
+        validation_fraction: of stars, for the error map.
+        test_fraction: of stars, never touched.
+        training_limit: use at most so many training stars (for the curve of error against library size).
+        checkpoint_every: epochs between checkpoints.
+        start: emulator from which the networks start instead of from random weights: "packaged" or a file, of the same
+            labels, wavelengths and network sizes. For a library of better physics that is still small.
+        ranges: for a label, the range to promise; without it as `maury.training.emulator_range.find_domain` finds it.
+    """
+
+    libraries: list[str] = Field(default_factory=list)
+    components: int = Field(320, ge=1, le=2000)
+    metric_resolution: float = Field(100_000.0, ge=5_000, le=115_000)
+    members: int = Field(4, ge=1, le=32)
+    width: int = Field(300, ge=8, le=4096)
+    depth: int = Field(4, ge=1, le=16)
+    epochs: Positive = 800
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-2
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-2
+    loss_floor: float = Field(1e-3, ge=0)
+    validation_fraction: float = Field(0.08, gt=0, lt=0.5)
+    test_fraction: float = Field(0.10, gt=0, lt=0.5)
+    training_limit: int | None = Field(None, ge=2)
+    checkpoint_every: int = Field(10, ge=1)
+    start: str | None = None
+    ranges: dict[str, tuple[float, float]] = Field(default_factory=dict)
+
+
+def preset_names() -> list[str]:
+    """Names of the networks that ship as settings, trained or not."""
+    return sorted(path.stem for path in (PRESETS / "networks").glob("*.toml"))
+
+
+def read_preset(name: str) -> TrainConfig | PosteriorTrainConfig:
+    """Settings of a preset: the network and how it is trained.
+
+    Raises:
+        ConfigError: no preset of that name.
+    """
+    if name not in preset_names():
+        raise ConfigError(f"preset {name!r} is unknown; allowed: {', '.join(preset_names())}")
+    return load_training(PRESETS / "networks" / f"{name}.toml")
+
+
+def load_training(path: str | os.PathLike[str]) -> TrainConfig | PosteriorTrainConfig:
+    """Read settings of a training from TOML, for either kind of network.
+
+    Raises:
+        ConfigError: as `maury.config.load_config`.
+    """
+    values = read_toml(path)
+    if "kind" in values:
+        return make_config(values, PosteriorTrainConfig, str(path))
+    return make_config(values, TrainConfig, str(path))
