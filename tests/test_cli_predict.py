@@ -41,7 +41,7 @@ def test_json_has_the_keys_that_are_promised(star, capsys):
 def test_masks_are_left_out_and_told(star, capsys):
     assert run("predict", star, "--mask", "5183-5184.2", "--mask", "5166-5175", "--samples", 200) == 0
     printed = " ".join(capsys.readouterr().out.split())
-    assert "left out: 5166-5175, 5183-5184.2 Å at rest" in printed
+    assert "masked: 5166-5175, 5183-5184.2 Å at rest" in printed
 
 
 def test_a_reference_is_prepared_once_for_all_stars(tmp_path, monkeypatch, capsys):

@@ -16,6 +16,7 @@ from maury.app.serve import MOST_MB
 from maury.app.uploads import plain, safe_name
 from maury.app.worker import make_ready
 from maury.inference import LABELS_OF
+from maury.inference.words import titled
 from maury.labels import FOUNDING
 
 MOST_FILES = 50
@@ -90,7 +91,7 @@ def _values(what: str) -> star.Literature:
     found = {}
     for name in FOUNDING:
         left, right = st.columns(2)
-        value = left.number_input(star.titled(name), value=None, step=_STEPS[name], key=f"{what}_{name}")
+        value = left.number_input(titled(name), value=None, step=_STEPS[name], key=f"{what}_{name}")
         error = right.number_input("±", 0.0, None, _ERRORS[name], key=f"{what}_{name}_error")
         if value is not None:
             found[name] = (float(value), float(error))
@@ -162,7 +163,7 @@ def _table(outcomes: Sequence[Outcome]) -> None:
     for outcome in outcomes:
         row: dict[str, Any] = {"file": outcome.name}
         if outcome.result is not None:
-            row |= {star.titled(k): star.measured(outcome.result, k)[0] for k in outcome.result.values}
+            row |= {titled(k): star.measured(outcome.result, k)[0] for k in outcome.result.values}
             row["flags"] = ", ".join(outcome.result.flags) or "none"
         else:
             row["flags"] = "not read" if outcome.summary is None else "no result"

@@ -15,7 +15,7 @@ from maury.app.analysis import Outcome, Settings, command, in_words
 from maury.app.charts import fit_chart, line_names, zoom_to
 from maury.app.uploads import plain
 from maury.inference import Result, write_samples, write_table
-from maury.labels import LABELS
+from maury.inference.words import about, number, plain_name, titled
 from maury.plots import figure_bytes, plot_corner, plot_kiel, plot_preparation, plot_spectrum_fit
 from maury.preparation.masks import texts
 from maury.readers.summary import in_words as file_in_words
@@ -25,13 +25,6 @@ Literature = Mapping[str, tuple[float, float]]
 
 Others = Mapping[str, Result | None]
 """Results of the same star with other settings, by what differs; None where there was an error."""
-
-DIGITS = {"teff": 0, "vsini": 1}
-NAMES = {
-    "teff": "Teff", "logg": "log g", "mh": "[M/H]", "vsini": "v sin i", "alpha": "[α/M]", "vmic": "ξ", "vmac": "ζ",
-    "c": "[C/Fe]", "mg": "[Mg/Fe]", "ca": "[Ca/Fe]", "ti": "[Ti/Fe]", "cr": "[Cr/Fe]", "ni": "[Ni/Fe]",
-}  # fmt: skip
-UNITS = {"teff": "K", "vsini": "km/s", "vmic": "km/s", "vmac": "km/s"}
 
 _FIRST = ("teff", "logg", "mh", "vsini", "alpha")
 _SCREEN_DPI = 150
@@ -89,17 +82,6 @@ def _merged(lines: Any) -> dict[str, str]:
     return merged
 
 
-def titled(name: str) -> str:
-    """A label with its unit."""
-    return NAMES[name] + (f" ({UNITS[name]})" if name in UNITS else "")
-
-
-def number(name: str, value: float) -> str:
-    """A label's value with the digits that it deserves."""
-    digits = DIGITS.get(name, 2)
-    return f"{round(value, digits) + 0.0:.{digits}f}"  # no negative zero
-
-
 def _numbers(result: Result) -> None:
     names = [name for name in (*_FIRST, "vmic") if name in result.values]
     columns = [column for _ in range(-(-len(names) // _COLUMNS)) for column in st.columns(_COLUMNS)]
@@ -109,7 +91,7 @@ def _numbers(result: Result) -> None:
     others = {titled(name): measured(result, name)[0] for name in result.values if name not in names}
     if others:
         st.caption(", ".join(f"{plain(name)} {plain(text)}" for name, text in others.items()))
-    st.caption(plain(_about(result)))
+    st.caption(plain("; ".join(about(result))))
 
 
 def measured(result: Result, name: str) -> tuple[str, str | None]:
@@ -123,26 +105,6 @@ def measured(result: Result, name: str) -> tuple[str, str | None]:
         return f"< {number(name, posterior.upper_limits[name])}", "95 % upper limit"
     low, high = result.intervals[name]
     return f"{number(name, result.values[name])} ± {number(name, (high - low) / 2)}", None
-
-
-def _about(result: Result) -> str:
-    """Spectral type and quality of the fit, or what to know of a network that gives no errors."""
-    fit, parts = result.refinement, []
-    if result.posterior is None:
-        errors = result.typical_errors
-        typical = ", ".join(f"{name} {number(k, errors[k])}" for k, name in NAMES.items() if k in errors)
-        return f"This network gives no errors per star; 68 % of its own validation spectra are within {typical}."
-    if result.spectral_type is not None:
-        parts.append(f"about {result.spectral_type}")
-    if fit is not None:
-        parts.append(f"refined by {fit.effective:.0f} effective samples, reduced chi-square {fit.chi2:.2f}")
-        if fit.shift:
-            parts.append(f"raised as other metal-poor stars come out too low: {fit.shift_in_words}")
-        if fit.prior_efficiency < 1:
-            parts.append(f"what is known from elsewhere leaves {100 * fit.prior_efficiency:.0f} % of the samples")
-    else:
-        parts.append("the network's own posterior, not refined")
-    return "; ".join(parts)
 
 
 def _flags(result: Result) -> None:
@@ -174,7 +136,9 @@ def _posterior(result: Result, literature: Literature, other: Others) -> None:
         st.info("This network gives points alone; one with a posterior shows here all pairs of labels.")
         return
     names = list(result.values)
-    chosen = st.multiselect("Labels", names, [n for n in names if n in _FIRST], format_func=_named, key="corner_labels")
+    chosen = st.multiselect(
+        "Labels", names, [n for n in names if n in _FIRST], format_func=plain_name, key="corner_labels"
+    )
     if len(chosen) > 1:
         columns = [names.index(name) for name in chosen]
         posteriors = {"as set" if other else "posterior": result.samples[:, columns]}
@@ -195,17 +159,13 @@ def _image(figure: Any) -> None:
     st.image(figure_bytes(figure, "png", dark=dark, dpi=_SCREEN_DPI, clear=True))
 
 
-def _named(name: str) -> str:
-    return NAMES.get(name, LABELS[name].symbol)
-
-
 def _compared(result: Result, name: str, value: float, error: float) -> dict[str, str]:
     """A row: maury beside the literature."""
     low, high = result.intervals.get(name, (np.nan, np.nan))
     own = (high - low) / 2 if name in result.intervals else result.typical_errors.get(name, np.nan)
     difference, total = result.values[name] - value, float(np.hypot(own, error))
     row = {
-        "label": NAMES[name],
+        "label": plain_name(name),
         "maury": f"{number(name, result.values[name])} ± {number(name, own)}",
         "literature": f"{number(name, value)} ± {number(name, error)}",
         "difference": number(name, difference),

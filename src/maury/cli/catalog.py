@@ -26,7 +26,7 @@ def catalog(
     seed: options.Seed = 1,
     workers: options.Workers = 1,
     ray: options.Ray = None,
-    retry: Annotated[bool, options.of_output("--retry", help="Try the rejects of an earlier run again.")] = False,
+    retry: Annotated[bool, options.of_output("", "Try the rejects of an earlier run again.", "--retry")] = False,
     fresh: options.Fresh = False,
 ) -> None:
     """Stellar parameters of any number of spectra, with uncertainties.

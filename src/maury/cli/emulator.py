@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from typer import Option
 
 from maury.cli import options
 from maury.cli.library import read_shown
@@ -19,9 +18,7 @@ def fit(
     config: Annotated[Path, typer.Argument(metavar="TOML", help="Settings; see presets/emulator.toml in the package.")],
     output: Annotated[Path, options.out_file("The emulator to write (.safetensors).")],
     library: options.MoreLibraries = None,
-    run: Annotated[
-        Path | None, Option(metavar="FOLDER", help="Folder for checkpoints and logs [default: OUT.run].")
-    ] = None,
+    run: Annotated[Path | None, options.of("FOLDER", "Folder for checkpoints and logs [default: OUT.run].")] = None,
 ) -> None:
     """Fit an emulator to libraries of intrinsic spectra. An interrupted fit resumes with the same command.
 
@@ -106,7 +103,7 @@ def compare(
     emulator: options.Emulator = "packaged",
     output: Annotated[Path | None, options.out_folder("Folder for emulator.json and figures.")] = None,
     resolution: options.ResolutionOfModel = 42_000.0,
-    recover: Annotated[bool, Option(help="Also fit the test spectra with the emulator and compare labels.")] = True,
+    recover: Annotated[bool, options.of("", "Also fit the test spectra with the emulator and compare labels.")] = True,
 ) -> None:
     """Compare an emulator with library stars that were not used in its fit.
 
@@ -135,11 +132,10 @@ def compare(
 @app.command()
 def choose(
     output: Annotated[Path, options.out_file("Table of labels to synthesise (CSV).")],
-    count: Annotated[int, Option(min=1, metavar="N", help="Spectra to choose.")] = 512,
-    candidates: Annotated[int, Option(min=1, metavar="N", help="Candidates to choose from.")] = 8192,
+    count: Annotated[int, options.of("N", "Spectra to choose.", min=1)] = 512,
+    candidates: Annotated[int, options.of("N", "Candidates to choose from.", min=1)] = 8192,
     teff: Annotated[
-        options.Range | None,
-        Option(metavar="LOW HIGH", help="Range of Teff to choose from, K [default: that of the emulator]."),
+        options.Range | None, options.of("LOW HIGH", "Range of Teff to choose from, K [default: that of the emulator].")
     ] = None,
     emulator: options.Emulator = "packaged",
     seed: options.Seed = 1,
@@ -167,7 +163,7 @@ def spectra(
     resolution: options.ResolutionOfModel,
     output: Annotated[Path, options.out_file("HDF5 file: wavelength (Å, air), flux, labels.")],
     pixels: Annotated[
-        int, Option(metavar="N", help="Pixels over the emulator's window; for packaged 29788, or 7447: means of four.")
+        int, options.of("N", "Pixels over the emulator's window; for packaged 29788, or 7447: means of four.")
     ] = 29788,
     emulator: options.Emulator = "packaged",
 ) -> None:
@@ -203,8 +199,7 @@ def star(
     vmac: options.Vmac = 4.0,
     resolution: options.ResolutionOfModel = 44_000.0,
     snr: Annotated[
-        float,
-        options.of_spectrum(help="Signal-to-noise ratio of the continuum per pixel of 0.01 Å.", min=1),
+        float, options.of_spectrum("", "Signal-to-noise ratio of the continuum per pixel of 0.01 Å.", min=1)
     ] = 50.0,
     seed: options.Seed = 1,
     emulator: options.Emulator = "packaged",

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from typer import Option
-
 from maury.cli import options
 
 if TYPE_CHECKING:
@@ -20,13 +18,10 @@ def evaluate(
     output: Annotated[Path, options.out_folder("Folder for the report.")],
     grid: options.Grid = None,
     between: Annotated[
-        int,
-        Option(min=0, metavar="N", help="Spectra to make between the grid's nodes with the emulator; 0 for none."),
+        int, options.of("N", "Spectra to make between the grid's nodes with the emulator; 0 for none.", min=0)
     ] = 2048,
     library: options.MoreLibraries = None,
-    stars: Annotated[
-        int, Option(min=200, metavar="N", help="Simulated stars to test a network with a posterior on.")
-    ] = 4000,
+    stars: Annotated[int, options.of("N", "Simulated stars to test a network with a posterior on.", min=200)] = 4000,
     emulator: options.EmulatorOfNetwork = None,
     seed: options.Seed = 1,
 ) -> None:

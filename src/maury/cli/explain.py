@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from typer import Option
-
 from maury.cli import options
 
 if TYPE_CHECKING:
@@ -18,9 +16,7 @@ _MARKED = 40
 
 
 def explain(
-    label: Annotated[
-        list[str], Option(metavar="LABEL", help="The label to explain, such as teff, mg_fe or alpha. Repeatable.")
-    ],
+    label: Annotated[list[str], options.of("LABEL", "The label to explain, such as teff, mg_fe or alpha. Repeatable.")],
     teff: options.Teff = None,
     logg: options.Logg = None,
     mh: options.Metallicity = 0.0,
@@ -30,16 +26,13 @@ def explain(
     vmac: options.Vmac = 3.0,
     fix: options.Fixed = None,
     resolution: options.ResolutionOfModel = 44_000.0,
-    snr: Annotated[float, options.of_spectrum(help=f"{options.SNR}.")] = 100.0,
+    snr: Annotated[float, options.of_spectrum("", f"{options.SNR}.")] = 100.0,
     model: options.Model = "default",
     emulator: options.EmulatorOfNetwork = None,
     model_error: options.ModelError = False,
-    realisations: Annotated[
-        int,
-        options.of_model(min=1, help="Noisy spectra over which the network is averaged."),
-    ] = 64,
+    realisations: Annotated[int, options.of_model("", "Noisy spectra over which the network is averaged.", min=1)] = 64,
     seed: options.Seed = 1,
-    count: Annotated[int, options.of_output(min=1, help="Ranges of pixels in the table.")] = 15,
+    count: Annotated[int, options.of_output("", "Ranges of pixels in the table.", min=1)] = 15,
     output: Annotated[
         Path | None, options.out_folder("Folder for LABEL.ecsv and figures LABEL.png, LABEL.pdf.")
     ] = None,

@@ -5,14 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from maury.cli import options
 
 
 def export(
     model: options.ModelArgument,
-    onnx: Annotated[Path, typer.Option("--onnx", metavar="FILE", help="ONNX file to write.")],
+    onnx: Annotated[Path, options.of("FILE", "ONNX file to write.", "--onnx")],
 ) -> None:
     """Write a network's point estimate and embedding as an ONNX file, checked against torch.
 

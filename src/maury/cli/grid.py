@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from typer import Option
 
 from maury.cli import imports, options
 
@@ -27,23 +26,23 @@ def build(
     context: typer.Context,
     output: Annotated[Path, options.out_file("The grid to write (HDF5).")],
     preset: Annotated[
-        str, Option(metavar="PRESET", help="Nodes and wavelengths: spc, the founding project's 51,359 spectra.")
+        str, options.of("PRESET", "Nodes and wavelengths: spc, the founding project's 51,359 spectra.")
     ] = "spc",
     nodes: Annotated[
-        Path | None, Option("--config", metavar="TOML", help="Nodes, window and pixels of your own; replaces a preset.")
+        Path | None, options.of("TOML", "Nodes, window and pixels of your own; replaces a preset.", "--config")
     ] = None,
-    pixels: Annotated[int, Option(metavar="N", help="29788, or 7447 for means of 4 neighbouring pixels.")] = 7447,
+    pixels: Annotated[int, options.of("N", "29788, or 7447 for means of 4 neighbouring pixels.")] = 7447,
     resolution: options.ResolutionOfModel = 44_000.0,
-    teff: Annotated[options.Range, Option(metavar="LOW HIGH", help="Keep nodes in this range of Teff, K.")] = (
+    teff: Annotated[options.Range, options.of("LOW HIGH", "Keep nodes in this range of Teff, K.")] = (
         3500.0,
         9750.0,
     ),
-    logg: Annotated[options.Range, Option(metavar="LOW HIGH", help="Keep nodes in this range of log g.")] = (0.0, 5.0),
-    mh: Annotated[options.Range, Option(metavar="LOW HIGH", help="Keep nodes in this range of [M/H], dex.")] = (
+    logg: Annotated[options.Range, options.of("LOW HIGH", "Keep nodes in this range of log g.")] = (0.0, 5.0),
+    mh: Annotated[options.Range, options.of("LOW HIGH", "Keep nodes in this range of [M/H], dex.")] = (
         -2.5,
         0.5,
     ),
-    vsini: Annotated[options.Range, Option(metavar="LOW HIGH", help="Keep nodes in this range of v sin i, km/s.")] = (
+    vsini: Annotated[options.Range, options.of("LOW HIGH", "Keep nodes in this range of v sin i, km/s.")] = (
         0.0,
         200.0,
     ),
@@ -110,10 +109,8 @@ def import_(
     step: imports.Step = None,
     resolution: imports.Resolution = None,
     native_resolution: imports.NativeResolution = None,
-    vsini: Annotated[
-        str | None, Option(metavar="KM/S,...", help="Rotations to apply to each spectrum, as in 0,5,10.")
-    ] = None,
-    limb_darkening: Annotated[float, Option(help="Linear coefficient of the rotation profile.")] = 0.6,
+    vsini: Annotated[str | None, options.of("KM/S,...", "Rotations to apply to each spectrum, as in 0,5,10.")] = None,
+    limb_darkening: Annotated[float, options.of("", "Linear coefficient of the rotation profile.")] = 0.6,
     medium: options.Medium = None,
     labels: options.LabelTable = None,
     wavelength_file: imports.WavelengthFile = None,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer import Argument, Option
+from typer import Argument
 
 from maury.cli import options
 
@@ -22,16 +22,13 @@ Kind = Annotated[
     ),
 ]
 Sources = Annotated[list[str], Argument(metavar="SOURCE...", help="Folders, files or quoted glob patterns.")]
-Step = Annotated[
-    float | None, Option(metavar="ANGSTROM", help="Width of a pixel, flux conserved [default: that of the files].")
-]
+Step = Annotated[float | None, options.of("ANGSTROM", "Width of a pixel, flux conserved [default: that of the files].")]
 Resolution = Annotated[float | None, options.resolution("Degrade the spectra to this nominal resolving power.")]
 NativeResolution = Annotated[
-    float | None,
-    Option(metavar="R", help="Resolving power of the files, if they do not give it [default: infinite]."),
+    float | None, options.of("R", "Resolving power of the files, if they do not give it [default: infinite].")
 ]
 WavelengthFile = Annotated[
-    Path | None, Option(metavar="FILE", help="Wavelengths of phoenix or bosz, if not beside the spectra.")
+    Path | None, options.of("FILE", "Wavelengths of phoenix or bosz, if not beside the spectra.")
 ]
 _SHOWN = 20
 

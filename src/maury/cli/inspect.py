@@ -16,8 +16,7 @@ def inspect(
     wavelength_file: options.WavelengthFile = None,
     sigma_file: options.SigmaFile = None,
     wavelength_unit: Annotated[
-        str | None,
-        options.of_spectrum(metavar="UNIT", help="angstrom, nm, um, m, log10 or ln; overrides the file."),
+        str | None, options.of_spectrum("UNIT", "angstrom, nm, um, m, log10 or ln; overrides the file.")
     ] = None,
     medium: options.Medium = None,
     as_json: options.AsJson = False,

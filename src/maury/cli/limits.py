@@ -26,13 +26,13 @@ def limits(
     vmac: options.Vmac = 3.0,
     fix: options.Fixed = None,
     resolution: options.ResolutionOfModel = 44_000.0,
-    snr: Annotated[list[float] | None, options.of_spectrum(help=f"{options.SNR} [default: 100]. Repeatable.")] = None,
+    snr: Annotated[list[float] | None, options.of_spectrum("", f"{options.SNR} [default: 100]. Repeatable.")] = None,
     emulator: options.Emulator = "packaged",
     model_error: options.ModelError = False,
     map_folder: Annotated[
         Path | None,
         options.of_output(
-            "--map", metavar="FOLDER", help="Folder for maps over Teff and log g: limits.ecsv, limits.png, limits.pdf."
+            "FOLDER", "Folder for maps over Teff and log g: limits.ecsv, limits.png, limits.pdf.", "--map"
         ),
     ] = None,
     output: Annotated[Path | None, options.out_file("Table to write (.ecsv).")] = None,

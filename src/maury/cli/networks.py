@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from maury.cli import options
+
 app = typer.Typer(help="The networks: spectrum -> stellar parameters.", no_args_is_help=True)
 
 
@@ -44,7 +46,7 @@ def list_networks() -> None:
 @app.command()
 def show(
     name: Annotated[str, typer.Argument(help="A preset, a packaged model, a run's folder or a network file.")],
-    pixels: Annotated[int | None, typer.Option(min=4, help="Pixels of the input instead of the preset's.")] = None,
+    pixels: Annotated[int | None, options.of("", "Pixels of the input instead of the preset's.", min=4)] = None,
 ) -> None:
     """Print the layers with the shape of their outputs and their weights.
 

@@ -8,11 +8,25 @@ from typing import Annotated, Any
 
 from typer import Argument, Option
 
-of_spectrum = partial(Option, rich_help_panel="The spectrum")
-of_model = partial(Option, rich_help_panel="The model")
-of_star = partial(Option, rich_help_panel="The star")
-of_output = partial(Option, rich_help_panel="Output")
-of_resources = partial(Option, rich_help_panel="Resources")
+
+def of(metavar: str, what: str, *names: str, panel: str | None = None, **limits: Any) -> Any:
+    """An option of a verb.
+
+    Args:
+        metavar: stands for its value; empty for a switch or the name of its type.
+        what: its help, with the unit.
+        names: its names, if they are not made from the parameter's.
+        panel: heading under which the help lists it.
+        limits: smallest and largest value, ``min`` and ``max``.
+    """
+    return Option(*names, metavar=metavar or None, help=what, rich_help_panel=panel, **limits)
+
+
+of_spectrum = partial(of, panel="The spectrum")
+of_model = partial(of, panel="The model")
+of_star = partial(of, panel="The star")
+of_output = partial(of, panel="Output")
+of_resources = partial(of, panel="Resources")
 
 NETWORK = "A packaged network (default, starnet-spc), the folder of a training run, or a network file."
 _NOMINAL = "Nominal resolving power R = λ/FWHM"
@@ -20,17 +34,17 @@ _NOMINAL = "Nominal resolving power R = λ/FWHM"
 
 def out_file(what: str) -> Any:
     """``--out FILE``."""
-    return of_output("--out", "-o", metavar="FILE", help=what)
+    return of_output("FILE", what, "--out", "-o")
 
 
 def out_folder(what: str) -> Any:
     """``--out FOLDER``."""
-    return of_output("--out", "-o", metavar="FOLDER", help=what)
+    return of_output("FOLDER", what, "--out", "-o")
 
 
 def resolution(what: str) -> Any:
     """``--resolution R``."""
-    return of_spectrum("--resolution", "-R", metavar="R", help=what)
+    return of_spectrum("R", what, "--resolution", "-R")
 
 
 Files = Annotated[list[Path], Argument(metavar="FILE...", help="Spectra in any supported format.")]
@@ -38,116 +52,79 @@ Resolution = Annotated[float | None, resolution(f"{_NOMINAL}; overrides the file
 ResolutionOrAuto = Annotated[
     str | None,
     of_spectrum(
-        "--resolution",
-        "-R",
-        metavar="R|auto",
-        help=f"{_NOMINAL}; overrides the file. auto: estimated from the width of the lines.",
+        "R|auto", f"{_NOMINAL}; overrides the file. auto: estimated from the width of the lines.", "--resolution", "-R"
     ),
 ]
 ResolutionOfModel = Annotated[float, resolution(f"{_NOMINAL} of the instrument.")]
 Velocity = Annotated[
     float | None,
-    of_spectrum(
-        metavar="KM/S", help="Radial velocity in the file's wavelengths [default: measured, from -500 to 500 km/s]."
-    ),
+    of_spectrum("KM/S", "Radial velocity in the file's wavelengths [default: measured, from -500 to 500 km/s]."),
 ]
 Mask = Annotated[
     list[str] | None,
-    of_spectrum(metavar="LOW-HIGH", help="Wavelengths to ignore, Å in air at rest, such as 5183-5184.2. Repeatable."),
+    of_spectrum("LOW-HIGH", "Wavelengths to ignore, Å in air at rest, such as 5183-5184.2. Repeatable."),
 ]
-WavelengthFile = Annotated[Path | None, of_spectrum(metavar="FILE", help="Wavelengths, if not in the spectrum's file.")]
-SigmaFile = Annotated[
-    Path | None,
-    of_spectrum(metavar="FILE", help="Noise (sigma), if not in the spectrum's file."),
-]
-Medium = Annotated[
-    str | None,
-    of_spectrum(metavar="air|vacuum", help="Medium of the wavelengths; overrides the file."),
-]
+WavelengthFile = Annotated[Path | None, of_spectrum("FILE", "Wavelengths, if not in the spectrum's file.")]
+SigmaFile = Annotated[Path | None, of_spectrum("FILE", "Noise (sigma), if not in the spectrum's file.")]
+Medium = Annotated[str | None, of_spectrum("air|vacuum", "Medium of the wavelengths; overrides the file.")]
 
-Model = Annotated[str, of_model(metavar="NETWORK", help=NETWORK)]
+Model = Annotated[str, of_model("NETWORK", NETWORK)]
 ModelArgument = Annotated[str, Argument(metavar="NETWORK", help=NETWORK)]
-Emulator = Annotated[str, of_model(metavar="EMULATOR", help="An emulator file, or packaged.")]
-EmulatorOfNetwork = Annotated[
-    str | None,
-    of_model(metavar="EMULATOR", help="An emulator file [default: that of the network]."),
-]
+Emulator = Annotated[str, of_model("EMULATOR", "An emulator file, or packaged.")]
+EmulatorOfNetwork = Annotated[str | None, of_model("EMULATOR", "An emulator file [default: that of the network].")]
 LabelSet = Annotated[
-    str,
-    of_model(
-        "--labels", metavar="SET", help="Labels to show: default, alpha, or abundances ([C, Mg, Ca, Ti, Cr, Ni / Fe])."
-    ),
+    str, of_model("SET", "Labels to show: default, alpha, or abundances ([C, Mg, Ca, Ti, Cr, Ni / Fe]).", "--labels")
 ]
 LabelTable = Annotated[
-    Path | None,
-    Option(
-        "--labels", metavar="CSV", help="Table with a column file and one column per label; replaces names and headers."
-    ),
+    Path | None, of("CSV", "Table with a column file and one column per label; replaces names and headers.", "--labels")
 ]
 Prior = Annotated[
     list[str] | None,
-    of_model(
-        metavar="LABEL=VALUE",
-        help="External information: logg=4.29+-0.03, teff=5800+50-80 or mh=-0.2..0.1. Repeatable.",
-    ),
+    of_model("LABEL=VALUE", "External information: logg=4.29+-0.03, teff=5800+50-80 or mh=-0.2..0.1. Repeatable."),
 ]
 Refine = Annotated[
     bool | None,
     of_model(
-        "--refine/--no-refine", help="Refine the posterior with the likelihood of model spectra [default: if possible]."
+        "", "Refine the posterior with the likelihood of model spectra [default: if possible].", "--refine/--no-refine"
     ),
 ]
-Samples = Annotated[int | None, of_model(min=10, metavar="N", help="Samples of the posterior [default: 4000].")]
-Seed = Annotated[int, of_resources(min=0, metavar="N", help="Seed of the random numbers.")]
+Samples = Annotated[int | None, of_model("N", "Samples of the posterior [default: 4000].", min=10)]
+Seed = Annotated[int, of_resources("N", "Seed of the random numbers.", min=0)]
 
-AsJson = Annotated[bool, of_output("--json", help="Print JSON instead of tables.")]
-Plot = Annotated[
-    Path | None,
-    of_output(metavar="FOLDER", help="Folder for one figure per spectrum (PNG, PDF)."),
-]
-Workers = Annotated[int, of_resources(min=1, metavar="N", help="Processes that share the work.")]
+AsJson = Annotated[bool, of_output("", "Print JSON instead of tables.", "--json")]
+Plot = Annotated[Path | None, of_output("FOLDER", "Folder for one figure per spectrum (PNG, PDF).")]
+Workers = Annotated[int, of_resources("N", "Processes that share the work.", min=1)]
 Ray = Annotated[
     str | None,
-    of_resources(
-        metavar="ADDRESS",
-        help="Share the work over a Ray cluster: host:port or auto; local starts one on this machine.",
-    ),
+    of_resources("ADDRESS", "Share the work over a Ray cluster: host:port or auto; local starts one on this machine."),
 ]
 RayWorkers = Annotated[
     int | None,
-    of_resources(
-        "--workers", min=1, metavar="N", help="Processes that share the work [default: 1, or all of a cluster]."
-    ),
+    of_resources("N", "Processes that share the work [default: 1, or all of a cluster].", "--workers", min=1),
 ]
-Fresh = Annotated[bool, of_output("--fresh", help="Delete the results of an earlier run in the folder.")]
-RequiredGrid = Annotated[Path, Option("--grid", "-g", metavar="FILE", help="A grid of spectra (HDF5).")]
-Grid = Annotated[Path | None, Option("--grid", "-g", metavar="FILE", help="A grid of spectra (HDF5).")]
+Fresh = Annotated[bool, of_output("", "Delete the results of an earlier run in the folder.", "--fresh")]
+RequiredGrid = Annotated[Path, of("FILE", "A grid of spectra (HDF5).", "--grid", "-g")]
+Grid = Annotated[Path | None, of("FILE", "A grid of spectra (HDF5).", "--grid", "-g")]
 Libraries = Annotated[list[str], Argument(metavar="LIBRARY...", help="Library files (HDF5) or quoted glob patterns.")]
 MoreLibraries = Annotated[
-    list[str] | None, Option("--library", metavar="LIBRARY", help="Library file or quoted glob pattern. Repeatable.")
+    list[str] | None, of("LIBRARY", "Library file or quoted glob pattern. Repeatable.", "--library")
 ]
-Window = Annotated[tuple[float, float], Option(metavar="LOW HIGH", help="First and last wavelength, Å in air.")]
+Window = Annotated[tuple[float, float], of("LOW HIGH", "First and last wavelength, Å in air.")]
 Range = tuple[float, float]
 
-Teff = Annotated[float | None, of_star(metavar="K", help="Effective temperature [default: 5772].")]
-Logg = Annotated[float | None, of_star(metavar="DEX", help="Surface gravity log g, cgs [default: 4.44].")]
-Metallicity = Annotated[float, of_star("--mh", metavar="DEX", help="Metallicity [M/H].")]
-Vmic = Annotated[
-    float | None,
-    of_star(metavar="KM/S", help="Microturbulence [default: usual for Teff and log g]."),
-]
-Alpha = Annotated[float, of_star(metavar="DEX", help="[Mg/M] = [Ca/M] = [Ti/M].")]
-Vsini = Annotated[float, of_star(metavar="KM/S", help="Projected rotation v sin i.")]
-Vmac = Annotated[float, of_star("--vmac", metavar="KM/S", help="Radial-tangential macroturbulence.")]
+Teff = Annotated[float | None, of_star("K", "Effective temperature [default: 5772].")]
+Logg = Annotated[float | None, of_star("DEX", "Surface gravity log g, cgs [default: 4.44].")]
+Metallicity = Annotated[float, of_star("DEX", "Metallicity [M/H].", "--mh")]
+Vmic = Annotated[float | None, of_star("KM/S", "Microturbulence [default: usual for Teff and log g].")]
+Alpha = Annotated[float, of_star("DEX", "[Mg/M] = [Ca/M] = [Ti/M].")]
+Vsini = Annotated[float, of_star("KM/S", "Projected rotation v sin i.")]
+Vmac = Annotated[float, of_star("KM/S", "Radial-tangential macroturbulence.", "--vmac")]
 SNR = "Signal-to-noise ratio of the continuum per 2.3 km/s"
-Fixed = Annotated[
-    list[str] | None,
-    of_star("--fix", metavar="LABEL", help="A label known exactly, such as logg. Repeatable."),
-]
+Fixed = Annotated[list[str] | None, of_star("LABEL", "A label known exactly, such as logg. Repeatable.", "--fix")]
 ModelError = Annotated[
     bool,
     of_model(
-        "--model-error/--no-model-error", help="Include the errors of the synthetic spectra, as in the simulation."
+        "", "Include the errors of the synthetic spectra, as in the simulation.", "--model-error/--no-model-error"
     ),
 ]
 

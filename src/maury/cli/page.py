@@ -6,10 +6,12 @@ from typing import Annotated
 
 import typer
 
+from maury.cli import options
+
 
 def page(
-    port: Annotated[int, typer.Option(min=1024, max=65535, help="Port on this machine.")] = 8501,
-    browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
+    port: Annotated[int, options.of("", "Port on this machine.", min=1024, max=65535)] = 8501,
+    browser: Annotated[bool, options.of("", "Open the page in a browser.")] = True,
 ) -> None:
     """Open a web page: drop spectra to see fit, posterior and flags; move sliders to see model spectra.
 

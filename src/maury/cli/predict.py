@@ -14,9 +14,6 @@ if TYPE_CHECKING:
 
     from maury.inference import Result
 
-_DIGITS = {"teff": 0, "vsini": 1}
-_UNITS = {"teff": "K", "vsini": "km/s"}
-
 
 def predict(
     context: typer.Context,
@@ -32,30 +29,30 @@ def predict(
     relation: Annotated[
         list[str] | None,
         options.of_model(
-            metavar="NAME",
-            help="Relations between labels: doyle2014 (macroturbulence), bruntt2012 (microturbulence), "
+            "NAME",
+            "Relations between labels: doyle2014 (macroturbulence), bruntt2012 (microturbulence), "
             "random-axes (v sin i), or none [default: doyle2014 and random-axes]. Repeatable.",
         ),
     ] = None,
     reference: Annotated[
         Path | None,
         options.of_model(
-            metavar="FILE",
-            help="Spectrum of the Sun by the same instrument: the model's residuals in it are removed from the others.",
+            "FILE",
+            "Spectrum of the Sun by the same instrument: the model's residuals in it are removed from the others.",
         ),
     ] = None,
     reference_labels: Annotated[
         str | None,
         options.of_model(
-            metavar="LABEL=VALUE,...",
-            help="Labels of a reference that is not the Sun: teff=6582,logg=3.98,mh=0,vmic=1.7,vsini=3,vmac=6.",
+            "LABEL=VALUE,...",
+            "Labels of a reference that is not the Sun: teff=6582,logg=3.98,mh=0,vmic=1.7,vsini=3,vmac=6.",
         ),
     ] = None,
     refine: options.Refine = None,
     systematics: Annotated[
         bool,
         options.of_model(
-            help="Include systematic uncertainties calibrated on benchmark stars; leave out for simulated stars."
+            "", "Include systematic uncertainties calibrated on benchmark stars; leave out for simulated stars."
         ),
     ] = True,
     emulator: options.Emulator = "packaged",
@@ -65,8 +62,7 @@ def predict(
         Path | None, options.out_file("Table to write: .ecsv, .fits, .csv or .vot, by the name's ending.")
     ] = None,
     samples_output: Annotated[
-        Path | None,
-        options.of_output("--samples-out", metavar="FILE", help="HDF5 file for the samples of all stars."),
+        Path | None, options.of_output("FILE", "HDF5 file for the samples of all stars.", "--samples-out")
     ] = None,
     as_json: options.AsJson = False,
     plot: options.Plot = None,
@@ -175,71 +171,49 @@ def _resolution(text: str | None) -> float | Literal["auto"] | None:
 
 def _table(result: Result, truth: dict[str, float] | None) -> Table:
     from maury.cli.console import table
+    from maury.inference.words import about, number
     from maury.labels import LABELS
+    from maury.preparation.masks import texts
 
     errors = result.posterior is not None
     last = "68 % of the posterior" if errors else "68 % of synthetic spectra within"
     right = ["value", *(["error"] if errors else []), *(["truth"] if truth else [])]
-    made = table(f"{result.file}  (model {result.model})", ["label"], right, "\n".join(_caption(result)))
+    caption = [*about(result), f"flags: {', '.join(result.flags) or 'none'}"]
+    if result.mask_aa:
+        caption.insert(-1, f"masked: {', '.join(texts(result.mask_aa))} Å at rest")
+    made = table(f"{result.file}  (model {result.model})", ["label"], right, "\n".join(caption))
     made.add_column("unit")
     made.add_column(last)
     for name in result.summary:
-        row = _row(result, name)
+        *row, interval = _row(result, name)
         if truth:
-            digits = _DIGITS.get(name, 2)
-            row.insert(-1, f"{truth[name]:.{digits}f}" if name in truth else "")
-        made.add_row(*row[:-1], LABELS[name].unit, row[-1])
+            row.append(number(name, truth[name]) if name in truth else "")
+        made.add_row(*row, LABELS[name].unit, interval)
     return made
 
 
 def _row(result: Result, name: str) -> list[str]:
     """Label, value, error where there is one, and interval, limit or typical error."""
     from maury.inference.result import column_of
+    from maury.inference.words import number
 
-    measured, posterior = result.summary[name], result.posterior
-    digits, typical = _DIGITS.get(name, 2), result.typical_errors.get(name)
-    shown = column_of(name)
+    measured, posterior, typical = result.summary[name], result.posterior, result.typical_errors.get(name)
+    value = number(name, measured.value)
     if measured.error is None or measured.interval is None or posterior is None:
-        text = "" if typical is None else f"{typical:.{max(digits, 1)}f}"
-        return [shown, f"{measured.value:.{digits}f}", text]
+        return [column_of(name), value, "" if typical is None else number(name, typical, least=1)]
     if name in posterior.uninformed:
-        return [shown, "", "", "no information"]
-    limit = posterior.upper_limits.get(name)
-    text = " to ".join(f"{end:.{digits}f}" for end in measured.interval)
-    text = text if limit is None else f"below {limit:.{digits}f} (95 %)"
-    return [shown, f"{measured.value:.{digits}f}", f"{measured.error.value:.{digits}f}", text]
-
-
-def _caption(result: Result) -> list[str]:
-    """Velocity, quality of the fit, what was left out and flags."""
-    from maury.preparation.masks import texts
-
-    done, fit, lines = result.preparation, result.refinement, []
-    if done is not None:
-        lines.append(
-            f"velocity {done.velocity_kms:+.2f} ± {done.velocity_error_kms:.2f} km/s; S/N {done.snr:.0f} per "
-            f"{done.step_kms:.1f} km/s; about {result.spectral_type}"
-        )
-    if fit is not None:
-        lines.append(
-            f"refined: {fit.effective:.0f} effective samples (efficiency {fit.efficiency:.0%}), "
-            f"reduced chi-square {fit.chi2:.2f}"
-        )
-        if fit.shift:
-            lines.append(f"raised as other metal-poor stars come out too low: {fit.shift_in_words}")
-        if fit.prior_efficiency < 1:
-            lines.append(f"external information leaves {fit.prior_efficiency:.0%} of the samples")
-    elif result.posterior is not None:
-        lines.append("the network's own posterior, not refined")
-    if result.mask_aa:
-        lines.append(f"left out: {', '.join(texts(result.mask_aa))} Å at rest")
-    return [*lines, f"flags: {', '.join(result.flags) or 'none'}"]
+        return [column_of(name), "", "", "no information"]
+    interval = " to ".join(number(name, float(end)) for end in measured.interval)
+    if name in posterior.upper_limits:
+        interval = f"below {number(name, posterior.upper_limits[name])} (95 %)"
+    return [column_of(name), value, number(name, measured.error.value), interval]
 
 
 def _draw(result: Result, folder: Path) -> None:
     """Draw the spectrum over the emulator's spectrum of the predicted labels."""
     from maury.cli.console import err
     from maury.inference import model_flux
+    from maury.inference.words import number
     from maury.labels import LABELS
     from maury.plots import plot_spectrum_fit, save_figure
 
@@ -249,7 +223,7 @@ def _draw(result: Result, folder: Path) -> None:
         err.print(f"{result.file}: no figure: labels or window are not those of the packaged emulator", markup=False)
         return
     title = ", ".join(
-        f"{LABELS[name].symbol} = {value:.{_DIGITS.get(name, 2)}f} {_UNITS.get(name, '')}".strip()
+        f"{LABELS[name].symbol} = {number(name, value)} {LABELS[name].unit.partition('dex')[0]}".strip()
         for name, value in result.values.items()
     )
     stem = Path(result.file).stem

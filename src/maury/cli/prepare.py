@@ -19,14 +19,10 @@ def prepare(
     wavelength_file: options.WavelengthFile = None,
     sigma_file: options.SigmaFile = None,
     step: Annotated[
-        float | None,
-        options.of_output(metavar="KM/S", help="Width of a pixel of the result [default: that of the file]."),
+        float | None, options.of_output("KM/S", "Width of a pixel of the result [default: that of the file].")
     ] = None,
     output: Annotated[Path | None, options.out_folder("Folder for the prepared spectra, one file each.")] = None,
-    form: Annotated[
-        str,
-        options.of_output("--format", metavar="ecsv|fits", help="Format of the prepared spectra."),
-    ] = "ecsv",
+    form: Annotated[str, options.of_output("ecsv|fits", "Format of the prepared spectra.", "--format")] = "ecsv",
     as_json: options.AsJson = False,
     plot: options.Plot = None,
     workers: options.Workers = 1,

@@ -6,8 +6,6 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from typer import Option
-
 from maury.cli import options
 
 if TYPE_CHECKING:
@@ -22,35 +20,31 @@ def train(
     grid: options.Grid = None,
     output: Annotated[Path, options.out_folder("Folder of the run.")] = Path("runs/founding"),
     preset: Annotated[
-        str | None, Option(metavar="PRESET", help="Network and recipe [default: starnet-spc]; see maury networks list.")
+        str | None, options.of("PRESET", "Network and recipe [default: starnet-spc]; see maury networks list.")
     ] = None,
-    config: Annotated[Path | None, Option(metavar="TOML", help="Settings; replaces a preset.")] = None,
+    config: Annotated[Path | None, options.of("TOML", "Settings; replaces a preset.")] = None,
     labels: Annotated[
-        str | None, Option(metavar="LABEL,...", help="Labels to learn, as in teff,logg,mh [default: the preset's].")
+        str | None, options.of("LABEL,...", "Labels to learn, as in teff,logg,mh [default: the preset's].")
     ] = None,
     emulator: Annotated[
-        str | None,
-        Option(metavar="EMULATOR", help="An emulator file, for the simulation [default: that of the preset]."),
+        str | None, options.of("EMULATOR", "An emulator file, for the simulation [default: that of the preset].")
     ] = None,
     split: Annotated[
-        str | None, Option(metavar="random|block", help="Spectra held out for validation; block: whole nodes.")
+        str | None, options.of("random|block", "Spectra held out for validation; block: whole nodes.")
     ] = None,
-    epochs: Annotated[int | None, Option(metavar="N", help="Most epochs.")] = None,
+    epochs: Annotated[int | None, options.of("N", "Most epochs.")] = None,
     patience: Annotated[
-        int | None, Option(metavar="N", help="Epochs without a lower validation loss before training stops.")
+        int | None, options.of("N", "Epochs without a lower validation loss before training stops.")
     ] = None,
-    batch_size: Annotated[int | None, Option(metavar="N", help="Spectra per step and device.")] = None,
-    learning_rate: Annotated[float | None, Option(help="Learning rate of Adam.")] = None,
-    precision: Annotated[str | None, Option(metavar="32-true|bf16-mixed", help="Floating-point precision.")] = None,
-    max_time: Annotated[float | None, Option(metavar="MINUTES", help="Stop after this time of training.")] = None,
-    half: Annotated[bool, options.of_output("--half", help="Store the trained weights in float16.")] = False,
+    batch_size: Annotated[int | None, options.of("N", "Spectra per step and device.")] = None,
+    learning_rate: Annotated[float | None, options.of("", "Learning rate of Adam.")] = None,
+    precision: Annotated[str | None, options.of("32-true|bf16-mixed", "Floating-point precision.")] = None,
+    max_time: Annotated[float | None, options.of("MINUTES", "Stop after this time of training.")] = None,
+    half: Annotated[bool, options.of_output("", "Store the trained weights in float16.", "--half")] = False,
     fresh: options.Fresh = False,
-    accelerator: Annotated[str | None, options.of_resources(metavar="auto|cpu|gpu", help="Where to train.")] = None,
-    devices: Annotated[
-        int | None,
-        options.of_resources(metavar="N", help="Devices that train in parallel."),
-    ] = None,
-    seed: Annotated[int | None, options.of_resources(metavar="N", help="Seed of the random numbers.")] = None,
+    accelerator: Annotated[str | None, options.of_resources("auto|cpu|gpu", "Where to train.")] = None,
+    devices: Annotated[int | None, options.of_resources("N", "Devices that train in parallel.")] = None,
+    seed: Annotated[int | None, options.of_resources("N", "Seed of the random numbers.")] = None,
     ray: options.Ray = None,
 ) -> None:
     """Train a network on a grid or on simulated observations. An interrupted run resumes with the same command.

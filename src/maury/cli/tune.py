@@ -21,18 +21,14 @@ def tune(
     ],
     grid: options.RequiredGrid,
     output: Annotated[Path, options.out_folder("Folder of the study.")],
-    trials: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Configurations to try [default: that of the study].")
-    ] = None,
+    trials: Annotated[int | None, options.of("N", "Configurations to try [default: that of the study].", min=1)] = None,
     ray: options.Ray = None,
     workers: options.RayWorkers = None,
     cpus: Annotated[
-        float | None,
-        options.of_resources(min=0.01, metavar="N", help="With --ray: processors of a trial [default: 1]."),
+        float | None, options.of_resources("N", "With --ray: processors of a trial [default: 1].", min=0.01)
     ] = None,
     gpus: Annotated[
-        float | None,
-        options.of_resources(min=0.01, metavar="N", help="With --ray: GPUs of a trial, as in 0.25 [default: none]."),
+        float | None, options.of_resources("N", "With --ray: GPUs of a trial, as in 0.25 [default: none].", min=0.01)
     ] = None,
 ) -> None:
     """Search for hyper-parameters: short trainings of equal time, most of which are stopped early (ASHA).

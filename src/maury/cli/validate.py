@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from typer import Option
-
 from maury.cli import options
 
 if TYPE_CHECKING:
@@ -20,16 +18,14 @@ _OWN_SAMPLES = 500
 def validate(
     model: options.ModelArgument = "default",
     output: Annotated[Path, options.out_folder("Folder for calibration.json and figures.")] = Path("calibration"),
-    stars: Annotated[int, Option(min=20, metavar="N", help="Simulated stars with all errors.")] = 300,
+    stars: Annotated[int, options.of("N", "Simulated stars with all errors.", min=20)] = 300,
     own_stars: Annotated[
-        int,
-        Option(min=0, metavar="N", help="Stars whose errors are drawn from the likelihood itself; 0 for none."),
+        int, options.of("N", "Stars whose errors are drawn from the likelihood itself; 0 for none.", min=0)
     ] = 300,
     bound_stars: Annotated[
-        int,
-        Option(min=0, metavar="N", help="Stars with white noise alone, each at four S/N, for the Cramér-Rao bound."),
+        int, options.of("N", "Stars with white noise alone, each at four S/N, for the Cramér-Rao bound.", min=0)
     ] = 60,
-    target_ess: Annotated[int, Option(min=50, metavar="N", help="Target effective sample size of each star.")] = 400,
+    target_ess: Annotated[int, options.of("N", "Target effective sample size of each star.", min=50)] = 400,
     emulator: options.Emulator = "packaged",
     seed: options.Seed = 11,
 ) -> None:

@@ -1,0 +1,60 @@
+"""Numbers and results in words, for terminal and page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from maury.labels import LABELS
+
+if TYPE_CHECKING:
+    from maury.inference.result import Result
+
+_DIGITS = {"teff": 0, "vsini": 1}
+_NAMES = {"teff": "Teff", "logg": "log g", "vsini": "v sin i", "alpha": "[α/M]", "vmic": "ξ", "vmac": "ζ"}
+
+
+def number(name: str, value: float, least: int = 0) -> str:
+    """A label's value with as many digits as matter.
+
+    Args:
+        name: of the label.
+        value: in its unit.
+        least: digits after the point at least.
+    """
+    digits = max(_DIGITS.get(name, 2), least)
+    return f"{round(value, digits) + 0.0:.{digits}f}"  # no negative zero
+
+
+def plain_name(name: str) -> str:
+    """A label's name without mathematical markup: log g, [Mg/Fe]."""
+    return _NAMES.get(name) or LABELS[name].symbol.replace("/M]", "/Fe]")
+
+
+def titled(name: str) -> str:
+    """A label's name with its unit, where it has one besides dex: Teff (K)."""
+    unit = LABELS[name].unit
+    return plain_name(name) if unit.startswith("dex") else f"{plain_name(name)} ({unit})"
+
+
+def about(result: Result) -> list[str]:
+    """Spectral type, quality of the fit and what the posterior was corrected by, one phrase each."""
+    done, fit, phrases = result.preparation, result.refinement, []
+    if done is not None:
+        velocity = f"{done.velocity_kms:+.2f} ± {done.velocity_error_kms:.2f} km/s"
+        phrases.append(f"velocity {velocity}, S/N {done.snr:.0f} per {done.step_kms:.1f} km/s")
+    if result.posterior is None:
+        typical = ", ".join(f"{plain_name(k)} {number(k, value)}" for k, value in result.typical_errors.items())
+        return [*phrases, f"this network gives no uncertainties; 68 % of its validation spectra are within {typical}"]
+    if result.spectral_type is not None:
+        phrases.append(f"about {result.spectral_type}")
+    if fit is None:
+        return [*phrases, "the network's posterior, not refined"]
+    phrases.append(
+        f"refined: {fit.effective:.0f} effective samples (efficiency {fit.efficiency:.0%}), reduced chi-square "
+        f"{fit.chi2:.2f}"
+    )
+    if fit.shift:
+        phrases.append(f"corrected by the mean offset of metal-poor benchmark stars: {fit.shift_in_words}")
+    if fit.prior_efficiency < 1:
+        phrases.append(f"external information leaves {fit.prior_efficiency:.0%} of the samples")
+    return phrases
