@@ -163,7 +163,7 @@ def test_a_prior_moves_the_numbers(browser, server, stars):
     path = next(iter(stars))
     drop(page, path)
     before = teff(page)
-    page.get_by_text("Known from elsewhere").click()
+    page.get_by_text("External information").click()
     page.get_by_role("spinbutton", name="Teff (K)").first.fill(str(before + 150))
     page.keyboard.press("Enter")
     page.get_by_text("external information leaves").wait_for()

@@ -244,7 +244,7 @@ def test_broken_inputs(work: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert_one_line(work, capsys, "empty: holds no model.safetensors", str(tmp_path / "empty"), *out)
     assert_one_line(work, capsys, "neither a packaged network", str(tmp_path / "nowhere"), *out)
     model = str(work / "founding" / "model.safetensors")
-    assert_one_line(work, capsys, "model: name the grid to test it on (--grid)", model, *out)
+    assert_one_line(work, capsys, r"model: name the grid to test it on \(--grid\)", model, *out)
     assert_one_line(work, capsys, "absent.h5: no such file", model, "--grid", str(tmp_path / "absent.h5"), *out)
     broken = Path(shutil.copytree(work / "founding", tmp_path / "broken"))
     (broken / "metrics.csv").write_text("epoch,step\n")

@@ -227,7 +227,7 @@ class TestResolution:
             run("bosz", synthetic.bosz_2024(tmp_path / "b"), tmp_path / "g.h5", resolution=80_000)
 
     def test_it_has_to_be_known(self, tmp_path: Path) -> None:
-        with pytest.raises(ConfigError, match="the spectra have no instrument: give the R"):
+        with pytest.raises(ConfigError, match="the spectra have no instrument: give the resolution"):
             run("turbospectrum", synthetic.turbospectrum(tmp_path / "t"), tmp_path / "g.h5")
 
     def test_what_files_say_cannot_be_overruled(self, tmp_path: Path) -> None:
@@ -324,7 +324,7 @@ def test_ferre_headers(tmp_path: Path, change: Callable[[str], str], message: st
     [
         (lambda f: f.move("flux", "cube"), "no dataset named as a wavelength and one as a flux"),
         (lambda f: f.move("wavelength", "pixels"), "no dataset named as a wavelength"),
-        (lambda f: f.__delitem__("labels"), "spectrum 1: name and header do not tell its labels"),
+        (lambda f: f.__delitem__("labels"), "spectrum 1: name and header do not give its labels"),
     ],
 )
 def test_hdf5_layouts(tmp_path: Path, change: Callable[[h5py.File], None], message: str) -> None:

@@ -33,15 +33,15 @@ SEED = 1
 
 @dataclass(frozen=True)
 class Settings:
-    """What the page lets one choose for all files.
+    """Settings of the page, for all files.
 
     Attributes:
-        resolution: R = lambda / FWHM, where the file does not tell it.
-        auto: take R from the width of the lines, as if the star rotated slowly.
-        velocity_kms: radial velocity in the file's wavelengths, when known.
+        resolution: nominal R = lambda / FWHM; None for that of the file.
+        auto: estimate R from the width of the lines, assuming slow rotation.
+        velocity_kms: radial velocity in the file's wavelengths; None to measure it.
         labels: the set of labels to show (`maury.inference.LABELS_OF`).
-        priors: what is known from elsewhere, as on the command line: "logg=4.29+-0.03".
-        masks: ranges to leave out, Å in air, at rest, as on the command line: "5183-5184.2".
+        priors: external information in the form "logg=4.29+-0.03".
+        masks: wavelengths to ignore, Å in air at rest, in the form "5183-5184.2".
         wavelength_file: safe name and bytes of a file with wavelengths, for files that hold none.
         sigma_file: the same with noise.
     """
@@ -58,7 +58,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one file.
+    """The outcome of one file.
 
     Attributes:
         name: its safe name.
@@ -76,13 +76,13 @@ class Outcome:
 
 
 def analyse(name: str, content: bytes, settings: Settings, read: dict[Any, Observation] | None = None) -> Outcome:
-    """Read, prepare and predict; whatever goes wrong is told in the outcome.
+    """Read, prepare and predict; an error is part of the outcome.
 
     Args:
         name: a safe file name.
         content: the file.
         settings: of the page.
-        read: what was read before, by name, digest and settings that reading needs; is added to.
+        read: observations read before, by name, digest and settings of the reader; new ones are added.
     """
     read = {} if read is None else read
     resolution = None if settings.auto else settings.resolution
@@ -128,7 +128,7 @@ def worded(error: MauryError) -> str:
 
 
 def warm() -> None:
-    """Load readers, emulator and network and take one star through, so that the first file does not have to wait."""
+    """Load readers, emulator and network and predict one star, so that the first file does not have to wait."""
     from maury.doctor import simulated_star
 
     make_ready()

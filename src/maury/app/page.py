@@ -51,24 +51,24 @@ def _settings() -> tuple[Settings, star.Literature]:
     with st.sidebar:
         st.header("Settings")
         resolution = st.number_input(
-            "Resolution λ / FWHM", 500.0, 1_000_000.0, None, 1000.0, "%.0f", key="resolution",
-            placeholder="from the file", help="Needed where the file does not tell it; overrides the file.",
+            "Resolution R = λ / FWHM", 500.0, 1_000_000.0, None, 1000.0, "%.0f", key="resolution",
+            placeholder="from the file", help="Nominal resolving power; overrides the file.",
         )  # fmt: skip
         auto = st.checkbox(
-            "Resolution from the width of the lines", key="auto",
-            help="As if the star rotated slowly: v sin i then says nothing, and a fast rotator gets wrong values.",
+            "Estimate the resolution from the lines", key="auto",
+            help="Assumes slow rotation: v sin i is then meaningless, and a fast rotator gets wrong values.",
         )  # fmt: skip
         velocity = st.number_input(
             "Radial velocity (km/s)", -1000.0, 1000.0, None, 1.0, "%.2f", key="velocity",
-            placeholder="looked for", help="In the file's wavelengths, when it is known.",
+            placeholder="measured", help="In the file's wavelengths, if known.",
         )  # fmt: skip
         labels = st.selectbox("Labels", list(LABELS_OF), key="labels")
-        with st.expander("Known from elsewhere"):
-            st.caption("From a transit, a parallax, interferometry: the posterior is weighted with it.")
+        with st.expander("External information"):
+            st.caption("From a transit, a parallax or interferometry: the posterior is reweighted with it.")
             known = _values("prior")
         masked = st.text_input(
             "Masked wavelengths (Å)", key="mask", placeholder="5183-5184.2, 5269-5271",
-            help="In air, in the star's rest frame, as in the chart of the fit: left out of everything.",
+            help="In air, in the star's rest frame, as in the chart of the fit: ignored in preparation and fit.",
         )  # fmt: skip
         masks = tuple(text.strip() for text in re.split(r"[,;\n]", masked.replace("–", "-")) if text.strip())
         with st.expander("Wavelengths or noise in other files"):
@@ -76,7 +76,7 @@ def _settings() -> tuple[Settings, star.Literature]:
             sigma_file = _file("Noise", "sigma_file")
         with st.expander("Compare with the literature"):
             literature = _values("literature")
-        st.caption("Files stay on this machine, in memory, and are gone when the page is closed.")
+        st.caption("Files stay in the memory of this machine until the page is closed.")
     priors = tuple(f"{name}={value:.10g}+-{error:.10g}" for name, (value, error) in known.items() if error > 0)
     return Settings(resolution, auto, velocity, labels, priors, masks, wavelength_file, sigma_file), literature
 
@@ -104,7 +104,7 @@ def _uploads() -> Sequence[Any]:
         max_upload_size=MOST_MB,
     )  # fmt: skip
     if len(uploads) > MOST_FILES:
-        st.warning(f"The first {MOST_FILES} of {len(uploads)} files are looked at.")
+        st.warning(f"The first {MOST_FILES} of {len(uploads)} files are read.")
     return uploads[:MOST_FILES]
 
 
@@ -114,7 +114,7 @@ def _stars(
     if not outcomes:
         st.info(
             "Drop one or many spectra around the Mg b lines (5050 to 5350 Å), as the spectrograph's pipeline wrote "
-            "them. Velocity, continuum and orders are taken care of."
+            "them. Velocity, continuum and orders are handled here."
         )
         return
     if len(outcomes) > 1:
@@ -124,14 +124,14 @@ def _stars(
     index = names.index(chosen)
     other = {}
     if settings.priors:
-        other["without what is known"] = _outcome(*files[index], replace(settings, priors=())).result
+        other["without external information"] = _outcome(*files[index], replace(settings, priors=())).result
     if settings.masks:
         other["without masks"] = _outcome(*files[index], replace(settings, masks=())).result
     star.show(outcomes[index], settings, literature, other)
 
 
 def _files(uploads: Sequence[Any]) -> list[tuple[str, bytes]]:
-    """Safe names and bytes of the files; what the session knows of files that are gone is forgotten."""
+    """Safe names and bytes of the files; results of files that were removed are forgotten."""
     files: list[tuple[str, bytes]] = []
     for upload in uploads:
         files.append((safe_name(upload.name, [name for name, _ in files]), upload.getvalue()))
@@ -143,13 +143,13 @@ def _files(uploads: Sequence[Any]) -> list[tuple[str, bytes]]:
 
 
 def _session(name: str) -> dict[Any, Any]:
-    """What this session knows under a name."""
+    """A store of this session, by its name."""
     store: dict[Any, Any] = st.session_state.setdefault(name, {})
     return store
 
 
 def _outcome(name: str, content: bytes, settings: Settings) -> Outcome:
-    """What became of a file; what this session has computed is not computed again."""
+    """The outcome of a file, computed once per session."""
     known: dict[Any, Outcome] = _session("outcomes")
     key = (name, hashlib.sha256(content).hexdigest(), settings)
     if key not in known:

@@ -57,7 +57,7 @@ def spectrum(labels: dict[str, float], resolution: float) -> tuple[Floats, Float
 
 
 def show(seen: bool) -> None:
-    """Draw the sandbox; where it is not seen the sliders alone, which so keep their places.
+    """Draw the sandbox; in a tab that is not open only the sliders, to keep their values.
 
     Args:
         seen: whether its tab is open.

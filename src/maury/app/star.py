@@ -109,7 +109,7 @@ def measured(result: Result, name: str) -> tuple[str, str | None]:
 
 def _flags(result: Result) -> None:
     if not result.flags:
-        st.success("No flag: nothing was found that limits the trust in these values.")
+        st.success("No flags: nothing limits the trust in these values.")
     for flag in result.flags:
         words = in_words(flag)
         draw = st.warning if replace(result, flags=(flag,)).status == "flagged" else st.info
@@ -133,7 +133,9 @@ def _posterior(result: Result, literature: Literature, other: Others) -> None:
     if literature:
         st.table([_compared(result, name, *known) for name, known in literature.items() if name in result.values])
     if result.samples is None:
-        st.info("This network gives points alone; one with a posterior shows here all pairs of labels.")
+        st.info(
+            "Pairs of labels are shown here for networks with a posterior; this one gives no uncertainties."
+        )
         return
     names = list(result.values)
     chosen = st.multiselect(
@@ -141,7 +143,7 @@ def _posterior(result: Result, literature: Literature, other: Others) -> None:
     )
     if len(chosen) > 1:
         columns = [names.index(name) for name in chosen]
-        posteriors = {"as set" if other else "posterior": result.samples[:, columns]}
+        posteriors = {"with the settings" if other else "posterior": result.samples[:, columns]}
         for what, before in other.items():
             if before is not None and before.samples is not None:
                 posteriors[what] = before.samples[:, columns]
@@ -177,7 +179,7 @@ def _compared(result: Result, name: str, value: float, error: float) -> dict[str
 def _preparation(result: Result) -> None:
     done = result.preparation
     if done is None:
-        st.info("The file holds a spectrum that is normalised and at rest already.")
+        st.info("The spectrum in the file is normalised and at rest: no preparation was needed.")
         return
     for note in done.notes:
         st.markdown(f"- {plain(note)}")

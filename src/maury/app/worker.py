@@ -1,4 +1,4 @@
-"""Read one file in a process of its own, with limits on time, memory and output: what is uploaded is not trusted.
+"""Read one file in a process of its own, with limits on time, memory and output: uploads are not trusted.
 
 The parent calls `read_bounded`; the child is this module run as a program, for one file only. `make_ready` starts one
 ahead, which loads what reading needs and waits, so that the next file does not have to wait for that. Arrays and texts
@@ -48,7 +48,7 @@ def read_bounded(
     beside: Mapping[str, tuple[str, bytes]] = MappingProxyType({}),
     seconds: float = SECONDS,
 ) -> Observation:
-    """What `maury.readers.read` makes of a file's bytes.
+    """Read a file's bytes with `maury.readers.read`.
 
     Args:
         content: the file.
@@ -145,7 +145,7 @@ def _pack(observation: Observation, path: str) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON does not know: numpy's numbers as numbers, anything else as its text."""
+    """A value for JSON: numpy's numbers as numbers, anything else as text."""
     return value.item() if isinstance(value, np.generic) else str(value)
 
 
