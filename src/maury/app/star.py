@@ -133,9 +133,7 @@ def _posterior(result: Result, literature: Literature, other: Others) -> None:
     if literature:
         st.table([_compared(result, name, *known) for name, known in literature.items() if name in result.values])
     if result.samples is None:
-        st.info(
-            "Pairs of labels are shown here for networks with a posterior; this one gives no uncertainties."
-        )
+        st.info("Pairs of labels are shown here for networks with a posterior; this one gives no uncertainties.")
         return
     names = list(result.values)
     chosen = st.multiselect(

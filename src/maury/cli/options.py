@@ -100,7 +100,7 @@ Ray = Annotated[
 ]
 RayWorkers = Annotated[
     int | None,
-    of_resources("N", "Processes that share the work [default: 1, or all of a cluster].", "--workers", min=1),
+    of_resources("N", "Processes that share the work [default: 1, or all of a cluster].", "--workers"),
 ]
 Fresh = Annotated[bool, of_output("", "Delete the results of an earlier run in the folder.", "--fresh")]
 RequiredGrid = Annotated[Path, of("FILE", "A grid of spectra (HDF5).", "--grid", "-g")]

@@ -52,6 +52,8 @@ def tune(
 
     if ray is None and (workers, cpus, gpus) != (None, None, None):
         raise ConfigError("--workers, --cpus and --gpus are of trials on a cluster: give --ray as well")
+    if workers is not None and workers < 1:
+        raise ConfigError(f"workers = {workers}: must be at least 1", parameter="workers", value=workers)
     packaged = PRESETS / "studies" / f"{config}.toml"
     settings = load_study(packaged if packaged.is_file() and not os.path.exists(config) else config)
     if trials is not None:
