@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 DEMO ?= demo
+TEST_PROCESSES ?= 2
 
 BIN := $(VENV)/bin
 MAURY := $(BIN)/maury
@@ -55,7 +56,7 @@ demo: $(INSTALLED) ## the whole road in about five minutes: grid, network, repor
 	  '  $(MAURY) --help'
 
 test: $(DEVELOP) ## run the tests
-	$(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist loadgroup
 
 lint: $(DEVELOP) ## check style, types and the layers of imports
 	$(BIN)/ruff check .

@@ -5,11 +5,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from maury.threads import one_thread as on_one_thread
 from tinygrids import write_tiny_grid
 
+torch.set_num_threads(1)  # tests run in two processes
+
 SHARED = Path(__file__).parents[2] / "shared"
+
+
+LONGEST = ("test_evaluation_refined", "test_app_browser", "test_grids_import_road", "test_benchmarks")
+"""Files that take longest: they start first, so that no process is left alone with one at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Share tests out over processes by file, as fixtures are made once a file; all that need Ray share one cluster."""
+    for item in items:
+        name = item.path.stem
+        on_ray = {"ray_head", "ray_cluster"} & set(getattr(item, "fixturenames", ()))
+        item.add_marker(pytest.mark.xdist_group("ray" if on_ray else name))
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
 
 
 @pytest.fixture
