@@ -3,9 +3,9 @@
     python benchmarks/departures.py ../shared/data --out docs/results/departures.json
 
 Stars are some of docs/results/lines/calibrate.toml. For each set the spectrum and its derivatives by Teff, log g,
-[M/H], microturbulence and six elements are synthesised at the labels of the literature; labels, broadening and continuum are
-fitted linearly, and once more from there. Written are labels less the literature, [X/M] and the robust residual. Ten
-minutes on two cores.
+[M/H], microturbulence and six elements are synthesised at the labels of the literature; labels, broadening and
+continuum are fitted linearly, and once more from there. Written are labels less the literature, [X/M] and the robust
+residual. Ten minutes on two cores.
 """
 
 from __future__ import annotations
