@@ -27,7 +27,7 @@ from maury.evaluation.calibration import coverage
 from maury.evaluation.refined import judge_refined, posterior_of, refined_bound
 from maury.files import atomic_path
 from maury.inference.posterior import ELEMENTS, UPPER, information
-from maury.likelihood import Coordinates, ErrorModel, Star
+from maury.likelihood import Coordinates, ErrorModel, usable
 from maury.likelihood.target import with_alpha
 from maury.networks import load_posterior
 from maury.simulation import SimulationSettings, Simulator
@@ -60,7 +60,7 @@ def detection(network: Any, simulator: Simulator, labels: Tensor, seed: int, adv
     batch = simulator.observe(labels, torch.Generator().manual_seed(seed))
     rows: dict[str, list[tuple[float, bool, bool, bool]]] = {name: [] for name in NAMES}
     for i in range(len(labels)):
-        star = Star.of(batch, i)
+        star = usable(batch[i])
         done = posterior_of(network, coordinates, errors, star, SAMPLES, seed + i, 400.0)
         names, samples = with_alpha(coordinates.names, done.samples)
         truth = dict(zip(names, with_alpha(coordinates.names, labels[i, coordinates.columns].double())[1], strict=True))

@@ -29,7 +29,7 @@ from maury.emulator import load as load_emulator
 from maury.evaluation.calibration import coverage, ranks
 from maury.files import atomic_path
 from maury.likelihood import simulator_for
-from maury.networks import Inputs, PosteriorNetwork, load_posterior
+from maury.networks import PosteriorNetwork, load_posterior
 from maury.networks.flow import PosteriorFlow
 from maury.plots import plot_heads, save_figure
 from maury.simulation import Simulator
@@ -48,7 +48,7 @@ def part(simulator: Simulator, network: PosteriorNetwork, path: Path, count: int
         for _ in range(count // BATCH):
             stars = simulator.batch(BATCH, generator)
             labels = stars.labels[:, columns]
-            features = network(Inputs(stars.flux, stars.sigma, stars.good, stars.resolution))
+            features = network(stars)
             rows.append((features.numpy(), network.transform.unconstrained(labels).numpy()))
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez(file, features=np.concatenate([r[0] for r in rows]), real=np.concatenate([r[1] for r in rows]))

@@ -28,55 +28,50 @@ from maury.files import atomic_path
 from maury.inference.posterior import edges
 from maury.inference.predict import RELATIONS
 from maury.inference.refinement import physics_of, refined
-from maury.likelihood import Star, relation
-from maury.networks import Inputs, load_posterior
+from maury.likelihood import relation, usable
+from maury.networks import load_posterior
+from maury.pixelspectra import PixelSpectra
 from maury.simulation import SimulationSettings, Simulator
 
-Spoil = Callable[[Star, Tensor, Simulator, torch.Generator], Star]
-
-
-def with_(star: Star, **changes: Any) -> Star:
-    """A star with some parts changed."""
-    parts = {"flux": star.flux, "sigma": star.sigma, "good": star.good, "resolution": star.resolution} | changes
-    return Star(**parts)
+Spoil = Callable[[PixelSpectra, Tensor, Simulator, torch.Generator], PixelSpectra]
 
 
 def told(factor: float) -> Spoil:
     """R told wrong by a factor."""
-    return lambda star, *_: with_(star, resolution=min(star.resolution * factor, 50_000.0))
+    return lambda star, *_: star.with_(resolution=(star.resolution * factor).clamp_max(50_000.0))
 
 
-def emission(star: Star, _labels: Tensor, _simulator: Simulator, generator: torch.Generator) -> Star:
+def emission(star: PixelSpectra, _labels: Tensor, _simulator: Simulator, generator: torch.Generator) -> PixelSpectra:
     """Lines turned into emission in a tenth of the window, as of an active star's strong lines or a bad sky."""
     flux = star.flux.clone()
     first = int(torch.randint(0, len(flux) - len(flux) // 10, (1,), generator=generator))
     part = slice(first, first + len(flux) // 10)
     flux[part] = 2 - flux[part]
-    return with_(star, flux=flux)
+    return star.with_(flux=flux)
 
 
-def binary(star: Star, labels: Tensor, simulator: Simulator, generator: torch.Generator) -> Star:
+def binary(star: PixelSpectra, labels: Tensor, simulator: Simulator, generator: torch.Generator) -> PixelSpectra:
     """A second star of 40 % of the light, the same labels, 40 to 120 km/s away."""
     shift = int(torch.randint(20, 60, (1,), generator=generator))
-    second = simulator.spectra(labels[None], torch.tensor([star.resolution]))[0].double().roll(shift)
-    return with_(star, flux=0.6 * star.flux + 0.4 * second)
+    second = simulator.spectra(labels[None], star.resolution[None])[0].double().roll(shift)
+    return star.with_(flux=0.6 * star.flux + 0.4 * second)
 
 
-def flipped(star: Star, *_: Any) -> Star:
+def flipped(star: PixelSpectra, *_: Any) -> PixelSpectra:
     """Wavelengths in the wrong order."""
-    return with_(star, flux=star.flux.flip(0), sigma=star.sigma.flip(0), good=star.good.flip(0))
+    return star.with_(flux=star.flux.flip(0), sigma=star.sigma.flip(0), mask=star.mask.flip(0))
 
 
-def reddened(star: Star, *_: Any) -> Star:
+def reddened(star: PixelSpectra, *_: Any) -> PixelSpectra:
     """A slope of 40 % over the window that the continuum left."""
     tilt = torch.linspace(0.8, 1.2, len(star.flux), dtype=torch.float64)
-    return with_(star, flux=star.flux * tilt, sigma=star.sigma * tilt)
+    return star.with_(flux=star.flux * tilt, sigma=star.sigma * tilt)
 
 
-def elsewhere(star: Star, *_: Any) -> Star:
+def elsewhere(star: PixelSpectra, *_: Any) -> PixelSpectra:
     """Another part of the spectrum: rolled by 100 Å."""
     n = len(star.flux) // 3
-    return with_(star, flux=star.flux.roll(n), sigma=star.sigma.roll(n), good=star.good.roll(n))
+    return star.with_(flux=star.flux.roll(n), sigma=star.sigma.roll(n), mask=star.mask.roll(n))
 
 
 CASES: dict[str, tuple[str, Spoil]] = {
@@ -122,13 +117,10 @@ def main() -> None:
             counts: Counter[str] = Counter()
             sizes = []
             for i in range(len(labels)):
-                star = Star.of(batch, i)
+                star = usable(batch[i])
                 star = spoil(star, labels[i], simulator, torch.Generator().manual_seed(i))
-                inputs = Inputs(
-                    star.flux.float()[None], star.sigma.float()[None], star.good[None], torch.tensor([star.resolution])
-                )
                 with torch.inference_mode():
-                    features = network(inputs)
+                    features = network(star[None].to(dtype=torch.float32))
                 samples, fit, flags = refined(
                     physics, star, network, features.clone(), relations=relations, systematics=False, count=500, seed=i
                 )

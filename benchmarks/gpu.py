@@ -25,9 +25,10 @@ from torch import Tensor
 from maury.config import PRESETS
 from maury.emulator import load_cached as load_emulator
 from maury.evaluation.refined import posterior_of
-from maury.likelihood import Coordinates, ErrorModel, Star, simulator_for
+from maury.likelihood import Coordinates, ErrorModel, simulator_for, usable
 from maury.likelihood.target import Target
-from maury.networks import Inputs, PosteriorNetwork, load_posterior
+from maury.networks import PosteriorNetwork, load_posterior
+from maury.pixelspectra import PixelSpectra
 from maury.training.recipes import load_training
 from maury.training.simulated import Stream, principal_components, transform_of
 
@@ -49,11 +50,6 @@ def seconds(device: torch.device, function: Callable[[], Any], repeats: int) -> 
 def apart(a: Tensor, b: Tensor) -> float:
     """Largest difference."""
     return float((a.detach().cpu().double() - b.detach().cpu().double()).abs().max())
-
-
-def moved(inputs: Inputs, device: torch.device) -> Inputs:
-    """Spectra on a device."""
-    return Inputs(*(x.to(device) for x in inputs))
 
 
 class Bench:
@@ -84,11 +80,10 @@ class Bench:
     def prediction(self) -> dict[str, Any]:
         """Features and quantiles of the same spectra, and spectra a second."""
         batch = self.simulator.batch(64 if self.smoke else 2048, torch.Generator().manual_seed(SEED))
-        inputs = Inputs(batch.flux, batch.sigma, batch.good, batch.resolution)
         report: dict[str, Any] = {}
         found = {}
         for device in (self.cpu, self.device):
-            network, there = self.network.to(device), moved(inputs, device)
+            network, there = self.network.to(device), batch.to(device)
             with torch.inference_mode():
                 features = network(there)
                 found[device.type] = (features.cpu(), network.quantiles(features).cpu())
@@ -114,7 +109,7 @@ class Bench:
         report: dict[str, Any] = {"batch": batch, "same_steps": same, "steps": many}
         losses = {}
         for device in (self.cpu, self.device):
-            there = [(moved(x, device), y.to(device)) for x, y in batches]
+            there = [(x.to(device), y.to(device)) for x, y in batches]
             task = _Trained(PosteriorNetwork(size, transform_of(self.simulator, size.labels), SEED), start, device)  # type: ignore[arg-type, union-attr]
             times = []
             for inputs, labels in there:
@@ -174,7 +169,7 @@ class Bench:
     def _stars(self, count: int) -> Any:
         generator = torch.Generator().manual_seed(SEED)
         batch = self.simulator.batch(count, generator)
-        return ((Star.of(batch, row), generator) for row in range(count))
+        return ((usable(batch[row]), generator) for row in range(count))
 
 
 class _Trained:
@@ -186,7 +181,7 @@ class _Trained:
         self.optimizer = torch.optim.AdamW(self.network.parameters(), 1e-3, weight_decay=0.01, fused=True)
         self.losses: list[Tensor] = []
 
-    def step(self, inputs: Inputs, labels: Tensor) -> None:
+    def step(self, inputs: PixelSpectra, labels: Tensor) -> None:
         features = self.network(inputs)
         density = self.network.log_prob_unconstrained(features, labels)
         loss = self.network.quantile_loss(features, labels) - density.mean()

@@ -29,8 +29,9 @@ from maury.cli.console import fail, out, progress
 from maury.emulator import Emulator, NetworkPixels, load
 from maury.errors import MauryError
 from maury.files import atomic_path
+from maury.pixelspectra import PixelSpectra
 from maury.preparation import prepare
-from maury.preparation.network import NetworkInput, to_network
+from maury.preparation.network import to_network
 from maury.readers import read
 from maury.simulation import SimulationSettings, Simulator
 from maury.simulation.conditions import ModelErrorSettings
@@ -78,12 +79,12 @@ def errors_only(emulator: Emulator, resolution: float, level: float, line: float
     return Simulator(emulator, settings)
 
 
-def simulated(simulator: Simulator, labels: list[float], model: NetworkInput, good: NDArray[np.bool_]) -> Scatter:
+def simulated(simulator: Simulator, labels: list[float], model: PixelSpectra, good: NDArray[np.bool_]) -> Scatter:
     """Scatter of simulated errors at labels."""
     rows = torch.tensor([[*labels, 0.0, 0.0]]).expand(32, -1).float()
     batch = simulator.observe(rows, torch.Generator().manual_seed(1))
     truth = simulator.spectra(rows[:1], torch.tensor([simulator.settings.resolution[0]]))
-    return Scatter.of((batch.flux - truth).double().numpy(), model.flux, good)
+    return Scatter.of((batch.flux - truth).double().numpy(), model.flux.numpy(), good)
 
 
 def measure(folder: Path, row: dict[str, str], emulator: Emulator, pixels: NetworkPixels) -> dict[str, Any]:
@@ -93,11 +94,11 @@ def measure(folder: Path, row: dict[str, str], emulator: Emulator, pixels: Netwo
     seen = to_network(star, pixels)
     flux = np.where(np.isfinite(star.model), star.model, 1.0)
     model = to_network(star.spectrum.with_(flux=flux), pixels)
-    observed = Scatter.of((seen.flux - model.flux)[None].astype(float), model.flux, seen.good)
+    observed = Scatter.of((seen.flux - model.flux)[None].double().numpy(), model.flux.numpy(), seen.good.numpy())
     labels = [star.template.get(name, 0.0) for name in (*emulator.space.names, "vsini")]
     resolution = float(star.spectrum.resolution or 0)
     level, line = (
-        simulated(errors_only(emulator, min(resolution, 115_000.0), *unit), labels, model, seen.good)
+        simulated(errors_only(emulator, min(resolution, 115_000.0), *unit), labels, model, seen.good.numpy())
         for unit in ((UNIT, 0.0), (0.0, UNIT))
     )
     noise = noise_per_pixel(seen, resolution, pixels)
@@ -118,12 +119,12 @@ def measure(folder: Path, row: dict[str, str], emulator: Emulator, pixels: Netwo
     }  # fmt: skip
 
 
-def noise_per_pixel(seen: NetworkInput, resolution: float, pixels: NetworkPixels) -> float:
+def noise_per_pixel(seen: PixelSpectra, resolution: float, pixels: NetworkPixels) -> float:
     """Median noise of single pixels, smaller than ``sigma`` after degrading."""
     smoothed = float(instrument_sigma(pixels.resolution)) ** 2 - float(instrument_sigma(resolution)) ** 2
     pixel = pixels.grid.step_kms
     factor = min(1.0, pixel / np.sqrt(4 * np.pi * max(smoothed, 1e-6)))
-    return float(np.median(seen.sigma[seen.good]) * np.sqrt(factor))
+    return float(np.median(seen.sigma[seen.good].numpy()) * np.sqrt(factor))
 
 
 def fit_levels(stars: list[dict[str, Any]], nodes: NDArray[np.float64]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from maury.inference import predict_batch
 from maury.labels import LABELS
 from maury.likelihood import simulator_for
 from maury.networks import load_posterior
-from maury.simulation import Batch
+from maury.pixelspectra import PixelSpectra
 
 BATCH = 256
 
@@ -44,15 +44,15 @@ def main() -> None:
     network, header = load_posterior(arguments.model)
     simulator = simulator_for(header, load())
     parts = [simulator.batch(BATCH, torch.Generator().manual_seed(i)) for i in range(-(-arguments.stars // BATCH))]
-    stars = Batch.joined(parts)
-    flux, sigma, good, resolution = (x.numpy() for x in (stars.flux, stars.sigma, stars.good, stars.resolution))
+    stars = PixelSpectra.cat(parts)
+    arrays = {name: getattr(stars, name).numpy() for name in ("flux", "sigma", "mask", "resolution")}
     names = list(network.transform.space.names)
     true = stars.labels.numpy()[:, [simulator.labels.index(name) for name in names]]
-    points = exported(arguments.file, {"flux": flux, "sigma": sigma, "mask": ~good, "resolution": resolution})
-    drawn = predict_batch(flux, sigma, good, resolution, arguments.model, samples=arguments.samples)
+    points = exported(arguments.file, arrays)
+    drawn = predict_batch(stars, arguments.model, samples=arguments.samples)
     error = (drawn.upper - drawn.lower) / 2
     off = points - drawn.median
-    print(f"{len(flux)} stars, {arguments.samples} samples of each\n")
+    print(f"{len(stars)} stars, {arguments.samples} samples of each\n")
     print("| label | median difference | median \\|difference\\| | 95 % | in errors: median | 95 % | "
           "off the truth, median: ONNX | posterior |")  # fmt: skip
     print("|---|---|---|---|---|---|---|---|")

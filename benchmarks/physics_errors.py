@@ -34,10 +34,11 @@ from maury.errors import MauryError
 from maury.files import atomic_path
 from maury.inference import predict
 from maury.inference.refinement import DISTORTION_KMS, Physics, Refinement, physics_of, refined
-from maury.likelihood import ErrorModel, Star, relation
+from maury.likelihood import ErrorModel, relation
 from maury.likelihood.priors import RELATIONS
 from maury.likelihood.profile import KIND, PACKAGED
 from maury.networks import load_posterior
+from maury.pixelspectra import PixelSpectra
 from maury.plots import save_figure
 from maury.plots.style import styled
 from maury.readers import read
@@ -56,7 +57,7 @@ class Fitted:
     """A star, and its fit without factors."""
 
     row: Row
-    data: Star
+    data: PixelSpectra
     features: torch.Tensor
     template: dict[str, float] | None
     labels: dict[str, float]
@@ -114,7 +115,7 @@ def first_fit(folder: Path, row: Row) -> Fitted:
     module = importlib.import_module("maury.inference.predict")
     kept: dict[str, Any] = {}
 
-    def keep(physics: Physics, data: Star, network: Any, features: torch.Tensor, **options: Any) -> Any:
+    def keep(physics: Physics, data: PixelSpectra, network: Any, features: torch.Tensor, **options: Any) -> Any:
         plain = with_factors(physics, None)
         kept.update(data=data, features=features, template=options["template"])
         return refined(plain, data, network, features, **options)

@@ -11,12 +11,12 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from maury.emulator import load
 from maury.inference import predict_batch
 from maury.networks import PosteriorNetwork, save
+from maury.pixelspectra import PixelSpectra
 from maury.simulation import Simulator
 from maury.training.recipes import read_preset
 from maury.training.simulated import transform_of
@@ -32,12 +32,12 @@ def untrained(path: Path, source: Simulator) -> str:
     return str(path)
 
 
-def rate(count: int, repeats: int, *arguments, **options) -> float:
+def rate(count: int, repeats: int, stars: PixelSpectra, model: str, **options) -> float:
     """Best stars per second of several runs."""
     times = []
     for _ in range(repeats):
         start = time.perf_counter()
-        predict_batch(*(part[:count] for part in arguments[:4]), arguments[4], **options)
+        predict_batch(stars[:count], model, **options)
         times.append(time.perf_counter() - start)
     return count / min(times)
 
@@ -51,16 +51,13 @@ def main() -> None:
     arguments = parser.parse_args()
     source = Simulator(load())
     stars = source.batch(arguments.stars, torch.Generator().manual_seed(1))
-    arrays = [np.asarray(part) for part in (stars.flux, stars.sigma, stars.good, stars.resolution)]
     with tempfile.TemporaryDirectory() as folder:
         model = arguments.model or untrained(Path(folder) / "default.safetensors", source)
         size = 0 if arguments.model else Path(model).stat().st_size / 1e6
-        predict_batch(*(part[:256] for part in arrays), model)
+        predict_batch(stars[:256], model)
         print(f"{torch.get_num_threads()} threads" + (f", file of {size:.1f} MB" if size else ""))
-        print(f"quantiles: {rate(arguments.stars, arguments.repeats, *arrays, model):,.0f} stars a second")
-        print(
-            f"posteriors of 1,000 samples: {rate(256, arguments.repeats, *arrays, model, samples=1000):,.0f} a second"
-        )
+        print(f"quantiles: {rate(arguments.stars, arguments.repeats, stars, model):,.0f} stars a second")
+        print(f"posteriors of 1,000 samples: {rate(256, arguments.repeats, stars, model, samples=1000):,.0f} a second")
 
 
 if __name__ == "__main__":

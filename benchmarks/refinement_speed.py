@@ -29,10 +29,11 @@ from maury.cli.console import out, progress
 from maury.evaluation.refined import posterior_of
 from maury.files import atomic_path
 from maury.inference.refinement import physics_of
-from maury.likelihood import Star
+from maury.likelihood import usable
 from maury.likelihood.refine import TARGET_ESS
 from maury.memory import keep_freed_memory
 from maury.networks import load_posterior
+from maury.pixelspectra import PixelSpectra
 
 MANY = 5000.0
 SAMPLES = 4000
@@ -46,11 +47,11 @@ def start() -> None:
     physics_of("default", "packaged", False)
 
 
-def star_of(seed: int) -> Star:
+def star_of(seed: int) -> PixelSpectra:
     """A simulated star."""
     physics = physics_of("default", "packaged", False)
     assert physics is not None
-    return Star.of(physics.coordinates.simulator.batch(1, torch.Generator().manual_seed(seed)), 0)
+    return usable(physics.coordinates.simulator.batch(1, torch.Generator().manual_seed(seed))[0])
 
 
 def work(target_ess: float, seed: int) -> tuple[float, float, int]:

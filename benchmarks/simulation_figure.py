@@ -10,18 +10,18 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from observed import catalogue
 
 from maury.emulator import Emulator, NetworkPixels, load
+from maury.pixelspectra import PixelSpectra
 from maury.plots import plot_observations, save_figure
 from maury.preparation import Preparation, prepare
-from maury.preparation.network import NetworkInput, to_network
+from maury.preparation.network import to_network
 from maury.readers import read
-from maury.simulation import Batch, SimulationSettings, Simulator
+from maury.simulation import SimulationSettings, Simulator
 
 FILES = (
     "HARPS_Sun.fits",
@@ -33,9 +33,9 @@ FILES = (
 WINDOW_AA = (5155.0, 5215.0)
 
 
-def simulate(emulator: Emulator, star: Preparation, seen: NetworkInput, seed: int) -> Batch:
+def simulate(emulator: Emulator, star: Preparation, seen: PixelSpectra, seed: int) -> PixelSpectra:
     """One simulated observation like an observed one."""
-    snr = float(1 / np.median(seen.sigma[seen.good]))
+    snr = float(1 / np.median(seen.sigma[seen.good].numpy()))
     resolution = float(np.clip(star.spectrum.resolution or 0, 10_000, 115_000))
     default = SimulationSettings()
     settings = default.model_copy(
@@ -47,13 +47,12 @@ def simulate(emulator: Emulator, star: Preparation, seen: NetworkInput, seed: in
     )
     labels = [star.template[name] for name in (*emulator.space.names, "vsini")]
     rows = torch.tensor([[*labels, 0.0, 0.0]]).float()
-    return Simulator(emulator, settings).observe(rows, torch.Generator().manual_seed(seed))
+    return Simulator(emulator, settings).observe(rows, torch.Generator().manual_seed(seed))[0]
 
 
-def part(seen: Any, chosen: np.ndarray, index: int | None = None) -> NetworkInput:
-    """The chosen pixels of an observed spectrum, or of a row of a batch."""
-    arrays = (np.asarray(x if index is None else x[index]) for x in (seen.flux, seen.sigma, seen.good))
-    return NetworkInput(*(x[chosen] for x in arrays), resolution=0.0)
+def part(seen: PixelSpectra, chosen: np.ndarray) -> PixelSpectra:
+    """The chosen pixels of a spectrum."""
+    return seen.with_(**{name: getattr(seen, name)[chosen] for name in ("flux", "sigma", "mask")})
 
 
 def main() -> None:
@@ -73,8 +72,8 @@ def main() -> None:
         star = prepare(read(options.folder / name, resolution=float(row["resolution"])), emulator=emulator)
         seen = to_network(star, pixels)
         observed.append(part(seen, chosen))
-        simulated.append(part(simulate(emulator, star, seen, seed), chosen, 0))
-        snr = 1 / np.median(seen.sigma[seen.good])
+        simulated.append(part(simulate(emulator, star, seen, seed), chosen))
+        snr = 1 / np.median(seen.sigma[seen.good].numpy())
         titles.append(f"{row['star'].split(' (')[0]}, S/N {snr:.0f}")
     save_figure(plot_observations(wavelength[chosen], observed, simulated, titles), options.out / "spectra")
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from maury.emulator import NetworkPixels
 from maury.labels import LabelSpace
 from maury.networks import LabelTransform
-from maury.simulation import Batch
+from maury.pixelspectra import PixelSpectra
 from maury.wavelengths import LogGrid
 
 PIXELS = NetworkPixels(LogGrid(5100.0, 2.0, 100), 10, 64, 50_000.0)
@@ -29,13 +29,11 @@ class LinearStars:
         self.matrix = torch.stack([torch.exp(-(((x - 0.3 - 0.2 * k) / 0.15) ** 2)) for k in range(len(names))], 1) * 0.1
         self.logg_edges: tuple[tuple[float, float, float], ...] = ()
 
-    def batch(self, count: int, generator: torch.Generator) -> Batch:
+    def batch(self, count: int, generator: torch.Generator) -> PixelSpectra:
         real = torch.randn(count, len(self.labels), generator=generator)
         noise = self.sigma * torch.randn(count, PIXELS.count, generator=generator)
         flux = 1 + real @ self.matrix.T + noise
-        good = torch.ones(count, PIXELS.count, dtype=torch.bool)
-        sigma, resolution = torch.full_like(flux, self.sigma), torch.full((count,), 42_000.0)
-        return Batch(flux, sigma, good, resolution, self.transform.constrained(real))
+        return PixelSpectra(flux=flux, sigma=self.sigma, resolution=42_000.0, labels=self.transform.constrained(real))
 
     def posterior(self, flux: Tensor) -> tuple[Tensor, Tensor]:
         """Mean (n, k) and covariance (k, k) of the real coordinates."""

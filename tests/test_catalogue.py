@@ -23,7 +23,7 @@ import maury
 from fakes import tiny_emulator
 from maury.catalogue import CatalogueConfig, parts, read_catalogue, read_manifest, run_catalogue
 from maury.catalogue.columns import REJECTS, columns_of
-from maury.catalogue.file_shards import Star, make_parts
+from maury.catalogue.file_shards import FileResult, make_parts
 from maury.catalogue.lists import Entry, FileList
 from maury.catalogue.manifest import Output
 from maury.emulator import NetworkPixels
@@ -32,6 +32,7 @@ from maury.inference import predict, predict_batch
 from maury.labels import LabelSpace
 from maury.networks import LabelTransform, PosteriorNetwork, save
 from maury.networks.architectures import PosteriorConfig
+from maury.pixelspectra import PixelSpectra
 from maury.readers import read, write
 from maury.threads import one_thread
 from nights import K_DWARF, SUN, Instrument, observe
@@ -83,6 +84,11 @@ def write_packed(path, rows=ROWS, seed=5, **changes):
     return arrays
 
 
+def on_pixels(arrays):
+    mask = ~arrays["good"]
+    return PixelSpectra(flux=arrays["flux"], sigma=arrays["sigma"], mask=mask, resolution=arrays["resolution"])
+
+
 @pytest.fixture(scope="module")
 def packed(tmp_path_factory):
     path = tmp_path_factory.mktemp("packed") / "spectra.h5"
@@ -104,8 +110,7 @@ def test_the_table_holds_what_predict_batch_says(packed, model, tmp_path, ending
     assert (summary.results, summary.rejects, summary.made) == (ROWS, 0, ROWS)
     assert seen == [(16, 0)] * 3 + [(12, 0)]
     table = read_catalogue(out)
-    inputs = (arrays[name] for name in ("flux", "sigma", "good", "resolution"))
-    expected = predict_batch(*inputs, model)
+    expected = predict_batch(on_pixels(arrays), model)
     np.testing.assert_allclose(table["teff"].to_value(u.K), expected.median[:, 0], rtol=1e-5)
     np.testing.assert_allclose(table["mg_fe_hi"].value, expected.upper[:, 4], rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(
@@ -203,7 +208,7 @@ def test_integers_with_a_scale_a_mask_and_one_resolution(packed, model, tmp_path
         file.attrs["resolution"] = 40_000.0
     run_catalogue(path, tmp_path / "r.parquet", CatalogueConfig(model=model))
     table = read_catalogue(tmp_path / "r.parquet")
-    expected = predict_batch(arrays["flux"], arrays["sigma"], arrays["good"], np.full(ROWS, 40_000.0), model)
+    expected = predict_batch(on_pixels(arrays | {"resolution": np.full(ROWS, 40_000.0)}), model)
     np.testing.assert_allclose(table["teff"].value, expected.median[:, 0], atol=2)
     assert list(table["id"]) == [str(row) for row in range(ROWS)]
 
@@ -411,7 +416,7 @@ def test_a_file_that_ends_its_process_is_rejected(tmp_path):
         """Others first, the one that crashed last."""
         for row, (entry,) in sorted(tasks, key=lambda task: task[0] == 1):
             bad = SynthesisError("crashed with SIGSEGV")
-            yield row, bad if row == 1 else Star({"teff": 5000.0 + entry.row, "flags": ""})
+            yield row, bad if row == 1 else FileResult({"teff": 5000.0 + entry.row, "flags": ""})
 
     counts = list(make_parts(entries, output, 3, set(), columns, {}, mapper))
     assert counts == [(1, 0)] * 4 + [(0, 1)]

@@ -18,6 +18,7 @@ from maury.inference.posterior import edges, is_limit
 from maury.labels import LabelSpace
 from maury.networks import LabelTransform, PosteriorNetwork, save
 from maury.networks.architectures import PosteriorConfig
+from maury.pixelspectra import PixelSpectra
 from maury.readers import read
 from maury.spectra import Spectrum
 from verbs import run
@@ -108,7 +109,7 @@ def test_slow_rotation_is_an_upper_limit(tmp_path, star):
     assert result.flags == ("vsini_upper_limit",)
     limit = np.quantile(result.samples[:, 3], 0.95)
     assert result.record()["vsini_upper"] == pytest.approx(limit, abs=1e-4)
-    batch = predict_batch(*_inputs(3), slow, samples=2000)
+    batch = predict_batch(PixelSpectra(**_inputs(3)), slow, samples=2000)
     np.testing.assert_allclose(batch.vsini_upper, limit, rtol=0.1)
 
 
@@ -139,7 +140,7 @@ def test_half_of_the_window(usual, star):
     half = star.with_(mask=star.wavelength_aa > 5200)
     result = predict(half, usual, samples=50)
     assert "short_coverage" in result.flags
-    assert not result.prepared.covered[-1]
+    assert result.spectrum.mask[-1]
     with pytest.raises(DomainError, match=r"star: covers .* at least 60 Å"):
         predict(star.with_(mask=star.wavelength_aa > 5080), usual)
     with pytest.raises(DomainError, match=r"star: its resolution is not in the file; .* R = lambda"):
@@ -159,13 +160,14 @@ def test_a_spectrum_without_noise_gets_it_from_the_preparation(tmp_path, usual):
 def _inputs(count):
     generator = np.random.default_rng(4)
     flux = 1 + 0.01 * generator.standard_normal((count, PIXELS.count))
-    return flux, np.full(flux.shape, 0.01), np.ones(flux.shape, bool), np.full(count, 42_000.0)
+    noise, mask = np.full(flux.shape, 0.01), np.zeros(flux.shape, bool)
+    return {"flux": flux, "sigma": noise, "mask": mask, "resolution": np.full(count, 42_000.0)}
 
 
 def test_many_at_once(usual):
     done = []
-    fast = predict_batch(*_inputs(300), usual, advance=done.append)
-    exact = predict_batch(*_inputs(300), usual, samples=400)
+    fast = predict_batch(PixelSpectra(**_inputs(300)), usual, advance=done.append)
+    exact = predict_batch(PixelSpectra(**_inputs(300)), usual, samples=400)
     assert sum(done) == 300
     assert fast.samples is None
     assert exact.samples.shape == (300, 400, 6)
@@ -179,30 +181,30 @@ def test_many_at_once(usual):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda f, s, g, r: (f[:, 1:], s, g, r), r"the network takes \(n, "),
-        (lambda f, s, g, r: (f, s, g, r[:1]), r"resolutions \(n,\)"),
-        (lambda f, s, g, r: (np.where(np.arange(f.shape[1]) == 5, np.nan, f), s, g, r), "spectrum 1: a good pixel"),
-        (lambda f, s, g, r: (f, 0 * s, g, r), "positive sigma"),
-        (lambda f, s, g, r: (f, s, g, -r), "resolution that is not positive"),
-        (lambda f, s, g, r: (f[:0], s[:0], g[:0], r[:0]), "n at least 1"),
+        (lambda x: {k: v if v.ndim == 1 else v[:, 1:] for k, v in x.items()}, r"the network takes \(n, "),
+        (lambda x: x | {"resolution": x["resolution"][:1]}, r"resolution: shape must be \(2,\)"),
+        (lambda x: x | {"flux": np.where(np.arange(PIXELS.count) == 5, np.nan, x["flux"])}, "spectrum 1: a good pixel"),
+        (lambda x: x | {"sigma": 0 * x["sigma"]}, "positive sigma"),
+        (lambda x: x | {"resolution": -x["resolution"]}, "resolution that is not positive"),
+        (lambda x: {k: v[:0] for k, v in x.items()}, "n at least 1"),
     ],
 )
 def test_bad_arrays(usual, spoil, message):
     with pytest.raises(DomainError, match=message):
-        predict_batch(*spoil(*_inputs(2)), usual)
+        predict_batch(PixelSpectra(**spoil(_inputs(2))), usual)
 
 
-def test_nan_where_not_good_is_welcome(usual):
-    flux, sigma, good, resolution = _inputs(2)
-    good[:, 100:200] = False
-    whole = predict_batch(flux, sigma, good, resolution, usual)
-    flux[:, 100:200], sigma[:, 100:200] = np.nan, 0.0
-    np.testing.assert_array_equal(predict_batch(flux, sigma, good, resolution, usual).median, whole.median)
+def test_nan_where_masked_is_welcome(usual):
+    arrays = _inputs(2)
+    arrays["mask"][:, 100:200] = True
+    whole = predict_batch(PixelSpectra(**arrays), usual)
+    arrays["flux"][:, 100:200], arrays["sigma"][:, 100:200] = np.nan, 0.0
+    np.testing.assert_array_equal(predict_batch(PixelSpectra(**arrays), usual).median, whole.median)
 
 
 def test_networks_without_posterior(star, tmp_path):
     with pytest.raises(DomainError, match="starnet-spc: gives points alone"):
-        predict_batch(*_inputs(2), "starnet-spc")
+        predict_batch(PixelSpectra(**_inputs(2)), "starnet-spc")
     result = predict(star, "starnet-spc")
     assert result.samples is None
     assert result.summary["teff"].error is None

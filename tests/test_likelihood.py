@@ -12,11 +12,12 @@ import torch
 from maury.emulator import load_cached
 from maury.errors import DomainError
 from maury.evaluation.bound import fisher
-from maury.likelihood import Coordinates, ErrorModel, Star, find_mode, refine, relation
+from maury.likelihood import Coordinates, ErrorModel, find_mode, refine, relation, usable
 from maury.likelihood.errors import _taken
 from maury.likelihood.importance import Copula, StudentT, fit_pareto, sample, smoothed
 from maury.likelihood.laplace import jacobian
 from maury.likelihood.resolution import log_odds_of_sharper
+from maury.pixelspectra import PixelSpectra
 from maury.simulation import SimulationSettings, Simulator
 from test_simulation import NOTHING
 
@@ -42,7 +43,7 @@ def observed(simulator, labels, snr=100.0, resolution=45_000.0, seed=1):
     """A spectrum with white noise and no other error."""
     flux = simulator.spectra(labels[None].float(), torch.tensor([resolution]))[0].double()
     noise = torch.randn(flux.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) / snr
-    return Star(flux + noise, torch.full_like(flux, 1 / snr), torch.ones_like(flux, dtype=torch.bool), resolution)
+    return usable(PixelSpectra(flux=flux + noise, sigma=1 / snr, resolution=resolution))
 
 
 def test_chi_square_and_determinant_are_those_of_the_dense_covariance(simulator):
@@ -52,11 +53,11 @@ def test_chi_square_and_determinant_are_those_of_the_dense_covariance(simulator)
     star = observed(simulator, labels)
     good = torch.zeros_like(star.good)
     good[1000:1400] = True
-    star = Star(star.flux, star.sigma, good, star.resolution)
+    star = star.with_(mask=~good)
     noise = errors.whiten(star, labels, fit=False)
     model, moved, sharper = errors._models(star, labels)
     columns = errors._columns(star, labels, model, moved, sharper)[:, good]
-    physics, _ = simulator.model_error(labels, star.resolution, 8)
+    physics, _ = simulator.model_error(labels, float(star.resolution), 8)
     variance = (star.sigma.square() + physics.double().square())[good]
     covariance = torch.diag(variance) + columns.mT @ columns
     r = (star.flux - model)[good]
@@ -71,7 +72,7 @@ def test_drawn_stars_have_the_covariance(simulator):
     generator = torch.Generator().manual_seed(7)
     plain = observed(simulator, labels)
     good = torch.rand(len(plain.flux), generator=generator) > 0.1
-    star = Star(plain.flux, plain.sigma, good, plain.resolution)
+    star = plain.with_(mask=~good)
     drawn = [errors.draw(star, labels, generator) for _ in range(40)]
     assert all(torch.equal(each.flux[~good], star.flux[~good]) for each in drawn)
     ratios = []
@@ -230,11 +231,7 @@ def test_errors_are_measured_from_the_residuals(simulator):
     def scales(**changes):
         settings = SimulationSettings.model_validate({**NOTHING, **changes})
         batch = Simulator(load_cached(), settings).observe(usual, torch.Generator().manual_seed(4))
-        stars = [
-            Star(f.double(), s.double(), g, float(r))
-            for f, s, g, r in zip(batch.flux, batch.sigma, batch.good, batch.resolution, strict=True)
-        ]
-        return [ErrorModel(simulator).whiten(star, labels) for star in stars]
+        return [ErrorModel(simulator).whiten(usable(star), labels) for star in batch]
 
     double = {"teff_k": (3000.0, 10_000.0), "level": (0.0064, 0.0064), "floor": 0.016, "line": 0.086, "scatter": 0.0}
     strong = [w.scale for w in scales(model_error={**double, "emulator": 2.0}, noise={"snr": (300.0, 300.0)})]
@@ -278,9 +275,9 @@ def test_a_gap_says_nothing(simulator, coordinates):
     good = star.good.clone()
     good[3000:4000] = False
     flux, sigma = star.flux.clone(), star.sigma.clone()
-    clean = ErrorModel(simulator).whiten(Star(flux.clone(), sigma.clone(), good, 45_000.0), labels)
+    clean = ErrorModel(simulator).whiten(star.with_(mask=~good), labels)
     flux[3000:4000], sigma[3000:4000] = 77.0, 1e-9
-    dirty = ErrorModel(simulator).whiten(Star(flux, sigma, good, 45_000.0), labels)
+    dirty = ErrorModel(simulator).whiten(star.with_(flux=flux, sigma=sigma, mask=~good), labels)
     model = coordinates.spectra(
         coordinates.transform.unconstrained(labels[coordinates.columns][None]), 45_000.0
     ).double()
@@ -293,7 +290,7 @@ def test_posteriors_cover_simulated_stars(simulator, coordinates):
     batch = simulator.batch(20, torch.Generator().manual_seed(8))
     z, effective = [], []
     for i in range(20):
-        star = Star.of(batch, i)
+        star = usable(batch[i])
         truth = batch.labels[i, coordinates.columns].double()
         done = refine(
             coordinates,
@@ -328,13 +325,18 @@ def test_the_same_seed_gives_the_same_samples(simulator, coordinates):
         (lambda f, s, g: (f * torch.nan, s, g), "flux that is not finite"),
         (lambda f, s, g: (f, s * 0, g), "noise must be finite and above 0"),
         (lambda f, s, g: (f, s * torch.inf, g), "noise must be finite and above 0"),
-        (lambda f, s, g: (f[:-1], s, g), "vectors of one length"),
+        (
+            lambda f, s, g: (f[None], s[None], g[None]),
+            r"must be one spectrum \(pixels,\); got flux of shape \(1, 500\)",
+        ),
     ],
 )
 def test_bad_stars(spoil, message):
     flux, sigma, good = torch.ones(500), torch.ones(500), torch.ones(500, dtype=torch.bool)
+    flux, sigma, good = spoil(flux, sigma, good)
+    spectrum = PixelSpectra(flux=flux, sigma=sigma, mask=~good, resolution=45_000.0)
     with pytest.raises(DomainError, match=f"^bad.fits: .*{message}"):
-        Star(*spoil(flux, sigma, good), 45_000.0, "bad.fits")
+        usable(spectrum, "bad.fits")
 
 
 def test_coordinates_of_other_labels(simulator):

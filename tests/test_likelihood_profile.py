@@ -3,8 +3,9 @@ import torch
 
 from maury.emulator import load_cached
 from maury.inference.refinement import physics_of
-from maury.likelihood import ErrorModel, Star
+from maury.likelihood import ErrorModel, usable
 from maury.likelihood.profile import at_metallicity, error_profile
+from maury.pixelspectra import PixelSpectra
 from maury.simulation import Simulator
 
 
@@ -31,7 +32,7 @@ def test_a_line_known_as_wrong_counts_less():
     labels = simulator.draw_labels(400, torch.Generator().manual_seed(1))
     labels = labels[(labels[:, simulator.labels.index("mh")] > -0.5)][0].double()
     flux = simulator.spectra(labels[None], torch.tensor([45_000.0]))[0].double()
-    star = Star(flux, torch.full_like(flux, 1e-3), torch.ones_like(flux, dtype=torch.bool), 45_000.0)
+    star = usable(PixelSpectra(flux=flux, sigma=1e-3, resolution=45_000.0))
     factor = torch.ones_like(flux)
     factor[2000:2100] = 3.0
     plain, known = (ErrorModel(simulator, profile=p).whiten(star, labels, fit=False).weight for p in (None, factor))

@@ -13,10 +13,11 @@ from maury import __version__
 from maury.errors import DomainError
 from maury.files import sha256
 from maury.labels import LABELS, LabelSpace, lowest_logg
-from maury.networks import Inputs, LabelTransform, PosteriorNetwork, load, pixel_wavelengths, predict, save
+from maury.networks import LabelTransform, PosteriorNetwork, load, pixel_wavelengths, predict, save
 from maury.networks import exported as module
 from maury.networks.architectures import PosteriorConfig
 from maury.networks.store import find
+from maury.pixelspectra import PixelSpectra
 from verbs import run
 
 onnx = pytest.importorskip("onnx", reason="needs the extra 'onnx'")
@@ -75,7 +76,7 @@ def test_it_gives_what_torch_gives(embedding, tmp_path):
     flux[mask], sigma[mask] = np.nan, -1
     given = answers(tmp_path / "model.onnx", flux=flux, sigma=sigma, mask=mask, resolution=resolution)
     network, _ = load(path)
-    features = network(Inputs(*map(torch.from_numpy, (flux, sigma, ~mask, resolution))))
+    features = network(PixelSpectra(flux=flux, sigma=sigma, mask=mask, resolution=resolution))
     quantiles = network.quantiles(features).numpy()
     ranges = np.subtract(network.transform.space.upper, network.transform.space.lower)
     assert given["embedding"] == pytest.approx(features.numpy(), abs=1e-4)

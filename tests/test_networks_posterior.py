@@ -14,9 +14,10 @@ from zuko.transforms import MonotonicRQSTransform
 from maury import checkpoints
 from maury.errors import ConfigError, DomainError, FormatError
 from maury.labels import LabelSpace, lowest_logg
-from maury.networks import Inputs, LabelTransform, PosteriorNetwork, is_posterior, layer_table, load, save
+from maury.networks import LabelTransform, PosteriorNetwork, is_posterior, layer_table, load, save
 from maury.networks.architectures import PosteriorConfig
 from maury.networks.flow import PosteriorFlow
+from maury.pixelspectra import PixelSpectra
 from maury.training.recipes import load_training, read_preset
 
 NAMES = ("teff", "logg", "mh", "vsini")
@@ -44,12 +45,13 @@ def network(config: PosteriorConfig = TINY, seed: int = 1, wild: float = 0.0) ->
     return made.eval().requires_grad_(False)
 
 
-def spectra(count: int, pixels: int = 64, seed: int = 2) -> Inputs:
+def spectra(count: int, pixels: int = 64, seed: int = 2) -> PixelSpectra:
     generator = seeded(seed)
     flux = 1 - 0.3 * torch.rand(count, pixels, generator=generator)
     sigma = 0.01 + 0.02 * torch.rand(count, pixels, generator=generator)
-    good = torch.rand(count, pixels, generator=generator) > 0.1
-    return Inputs(flux, sigma, good, 20_000 + 30_000 * torch.rand(count, generator=generator))
+    mask = torch.rand(count, pixels, generator=generator) <= 0.1
+    resolution = 20_000 + 30_000 * torch.rand(count, generator=generator)
+    return PixelSpectra(flux=flux, sigma=sigma, mask=mask, resolution=resolution)
 
 
 class TestPrior:
@@ -200,13 +202,13 @@ class TestNetwork:
         made, given = network(wild=0.3), spectra(3)
         other = torch.where(given.good, given.flux, 77.0)
         noise = torch.where(given.good, given.sigma, 123.0)
-        torch.testing.assert_close(made(given), made(given._replace(flux=other, sigma=noise)))
-        assert not torch.allclose(made(given), made(given._replace(sigma=2 * given.sigma)))
-        assert not torch.allclose(made(given), made(given._replace(resolution=given.resolution / 2)))
+        torch.testing.assert_close(made(given), made(given.with_(flux=other, sigma=noise)))
+        assert not torch.allclose(made(given), made(given.with_(sigma=2 * given.sigma)))
+        assert not torch.allclose(made(given), made(given.with_(resolution=given.resolution / 2)))
 
     def test_a_spectrum_with_a_part_unseen(self):
         given = spectra(2)
-        given.good[:, :40] = False
+        given.mask[:, :40] = True
         assert torch.isfinite(network(wild=0.3)(given)).all()
 
     @pytest.mark.parametrize("embedding", ["residual", "convolution", "attention"])
@@ -215,7 +217,7 @@ class TestNetwork:
         made = network(config, wild=0.1)
         given = spectra(2, 500)
         flux = given.flux.clone().requires_grad_(True)
-        made(given._replace(flux=flux)).square().sum().backward()
+        made(given.with_(flux=flux)).square().sum().backward()
         assert ((flux.grad != 0) == given.good).float().mean() > 0.97
         assert sum(layer.weights for layer in layer_table(config)) == sum(p.numel() for p in made.parameters())
 
@@ -288,8 +290,8 @@ class TestFiles:
 
 def test_bins_hold_the_mean_of_what_is_good():
     made = network()
-    given = spectra(1)._replace(sigma=torch.full((1, 64), 0.01))
-    given.good[:, :16] = False
+    given = spectra(1).with_(sigma=torch.full((1, 64), 0.01))
+    given.mask[:, :16] = True
     side = made._side(given)[0]
     np.testing.assert_allclose(side[:4].numpy(), [-1.5, 0.5, 0.5, 0.5], atol=1e-5)
     assert side[4] == pytest.approx(-0.95)

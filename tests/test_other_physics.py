@@ -311,4 +311,4 @@ def test_the_whole_road(emulator_file: Path, tmp_path: Path) -> None:
     simulate_star(load(emulator_file), [5500, 4.2, 0, 0, 5], 40_000, 200, 1, star)
     result = predict(read(star, window_aa=None), str(folder))
     assert tuple(result.values) == ("teff", "logg", "vsini")
-    assert result.prepared.wavelength_aa[[0, -1]].tolist() == [6100, pytest.approx(6180)]
+    assert result.wavelength_aa[[0, -1]].tolist() == [6100, pytest.approx(6180)]

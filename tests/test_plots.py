@@ -8,7 +8,6 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import matplotlib as mpl
@@ -19,6 +18,7 @@ from matplotlib.colors import to_hex
 from maury import plots
 from maury.errors import OutputError
 from maury.labels import FOUNDING, LABELS
+from maury.pixelspectra import PixelSpectra
 from maury.plots.style import COLOURS, INK, axis_label, error_label
 
 NODES = np.repeat([4000.0, 4250.0, 4500.0, 5000.0], 25)
@@ -277,7 +277,7 @@ class TestObservations:
         wave = np.linspace(5155, 5215, 60)
         good = np.arange(60) % 10 > 0
         left, right = (
-            SimpleNamespace(flux=np.full(60, level), sigma=np.full(60, 0.1), good=good) for level in (0.8, 0.6)
+            PixelSpectra(flux=np.full(60, level), sigma=0.1, mask=~good, resolution=50_000.0) for level in (0.8, 0.6)
         )
         figure = plots.plot_observations(wave, [left, left], [right, right], ["one", "two"])
         panels = figure.axes

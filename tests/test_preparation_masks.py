@@ -80,8 +80,8 @@ def test_predictions_are_saved_by_a_mask(nights, prepared, tmp_path):
     right = predict(nights[1], resolution=60_000.0, mask=MASK, samples=500)
     assert right.values["teff"] == pytest.approx(STAR["teff"], abs=30)
     assert right.record()["mask_aa"] == [[5166.0, 5175.0], [5182.5, 5184.5]]
-    hidden = inside(right.prepared.wavelength_aa, ((5166.1, 5174.9), (5182.6, 5184.4)))
-    assert not right.prepared.covered[hidden].any()
+    hidden = inside(right.wavelength_aa, ((5166.1, 5174.9), (5182.6, 5184.4)))
+    assert right.spectrum.mask[hidden].all()
     write_table([right, wrong], tmp_path / "t.ecsv")
     assert "5166-5175,5182.5-5184.5" in (tmp_path / "t.ecsv").read_text()
     whole = prepare(nights[1], resolution=60_000.0, mask=MASK[:1])

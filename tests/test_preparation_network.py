@@ -1,6 +1,7 @@
 """Observed spectra on the default network's pixels are what the simulator makes of the same star."""
 
 from functools import lru_cache
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,6 +24,13 @@ def simulator() -> Simulator:
     return Simulator(nights.emulator())
 
 
+def on_network(star):
+    """The arrays of `to_network` for numpy."""
+    seen = to_network(star, PIXELS)
+    arrays = {name: getattr(seen, name).numpy() for name in ("flux", "sigma", "good")}
+    return SimpleNamespace(**arrays, resolution=float(seen.resolution))
+
+
 def truth(labels, resolution):
     row = torch.cat([nights.intrinsic(labels), torch.tensor([[labels["vsini"], 0.0, 0.0]])], 1)
     return simulator().spectra(row, torch.tensor([float(resolution)]))[0].double().numpy()
@@ -39,7 +47,7 @@ def spectrum(resolution, step_kms=0.8, labels=nights.SUN, sigma=0.01, **changes)
 
 @pytest.mark.parametrize(("resolution", "step"), [(110_000, 0.5), (80_000, 0.8), (52_000, 1.3), (30_000, 2.6)])
 def test_it_is_the_simulators_spectrum(resolution, step):
-    seen = to_network(spectrum(resolution, step), PIXELS)
+    seen = on_network(spectrum(resolution, step))
     assert seen.good.all()
     assert seen.flux.dtype == seen.sigma.dtype == np.float32
     expected = truth(nights.SUN, seen.resolution)
@@ -58,7 +66,7 @@ def test_noise_keeps_its_information(resolution, step):
     flat = spectrum(resolution, step)
     sigma = np.where(flat.wavelength_aa < 5200, 0.01, 0.03)
     noisy = flat.with_(flux=1 + sigma * rng.standard_normal(sigma.size), sigma=sigma)
-    seen = to_network(noisy, PIXELS)
+    seen = on_network(noisy)
     expected = np.where(PIXELS.wavelength_aa < 5200, 0.01, 0.03) * np.sqrt(step / 2)
     away = np.abs(PIXELS.wavelength_aa - 5200) > 1
     assert np.abs(seen.sigma / expected - 1)[away].max() < 0.01
@@ -72,7 +80,7 @@ def test_masked_pixels_are_bridged_or_not_good():
     mask[::97] = True
     mask[(star.wavelength_aa > 5304) & (star.wavelength_aa < 5337)] = True
     spoiled = np.where(mask, 50.0, star.flux)
-    seen = to_network(star.with_(flux=spoiled, mask=mask), PIXELS)
+    seen = on_network(star.with_(flux=spoiled, mask=mask))
     wave = PIXELS.wavelength_aa
     gap = (wave > 5304.1) & (wave < 5336.9)
     assert not seen.good[gap].any()
@@ -82,7 +90,7 @@ def test_masked_pixels_are_bridged_or_not_good():
     difference = np.abs(seen.flux - truth(nights.SUN, seen.resolution))[seen.good]
     assert np.quantile(difference, 0.99) < 0.005
     assert difference.max() < 0.05
-    whole = to_network(star, PIXELS)
+    whole = on_network(star)
     assert (seen.sigma[seen.good] >= whole.sigma[seen.good] * 0.999).all()
 
 
@@ -90,7 +98,7 @@ def test_masked_pixels_are_bridged_or_not_good():
 def test_a_prepared_night_is_the_simulators_spectrum_within_its_noise(labels, resolution, orders):
     instrument = nights.Instrument(resolution=resolution, step_aa=0.015, orders=orders, blaze=orders > 1, wave=0.03)
     observed = nights.observe(labels, instrument, velocity_kms=-31.7, snr=120.0)
-    seen = to_network(prepare(observed, resolution=resolution), PIXELS)
+    seen = on_network(prepare(observed, resolution=resolution))
     assert seen.good.mean() > 0.98
     assert 100 < 1 / np.median(seen.sigma) < 250
     difference = np.where(seen.good, seen.flux - truth(labels, seen.resolution), 0.0) / seen.sigma
@@ -104,7 +112,7 @@ def test_a_prepared_night_is_the_simulators_spectrum_within_its_noise(labels, re
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"resolution": None}, "star.fits: its resolution is not in the file; give R = lambda / FWHM"),
+        ({"resolution": None}, "star.fits: its resolution is not in the file; give the nominal R = lambda / FWHM"),
         ({"sigma": None}, "star.fits: normalised, at rest, without noise; it has to be prepared"),
         ({"frame": "barycentric"}, "normalised, in the barycentric frame, with noise; it has to be prepared"),
         ({"normalised": False}, "not normalised, at rest, with noise; it has to be prepared"),

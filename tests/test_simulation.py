@@ -12,7 +12,8 @@ from maury.config import make_config, to_toml
 from maury.emulator import Emulator, NetworkPixels, load
 from maury.errors import ConfigError, DomainError
 from maury.labels import LabelSpace, lowest_logg
-from maury.simulation import Batch, SimulationSettings, Simulator
+from maury.pixelspectra import NAMES, PixelSpectra
+from maury.simulation import SimulationSettings, Simulator
 
 NOTHING = SimulationSettings.without_errors().model_dump()
 """Settings without any error."""
@@ -24,7 +25,7 @@ def emulator() -> Emulator:
 
 
 @pytest.fixture(scope="module")
-def stream(emulator) -> tuple[Simulator, Batch]:
+def stream(emulator) -> tuple[Simulator, PixelSpectra]:
     simulator = Simulator(emulator)
     return simulator, simulator.batch(512, seeded(3))
 
@@ -89,7 +90,7 @@ def test_batches_are_finite_and_blank_where_nothing_is_good(stream):
 
 def test_a_seed_gives_the_same_batch_and_another_does_not(emulator, stream):
     again = Simulator(emulator).batch(512, seeded(3))
-    assert all(torch.equal(getattr(stream[1], name), getattr(again, name)) for name in Batch.__dataclass_fields__)
+    assert all(torch.equal(getattr(stream[1], name), getattr(again, name)) for name in NAMES)
     other = Simulator(emulator).batch(4, seeded(4))
     assert not torch.equal(other.flux, again.flux[:4])
 

@@ -19,7 +19,7 @@ from maury.checkpoints import read_header
 from maury.cli.app import app
 from maury.config import save_config
 from maury.errors import ConfigError
-from maury.networks import Inputs, load
+from maury.networks import load
 from maury.networks.architectures import PosteriorConfig
 from maury.training.posterior import train
 from maury.training.recipes import PosteriorTrainConfig
@@ -82,7 +82,7 @@ def test_it_finds_the_posterior_in_closed_form(finished: Run[PosteriorTrainConfi
     stars = LinearStars(NAMES)
     seen = stars.batch(400, torch.Generator().manual_seed(99))
     mean, covariance = stars.posterior(seen.flux)
-    features = network(Inputs(seen.flux, seen.sigma, seen.good, seen.resolution))
+    features = network(seen)
     samples = network.transform.unconstrained(network.sample(features, 2000, torch.Generator().manual_seed(1)))
     width = covariance.diagonal().sqrt()
     assert (width < 0.6).all()
@@ -126,9 +126,9 @@ def test_the_stream_is_the_same_whatever_came_before() -> None:
 def test_principal_components_are_whitened_directions_of_the_signal() -> None:
     stars = LinearStars(NAMES, sigma=0.01)
     seen = stars.batch(4000, torch.Generator().manual_seed(1))
-    seen.good[:, 40:44] = False
+    seen.mask[:, 40:44] = True
     seen.flux[:, 40:44] = 1.0
-    mean, directions = principal_components(Inputs(seen.flux, seen.sigma, seen.good, seen.resolution), 2, 1)
+    mean, directions = principal_components(seen, 2, 1)
     features = (seen.flux - mean) @ directions.T
     torch.testing.assert_close(torch.cov(features.T), torch.eye(2), atol=0.1, rtol=0)
     kept = torch.linalg.lstsq(directions.T, stars.matrix * seen.good[0, :, None]).residuals

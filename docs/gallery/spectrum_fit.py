@@ -6,5 +6,4 @@ from maury.inference import model_flux
 from maury.plots import plot_spectrum_fit
 
 result = maury.predict(simulated_star())
-prepared = result.prepared
-figure = plot_spectrum_fit(prepared.wavelength_aa, prepared.flux, model_flux(result), mask=~prepared.covered)
+figure = plot_spectrum_fit(result.wavelength_aa, result.spectrum.flux, model_flux(result), mask=result.spectrum.mask)

@@ -118,10 +118,11 @@ def _flags(result: Result) -> None:
 
 def _fit(outcome: Outcome) -> None:
     assert outcome.result is not None
-    prepared, names = outcome.result.prepared, line_names()
+    result, names = outcome.result, line_names()
     chosen = st.selectbox("Zoom to", ["whole window", *names], key="zoom")
-    mask = outcome.result.mask_aa
-    chart = fit_chart(prepared.wavelength_aa, prepared.flux, prepared.covered, outcome.model, mask)
+    mask = result.mask_aa
+    flux, good = result.spectrum.flux.double().numpy(), result.spectrum.good.numpy()
+    chart = fit_chart(result.wavelength_aa, flux, good, outcome.model, mask)
     st.plotly_chart(zoom_to(chart, names.get(chosen)), key="fit", config={"displaylogo": False})
     if outcome.model is None:
         st.caption("No model is drawn: the labels lie outside the emulator's ranges.")
@@ -210,8 +211,8 @@ def _drawn(outcome: Outcome, kind: str) -> bytes:
     """The fit as a file."""
     assert outcome.result is not None
     assert outcome.model is not None
-    prepared = outcome.result.prepared
-    figure = plot_spectrum_fit(prepared.wavelength_aa, prepared.flux, outcome.model, mask=~prepared.covered)
+    result = outcome.result
+    figure = plot_spectrum_fit(result.wavelength_aa, result.spectrum.flux, outcome.model, mask=result.spectrum.mask)
     return figure_bytes(figure, kind)
 
 

@@ -23,8 +23,8 @@ TIMEOUT_S = 600.0
 
 
 @dataclass(frozen=True)
-class Star:
-    """What became of one file: values by column, or why there are none."""
+class FileResult:
+    """The result of one file: values by column, or the reason why there are none."""
 
     values: dict[str, Any] = field(default_factory=dict)
     reason: str = ""
@@ -40,16 +40,16 @@ class FilePredictor:
         """Where it is made it works on: one star needs the memory of the one before."""
         keep_freed_memory()
 
-    def __call__(self, entry: Entry) -> Star:
+    def __call__(self, entry: Entry) -> FileResult:
         """Read, prepare and predict; what fails comes back with its reason."""
         if entry.error is not None:
-            return Star(reason=entry.error)
+            return FileResult(reason=entry.error)
         try:
-            return Star(self._values(entry))
+            return FileResult(self._values(entry))
         except MauryError as error:
-            return Star(reason=" ".join(str(error).split()))
+            return FileResult(reason=" ".join(str(error).split()))
         except Exception as error:  # one file among millions must not end the whole
-            return Star(reason=" ".join(f"not understood ({type(error).__name__}: {error})".split())[:300])
+            return FileResult(reason=" ".join(f"not understood ({type(error).__name__}: {error})".split())[:300])
 
     def _values(self, entry: Entry) -> dict[str, Any]:
         hints: dict[str, Any] = {"resolution": self.config.resolution} | entry.hints
@@ -98,7 +98,7 @@ def make_parts(
         OutputError: a part cannot be written.
     """
     waiting: dict[int, Entry] = {}
-    parts: dict[int, dict[int, tuple[Entry, Star]]] = {}
+    parts: dict[int, dict[int, tuple[Entry, FileResult]]] = {}
 
     def tasks() -> Iterator[tuple[int, tuple[Entry]]]:
         for entry in entries:
@@ -108,7 +108,7 @@ def make_parts(
 
     with contextlib.closing(run(tasks())) as results:  # type: ignore[type-var]
         for row, result in results:
-            star = result if isinstance(result, Star) else Star(reason=" ".join(str(result).split()))
+            star = result if isinstance(result, FileResult) else FileResult(reason=" ".join(str(result).split()))
             number = row // shard
             part = parts.setdefault(number, {})
             part[row] = (waiting.pop(row), star)
@@ -121,7 +121,7 @@ def _write(
     output: Output,
     number: int,
     columns: Sequence[Column],
-    part: dict[int, tuple[Entry, Star]],
+    part: dict[int, tuple[Entry, FileResult]],
     about: dict[str, Any],
 ) -> None:
     results, rejects = empty(columns), empty(REJECTS)

@@ -23,25 +23,9 @@ from numpy.typing import NDArray
 
 from maury.catalogue.identity import Distinct, sampled_sha256
 from maury.errors import FormatError
+from maury.pixelspectra import PixelSpectra
 
 _IDS = 65_536
-
-
-@dataclass(frozen=True)
-class Block:
-    """Some spectra of a file.
-
-    Attributes:
-        flux: (m, p).
-        sigma: (m, p).
-        good: (m, p).
-        resolution: (m,).
-    """
-
-    flux: NDArray[np.float32]
-    sigma: NDArray[np.float32]
-    good: NDArray[np.bool_]
-    resolution: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -106,24 +90,23 @@ def _all_ids(files: list[PackedFile]) -> Iterator[tuple[str, str]]:
             yield from ((identifier, f"row {first + k}{where}") for k, identifier in enumerate(ids))
 
 
-def read_block(file: h5py.File, first: int, last: int) -> Block:
+def read_block(file: h5py.File, first: int, last: int) -> PixelSpectra:
     """Spectra from row ``first`` to before ``last``.
 
     Raises:
         OSError: they are damaged.
     """
     flux, sigma = (_scaled(file[name], first, last) for name in ("flux", "sigma"))
+    mask = None
     if "good" in file:
-        good = file["good"][first:last].astype(bool)
+        mask = ~file["good"][first:last].astype(bool)
     elif "mask" in file:
-        good = ~file["mask"][first:last].astype(bool)
-    else:
-        good = np.ones(flux.shape, bool)
+        mask = file["mask"][first:last].astype(bool)
     if "resolution" in file:
         resolution = np.asarray(file["resolution"][first:last], float)
     else:
         resolution = np.full(len(flux), float(file.attrs["resolution"]))
-    return Block(flux, sigma, good, resolution)
+    return PixelSpectra(flux=flux, sigma=sigma, mask=mask, resolution=resolution)
 
 
 def _scaled(dataset: h5py.Dataset, first: int, last: int) -> NDArray[np.float32]:

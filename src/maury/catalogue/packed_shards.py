@@ -10,10 +10,11 @@ import h5py
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from maury.catalogue.columns import REJECTS, Column, append, empty
 from maury.catalogue.manifest import Output
-from maury.catalogue.packed import Block, PackedFile, read_block
+from maury.catalogue.packed import PackedFile, read_block
 from maury.catalogue.parts import write_part
 from maury.catalogue.settings import CatalogueConfig
 from maury.errors import FormatError
@@ -21,6 +22,7 @@ from maury.inference import Posteriors, predict_batch
 from maury.inference.predict import LEAST_SNR
 from maury.inference.result import column_of
 from maury.networks import load_cached, pixel_wavelengths
+from maury.pixelspectra import PixelSpectra
 from maury.preparation.pixels import least_overlap
 
 _ROWS = 1024
@@ -73,7 +75,7 @@ class PackedShards:
 
     def _take(
         self,
-        block: Block | None,
+        block: PixelSpectra | None,
         named: Sequence[tuple[str, str, int]],
         reasons: list[str],
         results: dict[str, list[Any]],
@@ -88,17 +90,10 @@ class PackedShards:
         rows = [k for k, reason in enumerate(reasons) if not reason]
         if block is None or not rows:
             return
-        sigma, good = block.sigma[rows], block.good[rows]
-        found = predict_batch(
-            block.flux[rows],
-            sigma,
-            good,
-            block.resolution[rows],
-            self.config.model,
-            samples=self.config.samples or 0,
-            seed=self.config.seed,
-        )
-        _fill(results, self.columns, [named[k] for k in rows], found, flags_of(found, good, self._space), sigma, good)
+        spectra = block[rows]
+        found = predict_batch(spectra, self.config.model, samples=self.config.samples or 0, seed=self.config.seed)
+        flags = flags_of(found, spectra.good.numpy(), self._space)
+        _fill(results, self.columns, [named[k] for k in rows], found, flags, typical(spectra.sigma, spectra.mask))
 
     @property
     def _header(self) -> dict[str, Any]:
@@ -139,7 +134,7 @@ def write_shard(
     return len(results["id"]), len(rejects["id"])
 
 
-def _readable(file: h5py.File, first: int, last: int) -> list[tuple[Block | None, int, list[str]]]:
+def _readable(file: h5py.File, first: int, last: int) -> list[tuple[PixelSpectra | None, int, list[str]]]:
     """Blocks of rows with their offset; one by one where a chunk of the file is damaged."""
     try:
         return [(read_block(file, first, last), 0, [""] * (last - first))]
@@ -152,7 +147,7 @@ def _readable(file: h5py.File, first: int, last: int) -> list[tuple[Block | None
     return found
 
 
-def check(block: Block, wavelength_aa: NDArray[np.float64], sharpest: float) -> list[str]:
+def check(block: PixelSpectra, wavelength_aa: NDArray[np.float64], sharpest: float) -> list[str]:
     """Why each spectrum cannot be used, or "".
 
     Args:
@@ -160,12 +155,13 @@ def check(block: Block, wavelength_aa: NDArray[np.float64], sharpest: float) -> 
         wavelength_aa: of the pixels (p,).
         sharpest: R of the sharpest spectra that the network takes.
     """
-    bad_flux = (block.good & ~np.isfinite(block.flux)).sum(1)
-    bad_sigma = (block.good & ~((block.sigma > 0) & (block.sigma < np.inf))).sum(1)
+    good = block.good
+    bad_flux = (good & ~block.flux.isfinite()).sum(1)
+    bad_sigma = (good & ~((block.sigma > 0) & (block.sigma < torch.inf))).sum(1)
     low, high = float(wavelength_aa[0]), float(wavelength_aa[-1])
     least = least_overlap(low, high)
-    covered = block.good @ np.gradient(wavelength_aa)
-    level, noise = typical(block.flux, block.good), typical(block.sigma, block.good)
+    covered = good.numpy() @ np.gradient(wavelength_aa)
+    level, noise = typical(block.flux, block.mask), typical(block.sigma, block.mask)
     reasons = []
     for k, resolution in enumerate(block.resolution.tolist()):
         if bad_flux[k]:
@@ -188,10 +184,10 @@ def check(block: Block, wavelength_aa: NDArray[np.float64], sharpest: float) -> 
     return reasons
 
 
-def typical(values: NDArray[np.float32], good: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Medians (m,) over every eighth pixel of (m, p) that is good; NaN where there is none."""
-    some = np.where(good[:, ::_SOME], values[:, ::_SOME], np.float32(np.nan))
-    return np.asarray(torch.from_numpy(some).nanmedian(dim=1).values.numpy())
+def typical(values: Tensor, mask: Tensor) -> NDArray[np.float32]:
+    """Medians (m,) over every eighth pixel of (m, p) that is not masked; NaN where there is none."""
+    some = values[:, ::_SOME].masked_fill(mask[:, ::_SOME], torch.nan)
+    return np.asarray(some.nanmedian(dim=1).values.numpy())
 
 
 def flags_of(
@@ -220,8 +216,7 @@ def _fill(
     named: Sequence[tuple[str, str, int]],
     found: Posteriors,
     flags: list[str],
-    sigma: NDArray[np.float32],
-    good: NDArray[np.bool_],
+    noise: NDArray[np.float32],
 ) -> None:
     """Add predicted spectra to the columns."""
     values: dict[str, Any] = dict(zip(("id", "file", "row"), zip(*named, strict=True), strict=True))
@@ -230,6 +225,6 @@ def _fill(
         label = column_of(name)
         values |= {label: found.median[:, k], f"{label}_lo": low, f"{label}_hi": high}
         values[f"{label}_err"] = (high - low) / 2
-    values |= {"vsini_upper": found.vsini_upper, "snr": 1 / typical(sigma, good), "flags": flags}
+    values |= {"vsini_upper": found.vsini_upper, "snr": 1 / noise, "flags": flags}
     for column in columns:
         results[column.name].extend(values[column.name])

@@ -217,7 +217,6 @@ def _draw(result: Result, folder: Path) -> None:
     from maury.labels import LABELS
     from maury.plots import plot_spectrum_fit, save_figure
 
-    prepared = result.prepared
     model = model_flux(result) if result.refinement is None else result.refinement.model
     if model is None:
         err.print(f"{result.file}: no figure: labels or window are not those of the packaged emulator", markup=False)
@@ -228,6 +227,6 @@ def _draw(result: Result, folder: Path) -> None:
     )
     stem = Path(result.file).stem
     figure = plot_spectrum_fit(
-        prepared.wavelength_aa, prepared.flux, model, mask=~prepared.covered, title=f"{stem}\n{title}"
+        result.wavelength_aa, result.spectrum.flux, model, mask=result.spectrum.mask, title=f"{stem}\n{title}"
     )
     save_figure(figure, folder / stem)

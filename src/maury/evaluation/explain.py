@@ -17,7 +17,8 @@ from maury.evaluation.limits import Bound
 from maury.evaluation.metrics import error_unit
 from maury.labels import ALPHA, LABELS
 from maury.lines.strong import named_lines
-from maury.networks import Inputs, PosteriorNetwork
+from maury.networks import PosteriorNetwork
+from maury.pixelspectra import PixelSpectra
 from maury.wavelengths import C_KMS
 
 _DRAWS = 255
@@ -200,13 +201,8 @@ def saliency(
         count = min(_BATCH, realisations - first)
         noisy = flux + sigma * torch.randn(count, len(flux), generator=generator)
         noisy.requires_grad_(True)
-        inputs = Inputs(
-            noisy,
-            torch.full_like(noisy, sigma).detach(),
-            torch.ones_like(noisy, dtype=torch.bool),
-            torch.full((count,), float(resolution)),
-        )
-        drawn = network.sample(network(inputs), _DRAWS, generator)[..., columns].mean(-1)
+        spectra = PixelSpectra(flux=noisy, sigma=float(sigma), resolution=float(resolution))
+        drawn = network.sample(network(spectra), _DRAWS, generator)[..., columns].mean(-1)
         middle = drawn.sort(1).values[:, _MIDDLE].mean(1).sum()
         total += torch.autograd.grad(middle, noisy)[0].double().sum(0)
         if advance is not None:

@@ -30,7 +30,8 @@ from maury.evaluation.bound import (
 from maury.evaluation.metrics import error_unit
 from maury.files import atomic_path
 from maury.labels import FOUNDING, LABELS, LabelSpace
-from maury.likelihood import ErrorModel, NoiseModel, Star
+from maury.likelihood import ErrorModel, NoiseModel, usable
+from maury.pixelspectra import PixelSpectra
 from maury.simulation import SimulationSettings, Simulator
 
 SUN = {"teff": 5772.0, "logg": 4.44}
@@ -179,8 +180,8 @@ class Bound:
     def whiten(self, labels: Tensor, snr: float) -> NoiseModel:
         """Noise and nuisances about the spectrum of a star (1, all)."""
         flux = self.simulator.spectra(labels, torch.tensor([self.resolution]))[0].double()
-        sigma = torch.full_like(flux, pixel_sigma(self.simulator, snr))
-        star = Star(flux, sigma, torch.ones_like(flux, dtype=torch.bool), self.resolution)
+        sigma = float(pixel_sigma(self.simulator, snr))
+        star = usable(PixelSpectra(flux=flux, sigma=sigma, resolution=self.resolution))
         return self._errors.whiten(star, labels[0], fit=False)
 
     def errors(self, labels: Tensor, snr: float, names: Sequence[str], slopes: Floats | None = None) -> Floats:

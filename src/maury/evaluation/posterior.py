@@ -18,7 +18,8 @@ from maury.evaluation.calibration import LEVELS, coverage, ranks, uniformity
 from maury.evaluation.metrics import error_summary
 from maury.files import sha256
 from maury.labels import LABELS
-from maury.networks import Inputs, PosteriorNetwork
+from maury.networks import PosteriorNetwork
+from maury.pixelspectra import PixelSpectra
 from maury.simulation import Simulator
 
 SCHEMA = 1
@@ -80,9 +81,9 @@ def judge(
     for first in range(0, count, _BATCH):
         stars = simulator.batch(min(_BATCH, count - first), generator)
         labels = stars.labels[:, columns]
-        features = network(Inputs(stars.flux, stars.sigma, stars.good, stars.resolution))
+        features = network(stars)
         drawn = network.sample(features, samples, generator)
-        snr = torch.where(stars.good, 1 / stars.sigma, torch.nan).nanmedian(1).values
+        snr = torch.where(stars.mask, torch.nan, 1 / stars.sigma).nanmedian(1).values
         rank = ranks(drawn.numpy(), labels.numpy())
         median, density = drawn.median(1).values, network.log_prob_unconstrained(features, labels)
         parts.append([part.double().numpy() for part in (labels, median, torch.from_numpy(rank), density, snr)])
@@ -168,9 +169,7 @@ def bound_report(
     flux = simulator.spectra(labels, resolution)
     for i, snr in enumerate(BOUND_SNR):
         noisy = flux + sigma[i] * torch.randn(flux.shape, generator=generator)
-        features = network(
-            Inputs(noisy, torch.full_like(flux, sigma[i]), torch.ones_like(flux, dtype=torch.bool), resolution)
-        )
+        features = network(PixelSpectra(flux=noisy, sigma=float(sigma[i]), resolution=resolution))
         drawn = torch.cat([network.sample(part, samples, generator) for part in features.split(_BATCH)])
         error = (drawn.median(1).values - labels[:, columns]).double().numpy() / least[i]
         width = drawn.std(1).double().numpy() / least[i]

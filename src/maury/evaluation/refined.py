@@ -17,9 +17,10 @@ from maury.evaluation.calibration import coverage, ranks, tarp, tarp_curve
 from maury.evaluation.metrics import error_summary
 from maury.evaluation.posterior import BOUND_RESOLUTION, BOUND_SNR, INNER, Judged
 from maury.inference.refinement import FlowProposal
-from maury.likelihood import Coordinates, ErrorModel, Refined, Star, refine
+from maury.likelihood import Coordinates, ErrorModel, Refined, refine, usable
 from maury.likelihood.target import Target, with_alpha
-from maury.networks import Inputs, PosteriorNetwork
+from maury.networks import PosteriorNetwork
+from maury.pixelspectra import PixelSpectra
 from maury.simulation import SimulationSettings, Simulator
 
 Floats = NDArray[np.float64]
@@ -33,13 +34,12 @@ _EDGES = {
 
 
 def posterior_of(
-    network: PosteriorNetwork, coordinates: Coordinates, errors: ErrorModel, star: Star, samples: int, seed: int,
-    target_ess: float, fit_errors: bool = True,
+    network: PosteriorNetwork, coordinates: Coordinates, errors: ErrorModel, star: PixelSpectra, samples: int,
+    seed: int, target_ess: float, fit_errors: bool = True,
 ) -> Refined:  # fmt: skip
     """Refined posterior of one star on the network's pixels, from the network's own."""
-    flux, sigma, good = star.flux.float()[None], star.sigma.float()[None], star.good[None]
     with torch.inference_mode():
-        features = network(Inputs(flux, sigma, good, torch.tensor([star.resolution]).float()))
+        features = network(star[None].to(dtype=torch.float32))
         proposal = FlowProposal(network, features)
         start = proposal.sample(256, torch.Generator().manual_seed(seed)).median(0).values
     return refine(
@@ -86,7 +86,7 @@ def judge_refined(
     }
     names: tuple[str, ...] = ()
     for i in range(count):
-        star = Star.of(batch, i)
+        star = usable(batch[i])
         if own_errors:
             star = errors.draw(star, batch.labels[i], generator)
         truth = batch.labels[i, coordinates.columns].double()
@@ -98,8 +98,8 @@ def judge_refined(
         row = {
             "truth": all_true.numpy(), "median": drawn.median(0).values.numpy(),
             "rank": ranks(drawn[None].numpy(), all_true[None].numpy())[0], "density": float(density),
-            "snr": float(1 / star.sigma[star.good].median()), "r": star.resolution, "eff": done.weighted.efficiency,
-            "ess": done.weighted.effective, "k": done.weighted.pareto_k,
+            "snr": float(1 / star.sigma[star.good].median()), "r": float(star.resolution),
+            "eff": done.weighted.efficiency, "ess": done.weighted.effective, "k": done.weighted.pareto_k,
             "err": (drawn.quantile(0.8413, 0) - drawn.quantile(0.1587, 0)).numpy() / 2,
             "t": tarp(coordinates.transform.unconstrained(done.samples).numpy(), real[0].numpy(), seed + i),
         }  # fmt: skip
@@ -192,8 +192,7 @@ def refined_bound(
         median, rank, width = [], [], []
         for k, spectrum in enumerate(flux):
             noisy = spectrum + sigma[i] * torch.randn(spectrum.shape, generator=generator, dtype=torch.float64)
-            all_good = torch.ones_like(noisy, dtype=torch.bool)
-            star = Star(noisy, torch.full_like(noisy, sigma[i]), all_good, BOUND_RESOLUTION)
+            star = usable(PixelSpectra(flux=noisy, sigma=float(sigma[i]), resolution=BOUND_RESOLUTION))
             done = posterior_of(network, coordinates, errors, star, samples, seed + k, 200.0, fit_errors=False)
             drawn = with_alpha(coordinates.names, done.samples)[1]
             median.append(drawn.median(0).values.numpy())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import astropy.units as u
 import numpy as np
@@ -15,7 +15,8 @@ from maury.errors import DomainError
 from maury.inference.posterior import INTERVAL, UPPER, is_limit
 from maury.inference.result import unit_of
 from maury.networks import load_cached
-from maury.networks.posterior_network import Inputs, PosteriorNetwork
+from maury.networks.posterior_network import PosteriorNetwork
+from maury.pixelspectra import PixelSpectra
 
 if TYPE_CHECKING:
     from astropy.table import QTable
@@ -58,10 +59,7 @@ class Posteriors:
 
 
 def predict_batch(
-    flux: NDArray[Any],
-    sigma: NDArray[Any],
-    good: NDArray[np.bool_],
-    resolution: NDArray[Any],
+    spectra: PixelSpectra,
     model: str,
     *,
     samples: int = 0,
@@ -74,38 +72,28 @@ def predict_batch(
     second; with samples they are the samples', hundreds of stars a second.
 
     Args:
-        flux: continuum-normalised, at rest (n, p).
-        sigma: noise (n, p).
-        good: pixels to use (n, p).
-        resolution: R = lambda / FWHM (n,).
+        spectra: on the network's pixels (n, p).
         model: a packaged network, a run's folder or a network file.
         samples: samples per star, 0 for none.
         seed: of the samples.
         advance: called with the number of stars done.
 
     Raises:
-        DomainError: a network without posterior, shapes that do not match, or a good pixel without finite flux or
+        DomainError: a network without posterior, spectra on other pixels, or a good pixel without finite flux or
             positive noise.
         FormatError: the network cannot be read.
     """
     network, _ = load_cached(model)
     if not isinstance(network, PosteriorNetwork):
         raise DomainError(f"{model}: gives points alone, no posterior")
-    _check(flux, sigma, good, resolution, network.config.pixels)
+    _check(spectra, network.config.pixels)
     names, device = network.transform.space.names, next(network.parameters()).device
     generator = torch.Generator(device).manual_seed(seed)
     levels = torch.tensor([INTERVAL[0], 0.5, INTERVAL[1], UPPER], device=device)
     quantiles, drawn = [], []
     with torch.inference_mode():
-        for first in range(0, len(flux), _BATCH):
-            rows = slice(first, first + _BATCH)
-            spectra = Inputs(
-                torch.from_numpy(np.asarray(flux[rows], np.float32)).to(device),
-                torch.from_numpy(np.asarray(sigma[rows], np.float32)).to(device),
-                torch.from_numpy(np.asarray(good[rows], bool)).to(device),
-                torch.from_numpy(np.asarray(resolution[rows], np.float32)).to(device),
-            )
-            features = network(spectra)
+        for first in range(0, len(spectra), _BATCH):
+            features = network(spectra[first : first + _BATCH].to(device, torch.float32))
             if samples:
                 draws = network.sample(features, samples, generator)
                 drawn.append(draws.cpu().numpy())
@@ -118,23 +106,19 @@ def predict_batch(
     limit = np.full(len(median), np.nan)
     if "vsini" in names:
         k = names.index("vsini")
-        limit = np.where(is_limit(low[:, k], median[:, k], np.asarray(resolution, float)), most[:, k], np.nan)
+        limit = np.where(is_limit(low[:, k], median[:, k], spectra.resolution.double().numpy()), most[:, k], np.nan)
     return Posteriors(names, median, low, high, limit, np.concatenate(drawn) if samples else None)
 
 
-def _check(
-    flux: NDArray[Any], sigma: NDArray[Any], good: NDArray[np.bool_], resolution: NDArray[Any], pixels: int
-) -> None:
-    shapes = (flux.shape, sigma.shape, good.shape)
-    if not len(flux) or set(shapes) != {(len(flux), pixels)} or resolution.shape != (len(flux),):
+def _check(spectra: PixelSpectra, pixels: int) -> None:
+    shape = tuple(spectra.flux.shape)
+    if len(shape) != 2 or shape[1] != pixels or not shape[0]:
+        raise DomainError(f"flux {shape}: the network takes (n, {pixels}), n at least 1")
+    usable = spectra.flux.isfinite() & spectra.sigma.isfinite() & (spectra.sigma > 0)
+    bad = (~spectra.mask & ~usable).any(1)
+    bad |= ~(spectra.resolution.isfinite() & (spectra.resolution > 0))
+    if bool(bad.any()):
         raise DomainError(
-            f"flux {flux.shape}, sigma {sigma.shape}, good {good.shape}, resolution {resolution.shape}; "
-            f"the network takes (n, {pixels}) and resolutions (n,), n at least 1"
-        )
-    bad = (good & ~(np.isfinite(flux) & np.isfinite(sigma) & (sigma > 0))).any(1)
-    bad |= ~(np.isfinite(resolution) & (resolution > 0))
-    if bad.any():
-        raise DomainError(
-            f"spectrum {int(np.argmax(bad)) + 1}: a good pixel without finite flux or positive sigma, or a resolution "
-            f"that is not positive ({int(bad.sum())} of {len(flux)} spectra are so)"
+            f"spectrum {int(bad.int().argmax()) + 1}: a good pixel without finite flux or positive sigma, or a "
+            f"resolution that is not positive ({int(bad.sum())} of {len(spectra)} spectra are so)"
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from maury.errors import DomainError
 from maury.inference.refinement import Physics
-from maury.likelihood import Star
-from maury.preparation.network import NetworkInput
+from maury.likelihood import usable
+from maury.pixelspectra import PixelSpectra
 
 SUN = {"teff": 5772.0, "logg": 4.438, "mh": 0.0, "vmic": 1.0, "vsini": 1.6, "vmac": 3.2}
 """The Sun's labels (IAU 2015 nominal values); all abundance ratios are 0 by the definition of the scale."""
@@ -40,7 +40,7 @@ class Reference:
     sigma: NDArray[np.float64] = field(repr=False)
 
     @classmethod
-    def of(cls, physics: Physics, star: NetworkInput, labels: dict[str, float], name: str) -> Reference:
+    def of(cls, physics: Physics, star: PixelSpectra, labels: dict[str, float], name: str) -> Reference:
         """Compare a reference spectrum with the model of its labels, continuum and velocity fitted.
 
         Args:
@@ -57,27 +57,28 @@ class Reference:
         if not bool(torch.isfinite(simulator.log_prior(row[None]))[0]):
             given = ", ".join(f"{key}={value:g}" for key, value in labels.items())
             raise DomainError(f"{name}: labels of the reference outside the ranges of the model: {given}")
-        flux, own = (torch.from_numpy(x).double() for x in (star.flux, star.sigma))
-        data = Star(flux, own, torch.from_numpy(star.good), float(star.resolution), name)
-        noise = physics.errors.whiten(data, row)
-        model, _ = physics.errors.adjusted(data, row, noise)
-        observed = np.maximum(star.flux.astype(float), 0.02)
+        data = usable(star, name)
+        whitened = physics.errors.whiten(data, row)
+        model, _ = physics.errors.adjusted(data, row, whitened)
+        observed = np.maximum(data.flux.numpy(), 0.02)
         ratio = model.numpy() / observed
-        known = star.good & (np.abs(np.log(np.maximum(ratio, 1e-3))) < _LARGEST)
-        sigma = np.where(known, ratio * star.sigma / observed, 0.0)
-        return cls(name, float(star.resolution), labels, np.where(known, ratio, 1.0), sigma)
+        known = star.good.numpy() & (np.abs(np.log(np.maximum(ratio, 1e-3))) < _LARGEST)
+        noise = np.where(known, ratio * star.sigma.numpy() / observed, 0.0)
+        return cls(name, float(star.resolution), labels, np.where(known, ratio, 1.0), noise)
 
-    def applied(self, star: NetworkInput, name: str) -> NetworkInput:
+    def applied(self, star: PixelSpectra, name: str) -> PixelSpectra:
         """A spectrum with the model's errors of the reference taken out, the reference's noise added.
 
         Raises:
             DomainError: another resolution than the reference's.
         """
-        if abs(np.log(star.resolution / self.resolution)) > _DIFFERENT_R:
+        resolution = float(star.resolution)
+        if abs(np.log(resolution / self.resolution)) > _DIFFERENT_R:
             raise DomainError(
-                f"{name}: R = {star.resolution:.0f} on the network's pixels, but R = {self.resolution:.0f} of the "
+                f"{name}: R = {resolution:.0f} on the network's pixels, but R = {self.resolution:.0f} of the "
                 f"reference {self.name}: they must be the same within 10 %"
             )
-        flux = np.where(star.good, star.flux * self.ratio, star.flux)
-        sigma = np.hypot(star.sigma * self.ratio, np.where(star.good, star.flux, 0.0) * self.sigma)
-        return replace(star, flux=flux.astype(np.float32), sigma=sigma.astype(np.float32))
+        flux, good = star.flux.numpy(), star.good.numpy()
+        sigma = np.hypot(star.sigma.numpy() * self.ratio, np.where(good, flux, 0.0) * self.sigma)
+        corrected = np.where(good, flux * self.ratio, flux)
+        return star.with_(flux=torch.from_numpy(corrected).float(), sigma=torch.from_numpy(sigma).float())

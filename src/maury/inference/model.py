@@ -22,7 +22,7 @@ def model_flux(result: Result) -> NDArray[np.float64] | None:
     if any(name not in result.values for name in FOUNDING) or any(f.startswith("outside") for f in result.flags):
         return None
     emulator = load_cached()
-    wavelength, (low, high) = result.prepared.wavelength_aa, emulator.window_aa
+    wavelength, (low, high) = result.wavelength_aa, emulator.window_aa
     alpha = result.values.get("alpha", 0.0)
     known = {"vmic": VMIC_KMS, **dict.fromkeys(ALPHA, alpha), **result.values}
     labels = np.array([[known.get(name, 0.0) for name in INTRINSIC]])

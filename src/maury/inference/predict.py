@@ -17,14 +17,14 @@ from maury.inference.posterior import posterior_of
 from maury.inference.refinement import Refinement, Samples, physics_of, refined
 from maury.inference.result import Result
 from maury.labels import LabelSpace
-from maury.likelihood import LabelPrior, Star, contradictory, relation
+from maury.likelihood import LabelPrior, contradictory, relation, usable
 from maury.networks import PosteriorNetwork, StarNet, load_cached, pixel_wavelengths
 from maury.networks import predict as predict_labels
-from maury.networks.posterior_network import Inputs
+from maury.pixelspectra import PixelSpectra
 from maury.preparation import FLAGS as PREPARATION_FLAGS
-from maury.preparation import Preparation, Prepared, prepare, to_pixels
+from maury.preparation import Preparation, prepare, to_pixels
 from maury.preparation.masks import Mask, inside, ordered, parse_range, require_rest
-from maury.preparation.network import NetworkInput, to_network
+from maury.preparation.network import to_network
 from maury.preparation.pixels import require_resolution
 from maury.spectra import Observation, Spectrum
 from maury.threads import one_thread
@@ -190,15 +190,17 @@ def guess_resolution(observation: Observation, velocity_kms: float | None, emula
 
 def _points(network: StarNet, header: dict[str, Any], spectrum: Spectrum) -> dict[str, Any]:
     """Labels, flags, resolution and pixels by a network that gives points."""
-    prepared = to_pixels(spectrum, pixel_wavelengths(header), header["resolution"])
-    values = predict_labels(network, header, prepared.flux[None])[0]
+    wavelength = pixel_wavelengths(header)
+    star, flags = to_pixels(spectrum, wavelength, header["resolution"])
+    values = predict_labels(network, header, star.flux.numpy()[None])[0]
     space = LabelSpace.from_header(header)
     outside = [f"outside_{n}" for n, x in zip(space.names, space.normalise(values), strict=True) if not 0 <= x <= 1]
     return {
         "values": dict(zip(space.names, map(float, values), strict=True)),
-        "flags": (*prepared.flags, *outside),
+        "flags": (*flags, *outside),
         "resolution": header["resolution"],
-        "prepared": prepared,
+        "wavelength_aa": wavelength,
+        "spectrum": star,
     }
 
 
@@ -228,9 +230,8 @@ def _posterior(
     _require_signal(star, name)
     if ask.reference is not None:
         star = ask.reference.applied(star, name)
-    flux, sigma, good = (torch.from_numpy(part)[None] for part in (star.flux, star.sigma, star.good))
     with torch.inference_mode():
-        features = network(Inputs(flux, sigma, good, torch.tensor([star.resolution]).float()))
+        features = network(star[None])
     physics = None
     if ask.refine is not False:
         physics = physics_of(ask.model, ask.emulator, ask.systematics, differential=ask.reference is not None)
@@ -238,7 +239,7 @@ def _posterior(
     fit: Refinement | None = None
     more: tuple[str, ...] = ()
     if physics is not None:
-        data = Star(flux[0].double(), sigma[0].double(), good[0], float(star.resolution), name)
+        data = usable(star, name)
         with torch.inference_mode(False):
             priors, relations = _priors(ask, network)
             drawn, fit, more = refined(
@@ -252,12 +253,13 @@ def _posterior(
         drawn = Samples(own, own)
     before = None if physics is None else physics.coordinates.drawn
     posterior = posterior_of(network.transform, drawn, float(star.resolution), ask.labels, ask.model, before)
-    short = ("short_coverage",) if star.good.mean() < _WHOLE else ()
+    short = ("short_coverage",) if float(star.good.double().mean()) < _WHOLE else ()
     return {
         "values": dict(zip(posterior.names, map(float, posterior.median), strict=True)),
         "flags": (*short, *posterior.flags, *more),
         "resolution": float(star.resolution),
-        "prepared": Prepared(pixels.wavelength_aa, star.flux.astype(float), star.good, short),
+        "wavelength_aa": pixels.wavelength_aa,
+        "spectrum": star,
         "posterior": posterior,
         "refinement": fit,
     }
@@ -318,8 +320,8 @@ def _priors(ask: _Ask, network: PosteriorNetwork) -> tuple[tuple[LabelPrior, ...
     return ask.priors, tuple(r for r in chosen if r.label in names and r.label not in own)
 
 
-def _require_signal(star: NetworkInput, name: str) -> None:
-    snr = float(1 / np.median(star.sigma[star.good]))
+def _require_signal(star: PixelSpectra, name: str) -> None:
+    snr = float(1 / np.median(star.sigma[star.good].numpy()))
     if snr < LEAST_SNR:
         raise DomainError(
             f"{name}: signal-to-noise {snr:.1f} per pixel of 2 km/s; at least {LEAST_SNR:g} is needed for parameters"

@@ -21,7 +21,6 @@ from maury.likelihood import (
     ErrorModel,
     LabelPrior,
     Refined,
-    Star,
     free_labels,
     refine,
     simulator_for,
@@ -32,6 +31,7 @@ from maury.likelihood.profile import error_profile
 from maury.likelihood.resolution import log_odds_of_sharper
 from maury.likelihood.systematics import metal_poor, metal_poor_shift, with_systematics
 from maury.networks import PosteriorNetwork, load_cached
+from maury.pixelspectra import PixelSpectra
 
 Floats = NDArray[np.float64]
 
@@ -167,7 +167,7 @@ def digest_of(emulator: str) -> str:
 
 def refined(
     physics: Physics,
-    star: Star,
+    star: PixelSpectra,
     network: PosteriorNetwork,
     features: Tensor,
     *,
@@ -226,7 +226,12 @@ def refined(
 
 
 def _describe(
-    physics: Physics, star: Star, result: Refined, prior_efficiency: float, odds: float, raised: dict[str, float]
+    physics: Physics,
+    star: PixelSpectra,
+    result: Refined,
+    prior_efficiency: float,
+    odds: float,
+    raised: dict[str, float],
 ) -> Refinement:
     mode, weighted = result.mode, result.weighted
     model, shift = physics.errors.adjusted(star, mode.labels, mode.noise)

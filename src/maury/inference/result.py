@@ -13,7 +13,8 @@ from maury.inference.posterior import ELEMENTS, Posterior
 from maury.inference.refinement import Refinement
 from maury.inference.spectraltype import spectral_type
 from maury.labels import LABELS
-from maury.preparation import Mask, Preparation, Prepared
+from maury.pixelspectra import PixelSpectra
+from maury.preparation import Mask, Preparation
 
 _OF_PREPARATION = {
     "rv_kms": "velocity_kms",
@@ -89,7 +90,8 @@ class Result:
         typical_errors: within which 68 % of the network's own validation spectra fall: no error of this star.
         flags: what limits the trust in the values, by name; empty when nothing does.
         resolution: R of the spectrum as the network saw it.
-        prepared: the spectrum as the network saw it.
+        wavelength_aa: the network's pixels (p,), Å in air, at rest.
+        spectrum: the spectrum on these pixels, as the network used it.
         preparation: how it was prepared, or None when it was normalised and at rest already.
         posterior: of the labels, or None from a network that gives points alone.
         refinement: what the likelihood says, or None where the posterior is the network's own.
@@ -102,7 +104,8 @@ class Result:
     typical_errors: dict[str, float]
     flags: tuple[str, ...]
     resolution: float
-    prepared: Prepared = field(repr=False)
+    wavelength_aa: NDArray[np.float64] = field(repr=False)
+    spectrum: PixelSpectra = field(repr=False)
     preparation: Preparation | None = field(default=None, repr=False)
     posterior: Posterior | None = field(default=None, repr=False)
     refinement: Refinement | None = field(default=None, repr=False)

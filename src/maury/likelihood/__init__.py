@@ -1,6 +1,6 @@
 """How probable a spectrum is for given labels: forward model, errors, continuum; and the posterior that follows."""
 
-from maury.likelihood.data import Star
+from maury.likelihood.data import usable
 from maury.likelihood.errors import ErrorModel, NoiseModel
 from maury.likelihood.laplace import Mode, find_mode
 from maury.likelihood.physics import simulator_for
@@ -15,7 +15,6 @@ __all__ = [
     "Mode",
     "NoiseModel",
     "Refined",
-    "Star",
     "contradictory",
     "find_mode",
     "free_labels",
@@ -23,4 +22,5 @@ __all__ = [
     "refine",
     "relation",
     "simulator_for",
+    "usable",
 ]

@@ -8,15 +8,15 @@ amplitudes, which are integrated out: the covariance is D + B B^T, and its inver
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from scipy.interpolate import BSpline
 from torch import Tensor
 
-from maury.likelihood.data import Star
 from maury.likelihood.profile import at_metallicity
+from maury.pixelspectra import PixelSpectra
 from maury.simulation import Simulator
 
 _DISTORTION_AA = 15.0
@@ -102,7 +102,7 @@ class ErrorModel:
         self._spline, self._parabola = _continuum_columns(simulator)
         self._distortion = _splines(simulator, _DISTORTION_AA)
 
-    def whiten(self, star: Star, labels: Tensor, fit: bool = True, fitted: Tensor | None = None) -> NoiseModel:
+    def whiten(self, star: PixelSpectra, labels: Tensor, fit: bool = True, fitted: Tensor | None = None) -> NoiseModel:
         """Covariance about the spectrum of labels (k,).
 
         Args:
@@ -133,7 +133,7 @@ class ErrorModel:
         determinant += float(-2 * weight[star.good].log().sum())
         return NoiseModel(star.flux, weight, projector, scale, noise_scale, determinant, size, outliers)
 
-    def draw(self, star: Star, labels: Tensor, generator: torch.Generator) -> Star:
+    def draw(self, star: PixelSpectra, labels: Tensor, generator: torch.Generator) -> PixelSpectra:
         """A star of labels (k,) whose flux differs from the model's as this covariance has it; the rest is ``star``'s.
 
         The sizes of noise and of errors of the physics are drawn from what `whiten` takes for probable.
@@ -149,9 +149,9 @@ class ErrorModel:
         amplitudes = torch.randn(len(columns), generator=generator, dtype=model.dtype)
         white = torch.randn(len(model), generator=generator, dtype=model.dtype)
         flux = torch.where(star.good, model + amplitudes @ columns + total * white, star.flux)
-        return replace(star, flux=flux)
+        return star.with_(flux=flux)
 
-    def adjusted(self, star: Star, labels: Tensor, noise: NoiseModel) -> tuple[Tensor, float]:
+    def adjusted(self, star: PixelSpectra, labels: Tensor, noise: NoiseModel) -> tuple[Tensor, float]:
         """Model (p,) with the most probable nuisances, and the change of ln R in standard deviations of its prior."""
         model, moved, sharper = self._models(star, labels)
         columns = self._columns(star, labels, model, moved, sharper)
@@ -181,26 +181,26 @@ class ErrorModel:
         row, column = divmod(int(likelihood.argmax()), len(noise))
         return math.exp(logs[row]), math.exp(noise[column])
 
-    def _models(self, star: Star, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _models(self, star: PixelSpectra, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Model (p,), and its derivatives by radial velocity (per km/s) and ln R."""
-        r = min(star.resolution, self.simulator.pixels.resolution)
+        r = min(float(star.resolution), self.simulator.pixels.resolution)
         rows = labels.expand(2, -1)
         both = self.simulator.spectra(rows, torch.tensor([r, 0.97 * r])).double()
         step = self.simulator.pixels.grid.step_kms
         moved = -torch.gradient(both[0], spacing=step)[0]
         return both[0], moved, (both[0] - both[1]) / 0.03
 
-    def _physics(self, star: Star, labels: Tensor, model: Tensor) -> tuple[Tensor, float]:
+    def _physics(self, star: PixelSpectra, labels: Tensor, model: Tensor) -> tuple[Tensor, float]:
         """Errors of the physics (p,) as if the pixels were independent, and what of their variance bins show."""
         if not self.model_error:
             return torch.zeros_like(model), 1.0
-        error, share = self.simulator.model_error(labels, star.resolution, _BIN)
+        error, share = self.simulator.model_error(labels, float(star.resolution), _BIN)
         error = error.to(model)
         if self.profile is not None:
             error = error * at_metallicity(self.profile, float(labels[self.simulator.labels.index("mh")]))
         return error, share if self.spread else 1.0
 
-    def _columns(self, star: Star, labels: Tensor, model: Tensor, moved: Tensor, sharper: Tensor) -> Tensor:
+    def _columns(self, star: PixelSpectra, labels: Tensor, model: Tensor, moved: Tensor, sharper: Tensor) -> Tensor:
         """Nuisance columns (k, p), each with a standard normal amplitude."""
         s = self.simulator.settings
         snr = 1 / float(star.sigma[star.good].median())

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from maury.likelihood.data import Star
 from maury.likelihood.errors import ErrorModel, NoiseModel
 from maury.likelihood.priors import LabelPrior, value_of
 from maury.likelihood.target import Coordinates, Target
+from maury.pixelspectra import PixelSpectra
 
 _STEP = 0.02
 """Difference of unconstrained coordinates by which derivatives are taken."""
@@ -54,7 +54,7 @@ class Mode:
 def find_mode(
     coordinates: Coordinates,
     errors: ErrorModel | NoiseModel,
-    star: Star,
+    star: PixelSpectra,
     start: Tensor,
     label_priors: Sequence[LabelPrior] = (),
     fit_errors: bool = True,
@@ -96,13 +96,13 @@ def find_mode(
 def _linear(
     coordinates: Coordinates,
     errors: ErrorModel | NoiseModel,
-    star: Star,
+    star: PixelSpectra,
     real: Tensor,
     label_priors: Sequence[LabelPrior],
     fit_errors: bool,
 ) -> tuple[Target, Tensor, Tensor]:
     """The target with the errors at coordinates (k,), the model spectrum (p,) there, and its derivatives (k, p)."""
-    model, slopes = jacobian(coordinates, real, star.resolution)
+    model, slopes = jacobian(coordinates, real, float(star.resolution))
     if isinstance(errors, ErrorModel):
         labels = coordinates.full(coordinates.transform.constrained(real))
         errors = errors.whiten(star, labels, fit_errors, coordinates.spread @ slopes)

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from maury.likelihood.data import Star
 from maury.likelihood.errors import ErrorModel
 from maury.likelihood.importance import ImportanceSamples, Proposal, StudentT, sample
 from maury.likelihood.laplace import Mode, find_mode
 from maury.likelihood.priors import LabelPrior
 from maury.likelihood.target import Coordinates, Target
+from maury.pixelspectra import PixelSpectra
 
 TARGET_ESS = 400.0
 """Effective samples at which refinement ends: quantiles within 5 % of a standard deviation."""
@@ -43,7 +43,7 @@ class Refined:
 def refine(
     coordinates: Coordinates,
     errors: ErrorModel,
-    star: Star,
+    star: PixelSpectra,
     starts: Tensor,
     *,
     network: Proposal | None = None,

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
-from maury.likelihood.data import Star
 from maury.likelihood.laplace import Mode, find_mode
 from maury.likelihood.priors import LabelPrior
 from maury.likelihood.target import Coordinates
+from maury.pixelspectra import PixelSpectra
 from maury.wavelengths import C_KMS
 
 SHARPER = 1.2
@@ -17,7 +16,7 @@ SHARPER = 1.2
 
 
 def log_odds_of_sharper(
-    coordinates: Coordinates, star: Star, mode: Mode, label_priors: Sequence[LabelPrior] = ()
+    coordinates: Coordinates, star: PixelSpectra, mode: Mode, label_priors: Sequence[LabelPrior] = ()
 ) -> float:
     """Log of the evidence of R that is `SHARPER` times what is told over that of R as told (Laplace's approximation).
 
@@ -34,9 +33,9 @@ def log_odds_of_sharper(
     Returns:
         Minus infinity where nothing can be said: the pixels do not resolve what is sharper, or rotation hides it.
     """
-    sharper = SHARPER * star.resolution
+    sharper = SHARPER * float(star.resolution)
     vsini = float(mode.labels[coordinates.simulator.labels.index("vsini")])
-    if sharper > coordinates.simulator.pixels.resolution or vsini > C_KMS / star.resolution:
+    if sharper > coordinates.simulator.pixels.resolution or vsini > C_KMS / float(star.resolution):
         return -math.inf
-    other = find_mode(coordinates, mode.noise, replace(star, resolution=sharper), mode.real, label_priors)
+    other = find_mode(coordinates, mode.noise, star.with_(resolution=sharper), mode.real, label_priors)
     return other.log_evidence - mode.log_evidence

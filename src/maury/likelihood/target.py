@@ -9,10 +9,10 @@ from torch import Tensor
 
 from maury.errors import DomainError
 from maury.labels import ALPHA
-from maury.likelihood.data import Star
 from maury.likelihood.errors import NoiseModel
 from maury.likelihood.priors import LabelPrior
 from maury.networks.transform import LabelTransform
+from maury.pixelspectra import PixelSpectra
 from maury.simulation import Simulator
 
 _CHUNK = 128
@@ -94,7 +94,7 @@ class Target:
     """Log of prior x likelihood x external information of one star."""
 
     def __init__(
-        self, coordinates: Coordinates, star: Star, noise: NoiseModel, label_priors: Sequence[LabelPrior] = ()
+        self, coordinates: Coordinates, star: PixelSpectra, noise: NoiseModel, label_priors: Sequence[LabelPrior] = ()
     ) -> None:
         """Keep what is needed."""
         self.coordinates, self.star, self.noise, self.label_priors = coordinates, star, noise, tuple(label_priors)
@@ -116,6 +116,6 @@ class Target:
         return total
 
     def _chi2(self, real: Tensor) -> Tensor:
-        model = self.coordinates.spectra(real, self.star.resolution)
+        model = self.coordinates.spectra(real, float(self.star.resolution))
         r = (self._flux - model) * self._weight
         return r.square().sum(-1).double() - (r @ self._projector).square().sum(-1).double()

@@ -1,7 +1,7 @@
 """The networks: spectrum -> labels. Presets, layers, files of trained weights, points, posteriors."""
 
 from maury.networks.layers import Layer, layer_table
-from maury.networks.posterior_network import Inputs, PosteriorNetwork
+from maury.networks.posterior_network import PosteriorNetwork
 from maury.networks.starnet import StarNet
 from maury.networks.store import (
     is_posterior,
@@ -16,7 +16,6 @@ from maury.networks.store import (
 from maury.networks.transform import LabelTransform
 
 __all__ = [
-    "Inputs",
     "LabelTransform",
     "Layer",
     "PosteriorNetwork",

@@ -23,10 +23,11 @@ from maury import __version__
 from maury.errors import ConfigError, DomainError
 from maury.files import atomic_path, sha256
 from maury.labels import LABELS, LabelSpace
-from maury.networks.posterior_network import LEVELS, Inputs, PosteriorNetwork
+from maury.networks.posterior_network import LEVELS, PosteriorNetwork
 from maury.networks.starnet import StarNet
 from maury.networks.store import find, load, predict
 from maury.networks.transform import LabelTransform
+from maury.pixelspectra import PixelSpectra
 
 TOLERANCE = 1e-4
 """Largest difference from torch: of labels and quantiles in units of their ranges, of the embedding in units of its
@@ -90,7 +91,7 @@ class _PosteriorPoints(nn.Module):
         self.network.pool = _Means(network.config.pixels, network.config.bins)
 
     def forward(self, flux: Tensor, sigma: Tensor, mask: Tensor, resolution: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        features = self.network(Inputs(flux, sigma, ~mask, resolution))
+        features = self.network(PixelSpectra(flux=flux, sigma=sigma, mask=mask, resolution=resolution))
         real = self.network.unconstrained_quantiles(features).mT
         unit = 0.5 * torch.erfc(-real / math.sqrt(2))
         quantiles = LabelTransform(self.network.transform.space).labels(unit)
@@ -238,7 +239,7 @@ def _by_torch(
     """What the network itself gives, by the code that predictions use."""
     with torch.inference_mode():
         if isinstance(network, PosteriorNetwork):
-            features = network(Inputs(example["flux"], example["sigma"], ~example["mask"], example["resolution"]))
+            features = network(PixelSpectra(**example))
             quantiles = network.quantiles(features).numpy()
             return {
                 "labels": quantiles[:, LEVELS.index(0.5)],

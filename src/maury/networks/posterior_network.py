@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor, nn
 
@@ -12,28 +10,13 @@ from maury.networks.architectures import PosteriorConfig
 from maury.networks.embeddings import EMBEDDINGS, ResidualEmbedding
 from maury.networks.flow import PosteriorFlow
 from maury.networks.transform import LabelTransform
+from maury.pixelspectra import PixelSpectra
 
 LEVELS = (0.1587, 0.5, 0.8413, 0.95)
 """Quantiles of each label by itself that the network gives without sampling."""
 
 _DEEPEST = 2.0
 """Depths beyond this, which no star has, are cut: what is left of cosmic rays in bad data."""
-
-
-class Inputs(NamedTuple):
-    """Spectra on a network's pixels.
-
-    Attributes:
-        flux: continuum-normalised (b, p).
-        sigma: noise (b, p), positive.
-        good: which pixels were observed and may be used (b, p), bool.
-        resolution: R = lambda / FWHM (b,).
-    """
-
-    flux: Tensor
-    sigma: Tensor
-    good: Tensor
-    resolution: Tensor
 
 
 class PosteriorNetwork(nn.Module):
@@ -73,18 +56,18 @@ class PosteriorNetwork(nn.Module):
         if isinstance(self.embedding, ResidualEmbedding):
             self.embedding.start_from(directions)
 
-    def forward(self, inputs: Inputs) -> Tensor:
-        """Features (b, width): all that flow and quantiles know of spectra."""
-        depth = torch.where(inputs.good, inputs.flux - self.mean, 0.0).clamp(-_DEEPEST, _DEEPEST)
-        return self.embedding(depth, self._side(inputs))
+    def forward(self, spectra: PixelSpectra) -> Tensor:
+        """Features (b, width) of spectra (b, p), from which flow and quantiles follow."""
+        depth = torch.where(spectra.mask, 0.0, spectra.flux - self.mean).clamp(-_DEEPEST, _DEEPEST)
+        return self.embedding(depth, self._side(spectra))
 
-    def _side(self, inputs: Inputs) -> Tensor:
+    def _side(self, spectra: PixelSpectra) -> Tensor:
         """Per part of the window mean log10 of 1 / sigma and share of good pixels; resolution (b, 2 bins + 2)."""
-        good = inputs.good.float()
-        weight = torch.where(inputs.good, -torch.log10(inputs.sigma), 0.0)
+        good = spectra.good.float()
+        weight = torch.where(spectra.mask, 0.0, -torch.log10(spectra.sigma))
         share, total = (self.pool(x[:, None])[:, 0] for x in (good, weight))
         quality = torch.where(share > 0, total / share.clamp_min(1e-3), 0.0)
-        r = inputs.resolution[:, None] / 30_000
+        r = spectra.resolution[:, None].to(good.dtype) / 30_000
         return torch.cat([quality - 1.5, share - 0.95, r.log(), 1 / r - 1], -1)
 
     def log_prob_unconstrained(self, features: Tensor, labels: Tensor) -> Tensor:

@@ -3,35 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from maury.pixelspectra import PixelSpectra
 from maury.plots.style import COLOURS, DOUBLE, INK, styled
-
-
-class Seen(Protocol):
-    """A spectrum on a network's pixels: `maury.preparation.network.NetworkInput`, or a row of a batch."""
-
-    @property
-    def flux(self) -> ArrayLike:
-        """Flux (p,)."""
-
-    @property
-    def sigma(self) -> ArrayLike:
-        """Noise (p,)."""
-
-    @property
-    def good(self) -> ArrayLike:
-        """What may be used (p,)."""
 
 
 @styled
 def plot_observations(
-    wavelength_aa: ArrayLike, observed: Sequence[Seen], simulated: Sequence[Seen], titles: Sequence[str]
+    wavelength_aa: ArrayLike, observed: Sequence[PixelSpectra], simulated: Sequence[PixelSpectra], titles: Sequence[str]
 ) -> Figure:
     """One row for each star: what was observed on the left, a simulated observation on the right.
 
@@ -57,11 +41,11 @@ def plot_observations(
     return figure
 
 
-def _draw(axes: Axes, wavelength: np.ndarray, seen: Seen) -> None:
-    """Flux with its noise; pixels that are not good are left blank and marked below."""
-    good = np.asarray(seen.good, bool)
-    flux, sigma = (np.where(good, np.asarray(x, float), np.nan) for x in (seen.flux, seen.sigma))
+def _draw(axes: Axes, wavelength: np.ndarray, seen: PixelSpectra) -> None:
+    """Flux with its noise; masked pixels are left blank and marked below."""
+    mask = seen.mask.numpy()
+    flux, sigma = (np.where(mask, np.nan, x.double().numpy()) for x in (seen.flux, seen.sigma))
     axes.fill_between(wavelength, flux - sigma, flux + sigma, color=COLOURS[0], alpha=0.3, lw=0)
     axes.plot(wavelength, flux, color=INK, lw=0.6)
-    axes.plot(wavelength, np.where(good, np.nan, 0.02), color=COLOURS[1], lw=2.5, solid_capstyle="butt")
+    axes.plot(wavelength, np.where(mask, 0.02, np.nan), color=COLOURS[1], lw=2.5, solid_capstyle="butt")
     axes.set(xlim=(wavelength[0], wavelength[-1]), ylim=(0, None))

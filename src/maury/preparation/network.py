@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from maury.broadening import instrument_sigma
 from maury.emulator import NetworkPixels
-from maury.errors import DomainError
-from maury.preparation.pixels import require_overlap, require_resolution
+from maury.pixelspectra import PixelSpectra
+from maury.preparation.pixels import require_overlap, require_prepared
 from maury.preparation.prepare import Preparation
 from maury.spectra import Spectrum
 from maury.wavelengths import C_KMS, LogGrid, pixel_edges, rebin
@@ -26,25 +25,7 @@ _REACH = 4.5
 _PADDING = 30
 
 
-@dataclass(frozen=True)
-class NetworkInput:
-    """One observed spectrum as the default network sees it; the arrays of `maury.simulation.Batch` without batch.
-
-    Attributes:
-        flux: continuum-normalised flux (p,), float32; 1 where not good.
-        sigma: noise (p,), float32, as if the pixels were independent: sums over several pixels have the right error,
-            also where neighbours are correlated by degrading; 1 where not good.
-        good: where enough was observed (p,).
-        resolution: R = lambda / FWHM of ``flux``.
-    """
-
-    flux: NDArray[np.float32]
-    sigma: NDArray[np.float32]
-    good: Bools
-    resolution: float
-
-
-def to_network(star: Preparation | Spectrum, pixels: NetworkPixels) -> NetworkInput:
+def to_network(star: Preparation | Spectrum, pixels: NetworkPixels) -> PixelSpectra:
     """Bring a prepared spectrum to a network's pixels.
 
     A new pixel is a mean over the old ones, weighted by a Gaussian and a box of its own width, whose variances add
@@ -57,12 +38,15 @@ def to_network(star: Preparation | Spectrum, pixels: NetworkPixels) -> NetworkIn
         star: what `maury.prepare` returns, or its spectrum read back from a file.
         pixels: of the network.
 
+    Returns:
+        One spectrum (p,): float32, flux and sigma 1 where masked, the resolving power after degrading.
+
     Raises:
         DomainError: resolution or noise unknown, not normalised, not at rest, or too little of the window observed.
     """
     spectrum = star.spectrum if isinstance(star, Preparation) else star
     name = str(spectrum.provenance.get("file", "spectrum"))
-    resolution = _require_prepared(spectrum, name)
+    resolution = require_prepared(spectrum, name, noise=True)
     taps, resulting = _profile(resolution, pixels)
     fine = _fine_grid(pixels)
     flux, share, variance = _on_fine_pixels(spectrum, fine)
@@ -77,25 +61,10 @@ def to_network(star: Preparation | Spectrum, pixels: NetworkPixels) -> NetworkIn
     require_overlap(name, float(np.gradient(wavelength)[good].sum()), low, high)
     safe = np.where(good, seen, 1.0)
     sigma = np.sqrt(np.maximum(average(variance), 0.0)) / safe / np.sqrt(pixels.grid.step_kms)
-    return NetworkInput(
-        np.where(good, average(flux), 1.0).astype(np.float32),
-        np.where(good, sigma, 1.0).astype(np.float32),
-        good,
-        resulting,
-    )
-
-
-def _require_prepared(spectrum: Spectrum, name: str) -> float:
-    """R of a spectrum that may go to a network."""
-    resolution = require_resolution(name, spectrum.resolution)
-    if not spectrum.normalised or spectrum.frame != "rest" or spectrum.sigma is None:
-        state = "at rest" if spectrum.frame == "rest" else f"in the {spectrum.frame} frame"
-        noise = "without noise" if spectrum.sigma is None else "with noise"
-        raise DomainError(
-            f"{name}: {'normalised' if spectrum.normalised else 'not normalised'}, {state}, {noise}; "
-            "it has to be prepared"
-        )
-    return float(resolution)
+    return PixelSpectra(
+        flux=np.where(good, average(flux), 1.0).astype(np.float32), sigma=np.where(good, sigma, 1.0).astype(np.float32),
+        mask=~good, resolution=torch.tensor(resulting, dtype=torch.float64),
+    )  # fmt: skip
 
 
 def _profile(resolution: float, pixels: NetworkPixels) -> tuple[Floats, float]:

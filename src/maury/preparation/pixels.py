@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -12,6 +10,7 @@ from scipy.interpolate import make_interp_spline
 from maury.broadening import gaussian, instrument_sigma
 from maury.emulator import Sampler
 from maury.errors import DomainError
+from maury.pixelspectra import PixelSpectra
 from maury.spectra import Spectrum
 from maury.wavelengths import C_KMS, LogGrid, fast_size, pixel_points
 
@@ -55,24 +54,24 @@ def require_overlap(name: str, covered_aa: float, low_aa: float, high_aa: float)
         )
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """A spectrum on a network's pixels.
+def require_prepared(spectrum: Spectrum, name: str, noise: bool) -> float:
+    """Resolving power of a spectrum that is normalised, at rest and, if ``noise``, has a noise.
 
-    Attributes:
-        wavelength_aa: pixels of the network (p,) in Å.
-        flux: continuum-normalised flux (p,); 1 where nothing was observed.
-        covered: True where the flux was observed (p,).
-        flags: what limits the trust in it, by name.
+    Raises:
+        DomainError: it is not, or its resolving power is unknown.
     """
+    resolution = require_resolution(name, spectrum.resolution)
+    if not spectrum.normalised or spectrum.frame != "rest" or (noise and spectrum.sigma is None):
+        state = "normalised" if spectrum.normalised else "not normalised"
+        frame = "at rest" if spectrum.frame == "rest" else f"in the {spectrum.frame} frame"
+        known = f", {'without' if spectrum.sigma is None else 'with'} noise" if noise else ""
+        raise DomainError(f"{name}: {state}, {frame}{known}; it has to be prepared")
+    return float(resolution)
 
-    wavelength_aa: NDArray[np.float64]
-    flux: NDArray[np.float64]
-    covered: NDArray[np.bool_]
-    flags: tuple[str, ...]
 
-
-def to_pixels(spectrum: Spectrum, wavelength_aa: NDArray[np.float64], resolution: float, average: int = 4) -> Prepared:
+def to_pixels(
+    spectrum: Spectrum, wavelength_aa: NDArray[np.float64], resolution: float, average: int = 4
+) -> tuple[PixelSpectra, tuple[str, ...]]:
     """Bring a normalised rest-frame spectrum to the pixels and the resolution of a network.
 
     The flux is degraded by a Gaussian of the difference of the two profiles' variances, and averaged over ``average``
@@ -84,16 +83,14 @@ def to_pixels(spectrum: Spectrum, wavelength_aa: NDArray[np.float64], resolution
         resolution: R of the network's training spectra.
         average: points per pixel.
 
+    Returns:
+        One spectrum (p,) without noise, flux 1 where masked; and flags: ``short_coverage``, ``resolution_below_model``.
+
     Raises:
         DomainError: resolution unknown, not normalised, not at rest, or too little overlap.
     """
     name = str(spectrum.provenance.get("file", "spectrum"))
-    own_resolution = require_resolution(name, spectrum.resolution)
-    if not spectrum.normalised or spectrum.frame != "rest":
-        state = "at rest" if spectrum.frame == "rest" else f"in the {spectrum.frame} frame"
-        raise DomainError(
-            f"{name}: {'normalised' if spectrum.normalised else 'not normalised'} and {state}; it has to be prepared"
-        )
+    own_resolution = require_prepared(spectrum, name, noise=False)
     low, high = (float(x) for x in wavelength_aa[[0, -1]])
     near = (spectrum.wavelength_aa >= low - 5) & (spectrum.wavelength_aa <= high + 5)
     good = near & np.logical_not(np.asarray(spectrum.mask, bool))
@@ -106,7 +103,10 @@ def to_pixels(spectrum: Spectrum, wavelength_aa: NDArray[np.float64], resolution
     if own_resolution < 0.98 * resolution:
         flags.append("resolution_below_model")
     flux = _degrade(spectrum, good, wavelength_aa, (own_resolution, resolution), average)
-    return Prepared(wavelength_aa, np.where(covered, flux, 1.0), covered, tuple(flags))
+    spectra = PixelSpectra(
+        flux=np.where(covered, flux, 1.0), sigma=np.nan, mask=~covered, resolution=min(own_resolution, resolution)
+    )
+    return spectra, tuple(flags)
 
 
 def _covered(observed_aa: NDArray[np.float64], wavelength_aa: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -1,6 +1,6 @@
 """An endless stream of simulated observations: the emulator's spectra as a spectrograph and its pipeline give them."""
 
 from maury.simulation.conditions import SimulationSettings
-from maury.simulation.simulator import Batch, Simulator
+from maury.simulation.simulator import Simulator
 
-__all__ = ["Batch", "SimulationSettings", "Simulator"]
+__all__ = ["SimulationSettings", "Simulator"]

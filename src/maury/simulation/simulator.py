@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,6 +13,7 @@ from maury.emulator import Emulator, NetworkPixels
 from maury.emulator.domain import require_known
 from maury.errors import DomainError
 from maury.labels import LABELS, LabelSpace
+from maury.pixelspectra import PixelSpectra
 from maury.simulation.conditions import SimulationSettings
 from maury.simulation.draws import Draws
 from maury.simulation.gaps import Gaps
@@ -28,33 +28,6 @@ _BEYOND = 1.05
 """Of the largest velocities, up to which broadening is tabulated: derivatives at the ends of the ranges reach over."""
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Simulated observations as the default network sees them.
-
-    Attributes:
-        flux: continuum-normalised flux (n, p), float32; 1 where not good.
-        sigma: noise that a pipeline would report (n, p), float32, without model error, as if the pixels were
-            independent: where neighbours are correlated, sums over several pixels have the right error; 1 where not
-            good.
-        good: what was observed and not masked (n, p).
-        resolution: R = lambda / FWHM (n,) as it is known, at most that of the pixels.
-        labels: the truth (n, k), float32, in the order of `Simulator.labels`.
-    """
-
-    flux: Tensor
-    sigma: Tensor
-    good: Tensor
-    resolution: Tensor
-    labels: Tensor
-
-    @classmethod
-    def joined(cls, parts: list[Batch]) -> Batch:
-        """Batches one after the other."""
-        names = ("flux", "sigma", "good", "resolution", "labels")
-        return cls(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
-
-
 class Simulator:
     """The emulator's spectra as a spectrograph, a night and a pipeline give them.
 
@@ -65,7 +38,7 @@ class Simulator:
     Attributes:
         pixels: of the network.
         space: names and ranges of the labels.
-        labels: names of the columns of `Batch.labels`.
+        labels: names of the columns of `PixelSpectra.labels`.
         settings: as given.
         device: where batches are made.
     """
@@ -156,15 +129,18 @@ class Simulator:
         share = float((spread[0].square() * box).sum() / box.sum())
         return variance[0, self.pixels.window].clamp_min(0).sqrt().to(labels.device), share
 
-    def batch(self, count: int, generator: torch.Generator) -> Batch:
+    def batch(self, count: int, generator: torch.Generator) -> PixelSpectra:
         """Simulate ``count`` stars of the prior; the same generator state gives the same batch.
+
+        ``sigma`` is the noise that a pipeline would report, without model error; flux and sigma are 1 where masked.
+        ``resolution`` is the nominal one, at most that of the pixels; ``labels`` the truth in the order of ``labels``.
 
         Raises:
             DomainError: no spectrum asked for, or a generator of another device.
         """
         return self._run(count, None, generator)
 
-    def observe(self, labels: Tensor, generator: torch.Generator) -> Batch:
+    def observe(self, labels: Tensor, generator: torch.Generator) -> PixelSpectra:
         """Simulate stars of given labels (n, k) in the order of ``labels``; [alpha/M] as a mean is not looked at.
 
         Rotation and macroturbulence may be anything that labels in general may be, also outside the prior.
@@ -196,7 +172,7 @@ class Simulator:
         return flux[:, self.pixels.window].to(asked)
 
     @torch.no_grad()
-    def _run(self, count: int, labels: Tensor | None, generator: torch.Generator) -> Batch:
+    def _run(self, count: int, labels: Tensor | None, generator: torch.Generator) -> PixelSpectra:
         if count < 1:
             raise DomainError(f"at least 1 spectrum must be asked for, got {count}")
         if generator.device.type != self.device.type:
@@ -208,9 +184,9 @@ class Simulator:
                 draws = Draws(min(chunk, count - first), generator)
                 rows = self._prior.draw(draws) if labels is None else labels[first : first + chunk]
                 parts.append(self._chunk(rows, draws))
-        return parts[0] if len(parts) == 1 else Batch.joined(parts)
+        return parts[0] if len(parts) == 1 else PixelSpectra.cat(parts)
 
-    def _chunk(self, labels: Tensor, draws: Draws) -> Batch:
+    def _chunk(self, labels: Tensor, draws: Draws) -> PixelSpectra:
         noise = self.settings.noise
         true, told = self._resolutions(draws)
         snr = draws.log_uniform(noise.snr)
@@ -224,11 +200,13 @@ class Simulator:
         flux.addcmul_(sigma, self._noise(told, draws))
         where, height = self._gaps.spikes(draws)
         flux.scatter_add_(1, where, sigma.gather(1, where) * height)
-        good = self._gaps.good(orders, draws)
+        mask = ~self._gaps.good(orders, draws)
         sigma.mul_(1 + draws.uniform(-noise.reported_error, noise.reported_error)[:, None])
-        bad = ~good
         known = told.clamp_max(self.pixels.resolution)
-        return Batch(flux.masked_fill_(bad, 1.0), sigma.masked_fill_(bad, 1.0), good, known, labels)
+        return PixelSpectra(
+            flux=flux.masked_fill_(mask, 1.0), sigma=sigma.masked_fill_(mask, 1.0), mask=mask, resolution=known,
+            labels=labels,
+        )  # fmt: skip
 
     def _resolutions(self, draws: Draws) -> tuple[Tensor, Tensor]:
         """R of the instrument, and R as it is told (n,)."""

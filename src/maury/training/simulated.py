@@ -11,35 +11,11 @@ from torch import Tensor
 from maury.emulator import NetworkPixels
 from maury.errors import ConfigError
 from maury.labels import LabelSpace
-from maury.networks.posterior_network import Inputs
 from maury.networks.transform import LabelTransform
+from maury.pixelspectra import PixelSpectra
 
 HELD_OUT = 2**40
 """Numbers of batches from here on are never trained on."""
-
-
-class Stars(Protocol):
-    """Simulated observations; those of `maury.simulation.Batch`."""
-
-    @property
-    def flux(self) -> Tensor:
-        """(n, p)."""
-
-    @property
-    def sigma(self) -> Tensor:
-        """(n, p)."""
-
-    @property
-    def good(self) -> Tensor:
-        """(n, p), bool."""
-
-    @property
-    def resolution(self) -> Tensor:
-        """(n,)."""
-
-    @property
-    def labels(self) -> Tensor:
-        """(n, k)."""
 
 
 class Source(Protocol):
@@ -54,7 +30,7 @@ class Source(Protocol):
     def logg_edges(self) -> tuple[tuple[float, float, float], ...]:
         """Rows (Teff, lowest log g, highest log g) of its prior."""
 
-    def batch(self, count: int, generator: torch.Generator) -> Stars:
+    def batch(self, count: int, generator: torch.Generator) -> PixelSpectra:
         """``count`` stars of the prior."""
 
 
@@ -73,12 +49,12 @@ class Stream:
         self.source, self.seed = source, seed
         self.columns = [source.labels.index(name) for name in names]
 
-    def batch(self, number: int, count: int) -> tuple[Inputs, Tensor]:
+    def batch(self, number: int, count: int) -> tuple[PixelSpectra, Tensor]:
         """``count`` spectra and their labels (count, k)."""
         seed = int(np.random.SeedSequence((self.seed, number)).generate_state(1)[0])  # on CPUs torch takes 32 bits
         generator = torch.Generator(self.source.device).manual_seed(seed)
         stars = self.source.batch(count, generator)
-        return Inputs(stars.flux, stars.sigma, stars.good, stars.resolution), stars.labels[:, self.columns]
+        return stars, stars.labels[:, self.columns]
 
 
 def transform_of(source: Source, names: tuple[str, ...]) -> LabelTransform:
@@ -87,20 +63,20 @@ def transform_of(source: Source, names: tuple[str, ...]) -> LabelTransform:
     return LabelTransform(source.space.subset(names), edges)
 
 
-def principal_components(inputs: Inputs, count: int, seed: int) -> tuple[Tensor, Tensor]:
+def principal_components(spectra: PixelSpectra, count: int, seed: int) -> tuple[Tensor, Tensor]:
     """Mean spectrum (p,) and whitened principal components (count, p) of the less noisy half of some spectra.
 
     Components are divided by the standard deviation of a spectrum's coefficient with the noise of these spectra:
     features have unit variance where the signal is above the noise, and stay small where it is not.
 
     Args:
-        inputs: spectra (n, p), n at least 2 count.
+        spectra: (n, p), n at least 2 count.
         count: components.
         seed: of the randomised singular value decomposition.
     """
-    typical = torch.where(inputs.good, inputs.sigma, torch.nan).nanmedian(1).values
+    typical = torch.where(spectra.good, spectra.sigma, torch.nan).nanmedian(1).values
     rows = typical.argsort()[: max(len(typical) // 2, count)]
-    good, flux = inputs.good[rows].float(), inputs.flux[rows]
+    good, flux = spectra.good[rows].float(), spectra.flux[rows]
     mean = (flux * good).sum(0) / good.sum(0).clamp_min(1)
     mean = torch.where(good.sum(0) > 0, mean, 1.0)
     depth = (flux - mean) * good
