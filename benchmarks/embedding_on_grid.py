@@ -29,7 +29,7 @@ from maury.files import atomic_path
 from maury.grids import Grid, open_grid
 from maury.networks.architectures import PosteriorConfig
 from maury.networks.embeddings import ResidualEmbedding
-from maury.training.data import Batches, Spectra
+from maury.training.grid_source import Batches, Spectra
 from maury.training.recipes import TrainConfig
 
 

@@ -18,9 +18,8 @@ from torch.optim.swa_utils import AveragedModel
 from maury.emulator import load
 from maury.networks.posterior_network import PosteriorNetwork
 from maury.simulation import Simulator
-from maury.training.posterior import figures
 from maury.training.recipes import PosteriorTrainConfig, read_preset
-from maury.training.simulated import Stream, principal_components, transform_of
+from maury.training.simulated_source import Stream, posterior_figures, principal_components, transform_of
 
 EMBEDDINGS = {
     "residual": {},
@@ -49,7 +48,7 @@ def train(
     config: PosteriorTrainConfig, stream: Stream, seconds: float, *, constant: bool, averaged: bool, random: bool
 ):
     """Train for so many CPU seconds; returns the network and the number of steps."""
-    network = PosteriorNetwork(config.network, transform_of(stream.source, config.network.labels), config.seed)
+    network = PosteriorNetwork(config.network, transform_of(stream.simulator, config.network.labels), config.seed)
     spectra, _ = stream.batch(0, 2 * config.network.components + 512)
     mean, directions = principal_components(spectra, config.network.components, config.seed)
     if random:
@@ -100,7 +99,7 @@ def main() -> None:
         config = PosteriorTrainConfig.model_validate(base | changes | {"network": network})
         stream = Stream(source, config.network.labels, config.seed)
         trained, steps = train(config, stream, arguments.seconds, **flags)
-        reached = figures(trained, stream, config)
+        reached = posterior_figures(trained, stream, config)
         results[name] = {
             "steps": steps,
             "spectra_per_second": steps * config.batch_size / arguments.seconds,

@@ -78,17 +78,17 @@ def run_maury(precision: str, threads: int) -> None:
 
     from maury.grids.spc import SPACE
     from maury.memory import keep_freed_memory
-    from maury.networks import StarNet
-    from maury.training.data import Batches, Spectra, loader
+    from maury.training.grid_source import GridSource
     from maury.training.lightning_tools import CurveLogger, quiet_lightning
     from maury.training.recipes import TrainConfig
-    from maury.training.task import NetworkTask
+    from maury.training.task import Task
 
     torch.set_num_threads(threads)
     keep_freed_memory()
     generator = np.random.default_rng(1)
     grid: Any = SimpleNamespace(
         path="random",
+        wavelength_aa=range(PIXELS),
         space=SPACE,
         scale=1 / 20_000,
         column=dict(zip(SPACE.names, SPACE.denormalise(generator.random((SPECTRA, LABELS))).T, strict=True)).get,
@@ -96,8 +96,8 @@ def run_maury(precision: str, threads: int) -> None:
         read_flux=lambda rows, progress: generator.integers(2_000, 20_000, (SPECTRA, PIXELS), dtype=np.uint16),
     )
     config = TrainConfig()
-    spectra = Spectra(grid, config)
-    batches = loader(spectra, Batches(spectra.training, BATCH, seed=1), pin=False)
+    source = GridSource(config, grid)
+    batches, _ = source.loaders(0, 1, 0, False)
 
     class Paced(Callback):
         """Wait for the parent after the steps it asked for."""
@@ -120,7 +120,7 @@ def run_maury(precision: str, threads: int) -> None:
             enable_model_summary=False,
             enable_checkpointing=False,
         )
-        trainer.fit(NetworkTask(StarNet(config.network), spectra, config), batches)
+        trainer.fit(Task(source.network(False), source, config), batches)
 
 
 def run_keras(policy: str, threads: int) -> None:

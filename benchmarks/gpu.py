@@ -30,7 +30,7 @@ from maury.likelihood.target import Target
 from maury.networks import PosteriorNetwork, load_posterior
 from maury.pixelspectra import PixelSpectra
 from maury.training.recipes import load_training
-from maury.training.simulated import Stream, principal_components, transform_of
+from maury.training.simulated_source import Stream, principal_components, transform_of
 
 SEED = 5
 

@@ -19,7 +19,7 @@ from maury.networks import PosteriorNetwork, save
 from maury.pixelspectra import PixelSpectra
 from maury.simulation import Simulator
 from maury.training.recipes import read_preset
-from maury.training.simulated import transform_of
+from maury.training.simulated_source import transform_of
 
 
 def untrained(path: Path, source: Simulator) -> str:

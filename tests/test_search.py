@@ -26,9 +26,9 @@ from maury.search import load_study, open_study, run_study
 from maury.search.space import base_of, configure
 from maury.search.study import finished, importance
 from maury.search.trial import CLOCKS, train_for, validate
-from maury.training.data import Spectra
+from maury.training.grid_source import Noise, Spectra
 from maury.training.recipes import TrainConfig, read_preset
-from maury.training.task import Noise, make_optimizer, rate
+from maury.training.task import make_optimizer, rate
 from tinygrids import write_study
 from verbs import run
 

@@ -14,7 +14,7 @@ from maury.config import save_config
 from maury.errors import ConfigError
 from maury.grids import open_grid
 from maury.networks.architectures import StarNetConfig
-from maury.training import distributed, network
+from maury.training import distributed, loop
 from maury.training.recipes import TrainConfig
 from maury.training.run_folder import open_run
 from tinygrids import PIXELS, write_tiny_grid
@@ -36,7 +36,7 @@ class Die(Callback):
 
 def train_and_die(run, source, half):
     """Stands in for `maury.training.distributed.train_here`."""
-    network.train(run, open_grid(source), [Die(run.folder.parent / "died")])
+    loop.train(run, distributed.source_of(run.config, source), [Die(run.folder.parent / "died")])
 
 
 @pytest.fixture

@@ -26,10 +26,11 @@ from maury.errors import ConfigError, FormatError
 from maury.grids import Grid, open_grid
 from maury.networks import load, predict
 from maury.networks.architectures import StarNetConfig
-from maury.training.data import Batches, Spectra
+from maury.training import loop
+from maury.training.grid_source import Batches, GridSource, Spectra
 from maury.training.lightning_tools import LOG_COLUMNS, CurveLogger
-from maury.training.network import Run, open_run, train
 from maury.training.recipes import TrainConfig
+from maury.training.run_folder import Run, open_run
 from tinygrids import COUNT, PIXELS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -46,6 +47,10 @@ def grid(grid_file: Path) -> Grid:
 
 def config_for(grid: Grid, **changes: Any) -> TrainConfig:
     return CONFIG.model_copy(update={"grid": str(grid.path), "grid_digest": grid.digest, **changes})
+
+
+def train(run: Run, grid: Grid, callbacks: Any = (), dtype: torch.dtype | None = None) -> dict[str, Any]:
+    return loop.train(run, GridSource(run.config, grid), callbacks, dtype)
 
 
 @pytest.fixture(scope="module")

@@ -21,10 +21,10 @@ from maury.config import save_config
 from maury.errors import ConfigError
 from maury.networks import load
 from maury.networks.architectures import PosteriorConfig
-from maury.training.posterior import train
+from maury.training import loop
 from maury.training.recipes import PosteriorTrainConfig
 from maury.training.run_folder import Run, open_run
-from maury.training.simulated import HELD_OUT, Stream, principal_components, transform_of
+from maury.training.simulated_source import HELD_OUT, SimulatedSource, Stream, principal_components, transform_of
 from stars import LinearStars
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -49,8 +49,12 @@ def source(_: torch.device) -> LinearStars:
     return LinearStars(NAMES)
 
 
+def train(run: Run, make: Any, callbacks: Any = ()) -> dict[str, Any]:
+    return loop.train(run, SimulatedSource(run.config, make), callbacks)
+
+
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Run[PosteriorTrainConfig]:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """An uninterrupted run; not to be changed."""
     run = open_run(tmp_path_factory.mktemp("runs") / "run", CONFIG)
     train(run, source)
@@ -65,7 +69,7 @@ class Break(Callback):
             raise InterruptedError
 
 
-def test_a_run_goes_on_from_a_trained_network(finished: Run[PosteriorTrainConfig], tmp_path: Path) -> None:
+def test_a_run_goes_on_from_a_trained_network(finished: Run, tmp_path: Path) -> None:
     former = read_header(finished.model, "network")["validation"]["nll"]
     further = CONFIG.model_copy(update={"start": str(finished.folder), "epochs": 1, "learning_rate": 0.0005})
     run = open_run(tmp_path / "further", further)
@@ -77,7 +81,7 @@ def test_a_run_goes_on_from_a_trained_network(finished: Run[PosteriorTrainConfig
         train(open_run(tmp_path / "other", other), source)
 
 
-def test_it_finds_the_posterior_in_closed_form(finished: Run[PosteriorTrainConfig]) -> None:
+def test_it_finds_the_posterior_in_closed_form(finished: Run) -> None:
     network, _ = load(finished.folder)
     stars = LinearStars(NAMES)
     seen = stars.batch(400, torch.Generator().manual_seed(99))
@@ -97,7 +101,7 @@ def test_it_finds_the_posterior_in_closed_form(finished: Run[PosteriorTrainConfi
     assert ((quantiles - mean) / width).square().mean().sqrt() < 0.35
 
 
-def test_it_says_what_it_reached(finished: Run[PosteriorTrainConfig]) -> None:
+def test_it_says_what_it_reached(finished: Run) -> None:
     header = read_header(finished.model)
     figures = header["validation"]
     assert figures["spectra"] == 512
@@ -118,9 +122,9 @@ def test_the_stream_is_the_same_whatever_came_before() -> None:
     assert torch.equal(first.flux, again.flux)
     assert labels[:, 0].min() > 3000
     assert not torch.equal(first.flux, stream.batch(HELD_OUT + 7, 10)[0].flux)
-    assert not torch.equal(first.flux, Stream(stream.source, ("teff",), 6).batch(7, 10)[0].flux)
+    assert not torch.equal(first.flux, Stream(stream.simulator, ("teff",), 6).batch(7, 10)[0].flux)
     with pytest.raises(ConfigError, match=r"no label ni to learn; there are mh, teff, vsini"):
-        Stream(stream.source, ("teff", "ni"), 5)
+        Stream(stream.simulator, ("teff", "ni"), 5)
 
 
 def test_principal_components_are_whitened_directions_of_the_signal() -> None:
@@ -142,7 +146,7 @@ def test_edges_of_logg_are_the_sources() -> None:
     assert transform_of(stars, ("teff",)).edges == ()
 
 
-def test_a_crashed_run_goes_on_as_if_nothing_had_happened(finished: Run[PosteriorTrainConfig], tmp_path: Path) -> None:
+def test_a_crashed_run_goes_on_as_if_nothing_had_happened(finished: Run, tmp_path: Path) -> None:
     run = open_run(tmp_path / "run", finished.config)
     with pytest.raises(InterruptedError):
         train(run, source, [Break()])
@@ -153,7 +157,7 @@ def test_a_crashed_run_goes_on_as_if_nothing_had_happened(finished: Run[Posterio
         torch.testing.assert_close(got[name], tensor, rtol=1e-5, atol=1e-6)
 
 
-def test_limits_and_settings_of_a_run(finished: Run[PosteriorTrainConfig], tmp_path: Path) -> None:
+def test_limits_and_settings_of_a_run(finished: Run, tmp_path: Path) -> None:
     assert finished.finished() is not None
     longer = finished.config.model_copy(update={"epochs": 9})
     assert Run(finished.folder, longer).finished() is None

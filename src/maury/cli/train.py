@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from maury.emulator import Emulator
     from maury.training.recipes import PosteriorTrainConfig, TrainConfig
+    from maury.training.sources import Source
 
 
 def train(
@@ -68,15 +70,14 @@ def train(
     from maury.training.recipes import PosteriorTrainConfig
 
     base = _base(preset, config)
-    first = (
-        os.environ.get("LOCAL_RANK", "0") == "0"
-    )  # with several devices Lightning starts this command again for each
+    settings: TrainConfig | PosteriorTrainConfig
     if isinstance(base, PosteriorTrainConfig):
         if grid is not None or half:
             raise ConfigError(f"{base.preset} is trained on simulated observations: --grid and --half are not for it")
-        _train_posterior(base, config is None, given, output, fresh, first, ray)
+        settings, data, source = _simulated(base, config is None, given)
     else:
-        _train_on_grid(base, config is None, given, grid, output, fresh, first, half, ray)
+        settings, data, source = _on_grid(base, config is None, given, grid)
+    _run(settings, data, source, output, fresh, half, ray)
 
 
 def _base(preset: str | None, config: Path | None) -> TrainConfig | PosteriorTrainConfig:
@@ -89,83 +90,75 @@ def _base(preset: str | None, config: Path | None) -> TrainConfig | PosteriorTra
     return load_training(config) if config is not None else read_preset(preset or "starnet-spc")
 
 
-def _train_on_grid(
-    base: TrainConfig,
-    of_preset: bool,
-    options: dict[str, Any],
-    grid: Path | None,
+def _run(
+    settings: TrainConfig | PosteriorTrainConfig,
+    data: str,
+    source: Callable[[Progress], Source],
     output: Path,
     fresh: bool,
-    first: bool,
     half: bool,
     ray: str | None,
 ) -> None:
+    """Train in a directory, here or on a cluster, unless it is finished, and print what was reached."""
     import torch
 
     from maury.cli.console import out, progress
-    from maury.training.network import open_run
-    from maury.training.network import train as train_network
+    from maury.training.loop import train as train_network
+    from maury.training.run_folder import open_run
 
-    settings, opened = _grid_settings(base, of_preset, grid, options)
+    # with several devices Lightning starts this command again for each
+    first = os.environ.get("LOCAL_RANK", "0") == "0"
     run = open_run(output, settings, fresh and first)
     header = run.finished()
     if header is not None:
         out.print(f"{output}: finished ({header['stopped']}); --fresh trains anew")
     else:
         if first:
-            _announce(settings, _grid_data(settings, opened), run.last.is_file())
+            _announce(settings, data, run.last.is_file())
         if ray is not None:
             _summarise(_train_on_cluster(run, ray, half), run.model)
             return
         with progress() as bar:
             bar.disable = not first
-            task = bar.add_task("reading the grid", total=len(opened))
+            spectra = source(bar)
             callbacks = [_bar_callback(bar, settings.epochs)] if first else []
-            dtype = torch.float16 if half else torch.float32
-            header = train_network(run, opened, callbacks, lambda n: bar.advance(task, n), dtype)
+            header = train_network(run, spectra, callbacks, torch.float16 if half else None)
     if first:
         _summarise(header, run.model)
 
 
-def _train_posterior(
-    base: PosteriorTrainConfig,
-    of_preset: bool,
-    options: dict[str, Any],
-    output: Path,
-    fresh: bool,
-    first: bool,
-    ray: str | None,
-) -> None:
-    from maury.cli.console import out, progress
+def _on_grid(
+    base: TrainConfig, of_preset: bool, options: dict[str, Any], grid: Path | None
+) -> tuple[TrainConfig, str, Callable[[Progress], Source]]:
+    """Settings, data in words and the source of a training on a grid."""
+    from maury.training.grid_source import GridSource
+
+    settings, opened = _grid_settings(base, of_preset, grid, options)
+
+    def source(bar: Progress) -> Source:
+        task = bar.add_task("reading the grid", total=len(opened))
+        return GridSource(settings, opened, lambda n: bar.advance(task, n))
+
+    return settings, _grid_data(settings, opened), source
+
+
+def _simulated(
+    base: PosteriorTrainConfig, of_preset: bool, options: dict[str, Any]
+) -> tuple[PosteriorTrainConfig, str, Callable[[Progress], Source]]:
+    """Settings, data in words and the source of a training on simulated observations."""
     from maury.config import make_config
     from maury.emulator import file_of
     from maury.emulator import load as load_emulator
     from maury.files import sha256
     from maury.simulation import SimulationSettings, Simulator
-    from maury.training.posterior import train as train_network
-    from maury.training.run_folder import open_run
+    from maury.training.simulated_source import SimulatedSource
 
     emulator = load_emulator(options.get("emulator", base.emulator))
     settings = _posterior_settings(base, of_preset, options, emulator)
-    digest = sha256(file_of(settings.emulator))
-    settings = settings.model_copy(update={"emulator_digest": digest})
+    settings = settings.model_copy(update={"emulator_digest": sha256(file_of(settings.emulator))})
     observations = make_config(settings.observations, SimulationSettings, "observations")
-    run = open_run(output, settings, fresh and first)
-    header = run.finished()
-    if header is not None:
-        out.print(f"{output}: finished ({header['stopped']}); --fresh trains anew")
-    else:
-        if first:
-            _announce(settings, _simulated_data(settings), run.last.is_file())
-        if ray is not None:
-            _summarise(_train_on_cluster(run, ray), run.model)
-            return
-        with progress() as bar:
-            bar.disable = not first
-            callbacks = [_bar_callback(bar, settings.epochs)] if first else []
-            header = train_network(run, lambda device: Simulator(emulator, observations, device), callbacks)
-    if first:
-        _summarise(header, run.model)
+    make = lambda device: Simulator(emulator, observations, device)  # noqa: E731
+    return settings, _simulated_data(settings), lambda _: SimulatedSource(settings, make)
 
 
 def _train_on_cluster(run: Any, ray: str, half: bool = False) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from maury.files import check_writable
 from maury.networks import layer_table
 from maury.search.space import Choice, StudyConfig, base_of, configure
 from maury.search.trial import Outcome, run_trial
-from maury.training.data import Spectra
+from maury.training.grid_source import Spectra
 from maury.training.recipes import TrainConfig
 
 JOURNAL, BEST, SETTINGS = "study.journal", "best.toml", "study.toml"

@@ -14,9 +14,9 @@ from torch import Tensor
 from maury.grids import Grid
 from maury.networks import StarNet
 from maury.search.space import StudyConfig
-from maury.training.data import Batches, Spectra
+from maury.training.grid_source import Batches, Noise, Spectra
 from maury.training.recipes import TrainConfig
-from maury.training.task import Noise, make_optimizer, rate
+from maury.training.task import make_optimizer, rate
 
 Report = Callable[[int, float], bool]
 """Told the number of the rung and the error there; returns whether to stop."""

@@ -18,9 +18,11 @@ from maury.emulator import load
 from maury.grids import open_grid
 from maury.grids.build import emulator_of
 from maury.simulation import SimulationSettings, Simulator
-from maury.training import network, posterior
-from maury.training.recipes import PosteriorTrainConfig, TrainConfig
+from maury.training.grid_source import GridSource
+from maury.training.loop import train
+from maury.training.recipes import AnyTrainConfig, TrainConfig
 from maury.training.run_folder import Run
+from maury.training.simulated_source import SimulatedSource
 
 _LOOK_S = 0.5
 
@@ -28,10 +30,8 @@ Epochs = Callable[[int, float], None]
 """Told finished epochs and the validation loss of the last."""
 
 
-def train_on_cluster(
-    run: Run[Any], cluster: RayWorkers, half: bool = False, epochs: Epochs | None = None
-) -> dict[str, Any]:
-    """Train as `maury.training.network.train` or `maury.training.posterior.train` do, on ``config.devices`` processes.
+def train_on_cluster(run: Run, cluster: RayWorkers, half: bool = False, epochs: Epochs | None = None) -> dict[str, Any]:
+    """Train as `maury.training.loop.train` does, on ``config.devices`` processes.
 
     Args:
         run: from `open_run`; its folder, grid and emulator are there under the same names on all nodes.
@@ -67,14 +67,17 @@ def train_on_cluster(
     return read_header(run.model, "network")
 
 
-def train_here(run: Run[Any], source: str, half: bool) -> None:
+def train_here(run: Run, where: str, half: bool) -> None:
     """What each process does."""
-    if isinstance(run.config, PosteriorTrainConfig):
-        emulator = load(source)
-        observations = make_config(run.config.observations, SimulationSettings, "observations")
-        posterior.train(run, lambda device: Simulator(emulator, observations, device))
-    else:
-        network.train(run, open_grid(source), dtype=torch.float16 if half else torch.float32)
+    train(run, source_of(run.config, where), dtype=torch.float16 if half else None)
+
+
+def source_of(config: AnyTrainConfig, where: str) -> GridSource | SimulatedSource:
+    """The source of a training, from the file of its grid or emulator."""
+    if isinstance(config, TrainConfig):
+        return GridSource(config, open_grid(where))
+    emulator, settings = load(where), make_config(config.observations, SimulationSettings, "observations")
+    return SimulatedSource(config, lambda device: Simulator(emulator, settings, device))
 
 
 def grid_of(grid: Path) -> dict[str, str]:

@@ -38,6 +38,9 @@ class NetworkRecipe(Recipe):
     Attributes:
         preset: name of the preset it started from.
         network: the network.
+        optimiser: Adam, or AdamW with ``weight_decay``.
+        schedule: a constant learning rate, or one that falls along a half cosine to 0 at the end of the run, given by
+            ``epochs`` or ``max_time``, whichever comes first.
         warmup: steps over which the learning rate rises from 0.
         precision: float32, or bfloat16 products with float32 weights; flows are in float32.
         devices: number of devices; more than one trains with distributed data parallel.
@@ -46,6 +49,8 @@ class NetworkRecipe(Recipe):
 
     preset: str
     network: NetworkConfig
+    optimiser: Literal["adam", "adamw"] = "adam"
+    schedule: Literal["constant", "cosine"] = "constant"
     warmup: Annotated[int, Field(ge=0)] = 0
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     devices: Positive = 1
@@ -58,9 +63,6 @@ class TrainConfig(NetworkRecipe):
     Attributes:
         split: which of the grid's splits holds out spectra for validation.
         patience: epochs without a lower validation loss after which training stops.
-        optimiser: Adam, or AdamW with ``weight_decay``.
-        schedule: a constant learning rate, or one that falls along a half cosine to 0 at the end of the run, given by
-            ``epochs`` or ``max_time``, whichever comes first.
         noise: standard deviation, in units of the continuum, of white noise added to the spectra of each step.
         grid: file of the grid.
         grid_digest: its SHA-256, which maury fills in.
@@ -72,15 +74,13 @@ class TrainConfig(NetworkRecipe):
     epochs: Positive = 60
     patience: Positive = 5
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.0007
-    optimiser: Literal["adam", "adamw"] = "adam"
-    schedule: Literal["constant", "cosine"] = "constant"
     noise: Annotated[float, Field(ge=0, le=1)] = 0.0
     grid: str = ""
     grid_digest: str = ""
 
 
 class PosteriorTrainConfig(NetworkRecipe):
-    """How the default network is trained, on observations simulated as it goes: AdamW, its rate along a half cosine.
+    """How the default network is trained, on observations simulated as it goes.
 
     Attributes:
         kind: "posterior", which distinguishes these settings from those of a network trained on a grid.
@@ -102,6 +102,8 @@ class PosteriorTrainConfig(NetworkRecipe):
     steps: Positive = 400
     batch_size: Positive = 256
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.001
+    optimiser: Literal["adam", "adamw"] = "adamw"
+    schedule: Literal["constant", "cosine"] = "cosine"
     warmup: Annotated[int, Field(ge=0)] = 200
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     components_from: Annotated[int, Field(ge=2)] = 4096
@@ -156,12 +158,15 @@ class EmulatorConfig(Recipe):
     ranges: dict[str, tuple[float, float]] = Field(default_factory=dict)
 
 
+AnyTrainConfig = TrainConfig | PosteriorTrainConfig
+
+
 def preset_names() -> list[str]:
     """Names of the networks that ship as settings, trained or not."""
     return sorted(path.stem for path in (PRESETS / "networks").glob("*.toml"))
 
 
-def read_preset(name: str) -> TrainConfig | PosteriorTrainConfig:
+def read_preset(name: str) -> AnyTrainConfig:
     """Settings of a preset: the network and how it is trained.
 
     Raises:
@@ -172,7 +177,7 @@ def read_preset(name: str) -> TrainConfig | PosteriorTrainConfig:
     return load_training(PRESETS / "networks" / f"{name}.toml")
 
 
-def load_training(path: str | os.PathLike[str]) -> TrainConfig | PosteriorTrainConfig:
+def load_training(path: str | os.PathLike[str]) -> AnyTrainConfig:
     """Read settings of a training from TOML, for either kind of network.
 
     Raises:

@@ -6,10 +6,10 @@ import datetime
 import os
 import pickle
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import lightning
 import numpy as np
@@ -23,17 +23,15 @@ from maury.cluster import lightning_parts
 from maury.config import load_config, save_config
 from maury.errors import ConfigError, FormatError, OutputError
 from maury.files import check_writable
-from maury.training.lightning_tools import AtomicCheckpoints, CurveLogger, quiet_lightning
-from maury.training.recipes import PosteriorTrainConfig, TrainConfig
-
-Config = TypeVar("Config", TrainConfig, PosteriorTrainConfig)
+from maury.training.lightning_tools import AtomicCheckpoints, CurveLogger
+from maury.training.recipes import AnyTrainConfig
 
 FREE = ("epochs", "max_time", "accelerator", "devices")
 """Settings that may change when a run goes on."""
 
 
 @dataclass(frozen=True)
-class Run(Generic[Config]):
+class Run:
     """A run directory: config.toml, metrics.csv, tensorboard/, last.ckpt, best.ckpt, at the end model.safetensors.
 
     Attributes:
@@ -43,7 +41,7 @@ class Run(Generic[Config]):
     """
 
     folder: Path
-    config: Config
+    config: AnyTrainConfig
     on_cluster: bool = False
 
     @property
@@ -73,7 +71,7 @@ class Run(Generic[Config]):
         return None if stopped == "max_time" and longer else header
 
 
-def open_run(folder: str | os.PathLike[str], config: Config, fresh: bool = False) -> Run[Config]:
+def open_run(folder: str | os.PathLike[str], config: AnyTrainConfig, fresh: bool = False) -> Run:
     """Prepare a run directory, or find the run in it to go on with.
 
     Args:
@@ -99,7 +97,7 @@ def open_run(folder: str | os.PathLike[str], config: Config, fresh: bool = False
     return run
 
 
-def _check_same(settings: Path, config: TrainConfig | PosteriorTrainConfig) -> None:
+def _check_same(settings: Path, config: AnyTrainConfig) -> None:
     """Refuse to go on with a run whose settings were others."""
     before, now = (c.model_dump(mode="json") for c in (load_config(settings, type(config)), config))
     for key in now:
@@ -112,7 +110,7 @@ def _check_same(settings: Path, config: TrainConfig | PosteriorTrainConfig) -> N
             )
 
 
-def _clear(run: Run[Any]) -> None:
+def _clear(run: Run) -> None:
     """Remove an earlier run, and nothing else that may lie in the folder."""
     try:
         for path in (run.model, run.last, run.best, run.folder / "metrics.csv", run.folder / "config.toml"):
@@ -122,7 +120,7 @@ def _clear(run: Run[Any]) -> None:
         raise OutputError(f"{run.folder}: cannot be cleared: {error.strerror}") from error
 
 
-def make_trainer(run: Run[Any], callbacks: Sequence[Callback]) -> lightning.Trainer:
+def make_trainer(run: Run, callbacks: Sequence[Callback]) -> lightning.Trainer:
     """A Lightning trainer that logs, stops at the run's limits, and keeps its best and its last state.
 
     Raises:
@@ -160,24 +158,6 @@ def make_trainer(run: Run[Any], callbacks: Sequence[Callback]) -> lightning.Trai
         )
     except (RuntimeError, ValueError, MisconfigurationException) as error:
         raise ConfigError(f"accelerator = {config.accelerator!r}, devices = {config.devices}: {error}") from error
-
-
-def fit(run: Run[Any], callbacks: Sequence[Callback], start: Callable[[lightning.Trainer, Path | None], None]) -> Any:
-    """Train: ``start`` is given a trainer and the state to go on from, if there is one.
-
-    Returns:
-        The trainer.
-
-    Raises:
-        KeyboardInterrupt: interrupted or asked to terminate.
-    """
-    with quiet_lightning():
-        trainer = make_trainer(run, callbacks)
-        try:
-            start(trainer, run.last if run.last.is_file() else None)
-        except SystemExit as error:  # what Lightning makes of an interrupt or a request to terminate
-            raise KeyboardInterrupt from error
-    return trainer
 
 
 def epochs_done(checkpoint: Path) -> int:

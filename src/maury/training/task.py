@@ -1,4 +1,4 @@
-"""The Lightning module that trains a network on a grid, and the parts of it that a search trains with as well."""
+"""The Lightning module that trains a network, and the parts of it that a search trains with as well."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ import torch
 from lightning.pytorch.callbacks import Timer
 from torch import Tensor, nn
 
-from maury.networks import StarNet
-from maury.training.data import Spectra
-from maury.training.recipes import TrainConfig
+from maury.networks import PosteriorNetwork
+from maury.training.recipes import NetworkRecipe
+from maury.training.sources import Network, Source
+
+_LARGEST_GRADIENT = 1.0
 
 
-def make_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+def make_optimizer(network: nn.Module, config: NetworkRecipe) -> torch.optim.Optimizer:
     """Adam or AdamW, as the settings say."""
     if config.optimiser == "adamw":
         return torch.optim.AdamW(
@@ -24,52 +26,58 @@ def make_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optim
     return torch.optim.Adam(network.parameters(), config.learning_rate, fused=True)
 
 
-def rate(config: TrainConfig, step: int, done: float) -> float:
+def rate(config: NetworkRecipe, step: int, done: float) -> float:
     """Share of the learning rate at a step, when a share ``done`` of the run is over."""
     rising = min(1.0, (step + 1) / (config.warmup + 1))
     return rising if config.schedule == "constant" else rising * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
 
 
-class Noise:
-    """White noise for spectra in training; each step has its own, which depends on the seed and the step alone."""
+def losses(network: Network, inputs: Any, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Losses of a batch.
 
-    def __init__(self, config: TrainConfig, std: float) -> None:
-        """Noise of ``config.noise`` continua on flux that was divided by ``std``."""
-        self._size, self._seed = config.noise / std, config.seed
+    Returns:
+        What is minimised; what is logged and chooses the weights; the mean absolute error on normalised labels. For
+        points both losses are the mean squared error. A posterior is chosen by the negative log density of the true
+        labels, and its quantiles add their pinball loss to what is minimised.
+    """
+    if not isinstance(network, PosteriorNetwork):
+        residual = network(inputs).float() - labels
+        square = residual.square().mean()
+        return square, square, residual.detach().abs().mean()
+    features = network(inputs)
+    density = -network.log_prob_unconstrained(features, labels).mean()
+    pinball = network.quantile_loss(features, labels)
+    with torch.no_grad():
+        error = network.quantiles(features)[:, 1] - labels
+        space = network.transform.space
+        width = error.new_tensor(space.upper) - error.new_tensor(space.lower)
+    return density + pinball, density, (error / width).abs().mean()
 
-    def __call__(self, flux: Tensor, step: int) -> Tensor:
-        """Add noise to normalised spectra (b, pixels), in place."""
-        if self._size:
-            generator = torch.Generator(flux.device).manual_seed(self._seed * 1_000_003 + step)
-            flux.add_(torch.randn(flux.shape, generator=generator, device=flux.device), alpha=self._size)
-        return flux
 
+class Task(lightning.LightningModule):
+    """Trains a network on the batches of a source."""
 
-class NetworkTask(lightning.LightningModule):
-    """Mean squared error of the normalised labels."""
-
-    def __init__(self, network: StarNet, spectra: Spectra, config: TrainConfig) -> None:
-        """Keep what is trained, and the spectra, which know how they are normalised."""
+    def __init__(self, network: Network, source: Source, config: NetworkRecipe) -> None:
+        """Keep what is trained, on what and how."""
         super().__init__()
-        self.network, self.config = network, config
-        self.normalise, self.noise = spectra.normalise, Noise(config, spectra.std)
+        self.network, self.source, self.config = network, source, config
 
-    def _errors(self, flux: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        residual = self.network(flux).float() - targets
-        return residual.square().mean(), residual.detach().abs().mean()
+    def on_fit_start(self) -> None:
+        """Make the inputs where the network is."""
+        self.source.to(self.device)
 
-    def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
-        """Mean squared error of a batch; it and the mean absolute error are logged at every step."""
-        counts, targets = batch
-        loss, mae = self._errors(self.noise(self.normalise(counts), self.global_step), targets)
+    def training_step(self, batch: Any, _: int) -> Tensor:
+        """The loss to minimise; loss and mean absolute error are logged at every step."""
+        total, loss, mae = losses(self.network, *self.source.training(batch, self.global_step))
         self.log_dict({"train_loss": loss.detach(), "train_mae": mae}, on_step=True, on_epoch=False)
-        return loss
+        return total
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
-        """Mean squared and mean absolute error over the validation part, logged once an epoch."""
-        loss, mae = self._errors(self.normalise(batch[0]), batch[1])
+    def validation_step(self, batch: Any, _: int) -> None:
+        """Loss and mean absolute error over the validation part, logged once an epoch."""
+        inputs, labels = self.source.held_out(batch)
+        _total, loss, mae = losses(self.network, inputs, labels)
         values = {"val_loss": loss, "val_mae": mae}
-        self.log_dict(values, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(batch[0]))
+        self.log_dict(values, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(labels))
 
     def configure_optimizers(self) -> Any:
         """The optimiser; where the settings ask for it, with a learning rate that changes from step to step."""
@@ -78,6 +86,11 @@ class NetworkTask(lightning.LightningModule):
             return optimizer
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def configure_gradient_clipping(self, *_: Any, **__: Any) -> None:
+        """Limit the norm of the gradient of a density: a single odd spectrum must not throw the weights away."""
+        if isinstance(self.network, PosteriorNetwork):
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), _LARGEST_GRADIENT)
 
     def _rate(self, step: int) -> float:
         """Share of the learning rate at a step; the run ends by epochs or by time."""

@@ -1,8 +1,9 @@
-"""A grid in memory, and the order in which its spectra are trained on."""
+"""A grid as a source of training: its spectra in memory, the order in which they are trained on, white noise."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +12,9 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from maury.errors import ConfigError
 from maury.grids import Grid
+from maury.networks import StarNet, predict
 from maury.training.recipes import TrainConfig
+from maury.training.sources import error_figures
 
 
 class Spectra(Dataset[tuple[Tensor, Tensor]]):
@@ -107,7 +110,7 @@ class Batches(Sampler[Tensor]):
         self.rows, self.size, self.seed, self.rank, self.devices, self.epoch = rows, size, seed, rank, devices, 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Lightning says which epoch comes next."""
+        """Set which epoch comes next; Lightning calls it."""
         self.epoch = epoch
 
     def _own(self) -> Tensor:
@@ -125,6 +128,81 @@ class Batches(Sampler[Tensor]):
         return iter(self._own().split(self.size))
 
 
-def loader(spectra: Spectra, batches: Batches, pin: bool) -> DataLoader[tuple[Tensor, Tensor]]:
-    """Hand out whole batches, gathered by one indexing; ``pin`` their memory for a copy to a GPU."""
-    return DataLoader(spectra, batch_size=None, sampler=batches, pin_memory=pin)
+class Noise:
+    """White noise for spectra in training; each step has its own, which depends on the seed and the step alone."""
+
+    def __init__(self, config: TrainConfig, std: float) -> None:
+        """Noise of ``config.noise`` continua on flux that was divided by ``std``."""
+        self._size, self._seed = config.noise / std, config.seed
+
+    def __call__(self, flux: Tensor, step: int) -> Tensor:
+        """Add noise to normalised spectra (b, pixels), in place."""
+        if self._size:
+            generator = torch.Generator(flux.device).manual_seed(self._seed * 1_000_003 + step)
+            flux.add_(torch.randn(flux.shape, generator=generator, device=flux.device), alpha=self._size)
+        return flux
+
+
+class GridSource:
+    """The spectra of a grid, for a network that gives points."""
+
+    stored = torch.float32
+
+    def __init__(self, config: TrainConfig, grid: Grid, advance: Callable[[int], None] | None = None) -> None:
+        """Read a grid; ``advance`` is called with the number of spectra read.
+
+        Raises:
+            ConfigError: grid and settings contradict each other.
+            FormatError: a spectrum is damaged.
+        """
+        pixels = len(grid.wavelength_aa)
+        if config.network.pixels != pixels:
+            raise ConfigError(f"{grid.path}: {pixels} pixels; network.pixels = {config.network.pixels}")
+        self.config, self.grid, self.spectra = config, grid, Spectra(grid, config, advance)
+        self._noise = Noise(config, self.spectra.std)
+
+    def network(self, resumed: bool) -> StarNet:
+        """The founding network with random weights."""
+        return StarNet(self.config.network, self.config.seed)
+
+    def loaders(self, rank: int, devices: int, epoch: int, pin: bool) -> tuple[DataLoader[Any], DataLoader[Any]]:
+        """Shuffled batches of the training part, ordered ones of the validation part, each gathered by one indexing."""
+        shuffled = Batches(self.spectra.training, self.config.batch_size, self.config.seed, rank, devices)
+        shuffled.set_epoch(epoch)
+        ordered = Batches(self.spectra.validation, 256, None, rank, devices)
+        first, second = (DataLoader(self.spectra, None, sampler=s, pin_memory=pin) for s in (shuffled, ordered))
+        return first, second
+
+    def to(self, device: torch.device) -> None:
+        """Nothing to do: Lightning moves batches."""
+
+    def training(self, batch: tuple[Tensor, Tensor], step: int) -> tuple[Tensor, Tensor]:
+        """Normalised flux with noise, and normalised labels."""
+        return self._noise(self.spectra.normalise(batch[0]), step), batch[1]
+
+    def held_out(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Normalised flux and labels."""
+        return self.spectra.normalise(batch[0]), batch[1]
+
+    def header(self, network: StarNet) -> dict[str, Any]:
+        """Labels, normalisation of the flux, pixels and the grid."""
+        spectra, grid = self.spectra, self.grid
+        return {
+            "labels": {"names": spectra.space.names, "lower": spectra.space.lower, "upper": spectra.space.upper},
+            "flux": {"mean": spectra.mean, "std": spectra.std},
+            "wavelength": [float(grid.wavelength_aa[0]), float(grid.wavelength_aa[-1])],
+            "sampling": grid.sampling,
+            "fixed": dict(grid.fixed),
+            "resolution": float(grid.resolution),
+            "grid": grid.digest,
+            "split": self.config.split,
+        }
+
+    def figures(self, network: StarNet, header: Mapping[str, Any]) -> dict[str, Any]:
+        """Errors over the validation part; ``mse`` is the mean squared error of normalised labels."""
+        spectra, unit = self.spectra, []
+        for rows in spectra.validation.split(1024):
+            counts = spectra.counts[rows].numpy().view(np.uint16)
+            unit.append(spectra.space.normalise(predict(network, header, counts * np.float32(spectra.scale))))
+        residual = np.concatenate(unit) - spectra.targets[spectra.validation].double().numpy()
+        return error_figures(spectra.space, residual, mse=float(np.mean(residual**2)))
