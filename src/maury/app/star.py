@@ -104,7 +104,8 @@ def measured(result: Result, name: str) -> tuple[str, str | None]:
     if name in posterior.upper_limits:
         return f"< {number(name, posterior.upper_limits[name])}", "95 % upper limit"
     low, high = result.intervals[name]
-    return f"{number(name, result.values[name])} ± {number(name, (high - low) / 2)}", None
+    error = (high - low) / 2
+    return f"{number(name, result.values[name], error)} ± {number(name, error, error)}", None
 
 
 def _flags(result: Result) -> None:
@@ -167,7 +168,7 @@ def _compared(result: Result, name: str, value: float, error: float) -> dict[str
     difference, total = result.values[name] - value, float(np.hypot(own, error))
     row = {
         "label": plain_name(name),
-        "maury": f"{number(name, result.values[name])} ± {number(name, own)}",
+        "maury": f"{number(name, result.values[name], own)} ± {number(name, own, own)}",
         "literature": f"{number(name, value)} ± {number(name, error)}",
         "difference": number(name, difference),
         "in standard deviations": f"{difference / total:+.1f}" if total > 0 else "",

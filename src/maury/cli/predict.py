@@ -200,13 +200,15 @@ def _row(result: Result, name: str) -> list[str]:
     measured, posterior, typical = result.summary[name], result.posterior, result.typical_errors.get(name)
     value = number(name, measured.value)
     if measured.error is None or measured.interval is None or posterior is None:
-        return [column_of(name), value, "" if typical is None else number(name, typical, least=1)]
+        return [column_of(name), value, "" if typical is None else number(name, typical, typical)]
     if name in posterior.uninformed:
         return [column_of(name), "", "", "no information"]
-    interval = " to ".join(number(name, float(end)) for end in measured.interval)
+    error = measured.error.value
+    value = number(name, measured.value, error)
+    interval = " to ".join(number(name, float(end), error) for end in measured.interval)
     if name in posterior.upper_limits:
         interval = f"below {number(name, posterior.upper_limits[name])} (95 %)"
-    return [column_of(name), value, number(name, measured.error.value), interval]
+    return [column_of(name), value, number(name, error, error), interval]
 
 
 def _draw(result: Result, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from maury.labels import LABELS
@@ -10,18 +11,21 @@ if TYPE_CHECKING:
     from maury.inference.result import Result
 
 _DIGITS = {"teff": 0, "vsini": 1}
+_MOST_DIGITS = 4
 _NAMES = {"teff": "Teff", "logg": "log g", "vsini": "v sin i", "alpha": "[α/M]", "vmic": "ξ", "vmac": "ζ"}
 
 
-def number(name: str, value: float, least: int = 0) -> str:
+def number(name: str, value: float, error: float | None = None) -> str:
     """A label's value with as many digits as matter.
 
     Args:
         name: of the label.
         value: in its unit.
-        least: digits after the point at least.
+        error: its uncertainty, of which at least one digit has to be seen.
     """
-    digits = max(_DIGITS.get(name, 2), least)
+    digits = _DIGITS.get(name, 2)
+    if error is not None and 0 < error < math.inf:
+        digits = max(digits, min(-math.floor(math.log10(error)), _MOST_DIGITS))
     return f"{round(value, digits) + 0.0:.{digits}f}"  # no negative zero
 
 

@@ -73,7 +73,7 @@ def plot_corner(
     if len(handles) > 1:
         figure.legend(handles=handles, loc="upper right", bbox_to_anchor=(0.99, 0.93 if title else 0.99))
     if title:
-        figure.suptitle(title)
+        figure.suptitle(title, wrap=True)
     return figure
 
 

@@ -48,7 +48,7 @@ def plot_emulator_error(labels: ArrayLike, rms: ArrayLike, names: Sequence[str],
             axes.set_ylabel("rms over pixels")
     panels[0, 0].legend(loc="upper right")
     if title:
-        figure.suptitle(title)
+        figure.suptitle(title, wrap=True)
     return figure
 
 
@@ -71,7 +71,7 @@ def plot_emulator_pixels(wavelength_aa: ArrayLike, rms: Mapping[str, ArrayLike],
     panels[0].set(xlim=(np.min(np.asarray(wavelength_aa)), np.max(np.asarray(wavelength_aa))), ylim=(0, None))
     panels[-1].set_xlabel("wavelength in air (Å)")
     if title:
-        figure.suptitle(title)
+        figure.suptitle(title, wrap=True)
     return figure
 
 

@@ -88,5 +88,5 @@ def _legend(figure: Figure, splits: Sequence[str], lines: list[Line2D], title: s
     ]
     figure.legend(handles=handles + lines, loc="outside upper center", ncols=min(len(handles) + len(lines), 4))
     if title:
-        figure.suptitle(title)
+        figure.suptitle(title, wrap=True)
     return figure

@@ -61,7 +61,7 @@ def plot_explanation(
     strip.set_xlabel(f"wavelength in air (Å); weights: {error_label(name, 'change of ')} per unit of the continuum")
     figure.align_ylabels()
     if title:
-        figure.suptitle(title)
+        figure.suptitle(title, wrap=True)
     return figure
 
 

@@ -64,7 +64,7 @@ def plot_kiel(
     if literature is not None:
         near.legend(loc="best")
     if title:
-        figure.suptitle(title)
+        figure.suptitle(title, wrap=True)
     return figure
 
 

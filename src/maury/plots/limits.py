@@ -44,7 +44,7 @@ def plot_limits_map(teff: ArrayLike, logg: ArrayLike, errors: Mapping[str, Array
     panels[0, 0].invert_xaxis()
     panels[0, 0].invert_yaxis()
     if title:
-        figure.suptitle(title)
+        figure.suptitle(title, wrap=True)
     return figure
 
 

@@ -54,7 +54,7 @@ def plot_literature(table: Mapping[str, Sequence[Any]] | np.ndarray, *, title: s
         axes.tick_params(axis="y", which="minor", left=False, right=False)
         axes.set_ylim(len(order) - 0.4, -0.6)
     if title:
-        figure.suptitle(title)
+        figure.suptitle(title, wrap=True)
     return figure
 
 

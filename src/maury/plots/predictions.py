@@ -78,7 +78,7 @@ def plot_predicted(
     bar = figure.colorbar(colours, ax=figure.axes, label=axis_label(colour_name), aspect=50, pad=0.015)
     bar.ax.minorticks_off()
     if title:
-        figure.suptitle(title)
+        figure.suptitle(title, wrap=True)
     return figure
 
 
@@ -137,7 +137,7 @@ def plot_residuals(
     if bands:
         figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=2)
     if title:
-        figure.suptitle(title)
+        figure.suptitle(title, wrap=True)
     return figure
 
 

@@ -48,7 +48,7 @@ def plot_spectrum_fit(
         lines = readable_lines(wavelength_aa, model, rows)
     draw_fit(figure, figure.add_gridspec(rows, 1), wavelength_aa, flux, model, sigma, mask, lines)
     if title:
-        figure.suptitle(title)
+        figure.suptitle(title, wrap=True)
     return figure
 
 

@@ -61,7 +61,7 @@ def plot_learning_curve(
         axes.grid(True)
         axes.legend(loc="upper right")
     if title:
-        figure.suptitle(title)
+        figure.suptitle(title, wrap=True)
     return figure
 
 
