@@ -31,7 +31,7 @@ from maury.errors import MauryError
 from maury.files import atomic_path
 from maury.pixelspectra import PixelSpectra
 from maury.preparation import prepare
-from maury.preparation.network import to_network
+from maury.preparation.network_input import to_network
 from maury.readers import read
 from maury.simulation import SimulationSettings, Simulator
 from maury.simulation.conditions import ModelErrorSettings

@@ -25,7 +25,7 @@ from nights import Instrument, draw_star, observe, star_flux  # noqa: I001
 
 from maury.files import atomic_path
 from maury.preparation import Preparation, prepare
-from maury.preparation.batch import Options, prepare_files
+from maury.preparation.many import Options, prepare_files
 from maury.readers import write
 from maury.wavelengths import C_KMS
 
@@ -41,11 +41,11 @@ def continuum_error(result: Preparation, instrument: Instrument, velocity_kms: f
     """Rms of the continuum over the true one, minus 1, over the pixels used in the window."""
     parts = []
     for order in result.orders:
-        wave = order.strip.wavelength_aa
+        wave = order.segment.wavelength_aa
         rest = wave / (1 + velocity_kms / C_KMS)
-        use = order.strip.good & (rest > 5050) & (rest < 5350)
-        true = instrument.continuum(int(order.strip.name) - 1, wave)
-        parts.append((order.continuum * order.strip.scale / true - 1)[use])
+        use = order.segment.good & (rest > 5050) & (rest < 5350)
+        true = instrument.continuum(int(order.segment.name) - 1, wave)
+        parts.append((order.continuum * order.segment.scale / true - 1)[use])
     return float(np.sqrt(np.mean(np.concatenate(parts) ** 2)))
 
 

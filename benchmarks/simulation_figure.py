@@ -19,7 +19,7 @@ from maury.emulator import Emulator, NetworkPixels, load
 from maury.pixelspectra import PixelSpectra
 from maury.plots import plot_observations, save_figure
 from maury.preparation import Preparation, prepare
-from maury.preparation.network import to_network
+from maury.preparation.network_input import to_network
 from maury.readers import read
 from maury.simulation import SimulationSettings, Simulator
 

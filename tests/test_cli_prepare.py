@@ -245,7 +245,7 @@ def test_settings_out_of_range_are_one_line(options, reason, run, star):
 
 
 def test_an_unwritable_folder_is_told_before_any_work(run, star, tmp_path, monkeypatch):
-    monkeypatch.setattr("maury.preparation.batch.prepare", lambda *_, **__: pytest.fail("worked first"))
+    monkeypatch.setattr("maury.preparation.many.prepare", lambda *_, **__: pytest.fail("worked first"))
     (tmp_path / "file").write_text("no folder")
     for option in ("--out", "--plot"):
         code, out, err = run(star, option, tmp_path / "file")

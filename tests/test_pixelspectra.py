@@ -12,7 +12,7 @@ from maury.errors import DomainError
 from maury.likelihood import ErrorModel, usable
 from maury.networks import load_posterior
 from maury.pixelspectra import NAMES, PixelSpectra
-from maury.preparation.network import to_network
+from maury.preparation.network_input import to_network
 from maury.simulation import Simulator
 
 

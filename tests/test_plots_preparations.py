@@ -25,10 +25,10 @@ def test_orders_continua_and_correlation_are_those_of_the_result(result):
     figure = plot_preparation(result, rows=2)
     orders, correlation, *rows = figure.axes
     assert len(rows) == 2 or len(rows) == 4
-    top = max(order.strip.scale for order in result.orders)
+    top = max(order.segment.scale for order in result.orders)
     drawn = curves(orders)
     for order in result.orders:
-        wanted = np.where(order.strip.good, order.continuum, np.nan) * order.strip.scale / top
+        wanted = np.where(order.segment.good, order.continuum, np.nan) * order.segment.scale / top
         assert any(y.shape == wanted.shape and np.allclose(y, wanted, equal_nan=True) for _, y in drawn)
     np.testing.assert_array_equal(curves(correlation)[0], [result.correlation.velocity_kms, result.correlation.value])
     verticals = [line.get_xdata()[0] for line in correlation.get_lines()[1:]]

@@ -35,8 +35,8 @@ def plain(star: str, instrument: str, snr: float) -> Preparation:
 
 def used_at(result: Preparation, wavelength_aa: np.ndarray) -> np.ndarray:
     """Whether the pixels at observed wavelengths were used."""
-    strip = result.orders[0].strip
-    return strip.good[np.abs(strip.wavelength_aa[:, None] - wavelength_aa).argmin(0)]
+    segment = result.orders[0].segment
+    return segment.good[np.abs(segment.wavelength_aa[:, None] - wavelength_aa).argmin(0)]
 
 
 def places(count: int, seed: int = 5) -> np.ndarray:
@@ -46,9 +46,9 @@ def places(count: int, seed: int = 5) -> np.ndarray:
 
 @pytest.mark.parametrize(("star", "instrument", "snr"), CASES)
 def test_no_pixel_of_a_clean_spectrum_is_masked(star, instrument, snr):
-    strip = plain(star, instrument, snr).orders[0].strip
-    inside = (strip.wavelength_aa > 5051) & (strip.wavelength_aa < 5350)
-    assert strip.good[inside].all()
+    segment = plain(star, instrument, snr).orders[0].segment
+    inside = (segment.wavelength_aa > 5051) & (segment.wavelength_aa < 5350)
+    assert segment.good[inside].all()
 
 
 @pytest.mark.parametrize(("star", "instrument", "snr"), CASES)
@@ -67,11 +67,11 @@ def test_cosmic_rays_are_masked_and_their_surroundings_are_not(star, instrument,
     result, _ = run(star, instrument, snr, change)
     assert not used_at(result, single).any()
     assert used_at(result, triple).mean() <= 0.1
-    strip = result.orders[0].strip
-    step = np.diff(strip.wavelength_aa)[0]
-    far = np.abs(strip.wavelength_aa[:, None] - np.r_[single, triple]).min(1) > 4 * step
-    inside = (strip.wavelength_aa > 5051) & (strip.wavelength_aa < 5350)
-    assert strip.good[far & inside].all()
+    segment = result.orders[0].segment
+    step = np.diff(segment.wavelength_aa)[0]
+    far = np.abs(segment.wavelength_aa[:, None] - np.r_[single, triple]).min(1) > 4 * step
+    inside = (segment.wavelength_aa > 5051) & (segment.wavelength_aa < 5350)
+    assert segment.good[far & inside].all()
     assert any("cosmic rays" in note for note in result.notes)
     difference = result.velocity_kms - plain(star, instrument, snr).velocity_kms
     assert abs(difference) < 0.5 * result.velocity_error_kms
@@ -93,9 +93,9 @@ def test_lines_that_no_template_has_are_kept(star, instrument, snr):
         return flux
 
     result, _ = run(star, instrument, snr, change)
-    strip = result.orders[0].strip
-    inside = (strip.wavelength_aa > 5051) & (strip.wavelength_aa < 5350)
-    assert strip.good[inside].all()
+    segment = result.orders[0].segment
+    inside = (segment.wavelength_aa > 5051) & (segment.wavelength_aa < 5350)
+    assert segment.good[inside].all()
 
 
 @pytest.mark.parametrize(("star", "instrument", "snr"), CASES)
@@ -103,8 +103,8 @@ def test_dead_pixels_are_masked(star, instrument, snr):
     """Single pixels at a tenth of the continuum, on pixels with enough light to tell."""
     dead = places(50, seed=9)
     reference = plain(star, instrument, snr).orders[0]
-    at = np.abs(reference.strip.wavelength_aa[:, None] - dead).argmin(0)
-    dead = reference.strip.wavelength_aa[at[reference.model[at] > 0.75]]
+    at = np.abs(reference.segment.wavelength_aa[:, None] - dead).argmin(0)
+    dead = reference.segment.wavelength_aa[at[reference.model[at] > 0.75]]
     assert dead.size > 10
 
     def change(wave, flux, continuum):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from maury.errors import DomainError
 from maury.preparation import OrderRecord, prepare
 from maury.preparation.merge import log_pixels, merge, step_of
-from maury.preparation.strips import Strip
+from maury.preparation.segments import OrderSegment
 from maury.spectra import Observation
 from maury.wavelengths import C_KMS, pixel_edges, rebin
 from nights import SUN, Instrument, observe, star_flux
@@ -69,13 +69,20 @@ class TestRebin:
         np.testing.assert_allclose(pixel_edges([1.0, 2.0, 4.0]), [0.5, 1.5, 3.0, 5.0])
 
 
+def segment_of(wave, flux, envelope, scale) -> OrderSegment:
+    mask = np.zeros(wave.size, bool)
+    return OrderSegment(
+        name="1", wavelength_aa=wave, flux=flux, sigma=None, mask=mask, envelope=envelope, scale=scale, masked={}
+    )
+
+
 def flat_order(wave, seed, sigma=0.02, level=1.0, scale=1.0) -> OrderRecord:
     """An order of continuum ``level`` with white noise, and a template of 1."""
     rng = np.random.default_rng(seed)
     ones = np.ones(wave.size)
     flux = level * (1 + sigma * rng.standard_normal(wave.size))
-    strip = Strip(str(seed), wave, flux, None, ones.astype(bool), level * ones, scale, {})
-    return OrderRecord(strip, level * ones, 0.001 * ones, ones, level * sigma * ones)
+    segment = segment_of(wave, flux, level * ones, scale)
+    return OrderRecord(segment, level * ones, 0.001 * ones, ones, level * sigma * ones)
 
 
 WAVE = 5100 + 0.03 * np.arange(4000)
@@ -107,7 +114,7 @@ def test_two_orders_average_with_the_right_noise():
 def test_the_better_order_counts_more():
     """Weights are inverse variances: 1 at sigma 0.02 against 1.02 at 0.01 gives 1.016."""
     good, poor = flat_order(WAVE, 1, 0.01), flat_order(WAVE, 2, 0.02)
-    one = OrderRecord(good.strip, good.continuum / 1.02, good.continuum_error, good.model, good.sigma / 1.02)
+    one = OrderRecord(good.segment, good.continuum / 1.02, good.continuum_error, good.model, good.sigma / 1.02)
     merged = merge([one, poor], 0.0, PIXELS)
     assert np.mean(merged.flux) == pytest.approx(1.016, abs=0.001)
 
@@ -126,7 +133,7 @@ def test_noise_keeps_the_information_of_the_pixels(step_kms):
 
 def test_where_orders_disagree_the_better_one_is_kept():
     one, other = flat_order(WAVE, 1, 0.01), flat_order(WAVE, 2, 0.02)
-    other.strip.flux[1000:1200] += 0.3
+    other.segment.flux[1000:1200] += 0.3
     merged = merge([one, other], 0.0, PIXELS)
     wrong = inside(WAVE[1001], WAVE[1198])
     assert merged.discordant == pytest.approx(wrong.sum(), abs=8)
@@ -137,7 +144,7 @@ def test_where_orders_disagree_the_better_one_is_kept():
 def test_masked_pixels_give_nothing_and_leave_no_trace():
     """Of an order alone they are missing; with another order that one is taken."""
     order = flat_order(WAVE, 1)
-    order.strip.flux[2000:2020], order.strip.good[2000:2020] = 1e5, False
+    order.segment.flux[2000:2020], order.segment.mask[2000:2020] = 1e5, True
     hidden = inside(WAVE[2000], WAVE[2019])
     alone, both = merge([order], 0.0, PIXELS), merge([order, flat_order(WAVE, 2)], 0.0, PIXELS)
     assert np.isnan(alone.flux[hidden]).all()
@@ -151,8 +158,10 @@ def test_masked_pixels_give_nothing_and_leave_no_trace():
 def test_lines_are_brought_to_rest():
     line = 1 - 0.5 * np.exp(-0.5 * ((WAVE / (1 + 80 / C_KMS) - 5130) / 0.1) ** 2)
     order = flat_order(WAVE, 1, 1e-4)
-    strip = Strip("1", WAVE, line, None, order.strip.good, order.strip.envelope, 1.0, {})
-    merged = merge([OrderRecord(strip, order.continuum, order.continuum_error, order.model, order.sigma)], 80.0, PIXELS)
+    segment = segment_of(WAVE, line, order.segment.envelope, 1.0)
+    merged = merge(
+        [OrderRecord(segment, order.continuum, order.continuum_error, order.model, order.sigma)], 80.0, PIXELS
+    )
     assert PIXELS[np.nanargmin(merged.flux)] == pytest.approx(5130, abs=0.02)
     expected = 1 - 0.5 * np.exp(-0.5 * ((PIXELS - 5130) / 0.1) ** 2)
     assert np.nanmax(np.abs(merged.flux - expected)) < 0.002
@@ -167,9 +176,9 @@ def test_pixels_are_uniform_in_ln_wavelength_and_one_is_the_first_of_the_window(
 
 
 def test_the_step_is_that_of_the_file():
-    strips = [flat_order(WAVE, 1).strip]
-    assert step_of(strips) == pytest.approx(0.03 / 5160 * C_KMS, abs=0.05)
-    assert step_of([flat_order(5100 + 0.001 * np.arange(4000), 1).strip]) == 0.3
+    segments = [flat_order(WAVE, 1).segment]
+    assert step_of(segments) == pytest.approx(0.03 / 5160 * C_KMS, abs=0.05)
+    assert step_of([flat_order(5100 + 0.001 * np.arange(4000), 1).segment]) == 0.3
 
 
 @pytest.mark.parametrize("step_kms", [None, 1.0, 5.0])

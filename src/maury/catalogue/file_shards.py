@@ -10,8 +10,8 @@ from typing import Any
 from maury.catalogue.columns import REJECTS, Column, append, empty
 from maury.catalogue.lists import Entry
 from maury.catalogue.manifest import Output
+from maury.catalogue.options import CatalogueConfig
 from maury.catalogue.packed_shards import write_shard
-from maury.catalogue.settings import CatalogueConfig
 from maury.errors import MauryError
 from maury.inference import predict
 from maury.inference.predict import SAMPLES

@@ -14,16 +14,16 @@ from torch import Tensor
 
 from maury.catalogue.columns import REJECTS, Column, append, empty
 from maury.catalogue.manifest import Output
+from maury.catalogue.options import CatalogueConfig
 from maury.catalogue.packed import PackedFile, read_block
 from maury.catalogue.parts import write_part
-from maury.catalogue.settings import CatalogueConfig
 from maury.errors import FormatError
 from maury.inference import Posteriors, predict_batch
 from maury.inference.predict import LEAST_SNR
 from maury.inference.result import column_of
 from maury.networks import load_cached, pixel_wavelengths
 from maury.pixelspectra import PixelSpectra
-from maury.preparation.pixels import least_overlap
+from maury.preparation.resample import least_overlap
 
 _ROWS = 1024
 _WHOLE = 0.98

@@ -14,10 +14,10 @@ from maury.catalogue.columns import Column, columns_of, labels_told
 from maury.catalogue.file_shards import TIMEOUT_S, FilePredictor, make_parts
 from maury.catalogue.lists import FileList
 from maury.catalogue.manifest import Output, identity, open_output, write_manifest
+from maury.catalogue.options import CatalogueConfig
 from maury.catalogue.packed import PackedFile, open_packed
 from maury.catalogue.packed_shards import PackedShards
 from maury.catalogue.parts import require_form
-from maury.catalogue.settings import CatalogueConfig
 from maury.cluster import RayWorkers
 from maury.emulator import file_of
 from maury.errors import ConfigError, FormatError, MauryError

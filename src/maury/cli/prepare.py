@@ -39,7 +39,7 @@ def prepare(
     from maury.errors import ConfigError
     from maury.files import check_writable
     from maury.preparation import parse_range
-    from maury.preparation.batch import Options, prepare_files
+    from maury.preparation.many import Options, prepare_files
 
     if form not in ("ecsv", "fits"):
         raise ConfigError(f"format {form!r}: must be ecsv or fits")

@@ -66,7 +66,7 @@ def predict_batch(
     seed: int = 1,
     advance: Callable[[int], None] | None = None,
 ) -> Posteriors:
-    """Posteriors of spectra on a network's pixels, as `maury.preparation.network.to_network` gives them.
+    """Posteriors of spectra on a network's pixels, as `maury.preparation.network_input.to_network` gives them.
 
     Without samples the quantiles are those that the network gives for each label by itself, thousands of stars a
     second; with samples they are the samples', hundreds of stars a second.

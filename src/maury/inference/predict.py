@@ -24,8 +24,8 @@ from maury.pixelspectra import PixelSpectra
 from maury.preparation import FLAGS as PREPARATION_FLAGS
 from maury.preparation import Preparation, prepare, to_pixels
 from maury.preparation.masks import Mask, inside, ordered, parse_range, require_rest
-from maury.preparation.network import to_network
-from maury.preparation.pixels import require_resolution
+from maury.preparation.network_input import to_network
+from maury.preparation.resample import require_resolution
 from maury.spectra import Observation, Spectrum
 from maury.threads import one_thread
 from maury.wavelengths import C_KMS, LogGrid

@@ -55,17 +55,19 @@ def _title(result: Preparation) -> str:
 
 
 def _draw_orders(axes: Axes, result: Preparation) -> None:
-    scale = max(order.strip.scale for order in result.orders)
+    scale = max(order.segment.scale for order in result.orders)
     for number, order in enumerate(result.orders):
-        strip, unit = order.strip, order.strip.scale / scale
-        wave = strip.wavelength_aa
-        axes.plot(wave, np.where(strip.good, strip.flux, np.nan) * unit, color=INK, lw=0.35, alpha=0.6, rasterized=True)
-        masked = np.where(strip.good, np.nan, np.clip(strip.flux, -0.05, 1.3)) * unit
+        segment, unit = order.segment, order.segment.scale / scale
+        wave = segment.wavelength_aa
+        axes.plot(
+            wave, np.where(segment.good, segment.flux, np.nan) * unit, color=INK, lw=0.35, alpha=0.6, rasterized=True
+        )
+        masked = np.where(segment.good, np.nan, np.clip(segment.flux, -0.05, 1.3)) * unit
         axes.plot(wave, masked, ".", ms=1.2, color=COLOURS[1], rasterized=True, label="masked" if number == 0 else None)
-        drawn = np.where(strip.good, order.continuum, np.nan) * unit
+        drawn = np.where(segment.good, order.continuum, np.nan) * unit
         axes.plot(wave, drawn, color=COLOURS[0], lw=1.2, label="continuum" if number == 0 else None)
-    used = [order for order in result.orders if order.strip.good.any()]
-    top = max(float(np.quantile(o.strip.flux[o.strip.good], 0.999)) * o.strip.scale / scale for o in used)
+    used = [order for order in result.orders if order.segment.good.any()]
+    top = max(float(np.quantile(o.segment.flux[o.segment.good], 0.999)) * o.segment.scale / scale for o in used)
     axes.set(xlabel="observed wavelength (Å)", ylabel="flux as in the file", ylim=(-0.06 * top, 1.3 * top))
     axes.legend(loc="upper left", ncols=2, markerscale=5, fontsize=8)
 

@@ -1,7 +1,7 @@
 """From what a file holds to what a network sees: radial velocity, continuum, masks, noise, resolution, pixels."""
 
 from maury.preparation.masks import Mask, parse_range
-from maury.preparation.pixels import to_pixels
-from maury.preparation.prepare import FLAGS, OrderRecord, Preparation, prepare
+from maury.preparation.pipeline import FLAGS, OrderRecord, Preparation, prepare
+from maury.preparation.resample import to_pixels
 
 __all__ = ["FLAGS", "Mask", "OrderRecord", "Preparation", "parse_range", "prepare", "to_pixels"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from maury.preparation.noise import correlation_factor, measured
-from maury.preparation.strips import Strip, with_neighbours
+from maury.preparation.noise_level import correlation_factor, measured
+from maury.preparation.segments import OrderSegment, with_neighbours
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -23,11 +23,11 @@ _CONFIRMED = 0.8
 """A sigma of the file is confirmed by noise measured above this part of it: the spectrum was not smoothed."""
 
 
-def first_sigma(strip: Strip, fwhm_pixels: float) -> Floats:
+def first_sigma(segment: OrderSegment, fwhm_pixels: float) -> Floats:
     """Noise to start from (n,): of the file, else measured in the flux itself."""
-    if strip.sigma is not None:
-        return strip.sigma
-    return measured(strip.flux, strip.good, photon_shape(strip.flux), fwhm_pixels)
+    if segment.sigma is not None:
+        return segment.sigma
+    return measured(segment.flux, segment.good, photon_shape(segment.flux), fwhm_pixels)
 
 
 def photon_shape(flux: Floats) -> Floats:
@@ -85,14 +85,14 @@ def _short(flagged: Bools, longest: int) -> Bools:
 
 
 def final_sigma(
-    strip: Strip, model: Floats, continuum: Floats, good: Bools, fwhm_pixels: float, sparse: bool
+    segment: OrderSegment, model: Floats, continuum: Floats, good: Bools, fwhm_pixels: float, sparse: bool
 ) -> tuple[Floats, str]:
-    """Noise of a strip (n,) in its unit, as if its pixels were independent, and where it came from.
+    """Noise of a segment (n,) in its unit, as if its pixels were independent, and where it came from.
 
     Args:
-        strip: the order.
+        segment: the order.
         model: normalised model (n,).
-        continuum: in the unit of the strip, positive (n,).
+        continuum: in the unit of the segment, positive (n,).
         good: pixels to use (n,).
         fwhm_pixels: width of the instrument profile, pixels.
         sparse: the star is hot enough for pixels without lines.
@@ -100,22 +100,22 @@ def final_sigma(
     if not good.any():
         return np.full(good.shape, np.nan), "none: no good pixel"
     shape = photon_shape(continuum * model)
-    residual = strip.flux - continuum * model
+    residual = segment.flux - continuum * model
     factor = correlation_factor(residual / shape, good, fwhm_pixels)
     noise = measured(residual, good, shape, fwhm_pixels) * factor
     source = "measured" + (f", raised {factor:.1f} times for correlated neighbours" if factor > 1.1 else "")
-    confirmed = strip.sigma is not None and _ratio(noise, strip.sigma, good) > _CONFIRMED
+    confirmed = segment.sigma is not None and _ratio(noise, segment.sigma, good) > _CONFIRMED
     quiet = good & (model > _QUIET)
     if sparse and not confirmed and quiet.sum() > 0.2 * good.sum():
         scatter = 1.4826 * float(np.median(np.abs((residual / shape)[quiet])))
         if scatter > max(_SMOOTHED * float(np.median((noise / shape)[quiet])), 0.02):
             noise, source = scatter * shape, "from the scatter between lines: the spectrum was smoothed"
-    if strip.sigma is None:
+    if segment.sigma is None:
         return noise, source
-    ratio = _ratio(noise, strip.sigma, good)
+    ratio = _ratio(noise, segment.sigma, good)
     if ratio > max(_UNDERSTATED, 1 + _CHANCE / np.sqrt(good.sum())):
-        return strip.sigma * ratio, "of the file, raised: less than what is measured"
-    return strip.sigma, "of the file"
+        return segment.sigma * ratio, "of the file, raised: less than what is measured"
+    return segment.sigma, "of the file"
 
 
 def _ratio(noise: Floats, sigma: Floats, good: Bools) -> float:

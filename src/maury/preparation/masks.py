@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maury.errors import ConfigError, DomainError
-from maury.preparation.pixels import least_overlap
-from maury.preparation.strips import Strip
+from maury.preparation.resample import least_overlap
+from maury.preparation.segments import OrderSegment
 from maury.wavelengths import C_KMS
 
 Mask = tuple[tuple[float, float], ...]
@@ -75,14 +75,15 @@ def inside(wavelength_aa: NDArray[np.float64], mask: Mask) -> NDArray[np.bool_]:
     return np.asarray(begun > np.searchsorted(ends[:, 1], wavelength_aa), bool)
 
 
-def without(strips: list[Strip], mask: Mask, velocity_kms: float) -> list[Strip]:
-    """Strips of a star with that radial velocity (km/s) whose pixels in the ranges are not used."""
+def without(segments: list[OrderSegment], mask: Mask, velocity_kms: float) -> list[OrderSegment]:
+    """Segments of a star with that radial velocity (km/s) whose pixels in the ranges are not used."""
     if not mask:
-        return strips
+        return segments
     masked = []
-    for strip in strips:
-        hidden = strip.good & inside(strip.wavelength_aa / (1 + velocity_kms / C_KMS), mask)
-        masked.append(replace(strip, good=strip.good & ~hidden, masked={**strip.masked, "asked": int(hidden.sum())}))
+    for segment in segments:
+        hidden = segment.good & inside(segment.wavelength_aa / (1 + velocity_kms / C_KMS), mask)
+        counts = {**segment.masked, "asked": int(hidden.sum())}
+        masked.append(replace(segment, mask=segment.mask | hidden, masked=counts))
     return masked
 
 

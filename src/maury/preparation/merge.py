@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from maury.preparation.strips import Strip
+from maury.preparation.segments import OrderSegment
 from maury.wavelengths import C_KMS, pixel_edges, rebin
 
 Floats = NDArray[np.float64]
@@ -24,14 +24,14 @@ class OrderRecord:
     """One order and what was made of it.
 
     Attributes:
-        strip: as cut from the file; its ``good`` are the pixels that were used.
-        continuum: in the unit of the strip (n,).
+        segment: as cut from the file; its ``good`` are the pixels that were used.
+        continuum: in the unit of the segment (n,).
         continuum_error: its standard deviation over the continuum (n,).
         model: normalised template (n,).
-        sigma: noise in the unit of the strip (n,).
+        sigma: noise in the unit of the segment (n,).
     """
 
-    strip: Strip
+    segment: OrderSegment
     continuum: Floats
     continuum_error: Floats
     model: Floats
@@ -59,9 +59,9 @@ class Merged:
     discordant: int
 
 
-def step_of(strips: list[Strip]) -> float:
-    """Median pixel of all strips, km/s, rounded to 0.1, at least 0.3."""
-    steps = np.concatenate([np.diff(s.wavelength_aa) / s.wavelength_aa[1:] for s in strips])
+def step_of(segments: list[OrderSegment]) -> float:
+    """Median pixel of all segments, km/s, rounded to 0.1, at least 0.3."""
+    steps = np.concatenate([np.diff(s.wavelength_aa) / s.wavelength_aa[1:] for s in segments])
     return max(_LEAST_STEP_KMS, round(float(np.median(steps)) * C_KMS, 1))
 
 
@@ -110,10 +110,10 @@ def merge(orders: Sequence[OrderRecord], velocity_kms: float, wavelength_aa: Flo
 
 def _plane(order: OrderRecord, velocity_kms: float, edges: Floats) -> tuple[Floats, Floats, Floats, Floats]:
     """Normalised flux, variance (NaN where not usable), continuum error and model of one order on new pixels."""
-    old = pixel_edges(order.strip.wavelength_aa / (1 + velocity_kms / C_KMS))
-    good = order.strip.good
+    old = pixel_edges(order.segment.wavelength_aa / (1 + velocity_kms / C_KMS))
+    good = order.segment.good
     continuum = np.where(good, order.continuum, 1.0)
-    flux = np.where(good, order.strip.flux / continuum, order.model)
+    flux = np.where(good, order.segment.flux / continuum, order.model)
     variance = np.where(good, (order.sigma / continuum) ** 2, 0.0)
     share = rebin(old, good.astype(float), edges, smooth=False)
     width = np.interp((edges[1:] + edges[:-1]) / 2, (old[1:] + old[:-1]) / 2, np.diff(old))

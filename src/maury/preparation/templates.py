@@ -15,7 +15,7 @@ from maury.broadening import gaussian, remaining_resolution, transfer
 from maury.emulator import Emulator
 from maury.emulator.domain import atmosphere_exists
 from maury.labels import LabelSpace
-from maury.preparation.strips import REACH_KMS
+from maury.preparation.segments import REACH_KMS
 from maury.wavelengths import C_KMS, LogGrid, fast_size
 
 _TEFF_K = (3600.0, 4000.0, 4500.0, 5000.0, 5500.0, 6000.0, 6600.0, 7300.0, 8300.0, 9500.0)

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from maury.preparation.strips import REACH_KMS, Strip
+from maury.preparation.segments import REACH_KMS, OrderSegment
 from maury.preparation.templates import MARGIN_KMS, Bank, without_slow_part
 from maury.wavelengths import C_KMS
 
@@ -59,12 +59,12 @@ class Correlation:
         return self.height > max(6 * self.scatter, 1.5 * self.second, self.chance)
 
 
-def rough_depths(strips: list[Strip]) -> list[Floats]:
-    """1 - flux / envelope of each strip (n,), what no line can be cut off."""
-    return [np.clip(1 - s.flux / np.where(s.envelope > 0, s.envelope, np.inf), -0.3, 1.2) for s in strips]
+def rough_depths(segments: list[OrderSegment]) -> list[Floats]:
+    """1 - flux / envelope of each segment (n,), what no line can be cut off."""
+    return [np.clip(1 - s.flux / np.where(s.envelope > 0, s.envelope, np.inf), -0.3, 1.2) for s in segments]
 
 
-def on_grid(strips: list[Strip], depths: list[Floats], templates: Bank) -> tuple[Tensor, Tensor]:
+def on_grid(segments: list[OrderSegment], depths: list[Floats], templates: Bank) -> tuple[Tensor, Tensor]:
     """Depths without their slow part, and where there are any, both on the bank's grid (n,).
 
     Where orders overlap they are averaged, weighted by their flux.
@@ -72,16 +72,16 @@ def on_grid(strips: list[Strip], depths: list[Floats], templates: Bank) -> tuple
     grid = templates.grid
     wavelength = grid.wavelength_aa
     total, weight = np.zeros(grid.size), np.zeros(grid.size)
-    for strip, depth in zip(strips, depths, strict=True):
-        wave = strip.wavelength_aa[strip.good]
+    for segment, depth in zip(segments, depths, strict=True):
+        wave = segment.wavelength_aa[segment.good]
         if wave.size < 2:
             continue
         inside = (wavelength >= wave[0]) & (wavelength <= wave[-1])
         x = wavelength[inside]
         gap = np.interp(x, wave[1:], np.diff(wave))
-        near = gap < 4 * float(np.median(np.diff(strip.wavelength_aa)))
-        share = np.where(near, np.interp(x, strip.wavelength_aa, strip.envelope) * strip.scale, 0.0)
-        total[inside] += np.interp(x, wave, depth[strip.good]) * share
+        near = gap < 4 * float(np.median(np.diff(segment.wavelength_aa)))
+        share = np.where(near, np.interp(x, segment.wavelength_aa, segment.envelope) * segment.scale, 0.0)
+        total[inside] += np.interp(x, wave, depth[segment.good]) * share
         weight[inside] += share
     seen = weight > 0
     depth = np.where(seen, total / np.where(seen, weight, 1), 0.0)
@@ -114,9 +114,9 @@ def explained(depth: Tensor, seen: Tensor, templates: Bank) -> tuple[Floats, Ten
     return C_KMS * np.expm1(shift / C_KMS), product * product.abs() / (norm * variance), product / norm
 
 
-def correlate(strips: list[Strip], templates: Bank, about_kms: float | None = None) -> Correlation:
+def correlate(segments: list[OrderSegment], templates: Bank, about_kms: float | None = None) -> Correlation:
     """The template and the velocity that explain most of the line spectrum; only within 30 km/s of ``about_kms``."""
-    depth, seen = on_grid(strips, rough_depths(strips), templates)
+    depth, seen = on_grid(segments, rough_depths(segments), templates)
     velocity, value, _ = explained(depth, seen, templates)
     allowed = np.full(velocity.shape, True) if about_kms is None else np.abs(velocity - about_kms) <= NEAR_KMS
     best = int(value[:, torch.from_numpy(allowed)].amax(1).argmax())
@@ -136,13 +136,13 @@ def correlate(strips: list[Strip], templates: Bank, about_kms: float | None = No
         float(curve[away].std()),
         templates.labels[best],
         vsini,
-        _CHANCE / _elements(strips, seen),
+        _CHANCE / _elements(segments, seen),
     )
 
 
-def _elements(strips: list[Strip], seen: Tensor) -> float:
+def _elements(segments: list[OrderSegment], seen: Tensor) -> float:
     """Independent pixels: those of the data, or those of the grid where these are fewer."""
-    return max(1.0, min(float(seen.sum()), sum(int(strip.good.sum()) for strip in strips)))
+    return max(1.0, min(float(seen.sum()), sum(int(segment.good.sum()) for segment in segments)))
 
 
 def apart(velocity_kms: Floats, peak_kms: float, vsini_kms: float) -> NDArray[np.bool_]:
@@ -151,12 +151,16 @@ def apart(velocity_kms: Floats, peak_kms: float, vsini_kms: float) -> NDArray[np
 
 
 def second_star(
-    strips: list[Strip], residuals: list[Floats], models: list[Floats], templates: Bank, first: tuple[float, float]
+    segments: list[OrderSegment],
+    residuals: list[Floats],
+    models: list[Floats],
+    templates: Bank,
+    first: tuple[float, float],
 ) -> tuple[float, float]:
     """Velocity (km/s) and strength of a line spectrum that is left in the residuals away from the star's velocity.
 
     Args:
-        strips: the orders.
+        segments: the orders.
         residuals: model minus normalised flux of each (n,).
         models: normalised model of each (n,).
         templates: the bank.
@@ -166,15 +170,15 @@ def second_star(
         Velocity, and the rms of the lines found over the rms of the star's own, about the ratio of their light; 0 when
         they explain less than five times the scatter at other velocities, or what noise explains by chance.
     """
-    depth, seen = on_grid(strips, [np.clip(r, -0.5, 0.5) for r in residuals], templates)
-    own, _ = on_grid(strips, [1 - m for m in models], templates)
+    depth, seen = on_grid(segments, [np.clip(r, -0.5, 0.5) for r in residuals], templates)
+    own, _ = on_grid(segments, [1 - m for m in models], templates)
     velocity, value, _ = explained(depth, seen, templates)
     away = apart(velocity, *first)
     value = torch.where(torch.from_numpy(away), value, torch.zeros(()))
     best = int(value.amax(1).argmax())
     curve = value[best].double().numpy()
     peak = int(curve.argmax())
-    if curve[peak] < max(5 * curve[away].std(), _CHANCE / _elements(strips, seen)):
+    if curve[peak] < max(5 * curve[away].std(), _CHANCE / _elements(segments, seen)):
         return float(velocity[peak]), 0.0
     ratio = float(depth.square().sum() / own.square().sum().clamp_min(1e-12))
     return float(velocity[peak]), float(np.sqrt(curve[peak] * ratio))

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from maury.broadening import instrument_sigma
 from maury.emulator import NetworkPixels
 from maury.pixelspectra import PixelSpectra
-from maury.preparation.pixels import require_overlap, require_prepared
-from maury.preparation.prepare import Preparation
+from maury.preparation.pipeline import Preparation
+from maury.preparation.resample import require_overlap, require_prepared
 from maury.spectra import Spectrum
 from maury.wavelengths import C_KMS, LogGrid, pixel_edges, rebin
 

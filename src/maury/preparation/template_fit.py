@@ -19,7 +19,7 @@ from maury.broadening import remaining_resolution, shift, transfer
 from maury.emulator import MAX_RESOLUTION, Emulator
 from maury.labels import INTRINSIC, lowest_logg
 from maury.preparation.continuum import curvature_penalty, knot_distance, spline_basis
-from maury.preparation.strips import Strip, fwhm_pixels
+from maury.preparation.segments import OrderSegment, fwhm_pixels
 from maury.preparation.templates import usable_aa, usual_labels
 from maury.preparation.velocity import NEAR_KMS
 from maury.wavelengths import C_KMS
@@ -41,7 +41,7 @@ _SMALL = 0.02
 
 @dataclass(frozen=True)
 class Fit:
-    """The best template on the observed pixels of all strips, one after the other.
+    """The best template on the observed pixels of all segments, one after the other.
 
     Attributes:
         labels: the emulator's labels of the template (k,).
@@ -49,7 +49,7 @@ class Fit:
         velocity_kms: radial velocity in the frame of the wavelengths.
         velocity_error_kms: its standard deviation; residuals larger than the noise are counted in.
         model: normalised model flux (n,).
-        continuum: in the unit of each strip (n,).
+        continuum: in the unit of each segment (n,).
         continuum_error: standard deviation of the continuum over the continuum (n,), labels marginalised.
         inside: pixels that the emulator covers at that velocity (n,).
         model_error: rms of the residuals beyond the noise, per unit of the continuum.
@@ -72,7 +72,7 @@ class Problem:
     def __init__(
         self,
         emulator: Emulator,
-        strips: list[Strip],
+        segments: list[OrderSegment],
         sigma: list[Floats],
         resolution: float,
         guess_kms: float,
@@ -82,8 +82,8 @@ class Problem:
 
         Args:
             emulator: the model.
-            strips: the orders.
-            sigma: noise of each strip in its unit.
+            segments: the orders.
+            sigma: noise of each segment in its unit.
             resolution: R of the instrument.
             guess_kms: velocity that the fitted one may differ from by 30 km/s.
             start: labels, v sin i and velocity (km/s) beyond the guess to start from (k + 2,).
@@ -92,15 +92,17 @@ class Problem:
         limit = min(resolution, MAX_RESOLUTION, emulator.native_resolution)
         self.resolution = remaining_resolution(torch.tensor([limit]), emulator.native_resolution)
         self.guess_kms = guess_kms
-        rest = np.concatenate([s.wavelength_aa for s in strips]) / (1 + self.guess_kms / C_KMS)
+        rest = np.concatenate([s.wavelength_aa for s in segments]) / (1 + self.guess_kms / C_KMS)
         low, high = usable_aa(emulator)
         self.inside = (rest > low + 0.3) & (rest < high - 0.3)
         self.sampler = emulator.sampler(np.clip(rest, low, high), limit)
-        self.flux = np.concatenate([s.flux for s in strips])
+        self.flux = np.concatenate([s.flux for s in segments])
         self.sigma = np.concatenate(sigma)
-        self.good = np.concatenate([s.good for s in strips]) & self.inside & np.isfinite(self.sigma) & (self.sigma > 0)
-        self.basis, self.penalty = _bases(strips, self.inside, knot_distance(float(start[-2])))
-        self.spacing = float(np.median([fwhm_pixels(s, limit) for s in strips]))
+        self.good = (
+            np.concatenate([s.good for s in segments]) & self.inside & np.isfinite(self.sigma) & (self.sigma > 0)
+        )
+        self.basis, self.penalty = _bases(segments, self.inside, knot_distance(float(start[-2])))
+        self.spacing = float(np.median([fwhm_pixels(s, limit) for s in segments]))
         space = emulator.space
         self.steps = np.array([*(_STEPS.get(name, 0.05) for name in space.names), 0.5, 0.2])
         self.prior = np.array([*(_PRIOR.get(name, 0.2) for name in space.names), 1e3, 1e3])
@@ -134,12 +136,12 @@ class Problem:
         return flux[0], (flux[1:] - flux[0]).T / step
 
 
-def _bases(strips: list[Strip], inside: Bools, knot_aa: float) -> tuple[Floats, Floats]:
-    """Block-diagonal spline basis (n, k) over all strips, and its curvature penalty (k, k)."""
+def _bases(segments: list[OrderSegment], inside: Bools, knot_aa: float) -> tuple[Floats, Floats]:
+    """Block-diagonal spline basis (n, k) over all segments, and its curvature penalty (k, k)."""
     blocks, penalties, at = [], [], 0
-    for strip in strips:
-        wave = strip.wavelength_aa
-        used = wave[inside[at : at + wave.size] & strip.good]
+    for segment in segments:
+        wave = segment.wavelength_aa
+        used = wave[inside[at : at + wave.size] & segment.good]
         at += wave.size
         if used.size < 2:
             blocks.append(np.ones((wave.size, 1)))

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from maury.emulator import MAX_RESOLUTION, Emulator, load_cached
 from maury.errors import ConfigError, DomainError
 from maury.preparation.clean import final_sigma, first_sigma, spikes
-from maury.preparation.fit import Fit, Problem, solve
 from maury.preparation.masks import Mask, ordered, require_rest, texts, without
 from maury.preparation.merge import Merged, OrderRecord, log_pixels, merge, step_of
-from maury.preparation.pixels import require_overlap
-from maury.preparation.strips import Strip, cut, fwhm_pixels
+from maury.preparation.resample import require_overlap
+from maury.preparation.segments import OrderSegment, cut, fwhm_pixels
+from maury.preparation.template_fit import Fit, Problem, solve
 from maury.preparation.templates import Bank, bank
 from maury.preparation.velocity import LINE_SHIFT_KMS, Correlation, correlate, second_star
 from maury.spectra import Frame, Observation, Spectrum
@@ -184,16 +184,16 @@ def _prepare(
     mask: Mask,
     emulator: Emulator,
 ) -> Preparation:
-    strips = cut(observation, window_aa)
+    segments = cut(observation, window_aa)
     templates = bank(emulator)
     zero = 0.0 if observation.frame == "rest" else LINE_SHIFT_KMS
     given = None if velocity_kms is None else velocity_kms + zero
-    correlation = correlate(strips, templates, given)
+    correlation = correlate(segments, templates, given)
     guess = correlation.peak_kms if given is None else given
     beyond = correlation.peak_kms - guess if correlation.believable else 0.0
     start = np.r_[correlation.labels, correlation.vsini_kms, beyond]
-    fit, records, notes = _fit_orders(emulator, strips, mask, resolution, guess, start, _name(observation))
-    pixels = log_pixels(window_aa, step_kms or step_of(strips), MARGIN_AA)
+    fit, records, notes = _fit_orders(emulator, segments, mask, resolution, guess, start, _name(observation))
+    pixels = log_pixels(window_aa, step_kms or step_of(segments), MARGIN_AA)
     merged = merge(records, fit.velocity_kms, pixels)
     coverage = _coverage(observation, merged, window_aa)
     twin = _second(records, templates, fit)
@@ -225,7 +225,7 @@ def check_settings(
 
 def _fit_orders(
     emulator: Emulator,
-    whole: list[Strip],
+    whole: list[OrderSegment],
     mask: Mask,
     resolution: float | None,
     guess_kms: float,
@@ -234,21 +234,21 @@ def _fit_orders(
 ) -> tuple[Fit, tuple[OrderRecord, ...], list[str]]:
     """Fit, mask what the residuals show to be bad, measure the noise, and fit again from there."""
     used = MAX_RESOLUTION if resolution is None else resolution
-    strips = without(whole, mask, guess_kms + float(start[-1]))
-    fwhm = [fwhm_pixels(s, used) for s in strips]
-    first = [first_sigma(s, w) for s, w in zip(strips, fwhm, strict=True)]
-    fit = solve(_with_light(Problem(emulator, strips, first, used, guess_kms, start), name))
-    strips = without(whole, mask, fit.velocity_kms)
+    segments = without(whole, mask, guess_kms + float(start[-1]))
+    fwhm = [fwhm_pixels(s, used) for s in segments]
+    first = [first_sigma(s, w) for s, w in zip(segments, fwhm, strict=True)]
+    fit = solve(_with_light(Problem(emulator, segments, first, used, guess_kms, start), name))
+    segments = without(whole, mask, fit.velocity_kms)
     cleaned, sigmas, sources, hit = [], [], [], 0
     sparse = "teff" in emulator.space.names and fit.labels[emulator.space.names.index("teff")] > _SPARSE_K
-    for strip, width, part in zip(strips, fwhm, _parts(strips), strict=True):
+    for segment, width, part in zip(segments, fwhm, _parts(segments), strict=True):
         continuum, model = np.maximum(fit.continuum[part], _DIM), fit.model[part]
-        good = strip.good & fit.inside[part] & (fit.continuum[part] > _DIM)
-        sigma, _ = final_sigma(strip, model, continuum, good, width, sparse)
-        bad = spikes(strip.flux / continuum, model, sigma / continuum, good, width)
+        good = segment.good & fit.inside[part] & (fit.continuum[part] > _DIM)
+        sigma, _ = final_sigma(segment, model, continuum, good, width, sparse)
+        bad = spikes(segment.flux / continuum, model, sigma / continuum, good, width)
         good &= ~bad
-        sigma, source = final_sigma(strip, model, continuum, good, width, sparse)
-        cleaned.append(replace(strip, good=good & np.isfinite(sigma) & (sigma > 0)))
+        sigma, source = final_sigma(segment, model, continuum, good, width, sparse)
+        cleaned.append(replace(segment, mask=~(good & np.isfinite(sigma) & (sigma > 0))))
         sigmas.append(sigma)
         sources += [source] * bool(good.any())
         hit += int(bad.sum())
@@ -256,9 +256,9 @@ def _fit_orders(
     fit = solve(_with_light(Problem(emulator, cleaned, sigmas, used, guess_kms, again), name), iterations=6)
     records = tuple(
         OrderRecord(s, fit.continuum[part], fit.continuum_error[part], fit.model[part], sigma)
-        for s, sigma, part in zip(cleaned, sigmas, _parts(strips), strict=True)
+        for s, sigma, part in zip(cleaned, sigmas, _parts(segments), strict=True)
     )
-    return fit, records, _sentences(strips, sources, hit)
+    return fit, records, _sentences(segments, sources, hit)
 
 
 def _with_light(problem: Problem, name: str) -> Problem:
@@ -276,16 +276,16 @@ def _name(observation: Observation) -> str:
     return str(observation.provenance.get("file", "spectrum"))
 
 
-def _parts(strips: list[Strip]) -> list[slice]:
-    ends = np.cumsum([s.flux.size for s in strips])
-    return [slice(end - s.flux.size, end) for s, end in zip(strips, ends, strict=True)]
+def _parts(segments: list[OrderSegment]) -> list[slice]:
+    ends = np.cumsum([s.flux.size for s in segments])
+    return [slice(end - s.flux.size, end) for s, end in zip(segments, ends, strict=True)]
 
 
-def _sentences(strips: list[Strip], sources: list[str], hit: int) -> list[str]:
+def _sentences(segments: list[OrderSegment], sources: list[str], hit: int) -> list[str]:
     """What was done to the pixels, for people."""
     counts: dict[str, int] = {}
-    for strip in strips:
-        for rule, count in strip.masked.items():
+    for segment in segments:
+        for rule, count in segment.masked.items():
             counts[rule] = counts.get(rule, 0) + count
     names = {
         "file": "by the file or not finite",
@@ -304,12 +304,14 @@ def _sentences(strips: list[Strip], sources: list[str], hit: int) -> list[str]:
 
 
 def _second(records: tuple[OrderRecord, ...], templates: Bank, fit: Fit) -> tuple[float, float]:
-    strips = [record.strip for record in records]
+    segments = [record.segment for record in records]
     residuals = [
-        np.where(r.strip.good, r.model - r.strip.flux / np.where(r.strip.good, np.maximum(r.continuum, _DIM), 1.0), 0.0)
+        np.where(
+            r.segment.good, r.model - r.segment.flux / np.where(r.segment.good, np.maximum(r.continuum, _DIM), 1.0), 0.0
+        )
         for r in records
     ]
-    return second_star(strips, residuals, [r.model for r in records], templates, (fit.velocity_kms, fit.vsini_kms))
+    return second_star(segments, residuals, [r.model for r in records], templates, (fit.velocity_kms, fit.vsini_kms))
 
 
 def _coverage(observation: Observation, merged: Merged, window_aa: tuple[float, float]) -> float:

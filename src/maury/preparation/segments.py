@@ -1,4 +1,4 @@
-"""The observed orders cut to what the window needs, with pixels that hold no light masked: `Strip`."""
+"""`OrderSegment`: the part of an observed order that the window needs, pixels without light masked."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _BLOCK_AA = 10.0
 _LEAST_PIXELS = 40
 
 
-@dataclass(frozen=True)
-class Strip:
+@dataclass(frozen=True, kw_only=True)
+class OrderSegment:
     """One order, or a part of it, in the observed frame.
 
     Attributes:
@@ -34,32 +34,37 @@ class Strip:
         wavelength_aa: observed wavelengths (n,), Å air.
         flux: in units of ``scale`` (n,), 0 where not finite.
         sigma: noise as the file has it, in the same unit (n,), or None.
-        good: True where the flux may be used (n,).
+        mask: True where the flux must not be used (n,).
         envelope: rough upper envelope of the flux (n,), a first guess of the continuum.
         scale: flux of the file per unit.
-        masked: how many pixels each rule took out.
+        masked: number of pixels that each rule masked.
     """
 
     name: str
     wavelength_aa: Floats
     flux: Floats
     sigma: Floats | None
-    good: Bools
+    mask: Bools
     envelope: Floats
     scale: float
     masked: dict[str, int]
 
+    @property
+    def good(self) -> Bools:
+        """Pixels that may be used (n,): the complement of ``mask``."""
+        return ~self.mask
 
-def cut(observation: Observation, window_aa: tuple[float, float], reach_kms: float = REACH_KMS) -> list[Strip]:
-    """Strips of all orders that reach into the window at any velocity up to ``reach_kms``.
+
+def cut(observation: Observation, window_aa: tuple[float, float], reach_kms: float = REACH_KMS) -> list[OrderSegment]:
+    """Segments of all orders that reach into the window at any velocity up to ``reach_kms``.
 
     Raises:
         DomainError: no order has enough good pixels with light there.
     """
     low, high = window_aa[0] * (1 - reach_kms / C_KMS), window_aa[1] * (1 + reach_kms / C_KMS)
     several = len(observation.orders) > 1
-    strips = [_strip(order, low, high, several, i) for i, order in enumerate(observation.overlapping(low, high))]
-    kept = [strip for strip in strips if strip is not None]
+    segments = [_segment(order, low, high, several, i) for i, order in enumerate(observation.overlapping(low, high))]
+    kept = [segment for segment in segments if segment is not None]
     if not kept:
         where = observation.provenance.get("file", "spectrum")
         raise DomainError(
@@ -106,7 +111,7 @@ def has_light(flux: Floats) -> bool:
     return middle > 5 * error
 
 
-def _strip(order: Spectrum, low: float, high: float, several: bool, index: int) -> Strip | None:
+def _segment(order: Spectrum, low: float, high: float, several: bool, index: int) -> OrderSegment | None:
     keep = (order.wavelength_aa >= low) & (order.wavelength_aa <= high)
     raw = order.flux[keep]
     rules = {"file": np.asarray(order.mask, bool)[keep], "zero": raw == 0, "constant": dead_runs(raw)}
@@ -129,7 +134,10 @@ def _strip(order: Spectrum, low: float, high: float, several: bool, index: int) 
         return None
     sigma = None if order.sigma is None else order.sigma[keep] / scale
     name = str(order.provenance.get("order") or index + 1)
-    return Strip(name, wavelength, flux, sigma, ~taken, level, scale, counts)
+    return OrderSegment(
+        name=name, wavelength_aa=wavelength, flux=flux, sigma=sigma, mask=taken, envelope=level, scale=scale,
+        masked=counts,
+    )  # fmt: skip
 
 
 def _ends(order: Spectrum, keep: Bools, pixels: int = 8) -> Bools:
@@ -139,7 +147,7 @@ def _ends(order: Spectrum, keep: Bools, pixels: int = 8) -> Bools:
     return ends[keep]
 
 
-def fwhm_pixels(strip: Strip, resolution: float) -> float:
+def fwhm_pixels(segment: OrderSegment, resolution: float) -> float:
     """Width (FWHM) of the instrument profile in pixels, at least 1."""
-    step = float(np.median(np.diff(strip.wavelength_aa)))
-    return max(1.0, float(strip.wavelength_aa.mean()) / resolution / step)
+    step = float(np.median(np.diff(segment.wavelength_aa)))
+    return max(1.0, float(segment.wavelength_aa.mean()) / resolution / step)

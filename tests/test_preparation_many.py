@@ -7,7 +7,7 @@ import pytest
 
 import observatory
 from maury.errors import ConfigError
-from maury.preparation.batch import Options, prepare_files
+from maury.preparation.many import Options, prepare_files
 from maury.readers import read, write
 from nights import K_DWARF, OLD_GIANT, SUN, Instrument, observe
 

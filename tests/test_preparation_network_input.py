@@ -11,7 +11,7 @@ import nights
 from maury.emulator import NetworkPixels
 from maury.errors import DomainError
 from maury.preparation import prepare
-from maury.preparation.network import to_network
+from maury.preparation.network_input import to_network
 from maury.simulation import Simulator
 from maury.spectra import Spectrum
 from maury.wavelengths import C_KMS, pixel_points

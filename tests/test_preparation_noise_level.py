@@ -7,7 +7,7 @@ import pytest
 from scipy.signal import fftconvolve, firwin
 
 from maury.preparation import Preparation, prepare
-from maury.preparation.noise import correlation_factor, filtered, lowest_free, measured
+from maury.preparation.noise_level import correlation_factor, filtered, lowest_free, measured
 from maury.spectra import Observation
 from nights import K_DWARF, OLD_GIANT, SUN, Instrument, observe
 
@@ -24,11 +24,11 @@ def sigma_ratio(result: Preparation, seen: Observation) -> list[float]:
     true = {order.provenance["order"]: order for order in seen.orders}
     ratios = []
     for order in result.orders:
-        strip = order.strip
-        of_file = true[strip.name]
-        sigma = np.interp(strip.wavelength_aa, of_file.wavelength_aa, of_file.sigma) / strip.scale
-        if strip.good.any():
-            ratios.append(float(np.median((order.sigma / sigma)[strip.good])))
+        segment = order.segment
+        of_file = true[segment.name]
+        sigma = np.interp(segment.wavelength_aa, of_file.wavelength_aa, of_file.sigma) / segment.scale
+        if segment.good.any():
+            ratios.append(float(np.median((order.sigma / sigma)[segment.good])))
     return ratios
 
 
@@ -183,9 +183,9 @@ def test_measured_noise_follows_blaze_and_lines():
     seen = observe(SUN, used, snr=60, seed=2)
     result = prepare(with_sigma(seen, None), resolution=used.resolution)
     order, true = result.orders[2], seen.orders[2]
-    ratio = (order.sigma * order.strip.scale / np.interp(order.strip.wavelength_aa, true.wavelength_aa, true.sigma))[
-        8:-8
-    ]
+    ratio = (
+        order.sigma * order.segment.scale / np.interp(order.segment.wavelength_aa, true.wavelength_aa, true.sigma)
+    )[8:-8]
     assert max(np.median(part) for part in np.array_split(ratio, 10)) < 1.3
     assert min(np.median(part) for part in np.array_split(ratio, 10)) > 0.75
     deep, high = order.model < 0.4, order.model > 0.95

@@ -7,7 +7,7 @@ import pytest
 
 from maury.errors import DomainError
 from maury.preparation import prepare
-from maury.preparation.strips import cut, dead_runs, envelope, fwhm_pixels
+from maury.preparation.segments import cut, dead_runs, envelope, fwhm_pixels
 from maury.spectra import Observation, Spectrum
 from nights import SUN, Instrument, observe, star_flux
 
@@ -34,12 +34,12 @@ def test_dead_gaps_and_plateaus_are_masked(value):
         flux[(wave > 5200) & (wave < 5210)] = value
         return flux
 
-    (strip,) = cut(changed(observe(SUN, COARSE), change), WINDOW)
-    gap = (strip.wavelength_aa > 5200) & (strip.wavelength_aa < 5210)
-    assert not strip.good[gap].any()
-    assert strip.good[~gap].sum() >= (~gap).sum() - 2
+    (segment,) = cut(changed(observe(SUN, COARSE), change), WINDOW)
+    gap = (segment.wavelength_aa > 5200) & (segment.wavelength_aa < 5210)
+    assert not segment.good[gap].any()
+    assert segment.good[~gap].sum() >= (~gap).sum() - 2
     rule = "zero" if value == 0 else "constant"
-    assert strip.masked[rule] == pytest.approx(gap.sum(), abs=2)
+    assert segment.masked[rule] == pytest.approx(gap.sum(), abs=2)
 
 
 def test_a_saturated_plateau_does_not_move_the_continuum():
@@ -68,11 +68,11 @@ def test_an_order_ends_where_its_blaze_does():
         orders.append(order.with_(flux=order.flux * blaze, sigma=order.sigma * blaze))
     result = prepare(Observation(tuple(orders)), resolution=44_000.0)
     for order in result.orders:
-        strip = order.strip
-        assert not strip.good[:8].any()
-        assert not strip.good[-8:].any()
-        assert order.continuum[strip.good].min() > 0.03
-        assert 0.6 < strip.good.mean() < 0.98
+        segment = order.segment
+        assert not segment.good[:8].any()
+        assert not segment.good[-8:].any()
+        assert order.continuum[segment.good].min() > 0.03
+        assert 0.6 < segment.good.mean() < 0.98
     spectrum = result.spectrum
     wrong = (spectrum.flux - star_flux(SUN, spectrum.wavelength_aa, 44_000.0)) / spectrum.sigma
     assert np.nanstd(wrong) == pytest.approx(1, abs=0.15)
@@ -80,8 +80,8 @@ def test_an_order_ends_where_its_blaze_does():
 
 
 def test_a_merged_spectrum_keeps_its_ends():
-    (strip,) = cut(observe(SUN, COARSE), WINDOW)
-    assert strip.good.all()
+    (segment,) = cut(observe(SUN, COARSE), WINDOW)
+    assert segment.good.all()
 
 
 def test_orders_without_numbers_or_light_are_left_out():
@@ -91,8 +91,8 @@ def test_orders_without_numbers_or_light_are_left_out():
     flux[:30] = 1.0
     orders[1] = orders[1].with_(flux=flux)
     orders[3] = orders[3].with_(flux=-np.abs(orders[3].flux))
-    strips = cut(Observation(tuple(orders), None, seen.provenance), WINDOW)
-    assert [strip.name for strip in strips] == ["1", "3", "5", "6"]
+    segments = cut(Observation(tuple(orders), None, seen.provenance), WINDOW)
+    assert [segment.name for segment in segments] == ["1", "3", "5", "6"]
 
 
 def test_pixels_the_file_masks_stay_masked():
@@ -146,6 +146,6 @@ def test_the_envelope_runs_along_the_continuum():
 
 
 def test_the_profile_is_measured_in_pixels():
-    (strip,) = cut(observe(SUN, COARSE), WINDOW)
-    assert fwhm_pixels(strip, 44_000.0) == pytest.approx(5200 / 44_000 / 0.05, rel=0.01)
-    assert fwhm_pixels(strip, 1_000_000.0) == 1.0
+    (segment,) = cut(observe(SUN, COARSE), WINDOW)
+    assert fwhm_pixels(segment, 44_000.0) == pytest.approx(5200 / 44_000 / 0.05, rel=0.01)
+    assert fwhm_pixels(segment, 1_000_000.0) == 1.0

@@ -29,11 +29,11 @@ def errors_of(result: Preparation, instrument: Instrument, velocity_kms: float =
     """Continuum over the true one minus 1, and its error, of all pixels used in the window."""
     wrong, error = [], []
     for order in result.orders:
-        wave = order.strip.wavelength_aa
+        wave = order.segment.wavelength_aa
         rest = wave / (1 + velocity_kms / C_KMS)
-        use = order.strip.good & (rest > 5050) & (rest < 5350)
-        true = instrument.continuum(int(order.strip.name) - 1, wave)
-        wrong.append((order.continuum * order.strip.scale / true - 1)[use])
+        use = order.segment.good & (rest > 5050) & (rest < 5350)
+        true = instrument.continuum(int(order.segment.name) - 1, wave)
+        wrong.append((order.continuum * order.segment.scale / true - 1)[use])
         error.append(order.continuum_error[use])
     return np.concatenate(wrong), np.concatenate(error)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from maury.errors import ConfigError, MauryError
-from maury.preparation.prepare import Preparation, check_settings, prepare
+from maury.preparation.pipeline import Preparation, check_settings, prepare
 from maury.readers import read, write
 
 

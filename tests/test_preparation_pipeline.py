@@ -117,8 +117,8 @@ def test_a_spectrum_divided_by_its_continuum_already_stays_as_it_is():
     level = Instrument(44_000.0, 0.05, counts=1.0).continuum(0, order.wavelength_aa)
     flat = order.with_(flux=order.flux / level, sigma=order.sigma / level, normalised=True)
     result = prepare(flat, resolution=44_000.0)
-    continuum = result.orders[0].continuum * result.orders[0].strip.scale
-    assert np.abs(continuum - 1)[result.orders[0].strip.good].max() < 0.012
+    continuum = result.orders[0].continuum * result.orders[0].segment.scale
+    assert np.abs(continuum - 1)[result.orders[0].segment.good].max() < 0.012
 
 
 @pytest.mark.parametrize(
