@@ -175,7 +175,7 @@ def test_same_bytes_after_a_kill(tmp_path: Path, emulator: Emulator, whole: byte
     build_grid(path, emulator, DIGEST, SMALL, seen.append, messages.append)
     assert path.read_bytes() == whole
     assert sum(seen) == 54
-    assert messages == [f"going on with an interrupted build: {shards} of 3 parts are there"]
+    assert messages == [f"resuming an interrupted build: {shards} of 3 parts are there"]
     assert os.listdir(tmp_path) == ["grid.h5"]
 
 

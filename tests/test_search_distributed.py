@@ -19,7 +19,7 @@ import maury.cluster
 from maury.errors import ConfigError, SynthesisError
 from maury.grids import open_grid
 from maury.search import load_study, open_study
-from maury.search.distributed import JournalActor, spread_study
+from maury.search.distributed import JournalActor, run_on_cluster
 from maury.search.space import base_of
 from maury.search.trial import Outcome
 from tinygrids import write_study
@@ -174,9 +174,9 @@ def test_a_cluster_on_which_nothing_lives_and_a_trial_that_raises(grid_file, set
     with pytest.raises(
         maury.cluster.LostError, match="51 trials one after the other lost their process; the last: gone"
     ):
-        spread_study(tmp_path / "a", grid_file, config, Cluster(None, maury.cluster.LostError("gone")))
+        run_on_cluster(tmp_path / "a", grid_file, config, Cluster(None, maury.cluster.LostError("gone")))
     with pytest.raises(SynthesisError, match="KeyError: 'x'"):
-        spread_study(tmp_path / "b", grid_file, config, Cluster(None, SynthesisError("KeyError: 'x'")))
+        run_on_cluster(tmp_path / "b", grid_file, config, Cluster(None, SynthesisError("KeyError: 'x'")))
 
 
 def test_no_cluster_is_one_line_and_exit_code_2(grid_file, settings, tmp_path, capsys):

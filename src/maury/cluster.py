@@ -23,7 +23,7 @@ Maker = tuple[Callable[..., Any], tuple[Any, ...]]
 """A function and its arguments, which make in each process the object that is then called with the tasks."""
 
 Describe = Callable[..., dict[str, str]]
-"""Tells what has to be the same on all nodes: versions, hashes of files."""
+"""Returns what must be the same on all nodes: versions, hashes of files."""
 
 RETRIES = 3
 """How often a task is tried again whose process or node died."""
@@ -99,12 +99,12 @@ class RayWorkers:
         """Refuse a cluster on one of whose nodes a description differs from the one here; later nodes are asked too.
 
         Args:
-            describe: function of maury that tells versions or hashes.
+            describe: function of maury that returns versions or hashes.
             *arguments: its arguments.
 
         Raises:
             VersionMismatchError: naming node, what differs, and both values.
-            ConfigError: a node cannot tell, or does not answer.
+            ConfigError: the description fails on a node, or a node does not answer.
         """
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as OnNode
 
@@ -178,7 +178,7 @@ class RayWorkers:
     def train(self, function: Callable[..., None], arguments: tuple[Any, ...], count: int, folder: str) -> None:
         """Run a function in processes that train together; when one dies all begin again, three times at most.
 
-        The function goes on from what it has on disk, with a Lightning trainer of `lightning_parts`. Each process has a
+        The function resumes from its files, with a Lightning trainer of `lightning_parts`. Each process has a
         GPU where the cluster was asked for GPUs.
 
         Args:
@@ -280,8 +280,8 @@ def _compare(there: dict[str, str], here: dict[str, str], node: str) -> None:
     """
     differ = [name for name in here if there.get(name) != here[name]]
     if differ:
-        told = ", ".join(f"{name} {there.get(name, 'missing')}, the driver {here[name]}" for name in differ)
-        raise VersionMismatchError(f"node {node} of the cluster has {told}; all nodes need the same")
+        found = ", ".join(f"{name} {there.get(name, 'missing')}, the driver {here[name]}" for name in differ)
+        raise VersionMismatchError(f"node {node} of the cluster has {found}; all nodes need the same")
 
 
 def _connect(ray: Any, address: str, cpus: int | None, threads: int) -> None:

@@ -1,4 +1,4 @@
-"""Parts of a long build in a hidden folder beside its output, so that the same command goes on after a kill."""
+"""Parts of a long build in a hidden folder beside its output, from which the same command resumes after a kill."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Notify = Callable[[str], None]
 
 @contextlib.contextmanager
 def shard_folder(path: Path) -> Iterator[Path]:
-    """Yield the folder for the parts of ``path``; afterwards it is left only if it holds a part to go on from.
+    """Yield the folder for the parts of ``path``; afterwards it is left only if it holds a part to resume from.
 
     Raises:
         OutputError: in place of an `OSError`, naming the output and not a part of it.
@@ -57,7 +57,7 @@ def open_shards(
     if folder.exists():
         if mark.is_file() and mark.read_text() == key:
             found = sum(shard.is_file() for shard in shards)
-            notify(f"going on with an interrupted build: {found} of {len(shards)} parts are there")
+            notify(f"resuming an interrupted build: {found} of {len(shards)} parts are there")
             for leftover in folder.glob(".*.tmp"):
                 leftover.unlink()
             return shards

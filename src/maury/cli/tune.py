@@ -47,7 +47,7 @@ def tune(
     from maury.config import PRESETS
     from maury.errors import ConfigError
     from maury.grids import open_grid
-    from maury.search import load_study, open_study, spread_study, write_report
+    from maury.search import load_study, open_study, run_on_cluster, write_report
     from maury.search.study import finished
 
     if ray is None and (workers, cpus, gpus) != (None, None, None):
@@ -68,7 +68,7 @@ def tune(
             _run_here(study, settings, opened, bar, _shown(bar, settings.trials, before))
     if ray is not None and before < settings.trials:
         with RayWorkers(ray, workers, 1.0 if cpus is None else cpus, gpus or 0.0) as cluster, progress() as bar:
-            spread_study(output, grid, settings, cluster, _shown(bar, settings.trials, before))
+            run_on_cluster(output, grid, settings, cluster, _shown(bar, settings.trials, before))
     _summarise(write_report(study, settings, output), output, out)
 
 

@@ -31,7 +31,7 @@ MAX_RESOLUTION = 115_000.0
 
 
 def features(labels: Tensor, names: Sequence[str] = INTRINSIC) -> Tensor:
-    """What the networks see of the labels (..., k): (..., f), not yet standardised.
+    """Features (..., f) of labels (..., k): inputs of the networks before they are standardised.
 
     Temperature also as 5040 K / Teff (excitation and ionisation go with exp(-E 5040/Teff)), metallicity also as
     10^[M/H] (weak lines grow with it). Where carbon and magnesium are labels also oxygen, as the packaged library ties
@@ -87,11 +87,11 @@ class Emulator(nn.Module):
 
     Attributes:
         space: the k labels and their ranges.
-        fixed: labels that all spectra of the library share, with their values; what the emulator cannot vary.
+        fixed: labels that all spectra of the library share, with their values.
         window_aa: first and last wavelength (Å) that it is meant for; beyond lie the margins that broadening needs.
         native_resolution: R of the library's spectra, infinite if they were made without an instrument.
         grid: the periodic grid; modes are the `rfft` of the flux on it.
-        header: what the checkpoint says of settings, training data and figures.
+        header: settings, training data and figures, from the checkpoint.
         errors: error per pixel and region of label space, measured on stars not trained on.
         frequency: frequencies (m,) of the modes, cycles per km/s.
     """

@@ -16,7 +16,7 @@ LEVELS = (0.1587, 0.5, 0.8413, 0.95)
 """Quantiles of each label by itself that the network gives without sampling."""
 
 _DEEPEST = 2.0
-"""Depths beyond this, which no star has, are cut: what is left of cosmic rays in bad data."""
+"""Depths beyond this, which no star has, are clipped: remains of cosmic rays in bad data."""
 
 
 class PosteriorNetwork(nn.Module):

@@ -65,13 +65,15 @@ class Trainer:
         self._config, self._spectra = config, spectra_of(open_grid(grid), config, base)
 
     def __call__(self, number: int, settings: TrainConfig, journal: Remote) -> Outcome:
-        """Train as long as the journal lets it."""
+        """Train until the end, or until the journal stops it."""
         report = lambda rung, error: bool(journal.call("report", number, rung, error))  # noqa: E731
         return run_trial(self._config, settings, self._spectra, report)
 
 
-def spread_study(folder: Path, grid: Path, config: StudyConfig, cluster: RayWorkers, done: Done | None = None) -> None:
-    """Try configurations on a cluster until there are as many as wanted; goes on where the folder's study was.
+def run_on_cluster(
+    folder: Path, grid: Path, config: StudyConfig, cluster: RayWorkers, done: Done | None = None
+) -> None:
+    """Try the configurations of a study on a cluster; a study in the folder resumes.
 
     A trial whose process or node dies counts as failed and its configuration is tried again, up to three times, as
     after a kill of the driver. No trial is retried behind the study's back: each has its line in the journal.

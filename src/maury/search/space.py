@@ -46,7 +46,7 @@ class Range(Settings):
 
 
 def _kind(part: Any) -> str:
-    """Which of the two a table is, or a made one, so that a mistake in it is told for that one alone."""
+    """The kind of a part, so that pydantic reports mistakes in it for that kind alone."""
     return "choice" if isinstance(part, Choice) or (isinstance(part, dict) and "choices" in part) else "range"
 
 
@@ -64,7 +64,7 @@ class StudyConfig(Settings):
         trials: configurations to try.
         seconds: training time of each; validation is not counted.
         clock: "wall", or "cpu": processor time, fair on a machine with other work to do.
-        reduction: asynchronous successive halving (ASHA; Li et al. 2020, MLSys) lets the best of this many go on at
+        reduction: asynchronous successive halving (ASHA; Li et al. 2020, MLSys) keeps the best of this many at
             each rung; rungs are at ``seconds`` divided by powers of it.
         rungs: number of them, the last of which is the end.
         training: spectra to train on, of the grid's training part.

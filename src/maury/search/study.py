@@ -1,4 +1,4 @@
-"""A study in a folder: Optuna's sampler and pruner, a journal that survives kills, going on where it was."""
+"""A study in a folder: Optuna's sampler and pruner, a journal that survives kills and from which the study resumes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Done = Callable[[int, str, float | None], None]
 
 
 def open_study(folder: Path, config: StudyConfig, grid_digest: str) -> Any:
-    """Make a study in a folder, or find it there to go on with; what was running when it was killed is queued again.
+    """Open the study of a folder, which is made if there is none; trials that a kill interrupted are queued again.
 
     Args:
         folder: the folder; it is made.
@@ -101,7 +101,7 @@ def finished(study: Any) -> list[Any]:
 
 
 def run_study(study: Any, config: StudyConfig, spectra: Spectra, done: Done | None = None) -> None:
-    """Try configurations until there are as many as wanted.
+    """Try configurations until the study has ``config.trials``.
 
     Args:
         study: from `open_study`.
@@ -192,8 +192,8 @@ def _optuna() -> Any:
 def importance(study: Any) -> dict[str, float]:
     """Share of each setting in the error at the first rung, which all trials reach, largest first.
 
-    By PED-ANOVA (Watanabe et al. 2023, IJCAI): which settings tell the best tenth of trials from the others. Empty for
-    fewer than ten trials.
+    By PED-ANOVA (Watanabe et al. 2023, IJCAI): which settings separate the best tenth of trials from the others. Empty
+    for fewer than ten trials.
     """
     optuna = _optuna()
     tried = [trial for trial in finished(study) if trial.params and trial.intermediate_values]

@@ -19,7 +19,7 @@ from maury.training.recipes import TrainConfig
 from maury.training.task import make_optimizer, rate
 
 Report = Callable[[int, float], bool]
-"""Told the number of the rung and the error there; returns whether to stop."""
+"""Called with the number of a rung and the error there; returns whether to stop."""
 
 _WORST = 1e6
 
@@ -31,7 +31,7 @@ class Outcome:
     Attributes:
         error: mean squared error of the normalised labels over the validation part, at the last rung it reached.
         steps: that were made.
-        stopped: it was told to stop.
+        stopped: it was stopped before the last rung.
     """
 
     error: float
@@ -48,16 +48,16 @@ def spectra_of(
 
 
 def run_trial(study: StudyConfig, settings: TrainConfig, spectra: Spectra, report: Report) -> Outcome:
-    """Train as long as a study says, with its rungs; ``report`` is told of each and returns whether to stop."""
+    """Train as long as a study says, with its rungs; ``report`` gets the error at each and returns whether to stop."""
     stopped = False
 
-    def told(rung: int, error: float) -> bool:
+    def reported(rung: int, error: float) -> bool:
         nonlocal stopped
         stopped = report(rung, error)
         return stopped
 
     ends = [study.seconds / study.reduction ** (study.rungs - 1 - k) for k in range(study.rungs)]
-    error, steps = train_for(settings, spectra, ends, CLOCKS[study.clock], told)
+    error, steps = train_for(settings, spectra, ends, CLOCKS[study.clock], reported)
     return Outcome(error, steps, stopped)
 
 
@@ -71,7 +71,7 @@ def train_for(
         spectra: to train on and to validate with.
         ends: seconds of training after which the network is validated, increasing.
         clock: seconds.
-        report: told each of them.
+        report: called at each of them.
 
     Returns:
         Mean squared error of the normalised labels over the validation part, and steps made.

@@ -83,7 +83,7 @@ class ModelErrorSettings(Settings):
 
 
 class NoiseSettings(Settings):
-    """Noise, and what the pipeline says of it.
+    """Noise, and its error as the pipeline reports it.
 
     Attributes:
         snr: range of the continuum's signal-to-noise per pixel of the network, log-uniform.
@@ -184,7 +184,7 @@ class SimulationSettings(Settings):
         continuum: errors of continuum and zero level.
         gaps: what is missing.
         resolution: range of the instrument's R = lambda / FWHM, log-uniform.
-        resolution_error: scatter of ln(R) as told about the true one.
+        resolution_error: scatter of the nominal ln(R) about the true one.
         velocity_kms: scatter of the radial velocity left after preparation, km/s.
         velocity_per_vsini: what v sin i adds to it in quadrature, km/s per km/s.
         velocity_per_noise: what noise adds in quadrature: x (5 km/s + v sin i) / (S/N).

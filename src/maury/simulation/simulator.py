@@ -188,38 +188,38 @@ class Simulator:
 
     def _chunk(self, labels: Tensor, draws: Draws) -> PixelSpectra:
         noise = self.settings.noise
-        true, told = self._resolutions(draws)
+        true, nominal = self._resolutions(draws)
         snr = draws.log_uniform(noise.snr)
         level = self._physics.level(labels, draws)
         orders = self._smooth.orders(draws)
-        flux = self._flux(labels, true, told, snr, level, draws)
+        flux = self._flux(labels, true, nominal, snr, level, draws)
         flux.mul_(self._smooth.at_pixels(self._smooth.continuum_factor(snr, level, orders, draws)))
         size = self._smooth.at_pixels(self._smooth.noise_size(orders, draws) / snr[:, None])
         detector = draws.uniform(*noise.detector)[:, None]
         sigma = size.mul_((flux.clamp_min(0) * (1 - detector)).add_(detector).sqrt_())
-        flux.addcmul_(sigma, self._noise(told, draws))
+        flux.addcmul_(sigma, self._noise(nominal, draws))
         where, height = self._gaps.spikes(draws)
         flux.scatter_add_(1, where, sigma.gather(1, where) * height)
         mask = ~self._gaps.good(orders, draws)
         sigma.mul_(1 + draws.uniform(-noise.reported_error, noise.reported_error)[:, None])
-        known = told.clamp_max(self.pixels.resolution)
+        known = nominal.clamp_max(self.pixels.resolution)
         return PixelSpectra(
             flux=flux.masked_fill_(mask, 1.0), sigma=sigma.masked_fill_(mask, 1.0), mask=mask, resolution=known,
             labels=labels,
         )  # fmt: skip
 
     def _resolutions(self, draws: Draws) -> tuple[Tensor, Tensor]:
-        """R of the instrument, and R as it is told (n,)."""
+        """True and nominal resolving power (n,)."""
         true = draws.log_uniform(self.settings.resolution)
         return true, true * (self.settings.resolution_error * draws.normal()).exp()
 
-    def _flux(self, labels: Tensor, true: Tensor, told: Tensor, snr: Tensor, level: Tensor, draws: Draws) -> Tensor:
+    def _flux(self, labels: Tensor, true: Tensor, nominal: Tensor, snr: Tensor, level: Tensor, draws: Draws) -> Tensor:
         """Flux (n, p) at the network's resolution, with errors of the physics, velocity and zero level."""
         modes = self._intrinsic(labels)
         size = self.pixels.grid.size
         if self._physics.active:
             modes += self._physics.modes(labels, torch.fft.irfft(modes, n=size), level, draws)
-        variance = instrument_sigma(true) ** 2 + self._degraded(told)
+        variance = instrument_sigma(true) ** 2 + self._degraded(nominal)
         modes *= self._transfer(labels, instrument_sigma(1.0) / variance.sqrt())
         modes *= shift(self._frequency, self._velocity(labels, snr, draws))
         flux = torch.fft.irfft(modes, n=size)[:, self.pixels.window].contiguous()
@@ -242,11 +242,11 @@ class Simulator:
             vmac_kms=labels[:, first + 1],
         )
 
-    def _degraded(self, told: Tensor) -> Tensor:
-        """Variance (n,), (km/s)^2, of the Gaussian with which a spectrum of R as told is degraded."""
-        return (instrument_sigma(self.pixels.resolution).to(told.device) ** 2 - instrument_sigma(told) ** 2).clamp_min(
-            0
-        )
+    def _degraded(self, nominal: Tensor) -> Tensor:
+        """Variance (n,), (km/s)^2, of the Gaussian with which a spectrum of nominal R is degraded."""
+        return (
+            instrument_sigma(self.pixels.resolution).to(nominal.device) ** 2 - instrument_sigma(nominal) ** 2
+        ).clamp_min(0)
 
     def _velocity(self, labels: Tensor, snr: Tensor, draws: Draws) -> Tensor:
         """Radial velocity (n,) left after preparation, km/s."""
@@ -254,11 +254,11 @@ class Simulator:
         noise = s.velocity_per_noise * (5 + vsini) / snr
         return draws.normal() * (s.velocity_kms**2 + (s.velocity_per_vsini * vsini) ** 2 + noise**2).sqrt()
 
-    def _noise(self, told: Tensor, draws: Draws) -> Tensor:
+    def _noise(self, nominal: Tensor, draws: Draws) -> Tensor:
         """Noise (n, p) whose sums over many pixels are those of white noise of unit variance."""
         noise, step = self.settings.noise, self.pixels.grid.step_kms
         resampled = draws.uniform(0, noise.correlated_pixels * step) * draws.chance(noise.correlated_share)
-        width = (self._degraded(told) + resampled**2).sqrt()
+        width = (self._degraded(nominal) + resampled**2).sqrt()
         modes = torch.view_as_complex(draws.normal(self._count, 2))
         modes *= gaussian(self._frequency, width) * math.sqrt(self.pixels.grid.size / 2)
         return torch.fft.irfft(modes, n=self.pixels.grid.size)[:, self.pixels.window]

@@ -10,7 +10,7 @@ from maury.labels import LABELS
 
 
 def model_card(header: Mapping[str, Any]) -> str:
-    """What a network is, for which stars, how it was trained, how good it is and where it ends, as Markdown.
+    """Model card of a network as Markdown: domain, training data, figures, limits.
 
     Args:
         header: of the network's file.
@@ -56,7 +56,7 @@ def model_card(header: Mapping[str, Any]) -> str:
             "",
             "The errors hold for spectra as the simulation makes them. Physics wrong beyond its model errors, "
             "binaries, emission and peculiar stars are not in it: the network itself does not recognise such spectra. "
-            "Rotation and macroturbulence are not told apart below about one resolution element.",
+            "Rotation and macroturbulence are degenerate below about one resolution element.",
             "",
         ]
     )

@@ -1,4 +1,4 @@
-"""Training in processes of a Ray cluster: distributed data parallel, begun again from the last epoch when one dies."""
+"""Training in processes of a Ray cluster: distributed data parallel, which resume from the last epoch when one dies."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from maury.training.simulated_source import SimulatedSource
 _LOOK_S = 0.5
 
 Epochs = Callable[[int, float], None]
-"""Told finished epochs and the validation loss of the last."""
+"""Called with the number of finished epochs and the validation loss of the last."""
 
 
 def train_on_cluster(run: Run, cluster: RayWorkers, half: bool = False, epochs: Epochs | None = None) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def train_on_cluster(run: Run, cluster: RayWorkers, half: bool = False, epochs: 
         run: from `open_run`; its folder, grid and emulator are there under the same names on all nodes.
         cluster: where to train.
         half: store the weights of a network trained on a grid in float16.
-        epochs: told of each epoch.
+        epochs: called after each epoch.
 
     Returns:
         The header of the trained network.
@@ -68,7 +68,7 @@ def train_on_cluster(run: Run, cluster: RayWorkers, half: bool = False, epochs: 
 
 
 def train_here(run: Run, where: str, half: bool) -> None:
-    """What each process does."""
+    """Train in one process of the cluster."""
     train(run, source_of(run.config, where), dtype=torch.float16 if half else None)
 
 
@@ -81,12 +81,12 @@ def source_of(config: AnyTrainConfig, where: str) -> GridSource | SimulatedSourc
 
 
 def grid_of(grid: Path) -> dict[str, str]:
-    """What a grid is recognised by on a node."""
+    """Digest of a grid on a node."""
     return {f"grid {grid}": open_grid(grid).digest if grid.is_file() else "missing"}
 
 
 def _follow(log: Path, stop: threading.Event, epochs: Epochs | None) -> None:
-    """Tell epochs as the log of the run grows."""
+    """Report epochs as the log of the run grows."""
     seen = 0
     while epochs is not None and not stop.wait(_LOOK_S):
         if log.is_file():

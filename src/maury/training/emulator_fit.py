@@ -104,7 +104,7 @@ class _Steps(IterableDataset):
 
 
 class _SetEpoch(Callback):
-    """Tell the shuffle which epoch it is, also after a resume."""
+    """Set the epoch of the shuffle, also after a resume."""
 
     def __init__(self, steps: _Steps) -> None:
         self.steps = steps
@@ -232,7 +232,7 @@ def to_modes_of(library: Library, advance: Callable[[int], None] | None = None) 
 def fit_and_measure(
     library: Library, config: EmulatorConfig, run: str | os.PathLike[str], bar: Progress | None = None
 ) -> Emulator:
-    """Fit an emulator and measure its errors; a run that was killed goes on from its last checkpoint in ``run``.
+    """Fit an emulator and measure its errors; an interrupted run resumes from its last checkpoint in ``run``.
 
     Args:
         library: intrinsic spectra.
@@ -241,7 +241,7 @@ def fit_and_measure(
         bar: where to show progress.
 
     Returns:
-        The emulator with its error map and a header that tells settings, training data and validation figures.
+        The emulator with its error map and a header with settings, training data and validation figures.
 
     Raises:
         ConfigError: the folder holds a run with other settings or another library.
@@ -298,7 +298,7 @@ def figures(rms: NDArray[np.float64], library: Library, rows: NDArray[np.int64])
 
 
 def check_run(run: Path, config: EmulatorConfig, digest: str) -> None:
-    """Remember settings and library in the run's folder, or refuse to go on with others.
+    """Keep settings and library in the run's folder; refuse to resume with others.
 
     Raises:
         ConfigError: the folder holds a run with other settings or another library.

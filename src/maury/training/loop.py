@@ -63,7 +63,7 @@ def train(
 
 
 def _write_best(run: Run, source: Source, network: Network, trainer: lightning.Trainer, dtype: torch.dtype) -> None:
-    """Measure the weights of the best epoch as they are stored, and write them with all that is known of them."""
+    """Measure the weights of the best epoch as they are stored, and write them with their header."""
     state = torch.load(run.best, map_location="cpu", weights_only=True)
     weights = {key.removeprefix("network."): value for key, value in state["state_dict"].items()}
     network.load_state_dict({k: v.to(dtype).to(v.dtype) if v.is_floating_point() else v for k, v in weights.items()})

@@ -1,4 +1,4 @@
-"""Run directories: what a training leaves on disk, and how it is found again after a kill."""
+"""Run directories: files of a training, from which it resumes after a kill."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from maury.training.lightning_tools import AtomicCheckpoints, CurveLogger
 from maury.training.recipes import AnyTrainConfig
 
 FREE = ("epochs", "max_time", "accelerator", "devices")
-"""Settings that may change when a run goes on."""
+"""Settings that may change when a run resumes."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Run:
 
     @property
     def last(self) -> Path:
-        """The state after the last finished epoch, to go on from."""
+        """The state after the last finished epoch, from which a run resumes."""
         return self.folder / "last.ckpt"
 
     @property
@@ -72,7 +72,7 @@ class Run:
 
 
 def open_run(folder: str | os.PathLike[str], config: AnyTrainConfig, fresh: bool = False) -> Run:
-    """Prepare a run directory, or find the run in it to go on with.
+    """Prepare a run directory, or find the run in it to resume.
 
     Args:
         folder: the directory; it is made.
@@ -98,7 +98,7 @@ def open_run(folder: str | os.PathLike[str], config: AnyTrainConfig, fresh: bool
 
 
 def _check_same(settings: Path, config: AnyTrainConfig) -> None:
-    """Refuse to go on with a run whose settings were others."""
+    """Refuse to resume a run with other settings."""
     before, now = (c.model_dump(mode="json") for c in (load_config(settings, type(config)), config))
     for key in now:
         if before[key] != now[key] and key not in (*FREE, "grid", "emulator"):

@@ -48,7 +48,7 @@ class Source(Protocol):
         """Inputs of the network and labels for a batch of the second loader."""
 
     def header(self, network: Any) -> dict[str, Any]:
-        """What the file of a network says of its labels, its pixels and its training data."""
+        """Entries of the network's file on labels, pixels and training data."""
 
     def figures(self, network: Any, header: dict[str, Any]) -> dict[str, Any]:
         """``validation`` and ``typical_errors`` of a trained network, on the CPU."""
