@@ -35,7 +35,7 @@ from catalogue_speed import write_spectra
 
 from maury.cli.console import progress
 from maury.emulator import load
-from maury.emulator.pixels import NetworkPixels
+from maury.emulator.network_pixels import NetworkPixels
 from maury.errors import MauryError
 from maury.readers import write
 from maury.simulation import Simulator

@@ -17,7 +17,7 @@ from maury.designs import sobol_labels
 from maury.emulator import ErrorMap, grid_for, load, measure_errors, rms_per_star, to_modes
 from maury.emulator.design import choose_labels, disagreement, write_label_table
 from maury.emulator.fitting import recover_labels
-from maury.emulator.tables import check_labels, columns, read_labels, simulate_star, write_spectra
+from maury.emulator.label_tables import check_labels, columns, read_labels, simulate_star, write_spectra
 from maury.errors import DomainError, FormatError, SchemaError
 from maury.labels import INTRINSIC, lowest_logg
 from maury.wavelengths import C_KMS

@@ -17,7 +17,7 @@ from maury.cli.app import app
 from maury.emulator import Emulator, load, rms_per_star, to_modes
 from maury.emulator.design import choose_labels
 from maury.emulator.domain import atmosphere_exists, hull_of, require_fixed, require_known
-from maury.emulator.tables import columns, simulate_star, write_spectra
+from maury.emulator.label_tables import columns, simulate_star, write_spectra
 from maury.errors import ConfigError, DomainError, FormatError
 from maury.evaluation.network import check_grid, load_model, make_samples, why_not_between
 from maury.grids import Grid, NodesConfig, build_grid, open_grid

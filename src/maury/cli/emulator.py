@@ -175,7 +175,7 @@ def spectra(
     """
     from maury.cli.console import out, progress
     from maury.emulator import load
-    from maury.emulator.tables import read_labels, write_spectra
+    from maury.emulator.label_tables import read_labels, write_spectra
     from maury.files import check_writable
 
     model = load(emulator)
@@ -211,7 +211,7 @@ def star(
     from maury.cli.console import out
     from maury.emulator import load
     from maury.emulator.domain import require_fixed
-    from maury.emulator.tables import columns, simulate_star
+    from maury.emulator.label_tables import columns, simulate_star
     from maury.labels import LabelSpace
 
     model = load(emulator)

@@ -3,9 +3,9 @@
 from maury.emulator.accuracy import measure_errors, rms_per_star
 from maury.emulator.errormap import ErrorMap
 from maury.emulator.model import MAX_RESOLUTION, PACKAGED, Emulator, LabelNetworks, features, file_of, load, load_cached
-from maury.emulator.pixels import REFERENCE_RESOLUTION, NetworkPixels
+from maury.emulator.modes import grid_for, to_modes
+from maury.emulator.network_pixels import REFERENCE_RESOLUTION, NetworkPixels
 from maury.emulator.sampling import Sampler
-from maury.emulator.spectra import grid_for, to_modes
 
 __all__ = [
     "MAX_RESOLUTION",

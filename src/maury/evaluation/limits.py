@@ -14,7 +14,7 @@ from torch import Tensor
 
 from maury.emulator import MAX_RESOLUTION, REFERENCE_RESOLUTION, Emulator, NetworkPixels
 from maury.emulator.domain import atmosphere_exists, require_fixed, require_known
-from maury.emulator.tables import check_resolution
+from maury.emulator.label_tables import check_resolution
 from maury.errors import DomainError
 from maury.evaluation.bound import (
     STEP_KMS,

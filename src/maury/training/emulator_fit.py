@@ -83,13 +83,7 @@ class _Steps(IterableDataset):
     """Batches of row indices (members, batch), shuffled for each member; the epoch seeds the shuffle."""
 
     def __init__(self, rows: Tensor, members: int, batch: int, seed: int) -> None:
-        self.rows, self.members, self.batch, self.seed, self.epoch = (
-            rows,
-            members,
-            min(batch, len(rows)),
-            seed,
-            0,
-        )
+        self.rows, self.members, self.batch, self.seed, self.epoch = rows, members, min(batch, len(rows)), seed, 0
 
     def __len__(self) -> int:
         return len(self.rows) // self.batch
