@@ -11,7 +11,7 @@ import pytest
 import typer
 
 import maury
-from maury.cli.app import _TASKS, app, current
+from maury.cli.app import TASKS, app, current
 from maury.cli.console import worded
 from maury.errors import ConfigError, DomainError
 from verbs import run
@@ -76,12 +76,12 @@ def test_shared_options_are_worded_alike(option):
 def test_every_verb_stands_under_a_task(capsys):
     assert run("--help") == 0
     printed = capsys.readouterr().out
-    for task, names in _TASKS.items():
+    for task, names in TASKS.items():
         assert task in printed
         for name in names:
             assert re.search(rf"^│ {name} ", printed, re.MULTILINE), name
     hidden = {name for name, command in typer.main.get_command(app).commands.items() if command.hidden}
-    listed = {name for names in _TASKS.values() for name in names}
+    listed = {name for names in TASKS.values() for name in names}
     assert set(typer.main.get_command(app).commands) == listed | hidden
 
 

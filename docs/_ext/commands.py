@@ -5,29 +5,33 @@ from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective
 
-from maury.cli.app import app
+from maury.cli.app import TASKS, app
 
 
 class Commands(SphinxDirective):
-    """One section per verb."""
+    """One section per task, in it one per verb."""
 
     def run(self):
         """Parse the Markdown made from the commands."""
         holder = nodes.section()
         holder.document = self.state.document
-        text = "\n".join(chapter("maury", typer.main.get_command(app)))
-        self.state.nested_parse(StringList(text.splitlines(), source="maury --help"), 0, holder, match_titles=True)
+        verbs = typer.main.get_command(app).commands
+        lines = []
+        for task, names in TASKS.items():
+            lines += [f"## {task}", ""]
+            for name in names:
+                lines += chapter(f"maury {name}", verbs[name])
+        self.state.nested_parse(StringList(lines, source="maury --help"), 0, holder, match_titles=True)
         return holder.children
 
 
 def chapter(name, command):
     """Markdown lines of a command, or of all commands of a group."""
     if hasattr(command, "commands"):
-        shown = [child for child in command.commands.values() if not child.hidden]
-        for child in shown:
+        for child in command.commands.values():
             yield from chapter(f"{name} {child.name}", child)
         return
-    yield from (f"## {name}", "", command.help or "", "")
+    yield from (f"### {name}", "", command.help or "", "")
     for parameter in command.params:
         if parameter.name != "help":
             yield from option(parameter)

@@ -1,4 +1,4 @@
-"""What an installation can do and what is wrong with it: versions, backends, weights, folders, extras, a self-test."""
+"""Check an installation: versions, backends, weights, folders, extras, and a self-test."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ _LEAST_FREE_GB = 1.0
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        group: what it belongs to, such as "weights".
-        name: what was looked at.
+        group: of checks, such as "weights".
+        name: the package, file or folder that was checked.
         status: "ok", "note" (works, but worth knowing) or "broken".
-        text: what was found, and what to do about it.
+        text: the finding, and how to mend it.
     """
 
     group: str
@@ -62,16 +62,10 @@ class Check:
 
 
 def examine() -> Iterator[Check]:
-    """Look at everything, one `Check` after the other; whatever fails is a broken check, never an exception."""
-    for group, look in (
-        ("versions", versions),
-        ("backends", backends),
-        ("weights", weights),
-        ("folders", folders),
-        ("extras", extras),
-    ):
+    """Run all checks; a failure is a broken `Check`, never an exception."""
+    looks = {"versions": versions, "backends": backends, "weights": weights, "folders": folders, "extras": extras}
+    for group, look in (looks | {"self-test": self_test}).items():
         yield from _guarded(group, look)
-    yield from _guarded("self-test", self_test)
 
 
 def _guarded(group: str, look: Callable[[], Iterator[Check]]) -> Iterator[Check]:
@@ -79,9 +73,8 @@ def _guarded(group: str, look: Callable[[], Iterator[Check]]) -> Iterator[Check]
         yield from look()
     except Exception as error:  # a broken library raises what it likes, also while it is imported
         text = " ".join(str(error).split())[:300]
-        yield Check(
-            group, group, "broken", text if isinstance(error, MauryError) else f"{type(error).__name__}: {text}"
-        )
+        kind = "" if isinstance(error, MauryError) else f"{type(error).__name__}: "
+        yield Check(group, group, "broken", kind + text)
 
 
 def versions() -> Iterator[Check]:
@@ -111,21 +104,18 @@ def _installed(need: Requirement) -> str | None:
 def _version(need: Requirement) -> Check:
     found = _installed(need)
     advice = f'pip install "{need.name}{need.specifier}"'
-    if found is None:
-        return Check("versions", need.name, "broken", f"not installed: {advice}")
-    if not need.specifier.contains(found, prereleases=True):
-        return Check("versions", need.name, "broken", f"{found}: maury needs {need.specifier}: {advice}")
-    return Check("versions", need.name, "ok", found)
+    if found is not None and need.specifier.contains(found, prereleases=True):
+        return Check("versions", need.name, "ok", found)
+    wrong = "not installed" if found is None else f"{found}: maury needs {need.specifier}"
+    return Check("versions", need.name, "broken", f"{wrong}: {advice}")
 
 
 def backends() -> Iterator[Check]:
-    """Where torch can compute."""
+    """The devices on which torch can compute."""
     import torch
 
-    threads, cores = torch.get_num_threads(), os.cpu_count()
-    yield Check(
-        "backends", "cpu", "ok", f"{threads} threads of {cores} cores, {torch.backends.cpu.get_cpu_capability()}"
-    )
+    threads, capability = torch.get_num_threads(), torch.backends.cpu.get_cpu_capability()
+    yield Check("backends", "cpu", "ok", f"{threads} threads of {os.cpu_count()} cores, {capability}")
     if torch.cuda.is_available():
         names = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
         yield Check("backends", "cuda", "ok", f"CUDA {torch.version.cuda}: {names}")
@@ -133,7 +123,7 @@ def backends() -> Iterator[Check]:
         yield Check("backends", "cuda", "note", "none: the CPU is used")
     if sys.platform == "darwin":
         there = torch.backends.mps.is_available()
-        yield Check("backends", "mps", "ok" if there else "note", "present" if there else "none: the CPU is used")
+        yield Check("backends", "mps", *(("ok", "present") if there else ("note", "none: the CPU is used")))
 
 
 def weights(folder: Path | None = None) -> Iterator[Check]:
@@ -163,10 +153,10 @@ def weights(folder: Path | None = None) -> Iterator[Check]:
 
 
 def read_sums(path: Path) -> dict[str, str]:
-    """SHA-256 by file name, from a list as ``sha256sum`` writes it.
+    """SHA-256 by file name, from a list in the format of ``sha256sum``.
 
     Raises:
-        FormatError: no such list, or a line that is none of its.
+        FormatError: there is no list, or a line is not a checksum.
     """
     if not path.is_file():
         raise FormatError(f"{path}: missing; install maury again")
@@ -174,13 +164,13 @@ def read_sums(path: Path) -> dict[str, str]:
     for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
         found = re.fullmatch(r"([0-9a-f]{64})  ([\w.-]+)", line)
         if found is None:
-            raise FormatError(f"{path}: line {number} is no checksum: {line[:80]!r}")
+            raise FormatError(f"{path}: line {number} is not a checksum: {line[:80]!r}")
         sums[found[2]] = found[1]
     return sums
 
 
 def folders() -> Iterator[Check]:
-    """Whether files can be written where programs do, and how much room there is."""
+    """Whether the usual folders can be written, and their free space."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     for name, folder, needed in (
         ("temporary files", Path(tempfile.gettempdir()), True),
@@ -199,19 +189,15 @@ def folders() -> Iterator[Check]:
 
 
 def extras() -> Iterator[Check]:
-    """Optional parts, and how to get those that are missing."""
+    """Optional dependencies, and how to install missing ones."""
     names = importlib.metadata.metadata("maury").get_all("Provides-Extra") or []
     for extra in sorted(set(names) - set(_DEVELOPER)):
         needs = [n for n in _requirements() if n.marker is not None and n.marker.evaluate({"extra": extra})]
-        missing = [
-            n.name for n in needs if (v := _installed(n)) is None or not n.specifier.contains(v, prereleases=True)
-        ]
+        missing = [n.name for n in needs if _version(n).status == "broken"]
         if missing:
-            text = f'{", ".join(missing)} not there: pip install "maury[{extra}]"'
-            yield Check("extras", extra, "note", text)
+            yield Check("extras", extra, "note", f'{", ".join(missing)} missing: pip install "maury[{extra}]"')
         else:
-            found = ", ".join(f"{n.name} {_installed(n)}" for n in needs)
-            yield Check("extras", extra, "ok", found)
+            yield Check("extras", extra, "ok", ", ".join(f"{n.name} {_installed(n)}" for n in needs))
 
 
 def self_test() -> Iterator[Check]:

@@ -1,4 +1,4 @@
-"""What the page shows of one star."""
+"""One star on the page."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import streamlit as st
+from numpy.typing import NDArray
 
 from maury.app.analysis import Outcome, Settings, command, in_words
 from maury.app.charts import fit_chart, line_names, zoom_to
@@ -22,6 +23,9 @@ from maury.readers.summary import in_words as file_in_words
 
 Literature = Mapping[str, tuple[float, float]]
 """Values and errors from elsewhere, by label."""
+
+Model = NDArray[np.float64] | None
+"""Flux of the fit on the network's pixels; None where there is none."""
 
 Others = Mapping[str, Result | None]
 """Results of the same star with other settings, by what differs; None where there was an error."""
@@ -36,42 +40,29 @@ def show(outcome: Outcome, settings: Settings, literature: Literature, other: Ot
     """Draw one star: numbers, flags, fit, posterior, preparation, file, downloads.
 
     Args:
-        outcome: what became of its file.
+        outcome: of its file.
         settings: of the page.
         literature: to compare with.
-        other: what the result is without priors or masks, where there are some.
+        other: the result without priors or masks, where there are some.
     """
+    result, summary, views = outcome.result, outcome.summary, dict[str, Callable[[], Any]]()
     if outcome.error is not None:
         st.error(plain(outcome.error))
-    if outcome.result is not None:
-        _numbers(outcome.result)
-        _flags(outcome.result)
-    titles = ["Fit", "Posterior", "Preparation"] if outcome.result is not None else []
-    titles += ["File"] if outcome.summary is not None else []
-    titles += ["Download"] if outcome.result is not None else []
-    if not titles:
-        return
-    for title, tab in zip(titles, st.tabs(titles, key="view", on_change="rerun"), strict=True):
+    if result is not None:
+        _numbers(result)
+        _flags(result)
+        views["Fit"] = lambda: _fit(result, outcome.model)
+        views["Posterior"] = lambda: _posterior(result, literature, other)
+        views["Preparation"] = lambda: _preparation(result)
+    if summary is not None:
+        views["File"] = lambda: st.table({key: plain(text) for key, text in _merged(file_in_words(summary)).items()})
+    if result is not None:
+        views["Download"] = lambda: _downloads(outcome.name, result, outcome.model, settings)
+    tabs = st.tabs(list(views), key="view", on_change="rerun") if views else []
+    for draw, tab in zip(views.values(), tabs, strict=True):
         with tab:
-            if tab.open:
-                _view(title, outcome, settings, literature, other)
-
-
-def _view(title: str, outcome: Outcome, settings: Settings, literature: Literature, other: Others) -> None:
-    """One of the views of a star; those that are not seen are not drawn."""
-    if title == "File":
-        assert outcome.summary is not None
-        st.table({key: plain(text) for key, text in _merged(file_in_words(outcome.summary)).items()})
-        return
-    assert outcome.result is not None
-    if title == "Fit":
-        _fit(outcome)
-    elif title == "Posterior":
-        _posterior(outcome.result, literature, other)
-    elif title == "Preparation":
-        _preparation(outcome.result)
-    else:
-        _downloads(outcome, settings)
+            if tab.open:  # views that are not seen are not drawn
+                draw()
 
 
 def _merged(lines: Any) -> dict[str, str]:
@@ -95,7 +86,7 @@ def _numbers(result: Result) -> None:
 
 
 def measured(result: Result, name: str) -> tuple[str, str | None]:
-    """A label's value with its error, and in a few words what else is to be known."""
+    """A label's value with its error, and a remark or None."""
     posterior = result.posterior
     if posterior is None or name not in result.intervals:
         return number(name, result.values[name]), None
@@ -117,15 +108,14 @@ def _flags(result: Result) -> None:
         draw(plain(words[0].upper() + words[1:]))
 
 
-def _fit(outcome: Outcome) -> None:
-    assert outcome.result is not None
-    result, names = outcome.result, line_names()
+def _fit(result: Result, model: Model) -> None:
+    names = line_names()
     chosen = st.selectbox("Zoom to", ["whole window", *names], key="zoom")
     mask = result.mask_aa
     flux, good = result.spectrum.flux.double().numpy(), result.spectrum.good.numpy()
-    chart = fit_chart(result.wavelength_aa, flux, good, outcome.model, mask)
+    chart = fit_chart(result.wavelength_aa, flux, good, model, mask)
     st.plotly_chart(zoom_to(chart, names.get(chosen)), key="fit", config={"displaylogo": False})
-    if outcome.model is None:
+    if model is None:
         st.caption("No model is drawn: the labels lie outside the emulator's ranges.")
     if mask:
         st.caption(f"Shaded: masked, {plain(', '.join(texts(mask)))} Å.")
@@ -186,12 +176,10 @@ def _preparation(result: Result) -> None:
     _image(plot_preparation(done))
 
 
-def _downloads(outcome: Outcome, settings: Settings) -> None:
-    result = outcome.result
-    assert result is not None
+def _downloads(name: str, result: Result, model: Model, settings: Settings) -> None:
     st.write("The command that gives these numbers:")
-    st.code(command(outcome.name, settings), language="bash", wrap_lines=True)
-    stem = outcome.name.partition(".")[0]
+    st.code(command(name, settings), language="bash", wrap_lines=True)
+    stem = name.partition(".")[0]
     files: dict[str, tuple[str, Callable[[], bytes]]] = {
         "Table (ECSV)": (f"{stem}-maury.ecsv", lambda: table_bytes([result], ".ecsv")),
         "Table (CSV)": (f"{stem}-maury.csv", lambda: table_bytes([result], ".csv")),
@@ -201,19 +189,16 @@ def _downloads(outcome: Outcome, settings: Settings) -> None:
             f"{stem}-samples.h5",
             lambda: written(lambda path: write_samples([result], path), ".h5"),
         )
-    if outcome.model is not None:
-        files["Figure (PDF)"] = (f"{stem}-fit.pdf", lambda: _drawn(outcome, "pdf"))
-        files["Figure (PNG)"] = (f"{stem}-fit.png", lambda: _drawn(outcome, "png"))
-    for column, (label, (name, make)) in zip(st.columns(len(files)), files.items(), strict=True):
-        column.download_button(label, make, name, key=f"download_{label}", on_click="ignore")
+    if model is not None:
+        files["Figure (PDF)"] = (f"{stem}-fit.pdf", lambda: _drawn(result, model, "pdf"))
+        files["Figure (PNG)"] = (f"{stem}-fit.png", lambda: _drawn(result, model, "png"))
+    for column, (label, (file, make)) in zip(st.columns(len(files)), files.items(), strict=True):
+        column.download_button(label, make, file, key=f"download_{label}", on_click="ignore")
 
 
-def _drawn(outcome: Outcome, kind: str) -> bytes:
+def _drawn(result: Result, model: NDArray[np.float64], kind: str) -> bytes:
     """The fit as a file."""
-    assert outcome.result is not None
-    assert outcome.model is not None
-    result = outcome.result
-    figure = plot_spectrum_fit(result.wavelength_aa, result.spectrum.flux, outcome.model, mask=result.spectrum.mask)
+    figure = plot_spectrum_fit(result.wavelength_aa, result.spectrum.flux, model, mask=result.spectrum.mask)
     return figure_bytes(figure, kind)
 
 
@@ -223,7 +208,7 @@ def table_bytes(results: Sequence[Result], ending: str) -> bytes:
 
 
 def written(write: Callable[[Path], None], ending: str) -> bytes:
-    """What a function writes to a file, which is gone afterwards."""
+    """The bytes that a function writes to a file."""
     with tempfile.TemporaryDirectory(prefix="maury-app-") as folder:
         path = Path(folder) / f"out{ending}"
         write(path)

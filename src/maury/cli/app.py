@@ -34,7 +34,7 @@ from maury.errors import MauryError
 
 _INTERRUPTED = 130
 
-_TASKS: dict[str, dict[str, Any]] = {
+TASKS: dict[str, dict[str, Any]] = {
     "Observe: from a spectrum to stellar parameters": {
         "predict": predict.predict,
         "catalog": catalog.catalog,
@@ -67,11 +67,11 @@ _TASKS: dict[str, dict[str, Any]] = {
 
 
 class _ByTask(typer.core.TyperGroup):
-    """Lists the verbs in the order of `_TASKS`."""
+    """Lists the verbs in the order of `TASKS`."""
 
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
         """Names of the verbs, followed by hidden ones."""
-        names = [name for verbs in _TASKS.values() for name in verbs]
+        names = [name for verbs in TASKS.values() for name in verbs]
         return [*names, *(name for name in self.commands if name not in names)]
 
 
@@ -84,7 +84,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _task, _verbs in _TASKS.items():
+for _task, _verbs in TASKS.items():
     for _name, _verb in _verbs.items():
         if isinstance(_verb, typer.Typer):
             app.add_typer(_verb, name=_name, rich_help_panel=_task)

@@ -190,10 +190,10 @@ def spectra(
 @app.command()
 def star(
     output: Annotated[Path, options.out_file("Spectrum to write (ECSV: wavelength, flux, sigma).")],
-    teff: options.Teff = 5772.0,
-    logg: options.Logg = 4.44,
+    teff: Annotated[float, options.of_star("K", "Effective temperature.")] = 5772.0,
+    logg: Annotated[float, options.of_star("DEX", "Surface gravity log g, cgs.")] = 4.44,
     mh: options.Metallicity = 0.0,
-    vmic: options.Vmic = 2.0,
+    vmic: Annotated[float, options.of_star("KM/S", "Microturbulence.")] = 2.0,
     alpha: options.Alpha = 0.0,
     vsini: options.Vsini = 2.0,
     vmac: options.Vmac = 4.0,
