@@ -229,7 +229,7 @@ def test_downloads_hold_what_is_shown(files, with_posterior, tmp_path):
     samples.write_bytes(star.written(lambda path: star.write_samples([outcome.result], path), ".h5"))
     with h5py.File(samples) as file:
         np.testing.assert_allclose(file["samples"][0], with_posterior, rtol=1e-6)
-    assert star._drawn(outcome, "pdf").startswith(b"%PDF")
+    assert star._drawn(outcome.result, outcome.model, "pdf").startswith(b"%PDF")
 
 
 def test_numbers_have_no_negative_zero():
