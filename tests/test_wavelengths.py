@@ -123,4 +123,4 @@ def test_fast_sizes_are_even_and_have_small_factors(minimum):
             rest //= prime
     assert rest == 1
     assert size % 2 == 0
-    assert minimum <= size <= max(2, 1.3 * minimum)
+    assert minimum <= size <= max(minimum + 1, 1.3 * minimum)
