@@ -382,7 +382,7 @@ def test_a_list_of_files(night, model, tmp_path, capsys):
     reasons = {reject["id"]: reject["reason"] for reject in parts.each_reject(out)}
     assert reasons["none"].endswith("nothing.fits: empty file")
     assert reasons["gone"].endswith("absent.fits: does not exist")
-    assert reasons["odd"] == "resolution 'much' is no number"
+    assert reasons["odd"] == "resolution 'much' is not a number"
     assert "its resolution is not in the file" in reasons["unresolved"]
     assert "a PNG picture" in reasons["png"]
 

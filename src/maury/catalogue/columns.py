@@ -64,7 +64,7 @@ def columns_of(names: Sequence[str], posterior: bool, prepared: bool) -> tuple[C
     """Columns of the table of results.
 
     Args:
-        names: labels that are told.
+        names: labels in the table.
         posterior: whether they have errors.
         prepared: whether the spectra are files, which are prepared.
     """
@@ -80,7 +80,7 @@ def columns_of(names: Sequence[str], posterior: bool, prepared: bool) -> tuple[C
     return (*columns, *(PREPARED if prepared else ()), SNR, _FLAGS)
 
 
-def labels_told(names: Sequence[str], posterior: bool, prepared: bool, chosen: str) -> tuple[str, ...]:
+def labels_of(names: Sequence[str], posterior: bool, prepared: bool, chosen: str) -> tuple[str, ...]:
     """Labels in the table: of files those that `maury.inference.predict` shows, else all of the network.
 
     Args:

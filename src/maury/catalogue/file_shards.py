@@ -88,7 +88,7 @@ def make_parts(
         shard: files in a part.
         skip: parts that are there.
         columns: of the results.
-        about: what is told in each part.
+        about: metadata of each part.
         run: calls a `FilePredictor`, in this or other processes.
 
     Yields:

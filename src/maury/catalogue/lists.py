@@ -27,7 +27,7 @@ class Entry:
         id: its identifier.
         file: the file as the list names it.
         path: where it lies.
-        hints: ``resolution``, ``velocity_kms``, ``wavelength_file`` and ``sigma_file``, where the list tells them.
+        hints: ``resolution``, ``velocity_kms``, ``wavelength_file`` and ``sigma_file``, if the list has them.
         error: why the row cannot be used, or None.
     """
 
@@ -109,12 +109,12 @@ class FileList:
         elif not file:
             error = "no file named"
         for name in ("resolution", "velocity_kms"):
-            if texts[name].lower() in ("", "nan"):  # how tables write what is not known
+            if texts[name].lower() in ("", "nan"):  # how tables write an unknown value
                 continue
             try:
                 hints[name] = float(texts[name])
             except ValueError:
-                error = error or f"{name} {texts[name]!r} is no number"
+                error = error or f"{name} {texts[name]!r} is not a number"
         for name in ("wavelength_file", "sigma_file"):
             if texts[name]:
                 hints[name] = str((self.path.parent / os.path.expanduser(texts[name])).absolute())

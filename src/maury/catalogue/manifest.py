@@ -1,4 +1,4 @@
-"""The folder of a catalogue: its manifest, which parts are there, and whether they may be gone on with."""
+"""The folder of a catalogue: its manifest, its finished parts, and whether it can be resumed."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Output:
         return part_path(self.folder / REJECTS, shard, self.form)
 
     def done(self, shard: int) -> tuple[int, int] | None:
-        """Results and rejects of a part that is whole, or None. Results are written last: they say that it is done."""
+        """Results and rejects of a part that is whole, or None. Results are written last and mark it as done."""
         rows = count_rows(self.part(shard))
         if rows is None:
             return None
@@ -60,17 +60,17 @@ class Output:
 
 
 def identity(source: dict[str, Any], models: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
-    """What makes the numbers of a catalogue: it must be the same when a catalogue goes on."""
+    """All that determines the numbers of a catalogue; it must be the same to resume."""
     return {"maury": __version__, "input": source, "models": models, "settings": settings}
 
 
 def versions() -> dict[str, str]:
-    """Versions of what computes."""
+    """Versions of the programs that compute."""
     return {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
 
 
 def open_output(output: Output, known: dict[str, Any], fresh: bool) -> dict[str, Any]:
-    """Make the folder, or find a catalogue in it to go on with.
+    """Make the folder, or find a catalogue in it to resume.
 
     Args:
         output: the folder.

@@ -18,10 +18,10 @@ class CatalogueConfig(Settings):
         samples: samples of each posterior; without it spectra of HDF5 get the quantiles that the network gives by
             itself, thousands a second, and files 4,000 samples.
         seed: of the samples.
-        labels: of files what is told: "default", "alpha" or "abundances"; of HDF5 it is all labels of the network.
+        labels: set of labels for files: "default", "alpha" or "abundances"; HDF5 catalogues get all labels.
         refine: of files, weigh samples by the likelihood of model spectra, as `maury.inference.predict` does, which
             takes most of the time; None: wherever it is possible. Spectra of HDF5 are never refined.
-        resolution: R = lambda / FWHM of files, where neither the list nor the file tells it.
+        resolution: nominal R = lambda / FWHM of files, if neither the list nor the file gives it.
         shard: spectra in a part of the output; by default 8,192 of HDF5 and 64 files. A kill costs at most the parts
             that were being made.
     """

@@ -6,7 +6,7 @@ Datasets of a file with n spectra of p pixels:
 - ``sigma`` (n, p): noise as if the pixels were independent (see `maury.preparation.network_input`); as ``flux``;
 - ``good`` (n, p): pixels to use, or ``mask`` (n, p): pixels not to use; without either all are used;
 - ``resolution`` (n,): R = lambda / FWHM of ``flux``; or an attribute of the file, when all have the same;
-- ``wavelength`` (p,): Å, air: the network's pixels, to tell a file that was made for others;
+- ``wavelength`` (p,): Å, air: the network's pixels; a file of other pixels is refused;
 - ``id`` (n,): text or integers, distinct; without it the number of the row, from 0.
 """
 

@@ -41,7 +41,7 @@ class PackedShards:
         config: settings, with absolute paths.
         output: where parts go.
         columns: of the results.
-        about: what is told in each part.
+        about: metadata of each part.
     """
 
     config: CatalogueConfig

@@ -53,7 +53,7 @@ def write_part(
         path: the file; its ending says the format.
         columns: names, units, meaning.
         data: values by column.
-        about: what is told of the table, plain values.
+        about: metadata of the table, plain values.
 
     Raises:
         OutputError: it cannot be written.
@@ -68,8 +68,8 @@ def _write_parquet(path: Path, columns: Sequence[Column], data: Mapping[str, Any
     fields, arrays = [], []
     for column in columns:
         kind = getattr(arrow, _TYPES[column.kind])()
-        told = {"unit": column.unit, "description": column.description}
-        fields.append(arrow.field(column.name, kind, metadata={k: v for k, v in told.items() if v}))
+        metadata = {"unit": column.unit, "description": column.description}
+        fields.append(arrow.field(column.name, kind, metadata={k: v for k, v in metadata.items() if v}))
         values = data[column.name]
         arrays.append(arrow.array(np.asarray(values, np.float32) if column.kind == "number" else values, kind))
     schema = arrow.schema(fields, metadata={"maury": json.dumps(about, sort_keys=True)})
@@ -154,9 +154,9 @@ def _read_parquet(path: Path) -> QTable:
     table = _arrow()[1].read_table(path, partitioning=None)
     columns = []
     for field in table.schema:
-        told = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
+        metadata = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
         kind = {"string": "text", "int64": "integer"}.get(str(field.type), "number")
-        columns.append(Column(field.name, kind, told.get("unit", ""), told.get("description", "")))  # type: ignore[arg-type]
+        columns.append(Column(field.name, kind, metadata.get("unit", ""), metadata.get("description", "")))  # type: ignore[arg-type]
     return _table(columns, {c.name: table[c.name].to_pylist() for c in columns}, {})
 
 

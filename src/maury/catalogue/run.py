@@ -1,4 +1,4 @@
-"""From a catalogue of spectra to a table on disk: what is there already is kept, the rest is made."""
+"""Predict a catalogue of spectra into a table on disk; parts that exist are kept, missing ones are made."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from maury.catalogue.columns import Column, columns_of, labels_told
+from maury.catalogue.columns import Column, columns_of, labels_of
 from maury.catalogue.file_shards import TIMEOUT_S, FilePredictor, make_parts
 from maury.catalogue.lists import FileList
 from maury.catalogue.manifest import Output, identity, open_output, write_manifest
@@ -36,7 +36,7 @@ Notify = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run made.
+    """The counts of a run.
 
     Attributes:
         folder: of the catalogue.
@@ -76,7 +76,7 @@ def run_catalogue(
     advance: Advance | None = None,
     notify: Notify | None = None,
 ) -> Summary:
-    """Stellar parameters of a catalogue of spectra. After an interruption the same call goes on.
+    """Stellar parameters of a catalogue of spectra. After an interruption the same call resumes.
 
     Args:
         source: a CSV or ECSV list, a folder, or an HDF5 file of spectra on the network's pixels or a pattern of such.
@@ -97,7 +97,7 @@ def run_catalogue(
     Raises:
         FormatError: the list or the HDF5 file cannot be used as a whole; identifiers that come twice.
         ConfigError: an output of another catalogue, settings out of range, no cluster, or one whose nodes differ.
-        OutputError: the output cannot be written; the same call goes on once it can.
+        OutputError: the output cannot be written; the same call resumes once it can.
     """
     begun = time.monotonic()
     notify = notify or (lambda message: None)
@@ -109,7 +109,7 @@ def run_catalogue(
     done = _there(plan.output, retry)
     results, rejects = (sum(counts[k] for counts in done.values()) for k in (0, 1))
     if done:
-        notify(f"going on: {len(done)} of {len(plan.output.sizes)} parts are there")
+        notify(f"resumes: {len(done)} of {len(plan.output.sizes)} parts exist")
     if start is not None:
         start(sum(plan.output.sizes), results, rejects)
     made = 0
@@ -146,18 +146,25 @@ def _plan(source: Path, out: Path, config: CatalogueConfig) -> _Plan:
         for file in found:
             tasks += [(file, first, min(first + shard, file.rows)) for first in range(0, file.rows, shard)]
         sizes = tuple(last - first for _, first, last in tasks)
-        told = {"files": [{"name": file.path.name, "rows": file.rows, "sha256_sampled": file.digest} for file in found]}
+        inputs = {
+            "files": [{"name": file.path.name, "rows": file.rows, "sha256_sampled": file.digest} for file in found]
+        }
     else:
         shard = config.shard or _FILES
         found = FileList(source)
         sizes = tuple(min(shard, found.rows - first) for first in range(0, found.rows, shard))
-        told = {"files": [{"name": source.name, "rows": found.rows, "sha256": found.digest}]}
+        inputs = {"files": [{"name": source.name, "rows": found.rows, "sha256": found.digest}]}
     about["shard"] = shard
     output = Output(out.absolute(), form, sizes)
-    told_labels = labels_told(names, posterior, not packed, config.labels)
-    columns = columns_of(told_labels, posterior, not packed)
+    label_names = labels_of(names, posterior, not packed, config.labels)
+    columns = columns_of(label_names, posterior, not packed)
     return _Plan(
-        config.model_copy(update={"shard": shard}), output, columns, found, tuple(tasks), identity(told, models, about)
+        config.model_copy(update={"shard": shard}),
+        output,
+        columns,
+        found,
+        tuple(tasks),
+        identity(inputs, models, about),
     )
 
 

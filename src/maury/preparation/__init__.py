@@ -1,4 +1,4 @@
-"""From what a file holds to what a network sees: radial velocity, continuum, masks, noise, resolution, pixels."""
+"""Preparation of observed spectra for a network: radial velocity, continuum, masks, noise, resolution, pixels."""
 
 from maury.preparation.masks import Mask, parse_range
 from maury.preparation.pipeline import FLAGS, OrderRecord, Preparation, prepare

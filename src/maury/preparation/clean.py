@@ -1,4 +1,4 @@
-"""What must not be used, and how noisy the rest is, told from the residuals of the fitted model."""
+"""Bad pixels and noise of an order, found in the residuals of the fitted model."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def photon_shape(flux: Floats) -> Floats:
 def spikes(flux: Floats, model: Floats, sigma: Floats, good: Bools, fwhm_pixels: float) -> Bools:
     """Pixels (n,) hit by cosmic rays and hot or dead pixels.
 
-    Above the continuum by 5 and above the model by 6 standard deviations, in a run that is no wider than a cosmic ray;
+    Above the continuum by 5 and above the model by 6 standard deviations, in a run as short as a cosmic ray's;
     or far from the model, above or below, and sharper than the instrument profile lets a line be. The standard
     deviation is that of the noise or the scatter of all residuals, whichever is larger. The pixels on both sides are
     taken too.
@@ -48,7 +48,7 @@ def spikes(flux: Floats, model: Floats, sigma: Floats, good: Bools, fwhm_pixels:
         model: normalised (n,).
         sigma: noise over continuum (n,).
         good: pixels not masked before (n,).
-        fwhm_pixels: width of the instrument profile; what is wider than two of them is no cosmic ray.
+        fwhm_pixels: width of the instrument profile; wider features than twice that are not cosmic rays.
     """
     if not good.any():
         return good.copy()

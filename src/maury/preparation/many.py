@@ -1,4 +1,4 @@
-"""Many files prepared, by several processes if wanted; a file that fails is a result too."""
+"""Prepare many files, in several processes if asked for; a file that fails gives a result with its error."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from maury.readers import read, write
 
 @dataclass(frozen=True)
 class Options:
-    """What is the same for all files.
+    """Settings that all files share.
 
     Attributes:
         hints: keyword arguments of `maury.read`.
@@ -41,14 +41,14 @@ class Options:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one file.
+    """The result of one file.
 
     Attributes:
         file: the file.
         record: `Preparation.record`, empty after an error.
         written: the prepared spectrum's file.
-        error: why it failed, in one line, or None.
-        preparation: the whole result, when it was to be kept.
+        error: the reason of a failure, in one line, or None.
+        preparation: the whole result, if it was to be kept.
     """
 
     file: Path

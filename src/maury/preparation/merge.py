@@ -21,7 +21,7 @@ _DISCORD_FLUX = 0.03
 
 @dataclass(frozen=True)
 class OrderRecord:
-    """One order and what was made of it.
+    """One order with its continuum, template and noise.
 
     Attributes:
         segment: as cut from the file; its ``good`` are the pixels that were used.

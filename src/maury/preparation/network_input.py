@@ -18,7 +18,7 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 LEAST_SHARE = 0.75
-"""Least part of what a pixel averages over that has to have been observed."""
+"""Least observed share of the range that a pixel averages over."""
 
 _FINE = 4
 _REACH = 4.5
@@ -35,7 +35,7 @@ def to_network(star: Preparation | Spectrum, pixels: NetworkPixels) -> PixelSpec
     of the old ones, sigma^2 x width.
 
     Args:
-        star: what `maury.prepare` returns, or its spectrum read back from a file.
+        star: as returned by `maury.prepare`, or its spectrum read back from a file.
         pixels: of the network.
 
     Returns:

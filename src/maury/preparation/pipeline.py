@@ -1,4 +1,4 @@
-"""`prepare`: an observation as the file has it becomes one normalised spectrum at rest, every step on record."""
+"""`prepare`: from an observation to one normalised spectrum at rest, with a record of each step."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _DIM = 0.03
 _SPARSE_K = 4500.0
 
 MARGIN_AA = 2.0
-"""What a prepared spectrum holds beyond both ends of the window, so that it can be brought to lower resolution."""
+"""Margin of a prepared spectrum beyond both ends of the window, which degrading to lower resolution needs."""
 
 FLAGS = {
     "velocity_uncertain": "the peak of the cross-correlation is not believable, or the error is above 5 km/s",
@@ -48,7 +48,7 @@ FLAGS = {
     "frame_unknown": "the file does not say in which frame its wavelengths are: the velocity refers to it",
     "low_snr": "signal-to-noise below 10 per pixel",
 }
-"""What limits the trust in a prepared spectrum, by name."""
+"""Limits of the trust in a prepared spectrum, by name."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Preparation:
         mask_aa: ranges that were left out as asked for, Å in air, at rest.
         second_star: velocity (km/s) and strength of other lines in the residuals; strength 0 when there are none.
         flags: names from `FLAGS`.
-        notes: what was done, in sentences.
+        notes: the steps done, in sentences.
         correlation: the cross-correlation; only near a velocity that was given.
         orders: the orders with their continua.
     """
@@ -151,8 +151,8 @@ def prepare(
     and averaged.
 
     Args:
-        star: what `maury.read` returns.
-        resolution: R = lambda / FWHM, where the file does not tell it.
+        star: as returned by `maury.read`.
+        resolution: nominal resolving power R = lambda / FWHM, if the file does not give it.
         velocity_kms: radial velocity in the frame of the wavelengths, when it is known: it is then refined by at most
             30 km/s, not looked for.
         window_aa: wavelengths at rest (Å, air) that are wanted; by default the emulator's window.
@@ -282,7 +282,7 @@ def _parts(segments: list[OrderSegment]) -> list[slice]:
 
 
 def _sentences(segments: list[OrderSegment], sources: list[str], hit: int) -> list[str]:
-    """What was done to the pixels, for people."""
+    """Notes on masked pixels and on the noise."""
     counts: dict[str, int] = {}
     for segment in segments:
         for rule, count in segment.masked.items():

@@ -2,8 +2,8 @@
 
 The data are the observed pixels themselves, never resampled: flux = continuum(order) x model(labels, v sin i, v).
 Labels, rotation and velocity enter through the emulator, the continua are splines, linear in their coefficients. Each
-iteration solves for all of them at once (Gauss-Newton with damping), so that line blanketing and continuum are told
-apart by the model instead of by an envelope.
+iteration solves for all of them together (Gauss-Newton with damping), so that the model, not an envelope, separates
+line blanketing from the continuum.
 """
 
 from __future__ import annotations

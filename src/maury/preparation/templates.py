@@ -1,4 +1,4 @@
-"""Emulator spectra that radial velocities are looked for with, ready for cross-correlation."""
+"""Emulator spectra as templates for the cross-correlation that finds radial velocities."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def bank(emulator: Emulator) -> Bank:
 
 
 def _profile(emulator: Emulator, count: int) -> Tensor:
-    """R (t,) of what is left of the templates' instrument profile when the library's own is in the spectra already."""
+    """Resolving power (t,) of the templates' instrument profile beyond that of the library's spectra."""
     return remaining_resolution(
         torch.full((count,), min(RESOLUTION, emulator.native_resolution)), emulator.native_resolution
     )
