@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -26,39 +25,28 @@ def sampled_sha256(path: str | os.PathLike[str]) -> str:
     return digest.hexdigest()
 
 
-class Distinct:
-    """Finds what occurs twice among identifiers, at 8 bytes each."""
+def require_distinct(identified: Callable[[], Iterator[tuple[str, str]]], where: Path) -> int:
+    """Number of identifiers, none of which may occur twice; takes 8 bytes of memory each.
 
-    def __init__(self) -> None:
-        self._hashes = array("Q")
+    Args:
+        identified: gives all identifiers, each with its place ("row 7"); called again only if some look doubled.
+        where: the catalogue, for the message.
 
-    def add(self, identifiers: Iterable[str]) -> None:
-        """Take note of identifiers."""
-        self._hashes.extend(_hash(identifier) for identifier in identifiers)
-
-    def require(self, again: Iterator[tuple[str, str]], where: Path) -> None:
-        """Check that none came twice.
-
-        Args:
-            again: all identifiers once more, each with its place ("row 7"); taken only if some look doubled.
-            where: the catalogue, for the message.
-
-        Raises:
-            FormatError: one did; it and its places are named.
-        """
-        hashes = np.sort(np.frombuffer(self._hashes, np.uint64)) if self._hashes else np.empty(0, np.uint64)
-        doubled = set(hashes[1:][hashes[1:] == hashes[:-1]].tolist())
-        if not doubled:
-            return
-        places: dict[str, list[str]] = {}
-        for identifier, place in again:
-            if _hash(identifier) in doubled:
-                places.setdefault(identifier, []).append(place)
-        found = {name: where for name, where in places.items() if len(where) > 1}
-        if found:
-            name, first = next(iter(found.items()))
-            more = f"; {len(found)} ids are doubled" if len(found) > 1 else ""
-            raise FormatError(f"{where}: id {name!r} is not unique: {', '.join(first[:3])}{more}")
+    Raises:
+        FormatError: one occurs twice; it and its places are named.
+    """
+    hashes = np.sort(np.fromiter((_hash(identifier) for identifier, _ in identified()), np.uint64))
+    doubled = set(hashes[1:][hashes[1:] == hashes[:-1]].tolist())
+    places: dict[str, list[str]] = {}
+    for identifier, place in identified() if doubled else ():
+        if _hash(identifier) in doubled:
+            places.setdefault(identifier, []).append(place)
+    found = {name: rows for name, rows in places.items() if len(rows) > 1}
+    if found:
+        name, first = next(iter(found.items()))
+        more = f"; {len(found)} ids are doubled" if len(found) > 1 else ""
+        raise FormatError(f"{where}: id {name!r} is not unique: {', '.join(first[:3])}{more}")
+    return len(hashes)
 
 
 def _hash(identifier: str) -> int:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
-from maury.catalogue.identity import Distinct
+from maury.catalogue.identity import require_distinct
 from maury.errors import FormatError
 from maury.files import sha256
 
@@ -64,14 +64,9 @@ class FileList:
             self._names = []
             self._check_columns()
             self.digest = sha256(path)
-        distinct = Distinct()
-        self.rows = 0
-        for entry in self:
-            distinct.add([entry.id])
-            self.rows += 1
+        self.rows = require_distinct(lambda: ((entry.id, f"row {entry.row + 1}") for entry in self), path)
         if not self.rows:
             raise FormatError(f"{path}: {'holds no file' if path.is_dir() else 'no rows below the names of columns'}")
-        distinct.require(((entry.id, f"row {entry.row + 1}") for entry in self), path)
 
     def __iter__(self) -> Iterator[Entry]:
         if self.path.is_dir():

@@ -21,7 +21,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from maury.catalogue.identity import Distinct, sampled_sha256
+from maury.catalogue.identity import require_distinct, sampled_sha256
 from maury.errors import FormatError
 from maury.pixelspectra import PixelSpectra
 
@@ -75,10 +75,7 @@ def open_packed(paths: Sequence[Path], wavelength_aa: NDArray[np.float64]) -> li
         PackedFile(path, _checked(path, wavelength_aa), sampled_sha256(path), f"{path.name}:" if paths[1:] else "")
         for path in paths
     ]
-    distinct = Distinct()
-    for identifier, _ in _all_ids(files):
-        distinct.add([identifier])
-    distinct.require(_all_ids(files), paths[0])
+    require_distinct(lambda: _all_ids(files), paths[0])
     return files
 
 
