@@ -14,6 +14,7 @@ import maury
 from maury.cli.app import TASKS, app, current
 from maury.cli.console import worded
 from maury.errors import ConfigError, DomainError
+from pages import ROOT, commands
 from verbs import run
 
 SOURCE = Path(maury.__file__).parent
@@ -114,3 +115,20 @@ def test_an_error_names_the_option_of_its_parameter():
     assert worded(ConfigError("not empty", parameter="folder"), verbs()["maury train"]) == "not empty (--out)"
     assert worded(ConfigError("width", parameter="width"), predict) == "width"
     assert worded(ConfigError("plain"), predict) == "plain"
+
+
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_documented_commands_are_understood(page):
+    """Verbs and options exist, also in commands that no test runs, and are written in today's words."""
+    for words in commands(page):
+        if words[0] != "maury" or len(words) == 1 or words[1].startswith("-") or "..." in words:
+            continue
+        assert current(words[1:]) == words[1:]
+        command, rest = typer.main.get_command(app), words[1:]
+        while hasattr(command, "commands") and rest:
+            command, rest = command.commands[rest[0]], rest[1:]
+        if not hasattr(command, "commands"):
+            command.make_context(command.name, rest)
