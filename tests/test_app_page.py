@@ -13,7 +13,7 @@ from astropy.table import QTable
 import maury.app
 from maury import doctor
 from maury.app import analysis, serve, star
-from maury.app.analysis import Settings, command, in_words
+from maury.app.analysis import Settings, command
 from maury.app.charts import fit_chart
 from maury.app.uploads import plain
 from maury.cli.app import main
@@ -255,17 +255,6 @@ def test_the_sandbox_follows_its_sliders(founding):
     app.session_state["page"] = "Stars"
     app.run()
     assert app.slider(key="sandbox_teff").value == 9000.0
-
-
-def test_every_flag_has_words():
-    from maury.inference import FLAGS
-    from maury.preparation import FLAGS as OF_PREPARATION
-
-    for flag in [*OF_PREPARATION, *(name.replace("<label>", "teff") for name in FLAGS), "outside_mh"]:
-        words = in_words(flag)
-        assert len(words.split()) > 4
-        assert "<label>" not in words
-    assert in_words("edge_teff").startswith("effective temperature: more than a tenth")
 
 
 class TestServer:

@@ -13,7 +13,7 @@ from astropy.table import Table
 
 import observatory
 from maury.cli.app import main
-from maury.preparation import FLAGS
+from maury.flags import FLAGS
 from maury.readers import read, write
 from nights import K_DWARF, SUN, Instrument, observe
 
@@ -68,8 +68,8 @@ def test_flags_are_explained(run, tmp_path):
     write(observe(SUN, Instrument(44_000.0, 0.05), snr=60, second=(K_DWARF, 90.0, 0.3)), tmp_path / "two.fits")
     _, out, _ = run(tmp_path / "two.fits")
     text = flat(out)
-    assert f"flag double_lined: {FLAGS['double_lined']}" in text
-    assert f"flag resolution_unknown: {FLAGS['resolution_unknown']}" in text
+    assert f"flag double_lined: {FLAGS['double_lined'].meaning}" in text
+    assert f"flag resolution_unknown: {FLAGS['resolution_unknown'].meaning}" in text
     assert "second star suspected at +90 km/s" in text
 
 

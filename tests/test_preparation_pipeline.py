@@ -13,8 +13,9 @@ from astropy.table import QTable
 
 from fakes import tiny_emulator
 from maury.errors import ConfigError, DomainError
+from maury.flags import of_stage
 from maury.inference.predict import is_prepared
-from maury.preparation import FLAGS, Preparation, prepare
+from maury.preparation import Preparation, prepare
 from maury.preparation.velocity import LINE_SHIFT_KMS
 from maury.readers import from_specutils, read, to_specutils, write
 from maury.spectra import Observation, Spectrum
@@ -92,7 +93,7 @@ def test_low_signal_to_noise_is_flagged():
 
 def test_every_flag_is_explained_here_and_in_the_documentation():
     page = (Path(__file__).parents[1] / "docs" / "preparation.md").read_text()
-    for flag, text in FLAGS.items():
+    for flag, text in ((f.name, f.meaning) for f in of_stage("preparation").values()):
         assert len(text.split()) > 3
         assert f"| `{flag}` |" in page
 

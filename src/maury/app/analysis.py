@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import shlex
 import threading
 from dataclasses import dataclass, field
@@ -14,11 +13,8 @@ from numpy.typing import NDArray
 
 from maury.app.worker import make_ready, read_bounded
 from maury.errors import MauryError
-from maury.inference import DEFAULT_MODEL, FLAGS, Result, model_flux, predict
-from maury.inference.refinement import FLAGS as REFINEMENT_FLAGS
-from maury.labels import LABELS
+from maury.inference import DEFAULT_MODEL, Result, model_flux, predict
 from maury.likelihood import parse_prior
-from maury.preparation import FLAGS as PREPARATION_FLAGS
 from maury.preparation import parse_range
 from maury.readers import WINDOW_AA
 from maury.readers.summary import summarise
@@ -156,15 +152,3 @@ def command(name: str, settings: Settings) -> str:
     for option, file in (("--wavelength-file", settings.wavelength_file), ("--sigma-file", settings.sigma_file)):
         words += [] if file is None else [option, file[0]]
     return shlex.join(words)
-
-
-def in_words(flag: str) -> str:
-    """What a flag means."""
-    for name, text in {**PREPARATION_FLAGS, **FLAGS, **REFINEMENT_FLAGS}.items():
-        pattern = re.escape(name).replace("<label>", r"(?P<label>\w+)")
-        if (found := re.fullmatch(pattern, flag)) is not None:
-            label = found.groupdict().get("label")
-            return text if label is None else f"{LABELS[label].description}: {text}"
-    if flag.startswith("outside_"):
-        return f"{LABELS[flag.removeprefix('outside_')].description}: outside the range that the network was made for"
-    return flag.replace("_", " ")

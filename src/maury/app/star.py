@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,10 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from maury.app.analysis import Outcome, Settings, command, in_words
+from maury.app.analysis import Outcome, Settings, command
 from maury.app.charts import fit_chart, line_names, zoom_to
 from maury.app.uploads import plain
+from maury.flags import limits_trust, meaning_of
 from maury.inference import Result, write_samples, write_table
 from maury.inference.words import about, number, plain_name, titled
 from maury.plots import figure_bytes, plot_corner, plot_kiel, plot_preparation, plot_spectrum_fit
@@ -103,8 +103,8 @@ def _flags(result: Result) -> None:
     if not result.flags:
         st.success("No flags: nothing limits the trust in these values.")
     for flag in result.flags:
-        words = in_words(flag)
-        draw = st.warning if replace(result, flags=(flag,)).status == "flagged" else st.info
+        words = meaning_of(flag)
+        draw = st.warning if limits_trust(flag) else st.info
         draw(plain(words[0].upper() + words[1:]))
 
 

@@ -69,8 +69,8 @@ def _table(record: dict[str, Any]) -> Table:
     from rich.markup import escape
 
     from maury.cli.console import facts
+    from maury.flags import meaning_of
     from maury.labels import LABELS
-    from maury.preparation import FLAGS
     from maury.preparation.masks import texts
 
     table = facts(str(record["file"]))
@@ -91,7 +91,7 @@ def _table(record: dict[str, Any]) -> Table:
     for note in record["notes"]:
         table.add_row("done", escape(note))
     for flag in record["flags"]:
-        table.add_row("[yellow]flag[/]", f"{flag}: {FLAGS[flag]}")
+        table.add_row("[yellow]flag[/]", f"{flag}: {meaning_of(flag)}")
     if "prepared" in record:
         table.add_row("written", escape(record["prepared"]))
     return table

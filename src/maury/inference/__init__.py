@@ -3,7 +3,7 @@
 from maury.inference.batch import Posteriors, predict_batch
 from maury.inference.differential import Reference
 from maury.inference.model import model_flux
-from maury.inference.posterior import FLAGS, LABELS_OF, Posterior
+from maury.inference.posterior import LABELS_OF, Posterior
 from maury.inference.predict import DEFAULT_MODEL, predict, reference_star
 from maury.inference.refinement import Refinement
 from maury.inference.result import Measurement, Result
@@ -11,7 +11,6 @@ from maury.inference.write import to_table, write_samples, write_table
 
 __all__ = [
     "DEFAULT_MODEL",
-    "FLAGS",
     "LABELS_OF",
     "Measurement",
     "Posterior",

@@ -27,14 +27,6 @@ LABELS_OF = {
 ELEMENTS = ("c", "mg", "ca", "ti", "cr", "ni")
 """Single elements, [X/M]; as Fe is among the metals M, [X/Fe] is the same."""
 
-FLAGS = {
-    "edge_<label>": "more than a tenth of the posterior lies within 1 % of an end of the label's range",
-    "vsini_upper_limit": "v sin i is below a resolution element and compatible with 0: vsini_upper is its 95 % limit",
-    "no_information_<label>": "the spectrum says next to nothing on it (0.8 of the prior's width): no value",
-    "upper_limit_<label>": "high abundances are excluded, low ones are not: the 95 % limit counts",
-}
-"""What limits the trust in a posterior, by name."""
-
 INTERVAL = (0.1587, 0.8413)
 """Quantiles between which the central 68 % lie."""
 
@@ -54,7 +46,7 @@ class Posterior:
         names: the k labels.
         samples: (n, k), in the labels' units.
         resolution: R of the spectrum.
-        flags: names from `FLAGS`.
+        flags: names from `maury.flags.FLAGS`.
         uninformed: labels on which the spectrum says next to nothing.
         limits: 95 % upper limits by label, of labels that have no lower end.
     """

@@ -12,6 +12,7 @@ import torch
 from maury.emulator import MAX_RESOLUTION, NetworkPixels
 from maury.emulator import load_cached as load_emulator
 from maury.errors import ConfigError, DomainError
+from maury.flags import of_stage
 from maury.inference.differential import SUN, Reference
 from maury.inference.posterior import posterior_of
 from maury.inference.refinement import Refinement, Samples, physics_of, refined
@@ -21,7 +22,6 @@ from maury.likelihood import LabelPrior, contradictory, relation, usable
 from maury.networks import PosteriorNetwork, StarNet, load_cached, pixel_wavelengths
 from maury.networks import predict as predict_labels
 from maury.pixelspectra import PixelSpectra
-from maury.preparation import FLAGS as PREPARATION_FLAGS
 from maury.preparation import Preparation, prepare, to_pixels
 from maury.preparation.masks import Mask, inside, ordered, parse_range, require_rest
 from maury.preparation.network_input import to_network
@@ -344,7 +344,7 @@ def is_prepared(observation: Observation) -> bool:
 
 def _flags_before(observation: Observation) -> list[str]:
     """Flags that a spectrum got when it was prepared, as it or its file tells."""
-    return [flag for flag in observation.provenance.get("flags", ()) if flag in PREPARATION_FLAGS]
+    return [flag for flag in observation.provenance.get("flags", ()) if flag in of_stage("preparation")]
 
 
 def _prepare(

@@ -35,16 +35,6 @@ from maury.pixelspectra import PixelSpectra
 
 Floats = NDArray[np.float64]
 
-FLAGS = {
-    "poor_fit": "residuals are more than twice as large as usual for such a star: the model is not of this star",
-    "low_efficiency": "importance sampling found fewer than 100 effective samples, or weights with too long a tail",
-    "resolution_doubtful": "lines are sharper than R and any rotation allow: R differs from what was given",
-    "resolution_assumed": "R was taken from the width of the lines of a slow rotator: v sin i says nothing",
-    "metal_poor_shift": "Teff, log g and [M/H] of a metal-poor star were raised by what is missing in others like it",
-    "prior_conflict": "external information and spectrum differ by more than 3 standard deviations",
-}
-"""What is to be known of a refined posterior, by name."""
-
 DISTORTION_KMS = 0.5
 """Scatter of wavelength solutions within a spectrum: some pipelines leave as much between and within orders."""
 

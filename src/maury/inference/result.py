@@ -9,6 +9,7 @@ import astropy.units as u
 import numpy as np
 from numpy.typing import NDArray
 
+from maury.flags import limits_trust
 from maury.inference.posterior import ELEMENTS, Posterior
 from maury.inference.refinement import Refinement
 from maury.inference.spectraltype import spectral_type
@@ -24,10 +25,6 @@ _OF_PREPARATION = {
     "coverage_aa": "coverage_aa",
 }
 """Keys of a record, and of the preparation's."""
-
-
-_NOTES = ("vsini_upper_limit", "medium_assumed", "frame_unknown", "no_information_", "upper_limit_", "metal_poor_shift")
-"""Flags, or their beginnings, that say what is known and do not limit the trust in what is."""
 
 
 class Measurement:
@@ -114,7 +111,7 @@ class Result:
     @property
     def status(self) -> str:
         """``ok``, or ``flagged`` where a flag limits the trust in values that are given."""
-        return "flagged" if any(not flag.startswith(_NOTES) for flag in self.flags) else "ok"
+        return "flagged" if any(map(limits_trust, self.flags)) else "ok"
 
     @property
     def intervals(self) -> dict[str, tuple[float, float]]:

@@ -36,20 +36,6 @@ _SPARSE_K = 4500.0
 MARGIN_AA = 2.0
 """Margin of a prepared spectrum beyond both ends of the window, which degrading to lower resolution needs."""
 
-FLAGS = {
-    "velocity_uncertain": "the peak of the cross-correlation is not believable, or the error is above 5 km/s",
-    "double_lined": "the residuals hold the lines of a second star at another velocity",
-    "cool_star": "the best template is below 3900 K: TiO is not in the model, and the continuum is a guess",
-    "fast_rotator": "v sin i of the template is above 50 km/s: lines are blended, velocity and continuum less certain",
-    "poor_template": "residuals of more than 5 % of the continuum: no template is like this spectrum",
-    "short_coverage": "less than 98 % of the window was observed and is not masked",
-    "resolution_unknown": "the resolution is not known: the template's rotation takes up the instrument's profile",
-    "medium_assumed": "the file does not say whether its wavelengths are in air or vacuum: air is assumed",
-    "frame_unknown": "the file does not say in which frame its wavelengths are: the velocity refers to it",
-    "low_snr": "signal-to-noise below 10 per pixel",
-}
-"""Limits of the trust in a prepared spectrum, by name."""
-
 
 @dataclass(frozen=True)
 class Preparation:
@@ -75,7 +61,7 @@ class Preparation:
         window_aa: the window.
         mask_aa: ranges that were left out as asked for, Å in air, at rest.
         second_star: velocity (km/s) and strength of other lines in the residuals; strength 0 when there are none.
-        flags: names from `FLAGS`.
+        flags: names from `maury.flags.FLAGS`.
         notes: the steps done, in sentences.
         correlation: the cross-correlation; only near a velocity that was given.
         orders: the orders with their continua.
