@@ -112,7 +112,8 @@ def test_the_table_holds_velocities_with_units(result, tmp_path):
 
 
 def test_an_unknown_resolution_is_asked_for(night):
-    with pytest.raises(DomainError, match=r"^night\.fits: its resolution is not in the file; give R"):
+    message = r"^night\.fits: its resolution is not in the file; give the nominal R = lambda / FWHM"
+    with pytest.raises(DomainError, match=message):
         predict(night)
 
 
