@@ -7,7 +7,7 @@ import pytest
 from maury.config import load_config, make_config, save_config, to_toml
 from maury.errors import ConfigError, OutputError
 from maury.networks.architectures import StarNetConfig
-from maury.training.recipes import EmulatorConfig, TrainConfig
+from maury.training.recipes import EmulatorConfig, TrainConfig, load_training
 
 
 def test_settings_survive_toml(tmp_path: Path) -> None:
@@ -72,3 +72,13 @@ def test_a_missing_setting_and_an_unwritable_file(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     with pytest.raises(OutputError, match="folder"):
         save_config(tmp_path / "folder", TrainConfig())
+
+
+def test_names_of_earlier_versions_are_read_as_those_of_today(tmp_path: Path) -> None:
+    old = tmp_path / "old.toml"
+    network = '[network]\nlabels = ["teff", "zeta"]\ntrunk = "attention"\n'
+    old.write_text(f'kind = "posterior"\n{network}[observations.prior]\nzeta_kms = [0.0, 3.0]\n')
+    config = load_training(old)
+    assert config.network.labels == ("teff", "vmac")
+    assert config.network.embedding == "attention"
+    assert config.simulation == {"prior": {"vmac_kms": [0.0, 3.0]}}

@@ -219,4 +219,4 @@ def test_options_that_are_not_for_it(arguments: list[str], message: str, tmp_pat
 def test_an_unknown_setting_of_the_simulation(tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_text('kind = "posterior"\n[observations]\nclouds = 1\n')
     result = CliRunner().invoke(app, ["train", "--config", str(tmp_path / "c.toml"), "--out", str(tmp_path / "run")])
-    assert "observations: unknown setting clouds" in str(result.exception)
+    assert "simulation: unknown setting clouds" in str(result.exception)

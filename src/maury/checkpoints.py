@@ -13,6 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from maury.config import with_new_names
 from maury.errors import FormatError, OutputError, SchemaError
 from maury.files import atomic_path
 
@@ -23,9 +24,6 @@ MODELS = Path(__file__).parent / "models"
 """Folder of the trained models that ship with maury."""
 
 _KEY = "maury"
-
-_RENAMED = {"zeta": "vmac", "zeta_kms": "vmac_kms", "trunk": "embedding"}
-"""Names in files of earlier versions and what they are called now: in headers, and first parts of names of tensors."""
 
 
 @dataclass(frozen=True)
@@ -93,16 +91,7 @@ def read_header(path: str | os.PathLike[str], kind: str | None = None) -> dict[s
         )
     if kind is not None and header.get("kind") != kind:
         raise SchemaError(f"{path}: holds a {header.get('kind')!r}, not a {kind!r}")
-    return dict(_translated(header))
-
-
-def _translated(value: Any) -> Any:
-    """A header with the names of today."""
-    if isinstance(value, dict):
-        return {_RENAMED.get(key, key): _translated(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_translated(item) for item in value]
-    return _RENAMED.get(value, value) if isinstance(value, str) else value
+    return dict(with_new_names(header))
 
 
 def load(path: str | os.PathLike[str], kind: str) -> Checkpoint:
@@ -120,4 +109,4 @@ def load(path: str | os.PathLike[str], kind: str) -> Checkpoint:
 
 def _tensor_name(name: str) -> str:
     first, dot, rest = name.partition(".")
-    return _RENAMED.get(first, first) + dot + rest
+    return with_new_names(first) + dot + rest

@@ -18,6 +18,10 @@ PRESETS = Path(__file__).parent / "presets"
 """Folder of the settings that ship with maury."""
 
 
+_RENAMED = {"zeta": "vmac", "zeta_kms": "vmac_kms", "trunk": "embedding", "observations": "simulation"}
+"""Names in files of earlier versions (settings, headers and tensors of models) and the names of today."""
+
+
 class Settings(BaseModel):
     """Base of all settings: unknown keys are refused, values are checked, nothing changes after construction."""
 
@@ -60,11 +64,20 @@ def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
         ConfigError: the file is missing or is not TOML.
     """
     try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        return dict(with_new_names(tomllib.loads(Path(path).read_text(encoding="utf-8"))))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not TOML: {error}") from error
+
+
+def with_new_names(value: Any) -> Any:
+    """Plain values of a file, with the names of today for those of earlier versions, as keys and as values."""
+    if isinstance(value, dict):
+        return {_RENAMED.get(key, key): with_new_names(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [with_new_names(item) for item in value]
+    return _RENAMED.get(value, value) if isinstance(value, str) else value
 
 
 def make_config(values: Mapping[str, Any], cls: type[Config], where: str) -> Config:

@@ -156,8 +156,8 @@ def _simulated(
     emulator = load_emulator(options.get("emulator", base.emulator))
     settings = _posterior_settings(base, of_preset, options, emulator)
     settings = settings.model_copy(update={"emulator_digest": sha256(file_of(settings.emulator))})
-    observations = make_config(settings.observations, SimulationSettings, "observations")
-    make = lambda device: Simulator(emulator, observations, device)  # noqa: E731
+    simulation = make_config(settings.simulation, SimulationSettings, "simulation")
+    make = lambda device: Simulator(emulator, simulation, device)  # noqa: E731
     return settings, _simulated_data(settings), lambda _: SimulatedSource(settings, make)
 
 

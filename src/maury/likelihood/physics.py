@@ -20,7 +20,7 @@ def simulator_for(header: Mapping[str, Any], emulator: Emulator, device: torch.d
     Raises:
         DomainError: the emulator makes other pixels than the network takes.
     """
-    settings = make_config(header["training"].get("observations", {}), SimulationSettings, "observations")
+    settings = make_config(header["training"].get("simulation", {}), SimulationSettings, "simulation")
     simulator = Simulator(emulator, settings, device)
     first, last = header["wavelength"]
     pixels = simulator.pixels.wavelength_aa

@@ -76,7 +76,7 @@ def source_of(config: AnyTrainConfig, where: str) -> GridSource | SimulatedSourc
     """The source of a training, from the file of its grid or emulator."""
     if isinstance(config, TrainConfig):
         return GridSource(config, open_grid(where))
-    emulator, settings = load(where), make_config(config.observations, SimulationSettings, "observations")
+    emulator, settings = load(where), make_config(config.simulation, SimulationSettings, "simulation")
     return SimulatedSource(config, lambda device: Simulator(emulator, settings, device))
 
 

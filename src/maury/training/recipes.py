@@ -84,7 +84,7 @@ class PosteriorTrainConfig(NetworkRecipe):
 
     Attributes:
         kind: "posterior", which distinguishes these settings from those of a network trained on a grid.
-        observations: settings of the simulation (`maury.simulation`) that differ from its defaults.
+        simulation: settings of the simulation (`maury.simulation`) that differ from its defaults.
         steps: steps in an epoch, each with new spectra; after each epoch the network is validated and saved.
         components_from: simulated spectra of which the principal components are taken.
         validation: spectra of the held-out simulated set that chooses the weights.
@@ -97,7 +97,7 @@ class PosteriorTrainConfig(NetworkRecipe):
     kind: Literal["posterior"] = "posterior"
     preset: str = "default"
     network: PosteriorConfig = PosteriorConfig()
-    observations: dict[str, Any] = Field(default_factory=dict)
+    simulation: dict[str, Any] = Field(default_factory=dict)
     epochs: Positive = 100
     steps: Positive = 400
     batch_size: Positive = 256
