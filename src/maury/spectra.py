@@ -40,7 +40,7 @@ class Spectrum:
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        where = self.provenance.get("file", "spectrum")
+        where = self.name
         if self.frame not in get_args(Frame):
             raise FormatError(f"{where}: frame must be one of {', '.join(get_args(Frame))}; got {self.frame!r}")
         if not isinstance(self.normalised, bool | np.bool_):
@@ -71,6 +71,11 @@ class Spectrum:
             object.__setattr__(self, "sigma", sigma)
         for name, value in (("wavelength_aa", wavelength), ("flux", flux), ("mask", bad)):
             object.__setattr__(self, name, value)
+
+    @property
+    def name(self) -> str:
+        """Its file, for messages."""
+        return str(self.provenance.get("file", "spectrum"))
 
     def with_(self, **changes: Any) -> Spectrum:
         """A copy with some attributes replaced."""
@@ -106,6 +111,11 @@ class Observation:
             raise FormatError(f"{where}: an observation needs at least one order")
         if len({(order.frame, order.normalised, order.resolution) for order in self.orders}) > 1:
             raise FormatError(f"{where}: orders differ in frame, normalisation or resolution")
+
+    @property
+    def name(self) -> str:
+        """Its file, for messages."""
+        return str(self.provenance.get("file", "spectrum"))
 
     @property
     def frame(self) -> Frame:

@@ -43,7 +43,7 @@ def plot_preparation(result: Preparation, rows: int = 3) -> Figure:
 
 
 def _title(result: Preparation) -> str:
-    name = Path(str(result.spectrum.provenance.get("file", "spectrum"))).name.replace("_", " ")
+    name = Path(result.spectrum.name).name.replace("_", " ")
     template = result.template
     flags = textwrap.fill("flags: " + (", ".join(flag.replace("_", " ") for flag in result.flags) or "none"), 105)
     return (

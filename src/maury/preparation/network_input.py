@@ -45,8 +45,7 @@ def to_network(star: Preparation | Spectrum, pixels: NetworkPixels) -> PixelSpec
         DomainError: resolution or noise unknown, not normalised, not at rest, or too little of the window observed.
     """
     spectrum = star.spectrum if isinstance(star, Preparation) else star
-    name = str(spectrum.provenance.get("file", "spectrum"))
-    resolution = require_prepared(spectrum, name, noise=True)
+    resolution = require_prepared(spectrum, noise=True)
     taps, resulting = _profile(resolution, pixels)
     fine = _fine_grid(pixels)
     flux, share, variance = _on_fine_pixels(spectrum, fine)
@@ -58,7 +57,7 @@ def to_network(star: Preparation | Spectrum, pixels: NetworkPixels) -> PixelSpec
     good = seen > LEAST_SHARE
     wavelength = pixels.wavelength_aa
     low, high = (float(x) for x in wavelength[[0, -1]])
-    require_overlap(name, float(np.gradient(wavelength)[good].sum()), low, high)
+    require_overlap(spectrum.name, float(np.gradient(wavelength)[good].sum()), low, high)
     safe = np.where(good, seen, 1.0)
     sigma = np.sqrt(np.maximum(average(variance), 0.0)) / safe / np.sqrt(pixels.grid.step_kms)
     return PixelSpectra(

@@ -178,7 +178,7 @@ def _prepare(
     guess = correlation.peak_kms if given is None else given
     beyond = correlation.peak_kms - guess if correlation.believable else 0.0
     start = np.r_[correlation.labels, correlation.vsini_kms, beyond]
-    fit, records, notes = _fit_orders(emulator, segments, mask, resolution, guess, start, _name(observation))
+    fit, records, notes = _fit_orders(emulator, segments, mask, resolution, guess, start, observation.name)
     pixels = log_pixels(window_aa, step_kms or step_of(segments), MARGIN_AA)
     merged = merge(records, fit.velocity_kms, pixels)
     coverage = _coverage(observation, merged, window_aa)
@@ -258,10 +258,6 @@ def _with_light(problem: Problem, name: str) -> Problem:
     return problem
 
 
-def _name(observation: Observation) -> str:
-    return str(observation.provenance.get("file", "spectrum"))
-
-
 def _parts(segments: list[OrderSegment]) -> list[slice]:
     ends = np.cumsum([s.flux.size for s in segments])
     return [slice(end - s.flux.size, end) for s, end in zip(segments, ends, strict=True)]
@@ -304,7 +300,7 @@ def _coverage(observation: Observation, merged: Merged, window_aa: tuple[float, 
     wave, (low, high) = merged.wavelength_aa, window_aa
     seen = np.isfinite(merged.flux) & (wave >= low) & (wave <= high)
     coverage = float(np.gradient(wave)[seen].sum())
-    require_overlap(_name(observation), coverage, low, high)
+    require_overlap(observation.name, coverage, low, high)
     return coverage
 
 

@@ -54,18 +54,18 @@ def require_overlap(name: str, covered_aa: float, low_aa: float, high_aa: float)
         )
 
 
-def require_prepared(spectrum: Spectrum, name: str, noise: bool) -> float:
+def require_prepared(spectrum: Spectrum, noise: bool) -> float:
     """Resolving power of a spectrum that is normalised, at rest and, if ``noise``, has a noise.
 
     Raises:
         DomainError: it is not, or its resolving power is unknown.
     """
-    resolution = require_resolution(name, spectrum.resolution)
+    resolution = require_resolution(spectrum.name, spectrum.resolution)
     if not spectrum.normalised or spectrum.frame != "rest" or (noise and spectrum.sigma is None):
         state = "normalised" if spectrum.normalised else "not normalised"
         frame = "at rest" if spectrum.frame == "rest" else f"in the {spectrum.frame} frame"
         known = f", {'without' if spectrum.sigma is None else 'with'} noise" if noise else ""
-        raise DomainError(f"{name}: {state}, {frame}{known}; it has to be prepared")
+        raise DomainError(f"{spectrum.name}: {state}, {frame}{known}; it has to be prepared")
     return float(resolution)
 
 
@@ -89,14 +89,13 @@ def to_pixels(
     Raises:
         DomainError: resolution unknown, not normalised, not at rest, or too little overlap.
     """
-    name = str(spectrum.provenance.get("file", "spectrum"))
-    own_resolution = require_prepared(spectrum, name, noise=False)
+    own_resolution = require_prepared(spectrum, noise=False)
     low, high = (float(x) for x in wavelength_aa[[0, -1]])
     near = (spectrum.wavelength_aa >= low - 5) & (spectrum.wavelength_aa <= high + 5)
     good = near & np.logical_not(np.asarray(spectrum.mask, bool))
     covered = _covered(spectrum.wavelength_aa[good], wavelength_aa)
     overlap = float(np.gradient(wavelength_aa)[covered].sum())
-    require_overlap(name, overlap, low, high)
+    require_overlap(spectrum.name, overlap, low, high)
     flags = []
     if overlap < 0.98 * (high - low):
         flags.append("short_coverage")

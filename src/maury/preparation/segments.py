@@ -66,10 +66,9 @@ def cut(observation: Observation, window_aa: tuple[float, float], reach_kms: flo
     segments = [_segment(order, low, high, several, i) for i, order in enumerate(observation.overlapping(low, high))]
     kept = [segment for segment in segments if segment is not None]
     if not kept:
-        where = observation.provenance.get("file", "spectrum")
         raise DomainError(
-            f"{where}: fewer than {_LEAST_PIXELS} pixels with light (finite, positive, not of one value) in any order "
-            f"between {low:.0f} and {high:.0f} Å"
+            f"{observation.name}: fewer than {_LEAST_PIXELS} pixels with light (finite, positive, not of one value) in "
+            f"any order between {low:.0f} and {high:.0f} Å"
         )
     return kept
 
