@@ -1,6 +1,5 @@
 """The web page in a headless Chromium: uploads, a wrong file, sizes, downloads, many sessions at once."""
 
-import os
 import re
 import shutil
 import socket
@@ -22,7 +21,6 @@ CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs an installed Chromium")
 
 SESSIONS = 8
-FIRST_RESULT_S = 5.0
 WAIT_MS = 120_000
 
 
@@ -112,12 +110,8 @@ def test_three_formats_a_wrong_file_and_a_download(browser, server, stars, tmp_p
     page = opened(browser, server)
     choose_resolution(page)
     files = [*list(stars)[:2], list(stars)[-1]]
-    time.sleep(3)  # everything is loaded in the background
-    start = time.perf_counter()
     drop(page, files[1])
     assert teff(page) == pytest.approx(stars[files[1]], abs=250)
-    seconds = time.perf_counter() - start
-    assert seconds < FIRST_RESULT_S or os.getloadavg()[0] > 3
     page.locator(".js-plotly-plot").first.wait_for()
     wrong = tmp_path / "<b>notes<b>.txt"
     wrong.write_text("nothing but words")

@@ -88,19 +88,16 @@ def test_no_cluster():
         RayWorkers("127.0.0.1:9")
 
 
-def test_something_else_than_ray_listens_there(listener):
-    begun = time.monotonic()
+def test_something_else_than_ray_listens_there(listener, monkeypatch):
+    monkeypatch.setattr(maury.cluster, "_PATIENCE_S", 3600.0)  # its answer decides, not a time limit
     with pytest.raises(ConfigError, match=r"no connection \(something else than Ray listens there\)"):
         RayWorkers(listener(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
-    assert time.monotonic() - begun < 5
 
 
 def test_nothing_is_answered(listener, monkeypatch):
     monkeypatch.setattr(maury.cluster, "_PATIENCE_S", 0.5)
-    begun = time.monotonic()
     with pytest.raises(ConfigError, match=r"no connection \(timed out\)"):
         RayWorkers(listener(b""))
-    assert time.monotonic() - begun < 5
 
 
 def site():

@@ -96,12 +96,11 @@ def test_what_cannot_be_made_and_other_versions_end_it(ray_cluster, monkeypatch)
             ClusterPool(cluster, PhysicsConfig())
 
 
-def test_no_cluster(tmp_path, folder, capsys):
-    begun = time.monotonic()
+def test_no_cluster(tmp_path, folder, capsys, monkeypatch):
+    monkeypatch.setattr(maury.cluster, "_PATIENCE_S", 3600.0)  # refused, not given up after a time limit
     (folder / "labels.csv").write_text("teff,logg,mh\n5200,4.5,-0.5\n")
     files = ["--labels", folder / "labels.csv", "--line-list", folder / "a.lin", "--atmospheres", folder / "models"]
     with pytest.raises(SystemExit) as stop:
         main(["synthesize", *map(str, files), "--out", str(tmp_path / "a.h5"), "--ray", "127.0.0.1:9"])
     assert stop.value.code == 2
     assert capsys.readouterr().err.startswith("error: Ray cluster 127.0.0.1:9: no connection")
-    assert time.monotonic() - begun < 15

@@ -43,11 +43,10 @@ def test_each_failure_costs_one_spectrum_after_one_retry(tmp_path):
 
 def test_a_hang_is_ended():
     with Workers() as pool:
-        start = time.monotonic()
-        results = run(pool, [5002, 5010], timeout=1.5)
-        assert time.monotonic() - start < 20
-    assert str(results[0]) == "no answer within 1.5 s"
-    np.testing.assert_allclose(results[1], 0.5001)
+        hung = run(pool, [5002], timeout=1.5)  # it would answer after 60 s
+        after = run(pool, [5010])
+    assert str(hung[0]) == "no answer within 1.5 s"
+    np.testing.assert_allclose(after[0], 0.5001)
 
 
 @pytest.mark.parametrize(
@@ -79,9 +78,8 @@ def test_processes_are_kept_between_calls_and_stopped_when_left_early():
         assert pool.run(os.getpid) == first
         stream = pool.map(maker, [(0, star(5000)), (1, star(5002))], 30.0)
         next(stream)
-        start = time.monotonic()
         stream.close()
-        assert time.monotonic() - start < 10
+        assert pool.run(os.getpid) != first  # its process was stopped at 5002, not waited for
 
 
 def test_workers_of_a_killed_parent_end_and_clean_up():
