@@ -82,8 +82,10 @@ def test_simulated_star_comes_back(tmp_path, capsys):
     assert run("predict", star, "--json", "--out", tmp_path / "table.ecsv", "--plot", tmp_path) == 0
     (record,) = json.loads(capsys.readouterr().out)
     assert record["status"] == "ok"
-    assert record["teff"] == pytest.approx(6100, abs=400)
-    assert record["vsini"] == pytest.approx(12, abs=8)
+    assert record["teff"] == pytest.approx(6100, abs=60)
+    assert record["logg"] == pytest.approx(4.2, abs=0.12)
+    assert record["mh"] == pytest.approx(0.0, abs=0.04)
+    assert record["vsini"] == pytest.approx(12, abs=1)
     assert (tmp_path / "star.png").exists()
     assert (tmp_path / "table.ecsv").exists()
 
@@ -93,9 +95,11 @@ def test_the_sun(shared, capsys):
     sun = shared / "data" / "observed" / "UVES_Sun-1_cleaned_norm.txt"
     assert run("predict", sun, "--resolution", 78_000, "--json") == 0
     (record,) = json.loads(capsys.readouterr().out)
-    assert record["teff"] == pytest.approx(5772, abs=500)
-    assert record["logg"] == pytest.approx(4.44, abs=1.0)
-    assert record["mh"] == pytest.approx(0.0, abs=0.5)
+    assert record["teff"] == pytest.approx(5772, abs=60)
+    assert record["logg"] == pytest.approx(4.44, abs=0.10)
+    assert record["mh"] == pytest.approx(0.0, abs=0.05)
+    assert record["vsini"] < record["vsini_upper"] < 5
+    assert 20 < record["teff_err"] < 100
 
 
 def test_a_batch_goes_on_and_names_what_failed(tmp_path, capsys):
@@ -126,6 +130,7 @@ def test_python_road(tmp_path):
     star = tmp_path / "star.ecsv"
     assert run("emulator", "star", "--teff", 5200, "--vsini", 15, "--snr", 100, "-o", star) == 0
     result = maury.predict(maury.read(star), resolution=44_000)
-    assert result.summary["teff"].to_value(u.K) == pytest.approx(5200, abs=400)
+    assert result.summary["teff"].to_value(u.K) == pytest.approx(5200, abs=60)
+    assert result.summary["vsini"].to_value(u.km / u.s) == pytest.approx(15, abs=1)
     assert result.flags == ()
     assert not result.spectrum.mask.any()
