@@ -42,7 +42,7 @@ with imports():
     import maury.inference, maury.likelihood, maury.preparation, maury.readers
 spent["import"] = (perf_counter() - start, process_time())
 read = timed("read", maury.readers.read)
-module = importlib.import_module("maury.inference.predict")
+module = importlib.import_module("maury.inference.single")
 module.prepare, module.refined = timed("prepare", module.prepare), timed("refine", module.refined)
 timed("all", lambda: module.predict(read(sys.argv[1], window_aa=None)))()
 others = [sum(spent[name][i] for name in ("read", "prepare", "refine")) for i in (0, 1)]

@@ -26,8 +26,8 @@ from maury.cli.console import out, progress
 from maury.emulator import load_cached
 from maury.files import atomic_path
 from maury.inference.posterior import edges
-from maury.inference.predict import RELATIONS
 from maury.inference.refinement import physics_of, refined
+from maury.inference.single import RELATIONS
 from maury.likelihood import relation, usable
 from maury.networks import load_posterior
 from maury.pixelspectra import PixelSpectra

@@ -112,7 +112,7 @@ def factors(stars: list[Fitted], without: str = "") -> Floats:
 
 def first_fit(folder: Path, row: Row) -> Fitted:
     """Predict a star as anybody would, and keep what its refinement was given."""
-    module = importlib.import_module("maury.inference.predict")
+    module = importlib.import_module("maury.inference.single")
     kept: dict[str, Any] = {}
 
     def keep(physics: Physics, data: PixelSpectra, network: Any, features: torch.Tensor, **options: Any) -> Any:

@@ -79,9 +79,9 @@ def star():
 
 def test_a_result_is_what_its_samples_say(usual, star):
     result = predict(star, usual, samples=3000)
-    assert result.samples.shape == (3000, 6)
-    np.testing.assert_allclose(list(result.values.values()), np.median(result.samples, axis=0))
-    low, high = np.quantile(result.samples[:, 0], [0.1587, 0.8413])
+    assert result.posterior.samples.shape == (3000, 6)
+    np.testing.assert_allclose(list(result.values.values()), np.median(result.posterior.samples, axis=0))
+    low, high = np.quantile(result.posterior.samples[:, 0], [0.1587, 0.8413])
     record = result.record()
     assert (record["teff_lo"], record["teff_hi"]) == pytest.approx((low, high), abs=1e-4)
     assert record["teff_err"] == pytest.approx((high - low) / 2, abs=1e-4)
@@ -94,20 +94,20 @@ def test_a_result_is_what_its_samples_say(usual, star):
     assert str(teff) == f"{teff.value:.0f} ± {teff.error.value:.0f} K" or "." in str(teff)
     assert (2 * teff).error is None
     assert result.summary["logg"].error.unit == u.dex
-    assert result.posterior.covariance[0, 0] == pytest.approx(result.samples[:, 0].var(ddof=1))
+    assert result.posterior.covariance[0, 0] == pytest.approx(result.posterior.samples[:, 0].var(ddof=1))
 
 
 def test_the_seed_decides(usual, star):
     first, same, other = (predict(star, usual, samples=100, seed=seed) for seed in (1, 1, 2))
-    np.testing.assert_array_equal(first.samples, same.samples)
-    assert (first.samples != other.samples).all()
+    np.testing.assert_array_equal(first.posterior.samples, same.posterior.samples)
+    assert (first.posterior.samples != other.posterior.samples).all()
 
 
 def test_slow_rotation_is_an_upper_limit(tmp_path, star):
     slow = model(tmp_path / "slow.safetensors", [5800.0, 4.3, -0.5, 1.0, 1.5, 0.1], width=0.5)
     result = predict(star, slow)
     assert result.flags == ("vsini_upper_limit",)
-    limit = np.quantile(result.samples[:, 3], 0.95)
+    limit = np.quantile(result.posterior.samples[:, 3], 0.95)
     assert result.record()["vsini_upper"] == pytest.approx(limit, abs=1e-4)
     batch = predict_batch(PixelSpectra(**_inputs(3)), slow, samples=2000)
     np.testing.assert_allclose(batch.vsini_upper, limit, rtol=0.1)
@@ -128,7 +128,7 @@ def test_a_posterior_at_the_priors_edge_is_flagged(tmp_path, star, name, value):
     result = predict(star, model(tmp_path / "edge.safetensors", centre))
     assert f"edge_{name}" in result.flags
     assert result.record()["status"] == "flagged"
-    assert result.samples[:, NAMES.index(name)].max() <= SPACE.upper[NAMES.index(name)]
+    assert result.posterior.samples[:, NAMES.index(name)].max() <= SPACE.upper[NAMES.index(name)]
 
 
 def test_a_flat_posterior_is_not_at_the_edge():
@@ -223,7 +223,7 @@ def test_tables_and_samples(usual, star, tmp_path):
     )
     write_samples(results, tmp_path / "s.h5")
     with h5py.File(tmp_path / "s.h5") as file:
-        np.testing.assert_allclose(file["samples"][1], results[1].samples, rtol=1e-6)
+        np.testing.assert_allclose(file["samples"][1], results[1].posterior.samples, rtol=1e-6)
         assert list(file["samples"].attrs["labels"]) == list(NAMES)
         assert [name.decode() for name in file["files"]] == ["star", "star"]
 

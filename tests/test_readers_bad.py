@@ -263,7 +263,6 @@ BAD = [
     (shuffled, "wavelengths are in no order"),
     (duplicated, "16000 of 32000 pixels have the wavelength of the pixel before"),
     (contradicting_unit, "outside 900 to"),
-    (elsewhere, "no pixel between 5050 and 5350 Å; it covers 6400"),
     (uncalibrated_multispec, "spec1: no wavelength calibration"),
     (incomplete_polynomials, "COEFF LL17 missing, 24 coefficients needed"),
     (several_apertures, "several spectra, not one"),
@@ -274,6 +273,13 @@ BAD = [
     (directory, "is a directory"),
     (missing, "does not exist"),
 ]
+
+
+def test_any_window_is_read_unless_one_is_asked_for(tmp_path):
+    path = elsewhere(tmp_path)
+    assert read(path).span_aa[0] > 6390
+    with pytest.raises(FormatError, match="no pixel between 5050 and 5350 Å; it covers 6400"):
+        read(path, window_aa=(5050.0, 5350.0))
 
 
 @pytest.mark.parametrize(("make", "reason"), BAD, ids=[make.__name__ for make, _ in BAD])

@@ -1,23 +1,55 @@
 """maury: open, neural stellar parameter classification from high-resolution optical spectra.
 
 `maury.read` reads a spectrum of any supported format, `maury.prepare` makes a normalised spectrum at rest of it,
-`maury.predict` gives its stellar parameters.
+`maury.predict` gives its stellar parameters, `maury.write` writes a spectrum.
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from maury.errors import ConfigError, DomainError, FormatError, MauryError, OutputError, SchemaError, SynthesisError
+    from maury.inference import Result, predict
+    from maury.preparation import Preparation, prepare
+    from maury.readers import read, write
+    from maury.spectra import Observation, Spectrum
 
 __version__ = "0.1.0"
 
+__all__ = [
+    "ConfigError",
+    "DomainError",
+    "FormatError",
+    "MauryError",
+    "Observation",
+    "OutputError",
+    "Preparation",
+    "Result",
+    "SchemaError",
+    "Spectrum",
+    "SynthesisError",
+    "__version__",
+    "predict",
+    "prepare",
+    "read",
+    "write",
+]
+
+_ERRORS = ("ConfigError", "DomainError", "FormatError", "MauryError", "OutputError", "SchemaError", "SynthesisError")
 _LAZY = {
     "read": "maury.readers",
+    "write": "maury.readers",
     "prepare": "maury.preparation",
+    "Preparation": "maury.preparation",
     "predict": "maury.inference",
     "Result": "maury.inference",
+    "Spectrum": "maury.spectra",
+    "Observation": "maury.spectra",
+    **dict.fromkeys(_ERRORS, "maury.errors"),
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Import what stands at the top only when it is asked for, so that `import maury` stays instant."""
     if name not in _LAZY:
         raise AttributeError(f"module 'maury' has no attribute {name!r}")

@@ -124,7 +124,7 @@ def _fit(result: Result, model: Model) -> None:
 def _posterior(result: Result, literature: Literature, other: Others) -> None:
     if literature:
         st.table([_compared(result, name, *known) for name, known in literature.items() if name in result.values])
-    if result.samples is None:
+    if result.posterior is None:
         st.info("Pairs of labels are shown here for networks with a posterior; this one gives no uncertainties.")
         return
     names = list(result.values)
@@ -133,15 +133,15 @@ def _posterior(result: Result, literature: Literature, other: Others) -> None:
     )
     if len(chosen) > 1:
         columns = [names.index(name) for name in chosen]
-        posteriors = {"with the settings" if other else "posterior": result.samples[:, columns]}
+        posteriors = {"with the settings" if other else "posterior": result.posterior.samples[:, columns]}
         for what, before in other.items():
-            if before is not None and before.samples is not None:
-                posteriors[what] = before.samples[:, columns]
+            if before is not None and before.posterior is not None:
+                posteriors[what] = before.posterior.samples[:, columns]
         truth = {name: value for name, (value, _) in literature.items()}
         _image(plot_corner(posteriors, chosen, truth=truth))
     if {"teff", "logg"} <= set(names):
         known = (*literature["teff"], *literature["logg"]) if {"teff", "logg"} <= set(literature) else None
-        t, g = (result.samples[:, names.index(name)] for name in ("teff", "logg"))
+        t, g = (result.posterior.samples[:, names.index(name)] for name in ("teff", "logg"))
         _image(plot_kiel(t, g, literature=known))
 
 
@@ -184,7 +184,7 @@ def _downloads(name: str, result: Result, model: Model, settings: Settings) -> N
         "Table (ECSV)": (f"{stem}-maury.ecsv", lambda: table_bytes([result], ".ecsv")),
         "Table (CSV)": (f"{stem}-maury.csv", lambda: table_bytes([result], ".csv")),
     }
-    if result.samples is not None:
+    if result.posterior is not None:
         files["Samples (HDF5)"] = (
             f"{stem}-samples.h5",
             lambda: written(lambda path: write_samples([result], path), ".h5"),

@@ -14,7 +14,7 @@ from maury.catalogue.options import CatalogueConfig
 from maury.catalogue.packed_shards import write_shard
 from maury.errors import MauryError
 from maury.inference import predict
-from maury.inference.predict import SAMPLES
+from maury.inference.single import SAMPLES
 from maury.memory import keep_freed_memory
 from maury.readers import read
 

@@ -19,8 +19,8 @@ from maury.catalogue.packed import PackedFile, read_block
 from maury.catalogue.parts import write_part
 from maury.errors import FormatError
 from maury.inference import Posteriors, predict_batch
-from maury.inference.predict import LEAST_SNR
 from maury.inference.result import column_of
+from maury.inference.single import LEAST_SNR
 from maury.networks import load_cached, pixel_wavelengths
 from maury.pixelspectra import PixelSpectra
 from maury.preparation.resample import least_overlap

@@ -85,7 +85,7 @@ def predict(
         from maury.files import check_writable
         from maury.inference import predict as predict_star
         from maury.inference import reference_star, write_samples, write_table
-        from maury.inference.predict import RELATIONS, SAMPLES
+        from maury.inference.single import RELATIONS, SAMPLES
         from maury.likelihood import parse_prior
         from maury.memory import keep_freed_memory
         from maury.preparation import parse_range
@@ -212,23 +212,14 @@ def _row(result: Result, name: str) -> list[str]:
 
 
 def _draw(result: Result, folder: Path) -> None:
-    """Draw the spectrum over the emulator's spectrum of the predicted labels."""
+    """Draw the spectrum with the model that fits it."""
     from maury.cli.console import err
-    from maury.inference import model_flux
-    from maury.inference.words import number
-    from maury.labels import LABELS
-    from maury.plots import plot_spectrum_fit, save_figure
+    from maury.errors import DomainError
+    from maury.plots import plot_result, save_figure
 
-    model = model_flux(result) if result.refinement is None else result.refinement.model
-    if model is None:
-        err.print(f"{result.file}: no figure: labels or window are not those of the packaged emulator", markup=False)
+    try:
+        figure = plot_result(result)
+    except DomainError as error:
+        err.print(str(error), markup=False)
         return
-    title = ", ".join(
-        f"{LABELS[name].symbol} = {number(name, value)} {LABELS[name].unit.partition('dex')[0]}".strip()
-        for name, value in result.values.items()
-    )
-    stem = Path(result.file).stem
-    figure = plot_spectrum_fit(
-        result.wavelength_aa, result.spectrum.flux, model, mask=result.spectrum.mask, title=f"{stem}\n{title}"
-    )
-    save_figure(figure, folder / stem)
+    save_figure(figure, folder / Path(result.file).stem)

@@ -4,9 +4,9 @@ from maury.inference.batch import Posteriors, predict_batch
 from maury.inference.differential import Reference
 from maury.inference.model import model_flux
 from maury.inference.posterior import LABELS_OF, Posterior
-from maury.inference.predict import DEFAULT_MODEL, predict, reference_star
 from maury.inference.refinement import Refinement
 from maury.inference.result import Measurement, Result
+from maury.inference.single import DEFAULT_MODEL, predict, reference_star
 from maury.inference.write import to_table, write_samples, write_table
 
 __all__ = [

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import astropy.units as u
 import numpy as np
@@ -16,6 +17,9 @@ from maury.inference.spectraltype import spectral_type
 from maury.labels import LABELS
 from maury.pixelspectra import PixelSpectra
 from maury.preparation import Mask, Preparation
+
+if TYPE_CHECKING:
+    from astropy.table import QTable
 
 _OF_PREPARATION = {
     "rv_kms": "velocity_kms",
@@ -121,9 +125,33 @@ class Result:
         return {name: (float(a), float(b)) for name, (a, b) in zip(self.values, self.posterior.interval.T, strict=True)}
 
     @property
-    def samples(self) -> NDArray[np.float64] | None:
-        """Samples (n, labels) of the posterior, columns in the order of ``values``; None from other networks."""
-        return None if self.posterior is None else self.posterior.samples
+    def samples(self) -> QTable | None:
+        """Samples of the posterior: a table with a column for each label, with units; None from other networks."""
+        from astropy.table import QTable
+
+        if self.posterior is None:
+            return None
+        columns = zip(self.values, self.posterior.samples.T, strict=True)
+        table = QTable({column_of(name): column * unit_of(name) for name, column in columns})
+        for name in self.values:
+            table[column_of(name)].info.description = LABELS[name].description
+        return table
+
+    @property
+    def table(self) -> QTable:
+        """One row with all values, units and descriptions, as `maury predict --out` writes it."""
+        from maury.inference.write import to_table
+
+        return to_table([self])
+
+    def plot(self) -> Any:
+        """Draw the spectrum with the model that fits it (a matplotlib figure).
+
+        Raises:
+            DomainError: no model spectrum: the labels or the window are not those of the packaged emulator.
+        """
+        plots = import_module("maury.plots")  # a layer above: drawn only where somebody asks for it
+        return plots.plot_result(self)
 
     @property
     def spectral_type(self) -> str | None:

@@ -88,8 +88,8 @@ def write_samples(results: Sequence[Result], path: str | os.PathLike[str]) -> No
     Raises:
         OutputError: a result without samples, or the file cannot be written.
     """
-    samples = [result.samples for result in results]
-    if not samples or any(part is None for part in samples):
+    samples = [result.posterior.samples for result in results if result.posterior is not None]
+    if not samples or len(samples) < len(results):
         raise OutputError(f"{path}: {results[0].model if results else 'no star'}: this network gives no samples")
     names = list(results[0].values)
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:

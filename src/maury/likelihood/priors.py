@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import torch
+from astropy import units as u
 from torch import Tensor
 
 from maury.errors import ConfigError
@@ -48,6 +50,10 @@ class LabelPrior:
             return torch.where(inside, -math.log(self.below + self.above), -torch.inf).to(x.dtype)
         width = torch.where(x < self.value, self.below, self.above).to(x.dtype)
         return -0.5 * ((x - self.value) / width) ** 2 - math.log((self.below + self.above) * math.sqrt(math.pi / 2))
+
+
+Priors: TypeAlias = Sequence["LabelPrior | str"] | Mapping[str, Any]
+"""Ways of giving priors (`as_priors`)."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +163,46 @@ def parse_prior(text: str) -> LabelPrior:
         value, above, below = map(float, match.groups())
         return _checked(LabelPrior(name, value, below, above, text=text))
     raise ConfigError(f"prior {text!r}: {rest!r} is not understood; {_HOW}")
+
+
+def as_priors(priors: Priors) -> tuple[LabelPrior, ...]:
+    """Priors from any way of giving them.
+
+    Args:
+        priors: `LabelPrior` or texts such as "logg=4.29+-0.03" in a sequence; or by label a text, a value with its
+            standard deviation (4.29, 0.03) or with those below and above it (5800, 80, 50), in the label's unit or as
+            astropy quantities.
+
+    Raises:
+        ConfigError: an unknown label, a number that is not finite, a unit that does not fit.
+    """
+    if not isinstance(priors, Mapping):
+        return tuple(p if isinstance(p, LabelPrior) else parse_prior(p) for p in priors)
+    return tuple(_prior_of(label, given) for label, given in priors.items())
+
+
+def _prior_of(label: str, given: str | Sequence[Any]) -> LabelPrior:
+    if isinstance(given, str):
+        return parse_prior(f"{label}={given}")
+    name = named(label)
+    if name not in LABELS or len(given) not in (2, 3):
+        allowed = "a value and its standard deviation, or those below and above it"
+        raise ConfigError(f"prior {label}={given!r}: {allowed}, of one of {', '.join(LABELS)}")
+    unit = u.Unit(LABELS[name].unit)
+    try:
+        value = _plain(given[0], unit)
+        widths = [_plain(width, u.dex if isinstance(unit, u.DexUnit) else unit) for width in given[1:]]
+    except (u.UnitConversionError, TypeError, ValueError) as error:
+        raise ConfigError(f"prior {label}={given!r}: numbers in {LABELS[name].unit} are needed ({error})") from error
+    below, above = widths[0], widths[-1]
+    text = f"{label}={value:g}+{above:g}-{below:g}"
+    return _checked(LabelPrior(name, value, below, above, text=text))
+
+
+def _plain(value: Any, unit: Any) -> float:
+    if not isinstance(value, u.Quantity):
+        return float(value)
+    return float(value.to_value(u.dex if value.unit == u.dex and isinstance(unit, u.DexUnit) else unit))
 
 
 def _checked(label_prior: LabelPrior) -> LabelPrior:

@@ -14,7 +14,7 @@ from maury.plots.posteriors import plot_bound, plot_coverage, plot_heads, plot_r
 from maury.plots.predictions import plot_predicted, plot_residuals
 from maury.plots.preparations import plot_preparation
 from maury.plots.searches import plot_search
-from maury.plots.spectra import plot_spectrum_fit
+from maury.plots.spectra import plot_result, plot_spectrum_fit
 from maury.plots.style import figure_bytes, figure_svg, save_figure
 from maury.plots.training import plot_learning_curve
 
@@ -42,6 +42,7 @@ __all__ = [
     "plot_preparation",
     "plot_ranks",
     "plot_residuals",
+    "plot_result",
     "plot_search",
     "plot_spectrum_fit",
     "save_figure",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -11,6 +12,10 @@ from matplotlib.gridspec import GridSpecBase
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
+from maury.errors import DomainError
+from maury.inference import Result, model_flux
+from maury.inference.words import number
+from maury.labels import LABELS
 from maury.lines.strong import deepest_lines
 from maury.plots.style import COLOURS, DOUBLE, INK, strip_limit, styled
 
@@ -50,6 +55,28 @@ def plot_spectrum_fit(
     if title:
         figure.suptitle(title, wrap=True)
     return figure
+
+
+def plot_result(result: Result) -> Figure:
+    """The spectrum of a result with the model that fits it, values in the title.
+
+    Raises:
+        DomainError: no model spectrum: labels or window are not those of the packaged emulator.
+    """
+    model = model_flux(result) if result.refinement is None else result.refinement.model
+    if model is None:
+        raise DomainError(f"{result.file}: no figure: labels or window are not those of the packaged emulator")
+    title = ", ".join(
+        f"{LABELS[name].symbol} = {number(name, value)} {LABELS[name].unit.partition('dex')[0]}".strip()
+        for name, value in result.values.items()
+    )
+    return plot_spectrum_fit(
+        result.wavelength_aa,
+        result.spectrum.flux,
+        model,
+        mask=result.spectrum.mask,
+        title=f"{Path(result.file).stem}\n{title}",
+    )
 
 
 def readable_lines(wavelength_aa: ArrayLike, model: ArrayLike, rows: int) -> list[tuple[str, float]]:

@@ -60,7 +60,7 @@ def read(
     resolution: float | None = None,
     wavelength_unit: str | None = None,
     medium: Medium | None = None,
-    window_aa: tuple[float, float] | None = WINDOW_AA,
+    window_aa: tuple[float, float] | None = None,
 ) -> Observation:
     """Read a spectrum of any supported format.
 
@@ -72,7 +72,7 @@ def read(
         resolution: R = lambda / FWHM; overrides the header.
         wavelength_unit: overrides the file: angstrom, nm, um, m, log10 or ln (of Å).
         medium: ``"air"`` or ``"vacuum"``; overrides the file.
-        window_aa: wavelengths (Å air) of which at least one pixel has to be there, or None.
+        window_aa: wavelengths (Å air) of which at least one pixel has to be there; None for any spectrum.
 
     Returns:
         The orders in Å air, with provenance.

@@ -19,6 +19,7 @@ from maury.inference.refinement import Refinement, Samples, physics_of, refined
 from maury.inference.result import Result
 from maury.labels import LabelSpace
 from maury.likelihood import LabelPrior, contradictory, relation, usable
+from maury.likelihood.priors import Priors, as_priors
 from maury.networks import PosteriorNetwork, StarNet, load_cached, pixel_wavelengths
 from maury.networks import predict as predict_labels
 from maury.pixelspectra import PixelSpectra
@@ -59,7 +60,7 @@ def predict(
     seed: int = 1,
     labels: str = "default",
     refine: bool | None = None,
-    priors: Sequence[LabelPrior] = (),
+    priors: Priors = (),
     relations: Sequence[str] = RELATIONS,
     systematics: bool = True,
     reference: Spectrum | Observation | Reference | None = None,
@@ -82,7 +83,8 @@ def predict(
         labels: "default", "alpha" or "abundances" (`maury.inference.posterior.LABELS_OF`).
         refine: weigh samples by the likelihood of the emulator's spectra; by default wherever the network was trained
             with that emulator.
-        priors: what is known from elsewhere (`maury.likelihood.parse_prior`); needs refinement.
+        priors: external information, such as {"logg": (4.29, 0.03)} or ["logg=4.29+-0.03"] (`maury.likelihood.priors`);
+            needs refinement.
         relations: from the literature (`maury.likelihood.priors.RELATIONS`) that a refined posterior obeys.
         systematics: whether errors of a refined posterior hold what real stars are off beyond noise and random errors
             of lines (`maury.likelihood.systematics`), and lines known as wrong count less; for simulated stars there is
@@ -98,6 +100,7 @@ def predict(
         ConfigError: a mask or a prior that cannot be.
         FormatError: the network or the emulator cannot be read.
     """
+    given_priors = as_priors(priors)
     network, header = load_cached(model)
     window = _window(header)
     require_rest(ranges := ordered(mask), window)
@@ -116,11 +119,11 @@ def predict(
         spectrum = preparation.spectrum
     if isinstance(network, PosteriorNetwork):
         template = None if preparation is None else preparation.template
-        ask = _Ask(model, emulator, labels, samples, seed, refine, tuple(priors), tuple(relations), systematics)
+        ask = _Ask(model, emulator, labels, samples, seed, refine, given_priors, tuple(relations), systematics)
         if reference is not None:
             ask = replace(ask, reference=_reference(reference, resolution, reference_labels, ask))
         result = _posterior(network, header, spectrum, template, ask)
-    elif refine or priors or labels != "default":
+    elif refine or given_priors or labels != "default":
         raise DomainError(f"{model}: gives points alone; refinement, priors and sets of labels need a posterior")
     else:
         result = _points(network, header, spectrum)
