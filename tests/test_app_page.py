@@ -179,7 +179,7 @@ def test_masks_are_shaded():
 def test_abundances_and_the_width_of_the_lines(files):
     app = dropped([("star.txt", files["star.txt"])], labels="abundances", auto=True)
     assert any("Mg/Fe" in caption.value.replace("\\", "") for caption in app.caption)
-    assert any("R was taken from the width" in text.value for text in [*app.warning, *app.info])
+    assert any("R was estimated from the lines" in text.value for text in [*app.warning, *app.info])
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from astropy.io import fits
 from astropy.table import QTable
 
 from fakes import tiny_emulator
-from maury.errors import ConfigError, FormatError
+from maury.errors import ConfigError, DomainError
 from maury.flags import of_stage
 from maury.inference.single import is_prepared
 from maury.preparation import Preparation, prepare
@@ -215,5 +215,5 @@ def test_what_is_not_prepared_is_not_taken_for_it():
 
 def test_no_order_in_the_window_is_an_error_that_names_the_file():
     seen = observe(SUN, COARSE)
-    with pytest.raises(FormatError, match=r"^night\.fits: no pixel between 6500 and 6600 Å; it covers"):
+    with pytest.raises(DomainError, match=r"^night\.fits: covers 50\d\d.* Å; 6500 to 6600 Å is needed"):
         prepare(seen, resolution=44_000.0, window_aa=(6500.0, 6600.0))

@@ -139,7 +139,7 @@ class Result:
 
     @property
     def table(self) -> QTable:
-        """One row with all values, units and descriptions, as `maury predict --out` writes it."""
+        """One row with all values, units and descriptions, as `maury predict` writes it."""
         from maury.inference.write import to_table
 
         return to_table([self])

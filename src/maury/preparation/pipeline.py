@@ -19,7 +19,6 @@ from maury.preparation.segments import OrderSegment, cut, fwhm_pixels
 from maury.preparation.template_fit import Fit, Problem, solve
 from maury.preparation.templates import Bank, bank
 from maury.preparation.velocity import LINE_SHIFT_KMS, Correlation, correlate, second_star
-from maury.readers import require_window
 from maury.spectra import Frame, Observation, Spectrum
 from maury.threads import one_thread
 from maury.wavelengths import C_KMS
@@ -149,8 +148,7 @@ def prepare(
         emulator: templates of another window or physics than the packaged ones.
 
     Raises:
-        FormatError: no pixel lies in the window.
-        DomainError: less than 60 Å of the window were observed and not masked, or no light in it.
+        DomainError: no pixel, or less than 60 Å of the window were observed and not masked, or no light in it.
         ConfigError: a setting is out of its range.
     """
     observation = star if isinstance(star, Observation) else Observation((star,), None, dict(star.provenance))
@@ -159,7 +157,9 @@ def prepare(
     resolution = observation.resolution if resolution is None else resolution
     window_aa = window_aa or emulator.window_aa
     require_rest(ranges := ordered(mask), window_aa)
-    require_window(observation, window_aa)
+    if not observation.overlapping(*window_aa):
+        (low, high), (first, last) = observation.span_aa, window_aa
+        raise DomainError(f"{observation.name}: covers {low:.1f} to {high:.1f} Å; {first:g} to {last:g} Å is needed")
     with one_thread():
         return _prepare(observation, resolution, velocity_kms, window_aa, step_kms, ranges, emulator)
 
