@@ -202,7 +202,7 @@ BAD = [
     (constant_flux, "fewer than 40 pixels with light"),
     (no_light, "fewer than 40 pixels with light"),
     (microns_as_angstrom, "outside 900 to"),
-    (far_away, "no pixel between 5050 and 5350 Å; it covers 6540"),
+    (far_away, "covers 6540.0 to 6859.9 Å; 5050 to 5350 Å is needed"),
     (fifty_angstrom, r"covers \d+\.\d Å of the window 5050 to 5350 Å; at least 60 Å are needed"),
     (few_pixels, "fewer than 40 pixels with light"),
     (picture, "a PNG picture, not a spectrum"),
