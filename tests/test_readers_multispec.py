@@ -6,7 +6,7 @@ from astropy.io import fits
 
 from maury.errors import FormatError
 from maury.readers.multispec import dispersion, planes, spline, wavelengths
-from maury.readers.source import Job
+from maury.readers.source import Log
 
 
 def naive_polynomial(kind, coefficients, low, high, pixel):
@@ -90,15 +90,15 @@ def test_a_missing_order_is_named(tmp_path):
     header["WAT1_001"] = "wtype=multispec label=Wavelength units=angstroms"
     header["WAT2_001"] = 'wtype=multispec spec1 = "1 90 0 5000. 0.1 100 0. 1. 2."'
     with pytest.raises(FormatError, match=r"1 of 2 orders, e\.g\. spec2"):
-        wavelengths(header, 100, 2, Job(tmp_path / "a.fits"))
+        wavelengths(header, 100, 2, Log(tmp_path / "a.fits"))
 
 
 def test_planes_without_identifiers(tmp_path):
     rng = np.random.default_rng(1)
     sigma = np.full((2, 4000), 300.0)
     flux = 30_000 + sigma * rng.standard_normal((2, 4000))
-    job = Job(tmp_path / "a.fits")
-    found, noise, source = planes(fits.Header(), np.stack([flux, flux * 2, sigma]), job)
+    log = Log(tmp_path / "a.fits")
+    found, noise, source = planes(fits.Header(), np.stack([flux, flux * 2, sigma]), log)
     np.testing.assert_array_equal(found, flux)
     np.testing.assert_array_equal(noise, sigma)
     assert source == "plane 3, a sigma by its size"

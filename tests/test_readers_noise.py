@@ -5,12 +5,12 @@ import pytest
 
 from maury.readers.noise import der_snr, kind_of_unit, named_noise, noise_ratio, to_sigma, unnamed_noise
 from maury.readers.roles import classify, named, select
-from maury.readers.source import Job
+from maury.readers.source import Log
 
 
 @pytest.fixture
-def job(tmp_path):
-    return Job(tmp_path / "star.fits")
+def log(tmp_path):
+    return Log(tmp_path / "star.fits")
 
 
 def star(scale, snr=100.0, size=20_000):
@@ -50,64 +50,64 @@ def test_noise_ratio_is_one_for_white_noise_and_scales():
 
 @pytest.mark.parametrize("kind", ["sigma", "variance", "inverse variance", "relative error"])
 @pytest.mark.parametrize("scale", [3e6, 1e-13])
-def test_an_array_without_a_name_is_read_only_as_what_agrees(kind, scale, job):
+def test_an_array_without_a_name_is_read_only_as_what_agrees(kind, scale, log):
     flux, sigma = star(scale)
-    read, source = unnamed_noise(FORMS[kind](flux, sigma), flux, job, "extension 1")
+    read, source = unnamed_noise(FORMS[kind](flux, sigma), flux, log, "extension 1")
     np.testing.assert_allclose(read, sigma, rtol=1e-9)
     assert kind in source
-    assert "only reading" in job.rules[0]
+    assert "only reading" in log.rules[0]
 
 
 @pytest.mark.parametrize("scale", [100.0, 400.0])
-def test_an_array_without_a_name_that_two_readings_fit_is_not_used(scale, job):
+def test_an_array_without_a_name_that_two_readings_fit_is_not_used(scale, log):
     flux, sigma = star(scale)  # sigma of 1 or 4: its root agrees with the noise as well
-    read, source = unnamed_noise(sigma, flux, job, "extension 1")
+    read, source = unnamed_noise(sigma, flux, log, "extension 1")
     assert read is None
     assert source.startswith("none")
-    assert "not used" in job.warnings[0]
+    assert "not used" in log.warnings[0]
 
 
-def test_counts_of_another_spectrum_are_no_variance(job):
+def test_counts_of_another_spectrum_are_no_variance(log):
     flux, _ = star(1e4)  # photon noise: sigma is the root of the counts
-    read, _ = unnamed_noise(flux[::-1].copy(), flux, job, "extension 1")
+    read, _ = unnamed_noise(flux[::-1].copy(), flux, log, "extension 1")
     assert read is None
-    assert "counts of something else" in job.warnings[0]
+    assert "counts of something else" in log.warnings[0]
 
 
-def test_an_array_without_a_name_that_no_reading_fits_is_not_used(job):
+def test_an_array_without_a_name_that_no_reading_fits_is_not_used(log):
     flux, _ = star(1e5)
-    read, _ = unnamed_noise(np.full(flux.shape, 37.0e8), flux, job, "extension 1")
+    read, _ = unnamed_noise(np.full(flux.shape, 37.0e8), flux, log, "extension 1")
     assert read is None
 
 
-def test_names_are_believed_against_all_sizes_but_flagged(job):
+def test_names_are_believed_against_all_sizes_but_flagged(log):
     flux, sigma = star(1.0)
-    read, _ = named_noise(sigma / 1000, "sigma", flux, job, "err")
+    read, _ = named_noise(sigma / 1000, "sigma", flux, log, "err")
     np.testing.assert_allclose(read, sigma / 1000)
-    assert "times what it says" in job.warnings[0]
+    assert "times what it says" in log.warnings[0]
 
 
-def test_a_relative_error_named_sigma_is_found_out(job):
+def test_a_relative_error_named_sigma_is_found_out(log):
     flux, sigma = star(3000.0)
-    read, source = named_noise(sigma / flux, "sigma", flux, job, "input_sigma")
+    read, source = named_noise(sigma / flux, "sigma", flux, log, "input_sigma")
     np.testing.assert_allclose(read, sigma, rtol=1e-9)
     assert "relative" in source
 
 
 @pytest.mark.parametrize("values", [0.0, np.nan, -1.0])
-def test_empty_noise_is_none(values, job):
+def test_empty_noise_is_none(values, log):
     flux, _ = star(1.0)
-    read, source = named_noise(np.full(flux.shape, values), "sigma", flux, job, "ERR")
+    read, source = named_noise(np.full(flux.shape, values), "sigma", flux, log, "ERR")
     assert read is None
     assert source == "none (ERR is empty)"
 
 
-def test_the_unit_corrects_the_name(job):
-    assert kind_of_unit("sigma", "(adu)**2", "adu", job, "err") == "variance"
-    assert kind_of_unit("sigma", "1/(adu)^2", "adu", job, "err") == "inverse variance"
-    assert kind_of_unit("sigma", "adu", "adu", job, "err") == "sigma"
-    assert kind_of_unit("variance", None, "adu", job, "var") == "variance"
-    assert len(job.warnings) == 1
+def test_the_unit_corrects_the_name(log):
+    assert kind_of_unit("sigma", "(adu)**2", "adu", log, "err") == "variance"
+    assert kind_of_unit("sigma", "1/(adu)^2", "adu", log, "err") == "inverse variance"
+    assert kind_of_unit("sigma", "adu", "adu", log, "err") == "sigma"
+    assert kind_of_unit("variance", None, "adu", log, "var") == "variance"
+    assert len(log.warnings) == 1
 
 
 @pytest.mark.parametrize(

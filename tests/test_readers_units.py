@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from maury.errors import FormatError
-from maury.readers.source import Job
+from maury.readers.source import Log
 from maury.readers.units import guess_unit, is_wavelength, parse_unit, to_angstrom
 
 
 @pytest.fixture
-def job(tmp_path):
-    return Job(tmp_path / "star.fits")
+def log(tmp_path):
+    return Log(tmp_path / "star.fits")
 
 
 WAVE = np.linspace(5050.0, 5350.0, 3000)
@@ -46,11 +46,11 @@ def test_names(text, unit):
         (np.log(WAVE), "ln"),
     ],
 )
-def test_values_without_a_unit_come_back_as_angstrom(values, unit, job):
+def test_values_without_a_unit_come_back_as_angstrom(values, unit, log):
     assert guess_unit(values) == unit
-    np.testing.assert_allclose(to_angstrom(values, None, job), WAVE, rtol=1e-12)
-    assert len(job.rules) == 1
-    assert unit in job.rules[0]
+    np.testing.assert_allclose(to_angstrom(values, None, log), WAVE, rtol=1e-12)
+    assert len(log.rules) == 1
+    assert unit in log.rules[0]
 
 
 @pytest.mark.parametrize(
@@ -62,21 +62,21 @@ def test_values_without_a_unit_come_back_as_angstrom(values, unit, job):
         np.array([5050.0, 5150.0, 5250.0]),  # steps of no spectrum
     ],
 )
-def test_values_that_fit_no_unit_beyond_doubt_are_refused(values, job):
+def test_values_that_fit_no_unit_beyond_doubt_are_refused(values, log):
     assert guess_unit(values) is None
     with pytest.raises(FormatError, match=r"star\.fits: .*give the unit"):
-        to_angstrom(values, None, job)
+        to_angstrom(values, None, log)
 
 
 @pytest.mark.parametrize("unit", ["km/s", "Hz", "cm-1", "pixel"])
-def test_other_axes_are_refused(unit, job):
+def test_other_axes_are_refused(unit, log):
     with pytest.raises(FormatError, match="not wavelengths"):
-        to_angstrom(WAVE, unit, job)
+        to_angstrom(WAVE, unit, log)
 
 
-def test_a_unit_that_the_values_contradict_is_refused(job):
+def test_a_unit_that_the_values_contradict_is_refused(log):
     with pytest.raises(FormatError, match=r"505 to 535 in angstrom are .* outside 900"):
-        to_angstrom(WAVE / 10, "Angstrom", job)
+        to_angstrom(WAVE / 10, "Angstrom", log)
 
 
 def test_wavelengths_without_a_name():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 from maury.cli import options
 
@@ -15,10 +15,13 @@ def inspect(
     resolution: options.Resolution = None,
     wavelength_file: options.WavelengthFile = None,
     sigma_file: options.SigmaFile = None,
-    wavelength_unit: Annotated[
-        str | None, options.of_spectrum("UNIT", "angstrom, nm, um, m, log10 or ln; overrides the file.")
-    ] = None,
+    wavelength_unit: options.WavelengthUnit = None,
     medium: options.Medium = None,
+    extension: options.Extension = None,
+    row: options.Row = None,
+    fibre: options.Fibre = None,
+    order: options.Order = None,
+    ignore_sigma: options.IgnoreSigma = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Show what spectrum files hold and by which rule each number was found.
@@ -32,8 +35,11 @@ def inspect(
     from maury.readers import WINDOW_AA, read
     from maury.readers.summary import summarise
 
-    hints: dict[str, Any] = {"wavelength_file": wavelength_file, "sigma_file": sigma_file, "resolution": resolution,
-                             "wavelength_unit": wavelength_unit, "medium": medium}  # fmt: skip
+    hints: dict[str, Any] = {
+        "resolution": resolution, "wavelength_file": wavelength_file, "sigma_file": sigma_file, "medium": medium,
+        "wavelength_unit": wavelength_unit, "extension": extension, "row": row, "fibre": fibre, "order": order,
+        "ignore_sigma": ignore_sigma,
+    }  # fmt: skip
     results: list[dict[str, Any]] = []
     with progress(len(files) >= _MANY) as bar:
         for name in bar.track(files, description="reading"):

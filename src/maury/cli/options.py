@@ -67,6 +67,14 @@ Mask = Annotated[
 WavelengthFile = Annotated[Path | None, of_spectrum("FILE", "Wavelengths, if not in the spectrum's file.")]
 SigmaFile = Annotated[Path | None, of_spectrum("FILE", "Noise (sigma), if not in the spectrum's file.")]
 Medium = Annotated[str | None, of_spectrum("air|vacuum", "Medium of the wavelengths; overrides the file.")]
+WavelengthUnit = Annotated[
+    str | None, of_spectrum("UNIT", "Unit of the wavelengths: angstrom, nm, um, m, log10 or ln; overrides the file.")
+]
+IgnoreSigma = Annotated[bool, of_spectrum("", "Ignore the noise in the file and measure it.", "--ignore-sigma")]
+Extension = Annotated[str | None, of_spectrum("NAME|N", "FITS extension or HDF5 group with the flux.")]
+Row = Annotated[int | None, of_spectrum("N", "Row of the table or image with the spectrum; the first is 1.", min=1)]
+Fibre = Annotated[str | None, of_spectrum("NAME|N", "Fibre, trace or aperture, of several in the file.")]
+Order = Annotated[int | None, of_spectrum("N", "Echelle order, the only one to read.")]
 
 Model = Annotated[str, of_model("NETWORK", NETWORK)]
 ModelArgument = Annotated[str, Argument(metavar="NETWORK", help=NETWORK)]

@@ -13,29 +13,19 @@ from typing import Any
 
 from astropy.utils.exceptions import AstropyWarning
 
-from maury.errors import ConfigError, FormatError, MauryError
+from maury.errors import FormatError, MauryError
 from maury.readers.detect import read_raw
 from maury.readers.finish import finish
 from maury.readers.interop import raw_from_specutils, to_specutils
 from maury.readers.noise import der_snr
-from maury.readers.source import Job, Medium
-from maury.readers.units import SCALE_AA, parse_unit
+from maury.readers.source import Log, Medium, ReadOptions
 from maury.readers.write import write
 from maury.spectra import Observation
 
-__all__ = ["WINDOW_AA", "der_snr", "from_specutils", "read", "require_window", "to_specutils", "write"]
+__all__ = ["WINDOW_AA", "ReadOptions", "der_snr", "from_specutils", "read", "require_window", "to_specutils", "write"]
 
 WINDOW_AA = (5050.0, 5350.0)
 """The classic SPC window, Å air."""
-
-
-def _check_hints(path: Path, resolution: float | None, wavelength_unit: str | None, medium: str | None) -> None:
-    if resolution is not None and not 500 <= resolution <= 1_000_000:
-        raise ConfigError(f"resolution {resolution:g} for {path}: must be between 500 and 1,000,000")
-    if wavelength_unit is not None and parse_unit(wavelength_unit) not in {*SCALE_AA, "log10", "ln"}:
-        raise ConfigError(f"wavelength unit {wavelength_unit!r}: must be one of {', '.join(SCALE_AA)}, log10, ln")
-    if medium not in (None, "air", "vacuum"):
-        raise ConfigError(f"medium {medium!r}: must be air or vacuum")
 
 
 def require_window(observation: Observation, window_aa: tuple[float, float] = WINDOW_AA) -> None:
@@ -52,53 +42,32 @@ def require_window(observation: Observation, window_aa: tuple[float, float] = WI
         )
 
 
-def read(
-    path: str | os.PathLike[str],
-    *,
-    wavelength_file: str | os.PathLike[str] | None = None,
-    sigma_file: str | os.PathLike[str] | None = None,
-    resolution: float | None = None,
-    wavelength_unit: str | None = None,
-    medium: Medium | None = None,
-    window_aa: tuple[float, float] | None = None,
-) -> Observation:
+def read(path: str | os.PathLike[str], *, window_aa: tuple[float, float] | None = None, **options: Any) -> Observation:
     """Read a spectrum of any supported format.
 
     Args:
         path: FITS (plain or gzip), HDF5 or text.
-        wavelength_file: wavelengths of the same shape as the flux (FITS, text, .npy), for files that hold none.
-        sigma_file: noise of the same shape; told apart by its extension name, else by the check for arrays
-            without a name.
-        resolution: R = lambda / FWHM; overrides the header.
-        wavelength_unit: overrides the file: angstrom, nm, um, m, log10 or ln (of Å).
-        medium: ``"air"`` or ``"vacuum"``; overrides the file.
         window_aa: wavelengths (Å air) of which at least one pixel has to be there; None for any spectrum.
+        options: attributes of `ReadOptions`: ``resolution``, ``medium``, ``wavelength_unit``, ``wavelength_file``,
+            ``sigma_file``, ``ignore_sigma``, ``extension``, ``row``, ``fibre``, ``order``.
 
     Returns:
         The orders in Å air, with provenance.
 
     Raises:
         FormatError: one line with the file and the reason why it cannot be read.
-        ConfigError: a hint is out of its range.
+        ConfigError: an option is out of its range.
     """
-    job = Job(
-        Path(path),
-        None if wavelength_file is None else Path(wavelength_file),
-        None if sigma_file is None else Path(sigma_file),
-        wavelength_unit,
-        medium,
-        resolution,
-    )
-    _check_hints(job.path, resolution, wavelength_unit, medium)
+    log = Log(Path(path), ReadOptions(**options))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", AstropyWarning)
-            observation = finish(read_raw(job.path, job), job)
+            observation = finish(read_raw(log.path, log), log)
     except MauryError:
         raise
     except Exception as error:  # what parsers of damaged files raise has no end
         reason = " ".join(str(error).split())[:200]
-        raise FormatError(f"{job.path}: damaged or not understood ({type(error).__name__}: {reason})") from error
+        raise FormatError(f"{log.path}: damaged or not understood ({type(error).__name__}: {reason})") from error
     if window_aa is not None:
         require_window(observation, window_aa)
     return observation
@@ -115,6 +84,6 @@ def from_specutils(spectrum: Any, *, medium: Medium | None = None, resolution: f
     Raises:
         FormatError: the flux is an array of several spectra, or holds no signal.
     """
-    job = Job(Path("specutils spectrum"), medium=medium, resolution=resolution)
+    log = Log(Path("specutils spectrum"), ReadOptions(medium=medium, resolution=resolution))
     spectra = spectrum if isinstance(spectrum, list) else [spectrum]
-    return finish(raw_from_specutils(spectra, job, medium), job)
+    return finish(raw_from_specutils(spectra, log, medium), log)

@@ -1,4 +1,4 @@
-"""Arcs out of arrays of flux, wavelength and noise, whichever kind of file they came from."""
+"""Orders out of arrays of flux, wavelength and noise, whichever kind of file they came from."""
 
 from __future__ import annotations
 
@@ -6,32 +6,32 @@ import numpy as np
 
 from maury.readers.noise import kind_of_unit, named_noise, unnamed_noise
 from maury.readers.roles import Named, Selection, medium_of
-from maury.readers.source import Arc, Floats, Job, Raw
+from maury.readers.source import Floats, Log, Raw, RawOrder
 from maury.readers.units import to_angstrom
 
 
-def bad_pixels(quality: Floats | None, job: Job, what: str) -> np.ndarray | None:
+def bad_pixels(quality: Floats | None, log: Log, what: str) -> np.ndarray | None:
     """Mask from quality flags, 0 being good; not used when more than half of the pixels would be bad."""
     if quality is None:
         return None
     bad = np.nan_to_num(quality, nan=1.0) != 0
     if bad.mean() > 0.5:
-        job.warn(f"{what} flags {100 * bad.mean():.0f} % of the pixels: not used")
+        log.warn(f"{what} flags {100 * bad.mean():.0f} % of the pixels: not used")
         return None
-    job.rule(f"{what}: pixels that are not 0 are masked")
+    log.rule(f"{what}: pixels that are not 0 are masked")
     return bad
 
 
-def sigma_of(noise: Named | None, flux: Floats, flux_unit: str | None, job: Job) -> tuple[Floats | None, str]:
+def sigma_of(noise: Named | None, flux: Floats, flux_unit: str | None, log: Log) -> tuple[Floats | None, str]:
     """Sigma of the shape of the flux from an array with a name, and where it came from."""
     if noise is None or noise.role in (None, "wavelength", "flux", "quality", "order"):
         return None, "none"
     values = noise.values
     if values.shape != flux.shape:
-        job.warn(f"{noise.name}: shape {values.shape} differs from the flux {flux.shape}: not used")
+        log.warn(f"{noise.name}: shape {values.shape} differs from the flux {flux.shape}: not used")
         return None, f"none ({noise.name} has another shape)"
-    kind = kind_of_unit(noise.role, noise.unit, flux_unit, job, noise.name)  # type: ignore[arg-type]
-    return named_noise(values, kind, flux, job, noise.name)
+    kind = kind_of_unit(noise.role, noise.unit, flux_unit, log, noise.name)  # type: ignore[arg-type]
+    return named_noise(values, kind, flux, log, noise.name)
 
 
 def rows(array: Floats | None, count: int) -> list[Floats | None]:
@@ -48,7 +48,7 @@ def build(
     names: list[str] | None = None,
     source: str = "none",
 ) -> Raw:
-    """A `Raw` with one arc per row.
+    """A `Raw` with one order per row.
 
     Args:
         reader: name of the family.
@@ -63,61 +63,61 @@ def build(
     count = int(np.prod(flux.shape[:-1])) if flux.ndim > 1 else 1
     labels = names if names is not None else [str(i + 1) if count > 1 else "" for i in range(count)]
     parts = zip(rows(waves, count), rows(flux, count), rows(sigma, count), rows(mask, count), labels, strict=True)
-    return Raw(reader, [Arc(w, f, s, m, n) for w, f, s, m, n in parts], sigma=source)  # type: ignore[arg-type]
+    return Raw(reader, [RawOrder(w, f, s, m, n) for w, f, s, m, n in parts], sigma=source)  # type: ignore[arg-type]
 
 
-def from_selection(reader: str, chosen: Selection, job: Job, names: list[str] | None = None) -> Raw:
+def from_selection(reader: str, chosen: Selection, log: Log, names: list[str] | None = None) -> Raw:
     """A `Raw` from named arrays: flux and wavelength of one shape, noise and quality where there are any.
 
     Raises:
         FormatError: wavelength or flux is missing, or the wavelengths have another shape than the flux.
     """
     if chosen.wavelength is None or chosen.flux is None:
-        raise job.fail("no array is named as wavelength, or none as flux")
+        raise log.fail("no array is named as wavelength, or none as flux")
     flux = chosen.flux.values
-    wave = to_angstrom(chosen.wavelength.values, chosen.wavelength.unit, job, f"wavelengths ({chosen.wavelength.name})")
+    wave = to_angstrom(chosen.wavelength.values, chosen.wavelength.unit, log, f"wavelengths ({chosen.wavelength.name})")
     if wave.shape != flux.shape and wave.shape != flux.shape[-1:]:
-        raise job.fail(f"wavelengths {wave.shape} and flux {flux.shape} differ in shape")
+        raise log.fail(f"wavelengths {wave.shape} and flux {flux.shape} differ in shape")
     if flux.ndim > 1 and len(flux) > 1 and (wave.ndim == 1 or np.array_equal(wave[0], wave[-1], equal_nan=True)):
-        raise job.fail(f"{len(flux)} rows of flux on the same wavelengths: several spectra, not one")
-    sigma, source = sigma_of(chosen.noise, flux, chosen.flux.unit, job)
+        raise log.fail(f"{len(flux)} rows of flux on the same wavelengths: several spectra, not one")
+    sigma, source = sigma_of(chosen.noise, flux, chosen.flux.unit, log)
     quality = None
     if chosen.quality is not None and chosen.quality.values.shape == flux.shape:
-        quality = bad_pixels(chosen.quality.values, job, chosen.quality.name)
+        quality = bad_pixels(chosen.quality.values, log, chosen.quality.name)
     raw = build(reader, wave, flux, sigma, quality, names, source)
     raw.medium = medium_of(chosen.wavelength)
     if raw.medium is not None:
-        job.rule(f"{raw.medium} wavelengths: {chosen.wavelength.name} {chosen.wavelength.ucd}".rstrip())
-    job.rule(f"flux: {chosen.flux.name}; wavelength: {chosen.wavelength.name}")
+        log.rule(f"{raw.medium} wavelengths: {chosen.wavelength.name} {chosen.wavelength.ucd}".rstrip())
+    log.rule(f"flux: {chosen.flux.name}; wavelength: {chosen.wavelength.name}")
     if {"bary", "barycentric"} & set(chosen.wavelength.tags) or "bary" in chosen.wavelength.name.lower():
         raw.frame = "barycentric"
-        job.rule(f"frame barycentric: {chosen.wavelength.name}")
+        log.rule(f"frame barycentric: {chosen.wavelength.name}")
     tags = set(chosen.flux.tags)
     if {"normalised", "normalized", "norm"} & tags or chosen.flux.name.lower() in ("fluxnorm", "normflux", "norm_flux"):
         raw.normalised = True
-        job.rule(f"continuum divided out: {chosen.flux.name}")
+        log.rule(f"continuum divided out: {chosen.flux.name}")
     return raw
 
 
-def unlabelled_sigma(values: Floats, flux: Floats, job: Job, what: str) -> tuple[Floats | None, str]:
+def unlabelled_sigma(values: Floats, flux: Floats, log: Log, what: str) -> tuple[Floats | None, str]:
     """Sigma from an array without a name, by the check of `maury.readers.noise.unnamed_noise`."""
     if values.shape != flux.shape:
         return None, "none"
-    return unnamed_noise(values, flux, job, what)
+    return unnamed_noise(values, flux, log, what)
 
 
-def by_order(raw: Raw, order: Floats, job: Job) -> None:
-    """Cut the one arc of a table with a row per pixel by its order column."""
-    whole = raw.arcs[0]
+def by_order(raw: Raw, order: Floats, log: Log) -> None:
+    """Cut the one order of a table with a row per pixel by its order column."""
+    whole = raw.orders[0]
     numbers = [n for n in dict.fromkeys(order.tolist()) if np.isfinite(n)]
     if len(numbers) < 2 or order.shape != whole.flux.shape:
         return
-    job.rule("rows sorted into orders by their order column")
-    arcs = []
+    log.rule("rows sorted into orders by their order column")
+    orders = []
     for number in numbers:
         index = order == number
-        arcs.append(
-            Arc(
+        orders.append(
+            RawOrder(
                 whole.wavelength_aa[index],
                 whole.flux[index],
                 None if whole.sigma is None else whole.sigma[index],
@@ -125,4 +125,4 @@ def by_order(raw: Raw, order: Floats, job: Job) -> None:
                 f"{number:g}",
             )
         )
-    raw.arcs = arcs
+    raw.orders = orders

@@ -15,11 +15,11 @@ from maury.readers.linear import read_linear
 from maury.readers.multispec import read_multispec
 from maury.readers.orders import read_orders
 from maury.readers.rows import read_rows
-from maury.readers.source import Job, Raw
+from maury.readers.source import Log, Raw
 from maury.readers.tables import read_tables
 from maury.readers.text import read_text
 
-FITS_FAMILIES: tuple[Callable[[list[Part], Job], Raw | None], ...] = (
+FITS_FAMILIES: tuple[Callable[[list[Part], Log], Raw | None], ...] = (
     read_survey,
     read_multispec,
     read_orders,
@@ -46,16 +46,16 @@ _FOREIGN = {
 }
 
 
-def magic(path: Path, job: Job) -> bytes:
+def magic(path: Path, log: Log) -> bytes:
     """The first bytes of a file, of its content when it is gzip-compressed.
 
     Raises:
         FormatError: it is no readable file, or empty.
     """
     if path.is_dir():
-        raise job.fail("is a directory, not a file")
+        raise log.fail("is a directory, not a file")
     if not path.exists():
-        raise job.fail("does not exist")
+        raise log.fail("does not exist")
     try:
         with open(path, "rb") as stream:
             first = stream.read(512)
@@ -63,9 +63,9 @@ def magic(path: Path, job: Job) -> bytes:
             with gzip.open(path, "rb") as packed:
                 first = packed.read(512)
     except (OSError, EOFError, zlib.error) as error:
-        raise job.fail(f"cannot be opened: {error}") from error
+        raise log.fail(f"cannot be opened: {error}") from error
     if not first.strip():
-        raise job.fail("empty file")
+        raise log.fail("empty file")
     return first
 
 
@@ -87,49 +87,49 @@ def is_picture(parts: list[Part]) -> bool:
     return ctype.startswith(("RA--", "DEC-", "GLON", "GLAT"))
 
 
-def read_fits(path: Path, job: Job) -> Raw:
+def read_fits(path: Path, log: Log) -> Raw:
     """Read a FITS file with the first family that knows it.
 
     Raises:
         FormatError: none does.
     """
-    with open_fits(path, job) as parts:
+    with open_fits(path, log) as parts:
         if is_picture(parts):
-            raise job.fail(f"an image of the sky, not a spectrum ({describe_parts(parts)})")
+            raise log.fail(f"an image of the sky, not a spectrum ({describe_parts(parts)})")
         for family in FITS_FAMILIES:
-            raw = family(parts, job)
+            raw = family(parts, log)
             if raw is not None:
                 return raw
-        held = "; ".join([describe_parts(parts), *(text for text in job.warnings if "header card" in text)][:4])
+        held = "; ".join([describe_parts(parts), *(text for text in log.warnings if "header card" in text)][:4])
         if any(len(p.shape) == 2 for p in parts):
-            raise job.fail(
+            raise log.fail(
                 f"2-D image without wavelengths ({held}): no spectrum; if its rows are orders, give the wavelength file"
             )
         if any(p.shape for p in parts):
-            raise job.fail(f"no wavelengths in header or extensions ({held})")
-        raise job.fail(f"no spectrum ({held})")
+            raise log.fail(f"no wavelengths in header or extensions ({held})")
+        raise log.fail(f"no spectrum ({held})")
 
 
-def read_raw(path: Path, job: Job) -> Raw:
+def read_raw(path: Path, log: Log) -> Raw:
     """Read a file of any family.
 
     Raises:
         FormatError: it is of no family known, or damaged.
     """
-    raw = _family(path, magic(path, job), job)
-    apply_sigma_file(raw, job)
+    raw = _family(path, magic(path, log), log)
+    apply_sigma_file(raw, log)
     return raw
 
 
-def _family(path: Path, first: bytes, job: Job) -> Raw:
+def _family(path: Path, first: bytes, log: Log) -> Raw:
     for start, what in _FOREIGN.items():
         if first.lower().startswith(start.lower()):
-            raise job.fail(f"{what}, not a spectrum")
+            raise log.fail(f"{what}, not a spectrum")
     if first.startswith(b"\x89HDF\r\n\x1a\n"):
         with open(path, "rb") as stream:
             if stream.read(2) == b"\x1f\x8b":
-                raise job.fail("a gzip-compressed HDF5 file; unpack it")
-        return read_hdf5(path, job)
+                raise log.fail("a gzip-compressed HDF5 file; unpack it")
+        return read_hdf5(path, log)
     if first.startswith(b"SIMPLE"):
-        return read_fits(path, job)
-    return read_text(path, job)
+        return read_fits(path, log)
+    return read_text(path, log)

@@ -1,4 +1,4 @@
-"""From arcs as a file has them to an `Observation`: increasing air wavelengths, one frame, everything recorded."""
+"""From orders as a file has them to an `Observation`: increasing air wavelengths, one frame, everything recorded."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maury.errors import FormatError
-from maury.readers.source import Arc, Floats, Job, Raw
+from maury.readers.source import Floats, Log, Raw, RawOrder
 from maury.spectra import Observation, Spectrum
 from maury.wavelengths import vacuum_to_air
 
@@ -17,95 +17,95 @@ _MAX_DUPLICATES = 0.01
 _SHORTEST_ORDER = 20
 
 
-def _take(arc: Arc, index: NDArray[np.intp] | NDArray[np.bool_] | slice, name: str | None = None) -> Arc:
-    return Arc(
-        arc.wavelength_aa[index],
-        arc.flux[index],
-        None if arc.sigma is None else arc.sigma[index],
-        None if arc.mask is None else arc.mask[index],
-        arc.name if name is None else name,
+def _take(run: RawOrder, index: NDArray[np.intp] | NDArray[np.bool_] | slice, name: str | None = None) -> RawOrder:
+    return RawOrder(
+        run.wavelength_aa[index],
+        run.flux[index],
+        None if run.sigma is None else run.sigma[index],
+        None if run.mask is None else run.mask[index],
+        run.name if name is None else name,
     )
 
 
-def _label(arc: Arc) -> str:
-    return f"order {arc.name}: " if arc.name else ""
+def _label(run: RawOrder) -> str:
+    return f"order {run.name}: " if run.name else ""
 
 
-def ascending(arc: Arc, job: Job) -> list[Arc]:
-    """Cut an arc into runs of increasing wavelength.
+def ascending(run: RawOrder, log: Log) -> list[RawOrder]:
+    """Cut an order into runs of increasing wavelength.
 
     Pixels without a wavelength (NaN, zero: padding) are left out; a decreasing run is reversed; at steps back the
-    arc is cut, as orders written one after another have them; of pixels with the same wavelength the first is kept,
+    run is cut, as orders written one after another have them; of pixels with the same wavelength the first is kept,
     if they are at most 1 %.
 
     Raises:
         FormatError: so many steps back, or so many equal wavelengths, that the order of the pixels means nothing.
     """
-    good = np.isfinite(arc.wavelength_aa) & (arc.wavelength_aa > 0)
+    good = np.isfinite(run.wavelength_aa) & (run.wavelength_aa > 0)
     if not good.all():
         if good.sum() < 2:
             return []
-        job.rule("pixels without a wavelength (not finite, zero or negative) left out")
-        arc = _take(arc, good)
-    steps = np.diff(arc.wavelength_aa)
+        log.rule("pixels without a wavelength (not finite, zero or negative) left out")
+        run = _take(run, good)
+    steps = np.diff(run.wavelength_aa)
     if steps.size == 0:
         return []
     if (steps < 0).sum() > (steps > 0).sum():
-        job.rule("decreasing wavelengths reversed")
-        arc = _take(arc, slice(None, None, -1))
-        steps = np.diff(arc.wavelength_aa)
+        log.rule("decreasing wavelengths reversed")
+        run = _take(run, slice(None, None, -1))
+        steps = np.diff(run.wavelength_aa)
     cuts = np.flatnonzero(steps < 0) + 1
     if cuts.size:
-        if cuts.size > MAX_ORDERS or arc.wavelength_aa.size / (cuts.size + 1) < _SHORTEST_ORDER:
-            raise job.fail(
-                f"{_label(arc)}wavelengths are in no order: {cuts.size} steps back in {arc.wavelength_aa.size} pixels, "
-                f"the first at {arc.wavelength_aa[cuts[0] - 1]:.4f} Å"
+        if cuts.size > MAX_ORDERS or run.wavelength_aa.size / (cuts.size + 1) < _SHORTEST_ORDER:
+            raise log.fail(
+                f"{_label(run)}wavelengths are in no order: {cuts.size} steps back in {run.wavelength_aa.size} pixels, "
+                f"the first at {run.wavelength_aa[cuts[0] - 1]:.4f} Å"
             )
-        job.rule("wavelengths that step back: cut there into orders")
-    parts = np.split(np.arange(arc.wavelength_aa.size), cuts)
-    names = [f"{arc.name}.{i + 1}".lstrip(".") for i in range(len(parts))] if cuts.size else [arc.name]
-    return [_distinct(_take(arc, part, name), job) for part, name in zip(parts, names, strict=True)]
+        log.rule("wavelengths that step back: cut there into orders")
+    parts = np.split(np.arange(run.wavelength_aa.size), cuts)
+    names = [f"{run.name}.{i + 1}".lstrip(".") for i in range(len(parts))] if cuts.size else [run.name]
+    return [_distinct(_take(run, part, name), log) for part, name in zip(parts, names, strict=True)]
 
 
-def _distinct(arc: Arc, job: Job) -> Arc:
+def _distinct(run: RawOrder, log: Log) -> RawOrder:
     """Keep the first of pixels with one and the same wavelength; an error if they are more than 1 %."""
-    same = np.flatnonzero(np.diff(arc.wavelength_aa) == 0) + 1
+    same = np.flatnonzero(np.diff(run.wavelength_aa) == 0) + 1
     if not same.size:
-        return arc
-    if same.size > max(1, _MAX_DUPLICATES * arc.wavelength_aa.size):
-        raise job.fail(
-            f"{_label(arc)}{same.size} of {arc.wavelength_aa.size} pixels have the wavelength of the pixel before, "
-            f"the first at {arc.wavelength_aa[same[0]]:.4f} Å"
+        return run
+    if same.size > max(1, _MAX_DUPLICATES * run.wavelength_aa.size):
+        raise log.fail(
+            f"{_label(run)}{same.size} of {run.wavelength_aa.size} pixels have the wavelength of the pixel before, "
+            f"the first at {run.wavelength_aa[same[0]]:.4f} Å"
         )
-    job.rule("of pixels with the same wavelength the first is kept")
-    job.warn(f"{same.size} pixels with the wavelength of the pixel before left out")
-    return _take(arc, np.setdiff1d(np.arange(arc.wavelength_aa.size), same))
+    log.rule("of pixels with the same wavelength the first is kept")
+    log.warn(f"{same.size} pixels with the wavelength of the pixel before left out")
+    return _take(run, np.setdiff1d(np.arange(run.wavelength_aa.size), same))
 
 
-def _empty(arc: Arc) -> str | None:
-    """Why an arc holds no signal, or None."""
-    usable = np.isfinite(arc.flux) if arc.mask is None else np.isfinite(arc.flux) & ~arc.mask
-    if arc.flux.size < 2:
+def _empty(run: RawOrder) -> str | None:
+    """Why a run holds no signal, or None."""
+    usable = np.isfinite(run.flux) if run.mask is None else np.isfinite(run.flux) & ~run.mask
+    if run.flux.size < 2:
         return "fewer than 2 pixels"
-    if not np.isfinite(arc.flux).any():
+    if not np.isfinite(run.flux).any():
         return "all flux NaN"
     if not usable.any():
         return "every pixel masked"
-    if not arc.flux[usable].any():
+    if not run.flux[usable].any():
         return "all flux zero"
     return None
 
 
-def _is_normalised(arcs: list[Arc]) -> bool:
+def _is_normalised(runs: list[RawOrder]) -> bool:
     """Whether the flux looks divided by its continuum: its upper envelope is flat at 1.
 
     In pieces of 25 Å, the 90th percentile of the flux has to lie between 0.85 and 1.1 in nine of ten, over all
     orders. Strong, wide lines make the tenth.
     """
     tops: list[float] = []
-    for arc in arcs:
-        good = np.isfinite(arc.flux)
-        wavelength, flux = arc.wavelength_aa[good], arc.flux[good]
+    for run in runs:
+        good = np.isfinite(run.flux)
+        wavelength, flux = run.wavelength_aa[good], run.flux[good]
         edges = np.arange(wavelength[0], wavelength[-1] + 25, 25.0) if wavelength.size else np.array([])
         pieces = np.split(flux, np.searchsorted(wavelength, edges[1:-1]))
         tops += [float(np.percentile(piece, 90)) for piece in pieces if piece.size >= 20 and np.any(piece != 0)]
@@ -113,80 +113,80 @@ def _is_normalised(arcs: list[Arc]) -> bool:
     return bool(values.size and ((values > 0.85) & (values < 1.1)).mean() >= 0.9)
 
 
-def _sigma(arc: Arc, job: Job) -> Floats | None:
+def _sigma(run: RawOrder, log: Log) -> Floats | None:
     """Sigma with only positive numbers or NaN; None when it holds no number at all."""
-    if arc.sigma is None:
+    if run.sigma is None or log.options.ignore_sigma:
         return None
-    sigma = arc.sigma.copy()
+    sigma = run.sigma.copy()
     sigma[~np.isfinite(sigma) | (sigma <= 0)] = np.nan
     if np.isnan(sigma).all():
-        job.warn(f"{_label(arc)}sigma holds no positive number: none for this order")
+        log.warn(f"{_label(run)}sigma holds no positive number: none for this order")
         return None
     if np.isnan(sigma).any():
-        job.rule("pixels whose sigma is zero, negative or not finite are masked")
+        log.rule("pixels whose sigma is zero, negative or not finite are masked")
     return sigma
 
 
-def _arcs(raw: Raw, job: Job) -> list[Arc]:
-    """All arcs, cut, tested for signal, in air, by increasing wavelength."""
-    arcs = []
-    for whole in raw.arcs:
-        for arc in ascending(whole, job):
-            reason = _empty(arc)
+def _runs(raw: Raw, log: Log) -> list[RawOrder]:
+    """All runs, cut, tested for signal, in air, by increasing wavelength."""
+    runs = []
+    for whole in raw.orders:
+        for run in ascending(whole, log):
+            reason = _empty(run)
             if reason:
-                job.warn(f"{_label(arc)}{reason}: left out")
+                log.warn(f"{_label(run)}{reason}: left out")
             else:
-                arcs.append(arc)
-    if not arcs:
-        raise job.fail("no pixel has a wavelength and a finite flux other than zero")
-    if len(arcs) > MAX_ORDERS:
-        raise job.fail(f"{len(arcs)} orders, more than the {MAX_ORDERS} that any spectrograph has")
-    if job.medium is not None:
-        raw.medium = job.medium
-        job.rule(f"{job.medium} wavelengths: given by the user")
+                runs.append(run)
+    if not runs:
+        raise log.fail("no pixel has a wavelength and a finite flux other than zero")
+    if len(runs) > MAX_ORDERS:
+        raise log.fail(f"{len(runs)} orders, more than the {MAX_ORDERS} that any spectrograph has")
+    if log.options.medium is not None:
+        raw.medium = log.options.medium
+        log.rule(f"{log.options.medium} wavelengths: given by the user")
     if raw.medium is None:
         raw.medium = "air"
-        job.rule("air wavelengths assumed: the file does not say")
-        job.warn("the file does not say whether its wavelengths are in air or vacuum: air assumed")
+        log.rule("air wavelengths assumed: the file does not say")
+        log.warn("the file does not say whether its wavelengths are in air or vacuum: air assumed")
     if raw.medium == "vacuum":
-        job.rule("vacuum wavelengths converted to air (Ciddor 1996)")
-        arcs = [Arc(vacuum_to_air(a.wavelength_aa), a.flux, a.sigma, a.mask, a.name) for a in arcs]
-    return sorted(arcs, key=lambda arc: float(arc.wavelength_aa[0]))
+        log.rule("vacuum wavelengths converted to air (Ciddor 1996)")
+        runs = [RawOrder(vacuum_to_air(a.wavelength_aa), a.flux, a.sigma, a.mask, a.name) for a in runs]
+    return sorted(runs, key=lambda run: float(run.wavelength_aa[0]))
 
 
-def finish(raw: Raw, job: Job) -> Observation:
+def finish(raw: Raw, log: Log) -> Observation:
     """Make the `Observation`: order, medium, masks, resolution, normalisation, provenance.
 
     Raises:
         FormatError: no order holds any signal, or the wavelengths are in no order.
     """
-    arcs = _arcs(raw, job)
+    runs = _runs(raw, log)
     if raw.normalised is None:
-        raw.normalised = _is_normalised(arcs)
+        raw.normalised = _is_normalised(runs)
         text = (
             "at 1 throughout: taken as normalised" if raw.normalised else "not at 1 throughout: taken as not normalised"
         )
-        job.rule(f"upper envelope of the flux (90th percentile in pieces of 25 Å) {text}")
-    if job.resolution is not None:
-        raw.resolution = job.resolution
-        job.rule(f"resolution {job.resolution:.0f}: given by the user")
+        log.rule(f"upper envelope of the flux (90th percentile in pieces of 25 Å) {text}")
+    if log.options.resolution is not None:
+        raw.resolution = log.options.resolution
+        log.rule(f"resolution {log.options.resolution:.0f}: given by the user")
     if raw.frame == "unknown":
-        job.warn("frame of the wavelengths (rest, barycentric, topocentric) unknown")
+        log.warn("frame of the wavelengths (rest, barycentric, topocentric) unknown")
     orders = []
-    for arc in arcs:
-        provenance = {"file": str(job.path), "reader": raw.reader, "order": arc.name}
-        sigma = _sigma(arc, job)
-        usable = np.isfinite(arc.flux) & (True if sigma is None else np.isfinite(sigma))
-        if sigma is not None and not (usable & (True if arc.mask is None else ~arc.mask)).any():
-            job.warn(f"{_label(arc)}no pixel has both flux and sigma: left out")
+    for run in runs:
+        provenance = {"file": str(log.path), "reader": raw.reader, "order": run.name}
+        sigma = _sigma(run, log)
+        usable = np.isfinite(run.flux) & (True if sigma is None else np.isfinite(sigma))
+        if sigma is not None and not (usable & (True if run.mask is None else ~run.mask)).any():
+            log.warn(f"{_label(run)}no pixel has both flux and sigma: left out")
             continue
         try:
             orders.append(
                 Spectrum(
-                    arc.wavelength_aa,
-                    arc.flux,
+                    run.wavelength_aa,
+                    run.flux,
                     sigma=sigma,
-                    mask=arc.mask,
+                    mask=run.mask,
                     frame=raw.frame,
                     normalised=raw.normalised,
                     resolution=raw.resolution,
@@ -194,17 +194,20 @@ def finish(raw: Raw, job: Job) -> Observation:
                 )
             )
         except FormatError as error:
-            raise job.fail(str(error).removeprefix(f"{job.path}: ")) from error
+            raise log.fail(str(error).removeprefix(f"{log.path}: ")) from error
     if not orders:
-        raise job.fail("no pixel has a wavelength, a flux and a sigma")
+        raise log.fail("no pixel has a wavelength, a flux and a sigma")
+    if log.options.ignore_sigma and raw.sigma != "none":
+        log.rule(f"noise of the file ignored, as the user asks: {raw.sigma}")
+        raw.sigma = "none (ignored)"
     has_sigma = any(order.sigma is not None for order in orders)
     summary: dict[str, Any] = {
-        "file": str(job.path),
+        "file": str(log.path),
         "reader": raw.reader,
         "medium": raw.medium,
         "sigma": raw.sigma if has_sigma else raw.sigma if raw.sigma.startswith("none") else "none",
-        "rules": tuple(job.rules),
-        "warnings": tuple(job.warnings),
+        "rules": tuple(log.rules),
+        "warnings": tuple(log.warnings),
         **raw.info,
     }
     return Observation(tuple(orders), raw.barycentric_kms, summary)

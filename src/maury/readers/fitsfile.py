@@ -16,7 +16,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 
-from maury.readers.source import MAX_PIXELS, Floats, Job, as_floats
+from maury.readers.source import MAX_PIXELS, Floats, Log, as_floats
 
 MAX_PARTS = 5000
 """Largest number of header-data units looked at."""
@@ -60,7 +60,7 @@ class Part:
         return np.squeeze(as_floats(self.hdu.data))
 
 
-def unpacked(path: Path, job: Job) -> bytes:
+def unpacked(path: Path, log: Log) -> bytes:
     """The content of a gzip file, at most 1 GB of it.
 
     Raises:
@@ -70,9 +70,9 @@ def unpacked(path: Path, job: Job) -> bytes:
         with gzip.open(path, "rb") as stream:
             content = stream.read(_MAX_UNPACKED + 1)
     except (OSError, EOFError, zlib.error) as error:
-        raise job.fail(f"truncated or damaged gzip file ({error})") from error
+        raise log.fail(f"truncated or damaged gzip file ({error})") from error
     if len(content) > _MAX_UNPACKED:
-        raise job.fail(f"unpacks to more than {_MAX_UNPACKED / 1e9:g} GB")
+        raise log.fail(f"unpacks to more than {_MAX_UNPACKED / 1e9:g} GB")
     return content
 
 
@@ -81,34 +81,34 @@ def _shape(header: fits.Header) -> tuple[int, ...]:
     return tuple(n for n in axes if n != 1) or (tuple(axes) and (1,))
 
 
-def _drop_broken_cards(header: fits.Header, job: Job) -> None:
+def _drop_broken_cards(header: fits.Header, log: Log) -> None:
     """Delete the cards that break the FITS standard beyond repair, with a warning, so that the others can be used."""
     for index in range(len(header.cards) - 1, -1, -1):
         card = header.cards[index]
         try:
             _ = card.value, card.comment
         except fits.VerifyError:
-            job.warn(f"header card {card.keyword} is not understood: left out")
+            log.warn(f"header card {card.keyword} is not understood: left out")
             del header[index]
 
 
-def _part(index: int, hdu: Any, size: int, job: Job) -> Part:
+def _part(index: int, hdu: Any, size: int, log: Log) -> Part:
     header = hdu.header
-    _drop_broken_cards(header, job)
+    _drop_broken_cards(header, log)
     info = hdu.fileinfo()
     start, span = int(info["datLoc"]), int(info["datSpan"])
     axes = [int(header.get(f"NAXIS{i + 1}", 0)) for i in range(int(header.get("NAXIS", 0)))]
     count = int(np.prod(axes, dtype=float)) if axes else 0
     needed = abs(int(header.get("BITPIX", 8))) // 8 * count
     if count > 8 * MAX_PIXELS * 8 or (hdu.is_image and count > MAX_PIXELS):
-        raise job.fail(f"extension {index} claims {count:.3g} values: no spectrum")
+        raise log.fail(f"extension {index} claims {count:.3g} values: no spectrum")
     if start + min(needed, span or needed) > size or (needed and not span):
-        raise job.fail(f"truncated: extension {index} ends at byte {start + needed}, the file at byte {size}")
+        raise log.fail(f"truncated: extension {index} ends at byte {start + needed}, the file at byte {size}")
     return Part(index, header, hdu, _shape(header) if hdu.is_image and count else ())
 
 
 @contextlib.contextmanager
-def open_fits(path: Path, job: Job) -> Iterator[list[Part]]:
+def open_fits(path: Path, log: Log) -> Iterator[list[Part]]:
     """Yield the parts of a FITS file, plain or gzip-compressed, sizes checked.
 
     Raises:
@@ -116,7 +116,7 @@ def open_fits(path: Path, job: Job) -> Iterator[list[Part]]:
     """
     with open(path, "rb") as stream:
         packed = stream.read(2) == b"\x1f\x8b"
-    content = io.BytesIO(unpacked(path, job)) if packed else None
+    content = io.BytesIO(unpacked(path, log)) if packed else None
     size = content.getbuffer().nbytes if content is not None else path.stat().st_size
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AstropyWarning)
@@ -124,9 +124,9 @@ def open_fits(path: Path, job: Job) -> Iterator[list[Part]]:
             parts = []
             for index, hdu in enumerate(hdus):
                 if index >= MAX_PARTS:
-                    job.warn(f"only the first {MAX_PARTS} extensions were looked at")
+                    log.warn(f"only the first {MAX_PARTS} extensions were looked at")
                     break
-                parts.append(_part(index, hdu, size, job))
+                parts.append(_part(index, hdu, size, log))
             if not parts:
-                raise job.fail("no header-data units")
+                raise log.fail("no header-data units")
             yield parts

@@ -10,12 +10,12 @@ import numpy as np
 from maury.readers.arrays import from_selection
 from maury.readers.headers import as_number
 from maury.readers.roles import Named, named, select
-from maury.readers.source import MAX_PIXELS, Job, Raw, as_floats
+from maury.readers.source import MAX_PIXELS, Log, Raw, as_floats
 
 _MAX_DATASETS = 500
 
 
-def _datasets(file: h5py.File, job: Job) -> tuple[list[Named], list[str]]:
+def _datasets(file: h5py.File, log: Log) -> tuple[list[Named], list[str]]:
     """Numeric datasets of the file, or of its only group, classified; and the names of those that are masks."""
     group: h5py.Group = file
     while len(group) == 1 and isinstance(next(iter(group.values())), h5py.Group):
@@ -26,7 +26,7 @@ def _datasets(file: h5py.File, job: Job) -> tuple[list[Named], list[str]]:
         if not isinstance(item, h5py.Dataset) or item.dtype.kind not in "iufb" or not item.shape:
             continue
         if item.size > MAX_PIXELS:
-            job.warn(f"dataset {name} of {item.size} values: not read")
+            log.warn(f"dataset {name} of {item.size} values: not read")
             continue
         if name.lower() in ("mask", "masks"):
             masks.append(name)
@@ -36,7 +36,7 @@ def _datasets(file: h5py.File, job: Job) -> tuple[list[Named], list[str]]:
     return arrays, masks
 
 
-def read_hdf5(path: Path, job: Job) -> Raw:
+def read_hdf5(path: Path, log: Log) -> Raw:
     """Read the orders of an HDF5 file.
 
     Raises:
@@ -44,22 +44,22 @@ def read_hdf5(path: Path, job: Job) -> Raw:
     """
     try:
         with h5py.File(path, "r") as file:
-            arrays, masks = _datasets(file, job)
+            arrays, masks = _datasets(file, log)
             keys = list(file)[:10]
             attributes = {str(key): value for key, value in file.attrs.items()}
     except (OSError, RuntimeError, KeyError) as error:
-        raise job.fail(f"truncated or damaged HDF5 file ({str(error).splitlines()[0][:120]})") from error
+        raise log.fail(f"truncated or damaged HDF5 file ({str(error).splitlines()[0][:120]})") from error
     chosen = select(arrays)
     if chosen.wavelength is None or chosen.flux is None:
-        raise job.fail(f"no dataset named as a wavelength and one as a flux; it has {', '.join(keys) or 'none'}")
+        raise log.fail(f"no dataset named as a wavelength and one as a flux; it has {', '.join(keys) or 'none'}")
     if chosen.flux.values.ndim > 2:
-        raise job.fail(f"dataset {chosen.flux.name} has {chosen.flux.values.ndim} axes: several spectra, not one")
+        raise log.fail(f"dataset {chosen.flux.name} has {chosen.flux.values.ndim} axes: several spectra, not one")
     if masks:
-        job.warn(f"dataset {masks[0]} not used: whether its 1 is good or bad is not stated")
-    raw = from_selection("HDF5 orders", chosen, job)
+        log.warn(f"dataset {masks[0]} not used: whether its 1 is good or bad is not stated")
+    raw = from_selection("HDF5 orders", chosen, log)
     velocity = next((as_number(attributes[k]) for k in ("BCV", "BERV", "VHELIO", "bcv") if k in attributes), None)
     if velocity is not None:
-        job.warn(f"barycentric velocity {velocity:.3f} km/s stated, but not whether it has been taken out")
+        log.warn(f"barycentric velocity {velocity:.3f} km/s stated, but not whether it has been taken out")
     for key in ("name", "object", "OBJECT"):
         if key in attributes:
             raw.info["object"] = str(attributes[key])

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from astropy.io import fits
 
-from maury.readers.source import Job, Medium, Raw
+from maury.readers.source import Log, Medium, Raw
 from maury.spectra import Frame
 
 Header: TypeAlias = fits.Header
@@ -135,7 +135,7 @@ def _modified(header: Header) -> str | None:
     return "iSpec" if "ISPEC" in _text(header, "ORIGIN", "CREATOR") else None
 
 
-def _medium(headers: list[Header], raw: Raw, pipeline: Pipeline | None, job: Job) -> None:
+def _medium(headers: list[Header], raw: Raw, pipeline: Pipeline | None, log: Log) -> None:
     for header in headers:
         words = _text(header, "AIRORVAC", "AIRVAC", "AIR_VAC", "WAVEMED", "MEDIUM", "SPECMED").split()
         flag = header.get("VACUUM", header.get("VACWAVE"))
@@ -157,50 +157,50 @@ def _medium(headers: list[Header], raw: Raw, pipeline: Pipeline | None, job: Job
             stated, source = "air", "comment of the wavelength axis"
         elif re.fullmatch(r"WAVE(-\w+)?", ctype) and pipeline is None:
             stated, source = "vacuum", f"CTYPE1 = {ctype} (FITS standard)"
-            job.warn(f"CTYPE1 = {ctype} means vacuum, but some programs write it for air; give the medium if it is air")
+            log.warn(f"CTYPE1 = {ctype} means vacuum, but some programs write it for air; give the medium if it is air")
         if stated is not None:
             raw.medium = stated
-            job.rule(f"{stated} wavelengths: {source}")
+            log.rule(f"{stated} wavelengths: {source}")
             return
     if pipeline is not None and pipeline.medium is not None:
         raw.medium = pipeline.medium
-        job.rule(f"{pipeline.medium} wavelengths: {pipeline.name}")
+        log.rule(f"{pipeline.medium} wavelengths: {pipeline.name}")
 
 
-def _frame(headers: list[Header], raw: Raw, pipeline: Pipeline | None, job: Job) -> None:
+def _frame(headers: list[Header], raw: Raw, pipeline: Pipeline | None, log: Log) -> None:
     for header in headers:
         text = _text(header, "SPECSYS").strip()
         if text[:8] in _FRAMES:
             raw.frame = _FRAMES[text[:8]]
-            job.rule(f"frame {raw.frame}: SPECSYS = {text}")
+            log.rule(f"frame {raw.frame}: SPECSYS = {text}")
             return
     main = headers[0]
     moved = [key for key in main if str(key).startswith("DOPCOR")]
     changed = _modified(main)
     if moved:
-        job.rule(f"frame unknown: shifted with IRAF dopcor ({moved[0]} = {main[moved[0]]})")
+        log.rule(f"frame unknown: shifted with IRAF dopcor ({moved[0]} = {main[moved[0]]})")
     elif pipeline is not None and pipeline.raw_only and changed:
-        job.rule(f"frame unknown: {pipeline.name.split(':')[0]}, but written again by {changed}, perhaps shifted")
+        log.rule(f"frame unknown: {pipeline.name.split(':')[0]}, but written again by {changed}, perhaps shifted")
     elif pipeline is not None and pipeline.frame != "unknown":
         raw.frame = pipeline.frame
-        job.rule(f"frame {raw.frame}: {pipeline.name}")
+        log.rule(f"frame {raw.frame}: {pipeline.name}")
     elif "SSBVEL" in main:
         moved_to_rest = (as_number(main.get("RADVEL")) or 0.0) != 0.0
         raw.frame = "rest" if moved_to_rest else "barycentric"
-        job.rule(f"frame {raw.frame}: PEPSI, RADVEL = {main.get('RADVEL')} m/s taken out")
+        log.rule(f"frame {raw.frame}: PEPSI, RADVEL = {main.get('RADVEL')} m/s taken out")
 
 
-def _resolution(headers: Iterable[Header], raw: Raw, job: Job) -> None:
+def _resolution(headers: Iterable[Header], raw: Raw, log: Log) -> None:
     for header in headers:
         for key in _RESOLUTION_KEYS:
             number = as_number(header.get(key))
             if number is not None and 300 < number < 1_000_000:
                 raw.resolution = number
-                job.rule(f"resolution {number:.0f}: {key} in the header")
+                log.rule(f"resolution {number:.0f}: {key} in the header")
                 return
 
 
-def _barycentric(headers: Iterable[Header], raw: Raw, job: Job) -> None:
+def _barycentric(headers: Iterable[Header], raw: Raw, log: Log) -> None:
     for header in headers:
         for key in _BARYCENTRIC_KEYS:
             number = as_number(header.get(key))
@@ -208,39 +208,39 @@ def _barycentric(headers: Iterable[Header], raw: Raw, job: Job) -> None:
                 continue
             if raw.frame == "topocentric":
                 raw.barycentric_kms = number
-                job.rule(f"barycentric velocity {number:.3f} km/s: {key} in the header")
+                log.rule(f"barycentric velocity {number:.3f} km/s: {key} in the header")
             else:
-                job.warn(
+                log.warn(
                     f"barycentric velocity {number:.3f} km/s stated ({key}), but not whether it has been taken out"
                 )
             return
 
 
-def describe(headers: list[Header], raw: Raw, job: Job) -> Raw:
+def describe(headers: list[Header], raw: Raw, log: Log) -> Raw:
     """Fill in, from the headers, whatever the family of the file has not told already.
 
     Args:
         headers: headers in order of preference (primary first).
         raw: what the family found; changed in place.
-        job: takes the notes.
+        log: takes the notes.
 
     Returns:
         ``raw``.
     """
     pipeline = next((p for p in PIPELINES if p.matches(headers[0])), None)
     if raw.medium is None:
-        _medium(headers, raw, pipeline, job)
+        _medium(headers, raw, pipeline, log)
     if raw.frame == "unknown":
-        _frame(headers, raw, pipeline, job)
+        _frame(headers, raw, pipeline, log)
     if raw.resolution is None:
-        _resolution(headers, raw, job)
+        _resolution(headers, raw, log)
     if raw.barycentric_kms is None and raw.frame in ("topocentric", "unknown"):
-        _barycentric(headers, raw, job)
+        _barycentric(headers, raw, log)
     for header in headers:
         norm = header.get("CONTNORM")
         if raw.normalised is None and isinstance(norm, bool):
             raw.normalised = norm
-            job.rule(f"{'continuum divided out' if norm else 'not normalised'}: CONTNORM = {norm}")
+            log.rule(f"{'continuum divided out' if norm else 'not normalised'}: CONTNORM = {norm}")
         for key, name in (("OBJECT", "object"), ("INSTRUME", "instrument"), ("DATE-OBS", "date")):
             value = str(header.get(key, "")).strip()
             if value and name not in raw.info:

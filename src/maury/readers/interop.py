@@ -12,7 +12,7 @@ import numpy as np
 from maury.errors import MauryError
 from maury.readers.fitsfile import Part
 from maury.readers.noise import NoiseKind, named_noise
-from maury.readers.source import Arc, Job, Medium, Raw, as_floats
+from maury.readers.source import Log, Medium, Raw, RawOrder, as_floats
 from maury.spectra import Observation, Spectrum
 
 _UNCERTAINTY: dict[str, NoiseKind] = {"std": "sigma", "var": "variance", "ivar": "inverse variance"}
@@ -59,40 +59,40 @@ def to_specutils(spectrum: Spectrum | Observation) -> Any:
     )
 
 
-def _arc(spectrum: Any, job: Job, name: str) -> tuple[Arc, str]:
-    """One arc of a specutils spectrum, and where its sigma came from."""
+def _order(spectrum: Any, log: Log, name: str) -> tuple[RawOrder, str]:
+    """One order of a specutils spectrum, and where its sigma came from."""
     from astropy import units as u
 
     flux = as_floats(spectrum.flux.value)
     flux = flux[0] if flux.ndim == 2 and len(flux) == 1 else flux
     if flux.ndim != 1:
-        raise job.fail(f"holds {flux.size // flux.shape[-1]} spectra, not one")
+        raise log.fail(f"holds {flux.size // flux.shape[-1]} spectra, not one")
     wave = as_floats(spectrum.spectral_axis.to_value(u.AA, u.spectral()))
     sigma, source = None, "none"
     if spectrum.uncertainty is not None:
         kind = _UNCERTAINTY.get(spectrum.uncertainty.uncertainty_type)
         if kind is None:
-            job.warn(f"uncertainty of type {spectrum.uncertainty.uncertainty_type}: not used")
+            log.warn(f"uncertainty of type {spectrum.uncertainty.uncertainty_type}: not used")
         else:
             values = as_floats(spectrum.uncertainty.array).reshape(flux.shape)
-            sigma, source = named_noise(values, kind, flux, job, "uncertainty")
+            sigma, source = named_noise(values, kind, flux, log, "uncertainty")
     mask = None if spectrum.mask is None else np.array(spectrum.mask).reshape(flux.shape) != 0
-    return Arc(wave, flux, sigma, mask, name), source
+    return RawOrder(wave, flux, sigma, mask, name), source
 
 
-def raw_from_specutils(spectra: Iterable[Any], job: Job, medium: Medium | None, reader: str = "specutils") -> Raw:
+def raw_from_specutils(spectra: Iterable[Any], log: Log, medium: Medium | None, reader: str = "specutils") -> Raw:
     """A `Raw` from spectra of specutils; ``meta["maury"]`` is taken where it is there."""
     spectra = list(spectra)
     if not spectra:
-        raise job.fail("specutils gives no spectrum")
-    arcs = [_arc(s, job, str(i + 1) if len(spectra) > 1 else "") for i, s in enumerate(spectra)]
-    raw = Raw(reader, [arc for arc, _ in arcs], medium=medium, sigma=arcs[0][1])
+        raise log.fail("specutils gives no spectrum")
+    orders = [_order(s, log, str(i + 1) if len(spectra) > 1 else "") for i, s in enumerate(spectra)]
+    raw = Raw(reader, [order for order, _ in orders], medium=medium, sigma=orders[0][1])
     own = getattr(spectra[0], "meta", {}).get("maury", {})
     if own:
         raw.medium, raw.frame = own.get("medium"), own.get("frame", "unknown")
         raw.normalised, raw.resolution = own.get("normalised"), own.get("resolution")
         raw.barycentric_kms = own.get("barycentric_kms")
-        job.rule("medium, frame, normalisation and resolution: as maury wrote them")
+        log.rule("medium, frame, normalisation and resolution: as maury wrote them")
     return raw
 
 
@@ -114,7 +114,7 @@ def _is_desi(parts: list[Part]) -> str | None:
     return None
 
 
-def read_survey(parts: list[Part], job: Job) -> Raw | None:
+def read_survey(parts: list[Part], log: Log) -> Raw | None:
     """Read APOGEE and DESI products, told by their headers, through specutils; vacuum, barycentric.
 
     Raises:
@@ -126,15 +126,15 @@ def read_survey(parts: list[Part], job: Job) -> Raw | None:
     try:
         specutils = _specutils()
     except MauryError as error:
-        raise job.fail(
+        raise log.fail(
             f"{name} files are read through specutils, which {str(error).removeprefix('specutils ')}"
         ) from error
     kind = specutils.SpectrumList if name.startswith("DESI") else specutils.Spectrum
     try:
-        spectra = kind.read(str(Path(job.path)), format=name)
+        spectra = kind.read(str(Path(log.path)), format=name)
     except Exception as error:
-        raise job.fail(f"specutils cannot read this {name} file: {' '.join(str(error).split())[:200]}") from error
-    raw = raw_from_specutils(spectra if name.startswith("DESI") else [spectra], job, "vacuum", f"{name} (specutils)")
+        raise log.fail(f"specutils cannot read this {name} file: {' '.join(str(error).split())[:200]}") from error
+    raw = raw_from_specutils(spectra if name.startswith("DESI") else [spectra], log, "vacuum", f"{name} (specutils)")
     raw.frame = "rest" if name in ("APOGEE apStar", "APOGEE aspcapStar") else "barycentric"
-    job.rule(f"vacuum wavelengths, frame {raw.frame}: {name}")
+    log.rule(f"vacuum wavelengths, frame {raw.frame}: {name}")
     return raw

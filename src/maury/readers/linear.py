@@ -15,7 +15,7 @@ from maury.readers.arrays import build, sigma_of, unlabelled_sigma
 from maury.readers.fitsfile import Part
 from maury.readers.headers import as_number, describe
 from maury.readers.roles import NOISE_KINDS, named
-from maury.readers.source import Arc, Floats, Job, Raw
+from maury.readers.source import Floats, Log, Raw, RawOrder
 from maury.readers.units import is_wavelength, parse_unit, to_angstrom
 
 
@@ -41,7 +41,7 @@ def has_axis(header: fits.Header) -> bool:
     return as_number(header.get("CRVAL1")) is not None and bool(step)
 
 
-def axis(header: fits.Header, size: int, job: Job) -> Floats:
+def axis(header: fits.Header, size: int, log: Log) -> Floats:
     """Wavelengths (size,) in Å of a header's first axis.
 
     value(p) = CRVAL1 + (p - CRPIX1) step, p = 1 ... size; the step is CD1_1 where there is one (FITS standard),
@@ -53,32 +53,32 @@ def axis(header: fits.Header, size: int, job: Job) -> Floats:
     """
     pixel = np.arange(1, size + 1, dtype=float)
     if as_number(header.get("COEFF0")) is not None and as_number(header.get("COEFF1")) is not None:
-        job.rule("wavelength = 10^(COEFF0 + COEFF1 i), i = 0, 1, ... (SDSS)")
-        return to_angstrom(float(header["COEFF0"]) + float(header["COEFF1"]) * (pixel - 1), "log10", job)
+        log.rule("wavelength = 10^(COEFF0 + COEFF1 i), i = 0, 1, ... (SDSS)")
+        return to_angstrom(float(header["COEFF0"]) + float(header["COEFF1"]) * (pixel - 1), "log10", log)
     start, delta, matrix = (as_number(header.get(key)) for key in ("CRVAL1", "CDELT1", "CD1_1"))
     if start is None:
-        raise job.fail(f"CRVAL1 = {header.get('CRVAL1')} is not a number")
+        raise log.fail(f"CRVAL1 = {header.get('CRVAL1')} is not a number")
     step = matrix or delta
     if not step:
-        raise job.fail(f"wavelength step CDELT1 = {header.get('CDELT1')}, CD1_1 = {header.get('CD1_1')} is not usable")
+        raise log.fail(f"wavelength step CDELT1 = {header.get('CDELT1')}, CD1_1 = {header.get('CD1_1')} is not usable")
     if matrix and delta and abs(matrix - delta) > 1e-6 * abs(matrix):
-        job.rule(f"CD1_1 = {matrix:g} used, not CDELT1 = {delta:g} (FITS standard)")
+        log.rule(f"CD1_1 = {matrix:g} used, not CDELT1 = {delta:g} (FITS standard)")
     reference = as_number(header.get("CRPIX1"))
     if reference is None:
         reference = 1.0
-        job.rule("no CRPIX1: first pixel (FITS default of most writers) taken as reference")
+        log.rule("no CRPIX1: first pixel (FITS default of most writers) taken as reference")
     value = start + (pixel - reference) * step
     ctype = str(header.get("CTYPE1", "")).strip().upper()
     unit = _unit(header)
     if ctype.endswith("-LOG"):
-        job.rule(f"logarithmic axis: CTYPE1 = {ctype}")
+        log.rule(f"logarithmic axis: CTYPE1 = {ctype}")
         value = start * np.exp((value - start) / start)
     elif as_number(header.get("DC-FLAG")) == 1 or re.search(r"LOG10|LOG\(|LOGLAM|LOG-?LIN", ctype):
-        job.rule("logarithmic axis (log10): DC-FLAG or CTYPE1")
+        log.rule("logarithmic axis (log10): DC-FLAG or CTYPE1")
         unit = "log10"
     elif re.match(r"(VELO|VRAD|VOPT|FREQ|WAVN|ENER)", ctype):
-        raise job.fail(f"the first axis is {ctype}, not wavelengths")
-    return to_angstrom(value, unit, job, "wavelengths (header)")
+        raise log.fail(f"the first axis is {ctype}, not wavelengths")
+    return to_angstrom(value, unit, log, "wavelengths (header)")
 
 
 def _beside(part: Part, main: Part) -> bool:
@@ -87,19 +87,19 @@ def _beside(part: Part, main: Part) -> bool:
     return part.shape == main.shape and all(part.header.get(key) == main.header.get(key) for key in keys)
 
 
-def _noise(flux: Floats, main: Part, others: list[Part], job: Job) -> tuple[Floats | None, str]:
+def _noise(flux: Floats, main: Part, others: list[Part], log: Log) -> tuple[Floats | None, str]:
     """Noise among the images beside the flux: by extension name, else by size."""
     arrays = [(part, named(part.name, part.image(), part.header.get("BUNIT"))) for part in others]
     unit = main.header.get("BUNIT")
     for part, array in arrays:
         if array.role in NOISE_KINDS:
             array.name = part.title
-            return sigma_of(array, flux, unit, job)
+            return sigma_of(array, flux, unit, log)
     blank = [(part, array) for part, array in arrays if not part.name and array.values.shape == flux.shape]
     if len(blank) > 1:
-        job.warn(f"{len(blank)} extensions without a name beside the flux: the first was looked at for the noise")
+        log.warn(f"{len(blank)} extensions without a name beside the flux: the first was looked at for the noise")
     for part, array in blank[:1]:
-        return unlabelled_sigma(array.values, flux, job, part.title)
+        return unlabelled_sigma(array.values, flux, log, part.title)
     return None, "none"
 
 
@@ -125,7 +125,7 @@ def _wavelength_image(images: list[Part], axes: list[Part]) -> Part | None:
     return None if axes else next((part for part in images if is_wavelength(part.image())), None)
 
 
-def read_linear(parts: list[Part], job: Job) -> Raw | None:
+def read_linear(parts: list[Part], log: Log) -> Raw | None:
     """Read 1-D images: one spectrum with its companions, or one order per extension (SALT HRS, MIDAS)."""
     images = [part for part in parts if len(part.shape) == 1 and part.shape[0] > 10]
     axes = [part for part in images if has_axis(part.header)]
@@ -139,24 +139,24 @@ def read_linear(parts: list[Part], job: Job) -> Raw | None:
     if waves is None:
         orders = [p for p in axes if p is not main and not _beside(p, main) and _is_order(p, main)]
         if orders:
-            return _extensions([main, *orders], parts, job)
-    wave = axis(main.header, main.shape[0], job) if waves is None else _from_image(waves, job)
+            return _extensions([main, *orders], parts, log)
+    wave = axis(main.header, main.shape[0], log) if waves is None else _from_image(waves, log)
     flux = main.image()
-    sigma, source = _noise(flux, main, companions, job)
+    sigma, source = _noise(flux, main, companions, log)
     reader = "1-D FITS image" if waves is None else "1-D FITS image with wavelengths in another"
-    return describe([main.header, parts[0].header], build(reader, wave, flux, sigma, None, [""], source), job)
+    return describe([main.header, parts[0].header], build(reader, wave, flux, sigma, None, [""], source), log)
 
 
-def _from_image(part: Part, job: Job) -> Floats:
+def _from_image(part: Part, log: Log) -> Floats:
     if part.name:
-        job.rule(f"wavelengths: {part.title}")
+        log.rule(f"wavelengths: {part.title}")
     else:
-        job.rule(f"wavelengths: {part.title}, which has no name but runs through optical wavelengths")
-    return to_angstrom(part.image(), part.header.get("BUNIT"), job, f"wavelengths ({part.title})")
+        log.rule(f"wavelengths: {part.title}, which has no name but runs through optical wavelengths")
+    return to_angstrom(part.image(), part.header.get("BUNIT"), log, f"wavelengths ({part.title})")
 
 
-def _extensions(images: list[Part], parts: list[Part], job: Job) -> Raw:
+def _extensions(images: list[Part], parts: list[Part], log: Log) -> Raw:
     """One order per extension, each with its own wavelength axis."""
-    job.rule("each 1-D extension with a wavelength axis of its own is an order")
-    arcs = [Arc(axis(p.header, p.shape[0], job), p.image(), name=str(i + 1)) for i, p in enumerate(images)]
-    return describe([images[0].header, parts[0].header], Raw("one order per extension", arcs), job)
+    log.rule("each 1-D extension with a wavelength axis of its own is an order")
+    orders = [RawOrder(axis(p.header, p.shape[0], log), p.image(), name=str(i + 1)) for i, p in enumerate(images)]
+    return describe([images[0].header, parts[0].header], Raw("one order per extension", orders), log)

@@ -17,7 +17,7 @@ from maury.readers.fitsfile import Part
 from maury.readers.headers import as_number, describe
 from maury.readers.linear import axis, has_axis
 from maury.readers.noise import NoiseKind, named_noise
-from maury.readers.source import Floats, Job, Raw
+from maury.readers.source import Floats, Log, Raw
 from maury.readers.units import parse_unit, to_angstrom
 
 _MAX_APERTURES = 1000
@@ -108,7 +108,7 @@ def dispersion(spec: str, size: int, physical: tuple[float, float] = (0.0, 1.0))
     return total / (1 + shift), False
 
 
-def wavelengths(header: fits.Header, size: int, count: int, job: Job) -> tuple[Floats, list[str]]:
+def wavelengths(header: fits.Header, size: int, count: int, log: Log) -> tuple[Floats, list[str]]:
     """Wavelengths (count, size) in Å of all orders of a multispec header, and the names of the orders.
 
     Raises:
@@ -117,7 +117,7 @@ def wavelengths(header: fits.Header, size: int, count: int, job: Job) -> tuple[F
     entries = dict(re.findall(r'spec(\d+)\s*=\s*"([^"]*)"?', wat(header, 2)))
     missing = [n for n in range(1, count + 1) if str(n) not in entries]
     if missing:
-        raise job.fail(f"multispec header: no wavelengths for {len(missing)} of {count} orders, e.g. spec{missing[0]}")
+        raise log.fail(f"multispec header: no wavelengths for {len(missing)} of {count} orders, e.g. spec{missing[0]}")
     shift, scale = as_number(header.get("LTV1")) or 0.0, as_number(header.get("LTM1_1")) or 1.0
     unit = re.search(r"units?\s*=\s*(\S+)", wat(header, 1))
     waves, names = np.empty((count, size)), []
@@ -127,7 +127,7 @@ def wavelengths(header: fits.Header, size: int, count: int, job: Job) -> tuple[F
         try:
             waves[n - 1], logarithmic = dispersion(text, size, (shift, scale))
         except (ValueError, IndexError, OverflowError) as error:
-            raise job.fail(f"multispec header: spec{n}: {error}") from error
+            raise log.fail(f"multispec header: spec{n}: {error}") from error
         words = text.split()
         length = int(float(words[5]))
         if 0 < length < size:
@@ -137,15 +137,15 @@ def wavelengths(header: fits.Header, size: int, count: int, job: Job) -> tuple[F
     if logarithmic:
         stated = "log10"
     elif parse_unit(stated) is None and stated is not None:
-        job.warn(f"unit of the multispec wavelengths {stated!r} not known")
-    return to_angstrom(waves, stated, job, "wavelengths (multispec)"), names
+        log.warn(f"unit of the multispec wavelengths {stated!r} not known")
+    return to_angstrom(waves, stated, log, "wavelengths (multispec)"), names
 
 
 def _band(header: fits.Header, number: int) -> str:
     return str(header.get(f"BANDID{number}", "")).lower()
 
 
-def planes(header: fits.Header, cube: Floats, job: Job) -> tuple[Floats, Floats | None, str]:
+def planes(header: fits.Header, cube: Floats, log: Log) -> tuple[Floats, Floats | None, str]:
     """Flux, sigma and the source of sigma from the planes (bands, ...) of a cube, by their BANDID.
 
     The flux is the first band that is a ``spectrum`` of the object (not raw, sky, noise, lamp, flat); sigma is the
@@ -155,14 +155,14 @@ def planes(header: fits.Header, cube: Floats, job: Job) -> tuple[Floats, Floats 
     count = cube.shape[0]
     bands = [_band(header, n + 1) for n in range(count)]
     if not any(bands):
-        job.rule("no BANDID: the first plane is taken as flux (order of IRAF apall)")
+        log.rule("no BANDID: the first plane is taken as flux (order of IRAF apall)")
         flux = cube[0]
-        sigma, source = unlabelled_sigma(cube[-1], flux, job, f"plane {count}")
+        sigma, source = unlabelled_sigma(cube[-1], flux, log, f"plane {count}")
         return flux, sigma, source
-    other = re.compile(r"sky|noise|sigma|raw|lamp|flat|background spectrum|continuum|arc")
+    other = re.compile(r"sky|noise|sigma|raw|lamp|flat|background spectrum|continuum|order")
     spectra = [i for i, band in enumerate(bands) if "spectrum" in band and not other.search(band.split(" - ")[0])]
     chosen = spectra[0] if spectra else 0
-    job.rule(f"flux: plane {chosen + 1} of {count}, {bands[chosen]!r}")
+    log.rule(f"flux: plane {chosen + 1} of {count}, {bands[chosen]!r}")
     kinds: list[tuple[int, NoiseKind]] = [(i, "sigma") for i, band in enumerate(bands) if band.startswith("sigma")]
     kinds += [(i, "sigma") for i, band in enumerate(bands) if band.startswith("noise")]
     kinds += [(i, "variance") for i, band in enumerate(bands) if band.startswith("variance")]
@@ -171,12 +171,12 @@ def planes(header: fits.Header, cube: Floats, job: Job) -> tuple[Floats, Floats 
         return cube[chosen], None, "none"
     index, kind = kinds[0]
     sigma, source = named_noise(
-        cube[index], kind, cube[chosen], job, f"plane {index + 1} ({bands[index].split(' - ')[0]})"
+        cube[index], kind, cube[chosen], log, f"plane {index + 1} ({bands[index].split(' - ')[0]})"
     )
     return cube[chosen], sigma, source
 
 
-def read_multispec(parts: list[Part], job: Job) -> Raw | None:
+def read_multispec(parts: list[Part], log: Log) -> Raw | None:
     """Read an IRAF multispec image, or an equispec one of several planes, in the first image of the file."""
     part = next((p for p in parts if p.shape), None)
     if part is None:
@@ -188,21 +188,21 @@ def read_multispec(parts: list[Part], job: Job) -> Raw | None:
     if not (multispec or equispec):
         return None
     if len(shape) > 3:
-        raise job.fail(f"multispec image of {len(shape)} axes")
+        raise log.fail(f"multispec image of {len(shape)} axes")
     axes = [int(header.get(f"NAXIS{i}", 1)) for i in (1, 2, 3)]
     size, count, bands = axes[0], max(1, axes[1]), max(1, axes[2])
     if count > _MAX_APERTURES:
-        raise job.fail(f"{count} rows, more than the {_MAX_APERTURES} orders that any spectrograph has")
+        raise log.fail(f"{count} rows, more than the {_MAX_APERTURES} orders that any spectrograph has")
     cube = part.image().reshape(bands, count, size)
     names: list[str] | None = None
     if multispec and wat(header, 2):
-        wave, names = wavelengths(header, size, count, job)
+        wave, names = wavelengths(header, size, count, log)
     elif has_axis(header):
-        wave = np.broadcast_to(axis(header, size, job), (count, size))
+        wave = np.broadcast_to(axis(header, size, log), (count, size))
     else:
-        raise job.fail("multispec image without wavelengths in its header")
-    flux, sigma, source = planes(header, cube, job) if bands > 1 else (cube[0], None, "none")
+        raise log.fail("multispec image without wavelengths in its header")
+    flux, sigma, source = planes(header, cube, log) if bands > 1 else (cube[0], None, "none")
     if equispec and count > 1:
-        raise job.fail(f"{count} apertures on one wavelength axis: several spectra, not one; keep one of them")
+        raise log.fail(f"{count} apertures on one wavelength axis: several spectra, not one; keep one of them")
     reader = "IRAF multispec" if multispec else "IRAF equispec"
-    return describe([header, parts[0].header], build(reader, wave, flux, sigma, None, names, source), job)
+    return describe([header, parts[0].header], build(reader, wave, flux, sigma, None, names, source), log)

@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from maury.readers.source import Floats, Job
+from maury.readers.source import Floats, Log
 
 NoiseKind = Literal["sigma", "variance", "inverse variance", "relative error", "signal-to-noise"]
 
@@ -79,7 +79,7 @@ def _agrees(ratio: float) -> bool:
     return _AGREE[0] <= ratio <= _AGREE[1]
 
 
-def kind_of_unit(kind: NoiseKind, unit: object, flux_unit: object, job: Job, what: str) -> NoiseKind:
+def kind_of_unit(kind: NoiseKind, unit: object, flux_unit: object, log: Log, what: str) -> NoiseKind:
     """Correct a kind known from a name by the unit: a squared unit of the flux is a variance, whatever the name.
 
     Nothing changes when either unit is missing or both are the same text.
@@ -91,13 +91,13 @@ def kind_of_unit(kind: NoiseKind, unit: object, flux_unit: object, job: Job, wha
     inverse = {f"1/{s}" for s in squared} | {f"{base}-2", f"{base}**-2", f"{base}^-2", f"({base})**-2", f"({base})-2"}
     for units, found in ((inverse, "inverse variance"), (squared, "variance")):
         if text in units and kind != found:
-            job.rule(f"{what}: named like a {kind}, but its unit {unit} is that of a {found}: read as a {found}")
-            job.warn(f"{what}: name and unit disagree; the unit was believed")
+            log.rule(f"{what}: named like a {kind}, but its unit {unit} is that of a {found}: read as a {found}")
+            log.warn(f"{what}: name and unit disagree; the unit was believed")
             return found  # type: ignore[return-value]
     return kind
 
 
-def named_noise(values: Floats, kind: NoiseKind, flux: Floats, job: Job, what: str) -> tuple[Floats | None, str]:
+def named_noise(values: Floats, kind: NoiseKind, flux: Floats, log: Log, what: str) -> tuple[Floats | None, str]:
     """Sigma from an array whose name (and unit) tell what it is, checked against the noise of the flux.
 
     An array that holds no positive number gives None. One named sigma that is more than 30 times smaller than the
@@ -109,24 +109,24 @@ def named_noise(values: Floats, kind: NoiseKind, flux: Floats, job: Job, what: s
     """
     sigma = to_sigma(values, kind, flux)
     if not np.isfinite(sigma).any():
-        job.warn(f"{what} holds no positive number: no sigma")
+        log.warn(f"{what} holds no positive number: no sigma")
         return None, f"none ({what} is empty)"
     ratio = noise_ratio(flux, sigma)
     if kind == "sigma" and ratio > 30:
         relative = to_sigma(values, "relative error", flux)
         if _agrees(noise_ratio(flux, relative)):
-            job.rule(
+            log.rule(
                 f"{what}: named like a sigma, but {ratio:.0f} times smaller than the noise measured in the flux, with "
                 "which it agrees as a relative error: multiplied by the flux"
             )
-            job.warn(f"{what} is a relative error, not a sigma")
+            log.warn(f"{what} is a relative error, not a sigma")
             return relative, f"{what}, a relative error"
     if ratio > 20 or ratio < 0.01:
-        job.warn(f"{what}: noise measured in the flux is {ratio:.3g} times what it says")
+        log.warn(f"{what}: noise measured in the flux is {ratio:.3g} times what it says")
     return sigma, f"{what}, a {kind}"
 
 
-def unnamed_noise(values: Floats, flux: Floats, job: Job, what: str) -> tuple[Floats | None, str]:
+def unnamed_noise(values: Floats, flux: Floats, log: Log, what: str) -> tuple[Floats | None, str]:
     """Sigma from an array without a name: only if exactly one reading agrees with the noise measured in the flux.
 
     The readings are sigma, variance, inverse variance and relative error; one agrees if the noise measured is 0.1 to
@@ -144,18 +144,18 @@ def unnamed_noise(values: Floats, flux: Floats, job: Job, what: str) -> tuple[Fl
     with np.errstate(divide="ignore", invalid="ignore"):
         share = float(np.nanmedian(np.abs(values / flux)))
     if fitting == ["variance"] and 0.1 < share < 10:
-        job.warn(f"{what} has no name and the size of the flux: a variance, or counts of something else: not used")
+        log.warn(f"{what} has no name and the size of the flux: a variance, or counts of something else: not used")
         return None, f"none ({what} could not be told)"
     if fitting == ["sigma", "relative error"] and normal:
         fitting = ["sigma"]
     shown = ", ".join(f"{kind} {ratio:.3g}" for kind, ratio in ratios.items())
     if len(fitting) != 1:
         if np.isfinite(list(ratios.values())).any():
-            job.warn(
+            log.warn(
                 f"{what} has no name and {len(fitting)} readings agree with the noise measured ({shown}): not used"
             )
         return None, f"none ({what} could not be told)"
-    job.rule(
+    log.rule(
         f"{what} has no name: read as {fitting[0]}, the only reading whose noise agrees with that measured in the flux "
         f"(measured over claimed: {shown})"
     )

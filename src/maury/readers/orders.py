@@ -17,14 +17,14 @@ from maury.readers.companions import other_file
 from maury.readers.fitsfile import Part
 from maury.readers.headers import DRS_PREFIXES, as_number, describe
 from maury.readers.roles import NOISE_KINDS, named, select
-from maury.readers.source import Floats, Job, Raw
+from maury.readers.source import Floats, Log, Raw
 from maury.readers.units import is_wavelength, to_angstrom
 
 MAX_ROWS = 400
 """Most rows that an image of orders may have; pictures have more."""
 
 
-def drs_polynomials(header: fits.Header, shape: tuple[int, ...], job: Job) -> Floats | None:
+def drs_polynomials(header: fits.Header, shape: tuple[int, ...], log: Log) -> Floats | None:
     """Wavelengths (orders, n) in Å of a Geneva DRS e2ds image, or None if the header has no polynomials.
 
     lambda_o(x) = sum_i a_{i + o (d + 1)} x^i, x = 0, 1, ..., d = CAL TH DEG LL (HARPS DRS manual, section 8.2).
@@ -37,19 +37,19 @@ def drs_polynomials(header: fits.Header, shape: tuple[int, ...], job: Job) -> Fl
         return None
     degree = as_number(header.get(f"{prefix} DRS CAL TH DEG LL"))
     if degree is None or not 1 <= degree <= 20:
-        raise job.fail(f"degree of the wavelength polynomials ({prefix} DRS CAL TH DEG LL) missing or absurd")
+        raise log.fail(f"degree of the wavelength polynomials ({prefix} DRS CAL TH DEG LL) missing or absurd")
     terms = int(degree) + 1
     keys = [f"{prefix} DRS CAL TH COEFF LL{i}" for i in range(shape[0] * terms)]
     values = [as_number(header.get(key)) for key in keys]
     if any(value is None for value in values):
         missing = keys[values.index(None)]
-        raise job.fail(f"wavelength polynomials incomplete: {missing} missing, {len(keys)} coefficients needed")
-    job.rule(f"wavelengths: polynomials of degree {terms - 1}, {prefix} DRS CAL TH COEFF LL")
+        raise log.fail(f"wavelength polynomials incomplete: {missing} missing, {len(keys)} coefficients needed")
+    log.rule(f"wavelengths: polynomials of degree {terms - 1}, {prefix} DRS CAL TH COEFF LL")
     table = np.array(values, dtype=float).reshape(shape[0], terms)
     return np.stack([polynomial.polyval(np.arange(shape[1]), row) for row in table])
 
 
-def makee_polynomials(header: fits.Header, shape: tuple[int, ...], job: Job) -> Floats | None:
+def makee_polynomials(header: fits.Header, shape: tuple[int, ...], log: Log) -> Floats | None:
     """Wavelengths (orders, n) in Å of a MAKEE image, or None if the header has no polynomials.
 
     lambda(x) = sum_i c_i x^i, c_0 to c_3 in WV_0_nn, c_4 to c_7 in WV_4_nn, x the column number, CRVAL1 for the first
@@ -67,24 +67,24 @@ def makee_polynomials(header: fits.Header, shape: tuple[int, ...], job: Job) -> 
         words = f"{header.get(f'WV_0_{n:02d}', '')} {header.get(f'WV_4_{n:02d}', '')}".split()
         values = [as_number(word) for word in words]
         if len(values) != 8 or any(value is None for value in values):
-            raise job.fail(f"MAKEE wavelength polynomial WV_0_{n:02d}, WV_4_{n:02d} missing or malformed")
+            raise log.fail(f"MAKEE wavelength polynomial WV_0_{n:02d}, WV_4_{n:02d} missing or malformed")
         waves.append(polynomial.polyval(column, np.array(values, dtype=float)))
-    job.rule("wavelengths: MAKEE polynomials WV_0_nn, WV_4_nn of the column number")
+    log.rule("wavelengths: MAKEE polynomials WV_0_nn, WV_4_nn of the column number")
     return np.stack(waves).reshape(shape)
 
 
-def _from_file(part: Part, parts: list[Part], job: Job) -> Raw:
-    """Flux of this file with the wavelengths of ``job.wavelength_file``."""
-    path = Path(job.wavelength_file or "")
-    wave, array = other_file(path, part.shape, job, "wavelength file")
-    if not is_wavelength(wave) and job.wavelength_unit is None:
-        raise job.fail(f"wavelength file {path}: its values do not run through optical wavelengths")
-    wave_aa = to_angstrom(wave, array.unit, job, f"wavelengths ({path.name})")
-    job.rule(f"wavelengths: {path.name}, given by the user")
-    return _with_companions(part, parts, wave_aa, [part], job, "orders with a wavelength file")
+def _from_file(part: Part, parts: list[Part], log: Log) -> Raw:
+    """Flux of this file with the wavelengths of ``log.options.wavelength_file``."""
+    path = Path(log.options.wavelength_file or "")
+    wave, array = other_file(path, part.shape, log, "wavelength file")
+    if not is_wavelength(wave) and log.options.wavelength_unit is None:
+        raise log.fail(f"wavelength file {path}: its values do not run through optical wavelengths")
+    wave_aa = to_angstrom(wave, array.unit, log, f"wavelengths ({path.name})")
+    log.rule(f"wavelengths: {path.name}, given by the user")
+    return _with_companions(part, parts, wave_aa, [part], log, "orders with a wavelength file")
 
 
-def _with_companions(part: Part, parts: list[Part], wave_aa: Floats, used: list[Part], job: Job, reader: str) -> Raw:
+def _with_companions(part: Part, parts: list[Part], wave_aa: Floats, used: list[Part], log: Log, reader: str) -> Raw:
     """Build from the flux of a part, looking for its noise among the other images of its shape."""
     flux = part.image()
     sigma, source = None, "none"
@@ -93,15 +93,15 @@ def _with_companions(part: Part, parts: list[Part], wave_aa: Floats, used: list[
         array = named(other.name, other.image(), other.header.get("BUNIT"))
         if array.role in NOISE_KINDS:
             array.name = other.title
-            sigma, source = sigma_of(array, flux, part.header.get("BUNIT"), job)
+            sigma, source = sigma_of(array, flux, part.header.get("BUNIT"), log)
         elif not other.name:
-            sigma, source = unlabelled_sigma(array.values, flux, job, other.title)
+            sigma, source = unlabelled_sigma(array.values, flux, log, other.title)
         if sigma is not None:
             break
-    return describe([part.header, parts[0].header], build(reader, wave_aa, flux, sigma, None, None, source), job)
+    return describe([part.header, parts[0].header], build(reader, wave_aa, flux, sigma, None, None, source), log)
 
 
-def _named_images(parts: list[Part], job: Job) -> Raw | None:
+def _named_images(parts: list[Part], log: Log) -> Raw | None:
     """Images told by their extension names, as in S2D (SCIDATA, WAVEDATA_AIR_BARY) or CARMENES (SPEC, SIG, WAVE)."""
     pictures = [p for p in parts if p.shape and p.name and named(p.name, np.empty(0)).role is not None]
     arrays = [named(p.name, np.zeros(p.shape), p.header.get("BUNIT")) for p in pictures]
@@ -110,17 +110,17 @@ def _named_images(parts: list[Part], job: Job) -> Raw | None:
     for part, array in zip(pictures, arrays, strict=True):
         array.values = part.image()
     chosen = select(arrays)
-    raw = from_selection("named FITS images", chosen, job)
-    return describe([parts[0].header, *(p.header for p in pictures)], raw, job)
+    raw = from_selection("named FITS images", chosen, log)
+    return describe([parts[0].header, *(p.header for p in pictures)], raw, log)
 
 
-def read_orders(parts: list[Part], job: Job) -> Raw | None:
+def read_orders(parts: list[Part], log: Log) -> Raw | None:
     """Read images whose wavelengths are not in a linear axis: named extensions, polynomials, another image or file."""
-    if job.wavelength_file is not None:
+    if log.options.wavelength_file is not None:
         part = next((p for p in parts if p.shape and max(p.shape) > 10), None)
         if part is not None and len(part.shape) <= 2:
-            return _from_file(part, parts, job)
-    raw = _named_images(parts, job)
+            return _from_file(part, parts, log)
+    raw = _named_images(parts, log)
     if raw is not None:
         return raw
     part = next((p for p in parts if len(p.shape) == 2), None)
@@ -129,12 +129,12 @@ def read_orders(parts: list[Part], job: Job) -> Raw | None:
     if "ccf" in " ".join(part.header.keys()).lower() and str(part.header.get("CTYPE1", "")).lower().startswith(
         ("km/s", "m/s")
     ):
-        raise job.fail("a cross-correlation function against velocity, not a spectrum")
+        raise log.fail("a cross-correlation function against velocity, not a spectrum")
     for find in (drs_polynomials, makee_polynomials):
-        wave = find(part.header, part.shape, job)
+        wave = find(part.header, part.shape, log)
         if wave is not None:
-            wave = to_angstrom(wave, "angstrom", job, "wavelengths (polynomials)")
-            return _with_companions(part, parts, wave, [part], job, "orders with polynomials")
+            wave = to_angstrom(wave, "angstrom", log, "wavelengths (polynomials)")
+            return _with_companions(part, parts, wave, [part], log, "orders with polynomials")
     if part.shape[0] > MAX_ROWS and part.shape[1] > MAX_ROWS:
         return None
     same = [p for p in parts if p.shape == part.shape]
@@ -142,7 +142,7 @@ def read_orders(parts: list[Part], job: Job) -> Raw | None:
     if other is None or len(same) < 2:
         return None
     if not other.name:
-        job.rule(f"wavelengths: {other.title}, without a name, but only it runs through optical wavelengths")
-    wave = to_angstrom(other.image(), other.header.get("BUNIT"), job, f"wavelengths ({other.title})")
+        log.rule(f"wavelengths: {other.title}, without a name, but only it runs through optical wavelengths")
+    wave = to_angstrom(other.image(), other.header.get("BUNIT"), log, f"wavelengths ({other.title})")
     flux = next(p for p in same if p is not other)
-    return _with_companions(flux, parts, wave, [flux, other], job, "orders in 2-D")
+    return _with_companions(flux, parts, wave, [flux, other], log, "orders in 2-D")

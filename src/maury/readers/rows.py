@@ -16,42 +16,42 @@ from maury.readers.headers import as_number, describe
 from maury.readers.linear import axis, has_axis
 from maury.readers.noise import named_noise
 from maury.readers.roles import NOISE_KINDS, named, select
-from maury.readers.source import Floats, Job, Raw
+from maury.readers.source import Floats, Log, Raw
 from maury.readers.units import is_wavelength, to_angstrom
 
 
-def _libre_esprit(image: Floats, job: Job) -> Raw:
+def _libre_esprit(image: Floats, log: Log) -> Raw:
     """Groups of 3 rows (i.fits: wavelength in nm, intensity, error) or 6 (p.fits: with polarisation and two nulls).
 
     The first group is the normalised spectrum whose wavelengths are corrected with telluric lines; the next row of
     wavelengths tells where it ends.
     """
     width = next((n for n in range(2, image.shape[0]) if is_wavelength(image[n])), image.shape[0])
-    wave = to_angstrom(image[0], "nm", job)
-    job.rule(f"Libre-ESpRIT: rows 1, 2 and {width} are wavelength (nm), normalised intensity and its error")
-    sigma, source = named_noise(image[width - 1], "sigma", image[1], job, f"row {width} (error)")
+    wave = to_angstrom(image[0], "nm", log)
+    log.rule(f"Libre-ESpRIT: rows 1, 2 and {width} are wavelength (nm), normalised intensity and its error")
+    sigma, source = named_noise(image[width - 1], "sigma", image[1], log, f"row {width} (error)")
     raw = build("Libre-ESpRIT FITS", wave, image[1], sigma, None, [""], source)
     raw.medium, raw.frame, raw.normalised = "air", "barycentric", True
-    job.rule("air, heliocentric, continuum divided out: Libre-ESpRIT, first group of rows")
+    log.rule("air, heliocentric, continuum divided out: Libre-ESpRIT, first group of rows")
     return raw
 
 
-def _survey(part: Part, image: Floats, job: Job) -> Raw | None:
+def _survey(part: Part, image: Floats, log: Log) -> Raw | None:
     """SDSS spSpec and LAMOST: rows on one logarithmic axis, fixed by the survey."""
     header = part.header
     if as_number(header.get("COEFF0")) is None:
         return None
-    wave = axis(header, image.shape[1], job)
+    wave = axis(header, image.shape[1], log)
     if "LAMOST" in str(header.get("TELESCOP", "")).upper() or "inverse" in str(header.get("ARRAY2", "")).lower():
-        job.rule("LAMOST: rows 1 and 2 are flux and inverse variance")
-        sigma, source = named_noise(image[1], "inverse variance", image[0], job, "row 2 (inverse variance)")
+        log.rule("LAMOST: rows 1 and 2 are flux and inverse variance")
+        sigma, source = named_noise(image[1], "inverse variance", image[0], log, "row 2 (inverse variance)")
         return build("LAMOST image", wave, image[0], sigma, None, [""], source)
-    job.rule("SDSS spSpec: rows 1 and 3 are flux and its noise")
-    sigma, source = named_noise(image[2], "sigma", image[0], job, "row 3 (noise)")
+    log.rule("SDSS spSpec: rows 1 and 3 are flux and its noise")
+    sigma, source = named_noise(image[2], "sigma", image[0], log, "row 3 (noise)")
     return build("SDSS spSpec", wave, image[0], sigma, None, [""], source)
 
 
-def _on_one_axis(part: Part, image: Floats, job: Job) -> Raw | None:
+def _on_one_axis(part: Part, image: Floats, log: Log) -> Raw | None:
     """Rows on the linear or logarithmic axis of the header: named by ARRAYn (UVES_popler), or flux and its noise.
 
     Without names the first row is the flux only if another row can be nothing but its noise; several spectra on one
@@ -65,39 +65,39 @@ def _on_one_axis(part: Part, image: Floats, job: Job) -> Raw | None:
         return None
     rows = [named(str(header.get(f"ARRAY{n + 1}", "")), row) for n, row in enumerate(image)]
     chosen = select([row for row in rows if row.role in ("flux", *NOISE_KINDS)])
-    wave = axis(header, image.shape[1], job)
+    wave = axis(header, image.shape[1], log)
     if chosen.flux is not None:
-        job.rule(f"flux: row named {chosen.flux.name!r} in the header")
-        sigma, source = sigma_of(chosen.noise, chosen.flux.values, None, job)
+        log.rule(f"flux: row named {chosen.flux.name!r} in the header")
+        sigma, source = sigma_of(chosen.noise, chosen.flux.values, None, log)
         return build("rows on one axis", wave, chosen.flux.values, sigma, None, [""], source)
     for number in range(1, len(image)):
-        sigma, source = unlabelled_sigma(image[number], image[0], job, f"row {number + 1}")
+        sigma, source = unlabelled_sigma(image[number], image[0], log, f"row {number + 1}")
         if sigma is not None:
-            job.rule("first row taken as flux")
+            log.rule("first row taken as flux")
             return build("rows on one axis", wave, image[0], sigma, None, [""], source)
-    raise job.fail(f"{len(image)} rows on one wavelength axis: several spectra, or flux and something that has no name")
+    raise log.fail(f"{len(image)} rows on one wavelength axis: several spectra, or flux and something that has no name")
 
 
-def _ceres(cube: Floats, job: Job) -> Raw:
+def _ceres(cube: Floats, log: Log) -> Raw:
     """CERES: planes 0 wavelength, 1 flux, 3 flux without blaze, 8 signal-to-noise; vacuum, barycentric."""
-    wave = to_angstrom(cube[0], "angstrom", job)
-    job.rule("CERES: planes 1, 4 and 9 are wavelength, flux without blaze and signal-to-noise")
-    sigma, source = named_noise(cube[8], "signal-to-noise", cube[3], job, "plane 9 (signal-to-noise)")
+    wave = to_angstrom(cube[0], "angstrom", log)
+    log.rule("CERES: planes 1, 4 and 9 are wavelength, flux without blaze and signal-to-noise")
+    sigma, source = named_noise(cube[8], "signal-to-noise", cube[3], log, "plane 9 (signal-to-noise)")
     raw = build("CERES cube", wave, cube[3], sigma, None, None, source)
     raw.medium, raw.frame = "vacuum", "barycentric"
-    job.rule("vacuum, barycentric: CERES")
+    log.rule("vacuum, barycentric: CERES")
     return raw
 
 
-def _stack(planes: Floats, job: Job, what: str) -> Raw:
+def _stack(planes: Floats, log: Log, what: str) -> Raw:
     """A stack of 2 to 4 arrays, the first wavelengths by the check, the second flux, the third perhaps noise."""
-    wave = to_angstrom(planes[0], None, job)
-    job.rule(f"{what} 1 runs through optical wavelengths: wavelength, {what} 2 the flux")
-    sigma, source = (None, "none") if len(planes) < 3 else unlabelled_sigma(planes[2], planes[1], job, f"{what} 3")
+    wave = to_angstrom(planes[0], None, log)
+    log.rule(f"{what} 1 runs through optical wavelengths: wavelength, {what} 2 the flux")
+    sigma, source = (None, "none") if len(planes) < 3 else unlabelled_sigma(planes[2], planes[1], log, f"{what} 3")
     return build(f"stack of {what}s", wave, planes[1], sigma, None, None, source)
 
 
-def read_rows(parts: list[Part], job: Job) -> Raw | None:
+def read_rows(parts: list[Part], log: Log) -> Raw | None:
     """Read an image whose rows, planes or pairs along the fastest axis are wavelength, flux and noise."""
     part = next((p for p in parts if len(p.shape) in (2, 3)), None)
     if part is None:
@@ -107,22 +107,22 @@ def read_rows(parts: list[Part], job: Job) -> Raw | None:
     instrument = str(part.header.get("INSTRUME", "")).upper()
     if len(shape) == 2 and shape[1] > 50 and shape[0] <= 30:
         image = part.image()
-        raw = _survey(part, image, job) if 3 <= shape[0] <= 6 else None
+        raw = _survey(part, image, log) if 3 <= shape[0] <= 6 else None
         if raw is None and is_wavelength(image[0]):
             if shape[0] in (12, 24) or any(name in instrument for name in ("ESPADONS", "NARVAL")):
-                raw = _libre_esprit(image, job)
+                raw = _libre_esprit(image, log)
             elif 2 <= shape[0] <= 4:
-                raw = _stack(image, job, "row")
+                raw = _stack(image, log, "row")
         if raw is None and shape[0] <= 10:
-            raw = _on_one_axis(part, image, job)
+            raw = _on_one_axis(part, image, log)
     elif len(shape) == 2 and shape[0] > 50 and 2 <= shape[1] <= 4:
         image = part.image().T
-        raw = _stack(image, job, "column") if is_wavelength(image[0]) else None
+        raw = _stack(image, log, "column") if is_wavelength(image[0]) else None
     elif len(shape) == 3 and shape[2] > 50 and shape[0] in (10, 11):
         cube = part.image()
-        raw = _ceres(cube, job) if is_wavelength(cube[0]) else None
+        raw = _ceres(cube, log) if is_wavelength(cube[0]) else None
     elif len(shape) == 3 and 2 <= min(shape[0], shape[2]) <= 4:
         cube = part.image()
         cube = cube if shape[0] <= 4 else np.moveaxis(cube, 2, 0)
-        raw = _stack(cube, job, "plane") if is_wavelength(cube[0]) else None
-    return None if raw is None else describe([part.header, parts[0].header], raw, job)
+        raw = _stack(cube, log, "plane") if is_wavelength(cube[0]) else None
+    return None if raw is None else describe([part.header, parts[0].header], raw, log)

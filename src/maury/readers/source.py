@@ -1,7 +1,8 @@
-"""What the families of formats hand over: arcs as the file has them, with notes on how each number was found."""
+"""What all readers share: the options, the log, and the orders as a file holds them."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -9,7 +10,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from maury.errors import FormatError
+from maury.errors import ConfigError, FormatError
+from maury.readers.units import SCALE_AA, parse_unit
 from maury.spectra import Frame
 
 Floats = NDArray[np.float64]
@@ -19,27 +21,67 @@ MAX_PIXELS = 30_000_000
 """Largest number of pixels in one array that is read; an echelle spectrum has about a million."""
 
 
-@dataclass
-class Job:
-    """One file to read: the hints of the user, and the notes that the readers take on the way.
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions:
+    """How to read a file: what it does not state or states wrongly, and which of its spectra to read.
+
+    Attributes:
+        resolution: nominal resolving power R = lambda / FWHM; overrides the file.
+        medium: ``"air"`` or ``"vacuum"``; overrides the file.
+        wavelength_unit: overrides the file: angstrom, nm, um, m, log10 or ln (of Å).
+        wavelength_file: wavelengths of the same shape as the flux (FITS, text, .npy), for files that hold none.
+        sigma_file: noise of the same shape; its kind by the name of its extension, else sigma.
+        ignore_sigma: leave out the noise of the file, so that it is measured in the flux.
+        extension: name or number (0: primary) of the FITS extension, or HDF5 group, with the flux.
+        row: number of the row (table, image, HDF5 data set) with the spectrum; 1 is the first.
+        fibre: name or number of the fibre, trace or aperture.
+        order: number of the echelle order, as the file counts, else from 1.
+
+    Raises:
+        ConfigError: a value is out of its range.
+    """
+
+    resolution: float | None = None
+    medium: Medium | None = None
+    wavelength_unit: str | None = None
+    wavelength_file: str | os.PathLike[str] | None = None
+    sigma_file: str | os.PathLike[str] | None = None
+    ignore_sigma: bool = False
+    extension: str | int | None = None
+    row: int | None = None
+    fibre: str | int | None = None
+    order: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.resolution is not None and not 500 <= self.resolution <= 1_000_000:
+            raise ConfigError(
+                f"resolution {self.resolution:g}: must be between 500 and 1,000,000", parameter="resolution"
+            )
+        if self.wavelength_unit is not None and parse_unit(self.wavelength_unit) not in {*SCALE_AA, "log10", "ln"}:
+            units = ", ".join(SCALE_AA)
+            raise ConfigError(
+                f"wavelength unit {self.wavelength_unit!r}: must be one of {units}, log10, ln",
+                parameter="wavelength_unit",
+            )
+        if self.medium not in (None, "air", "vacuum"):
+            raise ConfigError(f"medium {self.medium!r}: must be air or vacuum", parameter="medium")
+        if self.row is not None and self.row < 1:
+            raise ConfigError(f"row {self.row}: must be 1 or more", parameter="row")
+
+
+@dataclass(frozen=True)
+class Log:
+    """The record of reading one file: how each number was found.
 
     Attributes:
         path: the file.
-        wavelength_file: file with the wavelengths, where the spectrum's own has none.
-        sigma_file: file with the noise.
-        wavelength_unit: overrides the unit of the file.
-        medium: overrides air or vacuum of the file.
-        resolution: overrides the resolution of the header.
+        options: how the user wants it read.
         rules: how each number that the file does not state plainly was found, in the order applied.
         warnings: what the user should look at.
     """
 
     path: Path
-    wavelength_file: Path | None = None
-    sigma_file: Path | None = None
-    wavelength_unit: str | None = None
-    medium: Medium | None = None
-    resolution: float | None = None
+    options: ReadOptions = ReadOptions()
     rules: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -53,14 +95,14 @@ class Job:
         if text not in self.warnings:
             self.warnings.append(text)
 
-    def fail(self, reason: str) -> FormatError:
-        """The error, to be raised, that names the file and the reason."""
-        return FormatError(f"{self.path}: {reason}")
+    def fail(self, reason: str, parameter: str | None = None) -> FormatError:
+        """The error, to be raised, that names the file, the reason, and the option that helps."""
+        return FormatError(f"{self.path}: {reason}", parameter=parameter)
 
 
 @dataclass
-class Arc:
-    """One run of pixels: wavelengths (Å, in the file's medium and order), flux, sigma, mask (True: bad)."""
+class RawOrder:
+    """One order as the file holds it: wavelengths (Å, in the file's medium), flux, sigma, mask (True: bad)."""
 
     wavelength_aa: Floats
     flux: Floats
@@ -71,11 +113,11 @@ class Arc:
 
 @dataclass
 class Raw:
-    """All arcs of a file and what is known about them; `maury.readers.finish` makes an `Observation` of it.
+    """All orders of a file and what is known about them; `maury.readers.finish` makes an `Observation` of it.
 
     Attributes:
         reader: name of the family that read the file.
-        arcs: the arcs.
+        orders: the orders.
         medium: air or vacuum, or None when the file does not tell.
         frame: rest frame of the wavelengths.
         normalised: whether the file says that the continuum is divided out, or None when it does not say.
@@ -86,7 +128,7 @@ class Raw:
     """
 
     reader: str
-    arcs: list[Arc]
+    orders: list[RawOrder]
     medium: Medium | None = None
     frame: Frame = "unknown"
     normalised: bool | None = None

@@ -16,7 +16,7 @@ from maury.readers.arrays import by_order, from_selection
 from maury.readers.fitsfile import Part
 from maury.readers.headers import describe
 from maury.readers.roles import Named, Selection, named, select
-from maury.readers.source import MAX_PIXELS, Job, Raw, as_floats
+from maury.readers.source import MAX_PIXELS, Log, Raw, as_floats
 
 _MAX_COLUMNS = 999
 
@@ -56,7 +56,7 @@ def _shape_up(chosen: Selection) -> None:
                 array.values = array.values[0]
 
 
-def read_table(part: Part, job: Job) -> Raw | None:
+def read_table(part: Part, log: Log) -> Raw | None:
     """Read one table, or None if no column is named as a wavelength or none as a flux."""
     arrays = _columns(part)
     chosen = select(arrays)
@@ -64,7 +64,7 @@ def read_table(part: Part, job: Job) -> Raw | None:
         return None
     skipped = [array.name for array in arrays if array.name.lower() in ("mask", "masks")]
     if skipped:
-        job.warn(f"column {skipped[0]} not used: whether its 1 is good or bad is not stated")
+        log.warn(f"column {skipped[0]} not used: whether its 1 is good or bad is not stated")
     _shape_up(chosen)
     reader = "FITS table" if chosen.flux.values.ndim == 1 else "FITS table, a row per order"
     names = None
@@ -74,22 +74,22 @@ def read_table(part: Part, job: Job) -> Raw | None:
         and chosen.order.values.size == len(chosen.flux.values)
     ):
         names = [f"{n:g}" for n in chosen.order.values.ravel()]
-    raw = from_selection(reader, chosen, job, names)
-    if chosen.order is not None and len(raw.arcs) == 1:
-        by_order(raw, chosen.order.values, job)
+    raw = from_selection(reader, chosen, log, names)
+    if chosen.order is not None and len(raw.orders) == 1:
+        by_order(raw, chosen.order.values, log)
     return raw
 
 
-def read_tables(parts: list[Part], job: Job) -> Raw | None:
+def read_tables(parts: list[Part], log: Log) -> Raw | None:
     """Read all tables that hold a spectrum; of co-added and single exposures the co-added ones."""
     tables = [part for part in parts if part.is_table]
     coadded = [part for part in tables if part.name.upper().startswith("COADD")]
     if coadded:
-        job.rule("co-added spectra read, single exposures left out")
+        log.rule("co-added spectra read, single exposures left out")
     found: Raw | None = None
     headers: list[fits.Header] = []
     for part in coadded or tables:
-        raw = read_table(part, job)
+        raw = read_table(part, log)
         if raw is None:
             continue
         headers.append(part.header)
@@ -97,11 +97,11 @@ def read_tables(parts: list[Part], job: Job) -> Raw | None:
             found = raw
             continue
         if raw.medium != found.medium or raw.frame != found.frame:
-            job.warn(f"{part.title} has another medium or frame than the table before: left out")
+            log.warn(f"{part.title} has another medium or frame than the table before: left out")
             continue
-        for arc in raw.arcs:
-            arc.name = f"{part.index}.{arc.name}".rstrip(".")
-        found.arcs += raw.arcs
+        for order in raw.orders:
+            order.name = f"{part.index}.{order.name}".rstrip(".")
+        found.orders += raw.orders
     if found is None:
         return None
-    return describe([parts[0].header, *headers], found, job)
+    return describe([parts[0].header, *headers], found, log)

@@ -18,7 +18,7 @@ from maury.readers.fitsfile import unpacked
 from maury.readers.headers import as_number
 from maury.readers.noise import named_noise
 from maury.readers.roles import Named, named, select
-from maury.readers.source import Floats, Job, Raw, as_floats
+from maury.readers.source import Floats, Log, Raw, as_floats
 from maury.readers.units import is_wavelength, parse_unit, to_angstrom
 
 _MAX_BYTES = 400_000_000
@@ -35,14 +35,14 @@ class _Text:
     table: Floats
 
 
-def _decode(path: Path, job: Job) -> str:
+def _decode(path: Path, log: Log) -> str:
     if path.stat().st_size > _MAX_BYTES:
-        raise job.fail(f"text file of more than {_MAX_BYTES / 1e6:g} MB")
+        raise log.fail(f"text file of more than {_MAX_BYTES / 1e6:g} MB")
     content = path.read_bytes()
     if content.startswith(b"\x1f\x8b"):
-        content = unpacked(path, job)
+        content = unpacked(path, log)
     if b"\x00" in content[:65536]:
-        raise job.fail("binary file of a kind not known here")
+        raise log.fail("binary file of a kind not known here")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -75,7 +75,7 @@ def _names(header: list[str], count: int) -> list[str] | None:
     return None
 
 
-def _split(text: str, job: Job) -> _Text:
+def _split(text: str, log: Log) -> _Text:
     """Take a text apart into header and numbers.
 
     Raises:
@@ -92,12 +92,12 @@ def _split(text: str, job: Job) -> _Text:
             break
         header.append(line)
     if start is None:
-        raise job.fail("text without a line of two numbers or more")
+        raise log.fail("text without a line of two numbers or more")
     count = len(_tokens(lines[start]))
-    return _Text(header, _names(header, count), _numbers(lines, start, count, job))
+    return _Text(header, _names(header, count), _numbers(lines, start, count, log))
 
 
-def _numbers(lines: list[str], start: int, count: int, job: Job) -> Floats:
+def _numbers(lines: list[str], start: int, count: int, log: Log) -> Floats:
     body = [line for line in lines[start:] if line.strip() and not line.lstrip().startswith(_COMMENTS)]
     delimiter = "," if "," in body[0] else None
     plain = "\n".join(body) if delimiter is None else "\n".join(line.rstrip(", ") for line in body)
@@ -112,32 +112,32 @@ def _numbers(lines: list[str], start: int, count: int, job: Job) -> Floats:
                 continue
             tokens = _tokens(line)
             if len(tokens) != count:
-                raise job.fail(f"line {number} has {len(tokens)} columns, the lines before {count}") from None
+                raise log.fail(f"line {number} has {len(tokens)} columns, the lines before {count}") from None
             if not _numeric(tokens):
-                raise job.fail(f"line {number}: {line.strip()[:60]!r} is not all numbers") from None
-        raise job.fail("columns cannot be read as numbers") from None
+                raise log.fail(f"line {number}: {line.strip()[:60]!r} is not all numbers") from None
+        raise log.fail("columns cannot be read as numbers") from None
 
 
-def read_numbers(path: Path, job: Job) -> Floats:
+def read_numbers(path: Path, log: Log) -> Floats:
     """The numbers (rows, columns) of a text file, header and comments left out.
 
     Raises:
         FormatError: as for a spectrum in text.
     """
-    return _split(_decode(path, job), job).table
+    return _split(_decode(path, log), log).table
 
 
-def _libre_esprit(text: _Text, job: Job) -> Raw:
+def _libre_esprit(text: _Text, log: Log) -> Raw:
     """Libre-ESpRIT ``.s``: wavelength in nm, intensity, [polarisation, two nulls,] sigma as the last column."""
     table = text.table
-    wave = to_angstrom(table[:, 0], "nm", job)
-    job.rule("Libre-ESpRIT .s file: columns are wavelength (nm), intensity, ..., sigma")
+    wave = to_angstrom(table[:, 0], "nm", log)
+    log.rule("Libre-ESpRIT .s file: columns are wavelength (nm), intensity, ..., sigma")
     sigma, source = None, "none"
     if table.shape[1] > 2:
-        sigma, source = named_noise(table[:, -1], "sigma", table[:, 1], job, f"column {table.shape[1]} (sigma)")
+        sigma, source = named_noise(table[:, -1], "sigma", table[:, 1], log, f"column {table.shape[1]} (sigma)")
     raw = build("Libre-ESpRIT text", wave, table[:, 1], sigma, None, [""], source)
     raw.medium, raw.frame = "air", "barycentric"
-    job.rule("air, heliocentric wavelengths: Libre-ESpRIT")
+    log.rule("air, heliocentric wavelengths: Libre-ESpRIT")
     found = re.search(r"['\"]([^'\"]+)['\"]", text.header[0])
     raw.info = {"object": found.group(1).strip()} if found else {}
     return raw
@@ -153,14 +153,14 @@ def _unit_in(header: list[str]) -> str | None:
     return None
 
 
-def _medium_in(raw: Raw, header: list[str], job: Job) -> None:
+def _medium_in(raw: Raw, header: list[str], log: Log) -> None:
     text = "\n".join(header).lower()
     if raw.medium is None and len(set(re.findall(r"\b(vacuum|air)\b", text))) == 1:
         raw.medium = "vacuum" if "vacuum" in text else "air"
-        job.rule(f"{raw.medium} wavelengths: word in the header of the text")
+        log.rule(f"{raw.medium} wavelengths: word in the header of the text")
 
 
-def _by_position(text: _Text, job: Job) -> Raw:
+def _by_position(text: _Text, log: Log) -> Raw:
     """Columns without names: the first that runs through optical wavelengths, then flux, then perhaps noise.
 
     Raises:
@@ -170,32 +170,32 @@ def _by_position(text: _Text, job: Job) -> Raw:
     count = table.shape[1]
     unit = _unit_in(text.header)
     column = next((i for i in range(min(count - 1, 3)) if is_wavelength(table[:, i])), None)
-    if column is None and (unit or job.wavelength_unit):
+    if column is None and (unit or log.options.wavelength_unit):
         column = 0
     if column is None:
-        raise job.fail(f"none of {count} columns runs through optical wavelengths, or nothing follows it")
-    wave = to_angstrom(table[:, column], unit, job, f"wavelengths (column {column + 1})")
+        raise log.fail(f"none of {count} columns runs through optical wavelengths, or nothing follows it")
+    wave = to_angstrom(table[:, column], unit, log, f"wavelengths (column {column + 1})")
     flux = table[:, column + 1]
-    job.rule(f"columns without names: {column + 1} is the wavelength, {column + 2} the flux")
+    log.rule(f"columns without names: {column + 1} is the wavelength, {column + 2} the flux")
     sigma, source = None, "none"
     if count > column + 2:
-        sigma, source = unlabelled_sigma(table[:, column + 2], flux, job, f"column {column + 3}")
+        sigma, source = unlabelled_sigma(table[:, column + 2], flux, log, f"column {column + 3}")
     if count > column + 3:
-        job.warn(f"columns {column + 4} to {count} have no names: not used")
+        log.warn(f"columns {column + 4} to {count} have no names: not used")
     return build("text columns", wave, flux, sigma, None, [""], source)
 
 
-def _ecsv(content: str, job: Job) -> Raw:
+def _ecsv(content: str, log: Log) -> Raw:
     """ECSV, with units and, as maury writes them, medium, frame, resolution and normalisation in its metadata."""
     from astropy.table import Table
 
     try:
         table = Table.read(content, format="ascii.ecsv")
     except Exception as error:
-        raise job.fail(f"ECSV cannot be parsed: {' '.join(str(error).split())[:200]}") from error
+        raise log.fail(f"ECSV cannot be parsed: {' '.join(str(error).split())[:200]}") from error
     numeric = [table[name] for name in table.colnames if table[name].dtype.kind in "iufb"]
     arrays = [named(c.name, as_floats(np.ma.asarray(c)), str(c.unit or "") or None) for c in numeric]
-    raw = from_selection("ECSV", select(arrays), job)
+    raw = from_selection("ECSV", select(arrays), log)
     meta = {str(key).lower(): value for key, value in table.meta.items()}
     if meta.get("medium") in ("air", "vacuum"):
         raw.medium = meta["medium"]
@@ -214,45 +214,45 @@ def _ecsv(content: str, job: Job) -> Raw:
         key for key in ("medium", "frame", "normalised", "resolution", "barycentric_kms") if meta.get(key) is not None
     ]
     if stated:
-        job.rule(f"{', '.join(stated)}: metadata of the ECSV")
-    _cut(raw, arrays, job)
+        log.rule(f"{', '.join(stated)}: metadata of the ECSV")
+    _cut(raw, arrays, log)
     return raw
 
 
-def _cut(raw: Raw, arrays: list[Named], job: Job) -> None:
+def _cut(raw: Raw, arrays: list[Named], log: Log) -> None:
     """Sort the rows into orders by an order column, where there is one."""
     order = next((a for a in arrays if a.role == "order"), None)
     if order is not None:
-        by_order(raw, order.values, job)
+        by_order(raw, order.values, log)
 
 
-def read_text(path: Path, job: Job) -> Raw:
+def read_text(path: Path, log: Log) -> Raw:
     """Read a text file of columns.
 
     Raises:
         FormatError: it holds no columns of numbers, none is a wavelength, or it is binary.
     """
-    content = _decode(path, job)
+    content = _decode(path, log)
     if not content.strip():
-        raise job.fail("empty file")
+        raise log.fail("empty file")
     if re.match(r"#\s*%ECSV", content):
-        return _ecsv(content, job)
-    text = _split(content, job)
+        return _ecsv(content, log)
+    text = _split(content, log)
     if text.header and text.header[0].startswith("***"):
-        return _libre_esprit(text, job)
+        return _libre_esprit(text, log)
     if text.names:
         axes = [name for name in text.names if parse_unit(name) in ("velocity", "frequency", "wavenumber")]
         if axes:
-            raise job.fail(f"column {axes[0]} is a {parse_unit(axes[0])}, not wavelengths")
+            raise log.fail(f"column {axes[0]} is a {parse_unit(axes[0])}, not wavelengths")
         arrays = [named(name, text.table[:, i].copy()) for i, name in enumerate(text.names)]
         chosen = select(arrays)
         if chosen.wavelength is not None and chosen.flux is not None:
             chosen.wavelength.unit = chosen.wavelength.unit or _unit_in(text.header)
-            raw = from_selection("text columns", chosen, job, [""])
-            _cut(raw, arrays, job)
-            _medium_in(raw, text.header, job)
+            raw = from_selection("text columns", chosen, log, [""])
+            _cut(raw, arrays, log)
+            _medium_in(raw, text.header, log)
             return raw
-        job.rule(f"column names {', '.join(text.names)[:80]} not known: taken by position")
-    raw = _by_position(text, job)
-    _medium_in(raw, text.header, job)
+        log.rule(f"column names {', '.join(text.names)[:80]} not known: taken by position")
+    raw = _by_position(text, log)
+    _medium_in(raw, text.header, log)
     return raw

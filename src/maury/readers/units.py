@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from maury.readers.source import Floats, Job
+if TYPE_CHECKING:
+    from maury.readers.source import Floats, Log
 
 SCALE_AA = {"angstrom": 1.0, "nm": 10.0, "um": 1e4, "mm": 1e7, "cm": 1e8, "m": 1e10}
 """Å per unit of length."""
@@ -80,46 +82,46 @@ def guess_unit(values: Floats) -> str | None:
     return None
 
 
-def to_angstrom(values: Floats, unit_text: object, job: Job, what: str = "wavelengths") -> Floats:
+def to_angstrom(values: Floats, unit_text: object, log: Log, what: str = "wavelengths") -> Floats:
     """Convert wavelengths to Å by the user's unit, else the file's, else the recorded rule for a missing one.
 
     Args:
         values: wavelengths in the unit of the file.
         unit_text: unit as the file states it, or None or blank.
-        job: takes the notes.
+        log: takes the notes.
         what: name of the array, for notes and errors.
 
     Raises:
         FormatError: the axis is no wavelength, the unit is unknown and the values fit no unit or several, or they
             contradict the unit.
     """
-    if job.wavelength_unit is not None:
-        unit = parse_unit(job.wavelength_unit)
-        job.rule(f"unit of the {what}: {job.wavelength_unit}, given by the user")
+    if log.options.wavelength_unit is not None:
+        unit = parse_unit(log.options.wavelength_unit)
+        log.rule(f"unit of the {what}: {log.options.wavelength_unit}, given by the user")
     else:
         unit = parse_unit(unit_text)
     if unit in ("velocity", "frequency", "wavenumber", "pixel", "energy"):
-        raise job.fail(f"the {what} are a {unit} ({unit_text}), not wavelengths")
+        raise log.fail(f"the {what} are a {unit} ({unit_text}), not wavelengths")
     good = values[np.isfinite(values) & (values > 0)]
     if good.size < 2:
-        raise job.fail(f"the {what} hold no finite positive numbers")
+        raise log.fail(f"the {what} hold no finite positive numbers")
     shown = f"{good.min():.6g} to {good.max():.6g}"
     if unit is None:
         stated = f"unit {str(unit_text).strip()!r} not known" if str(unit_text or "").strip() else "no unit stated"
         unit = guess_unit(values)
         if unit is None:
-            raise job.fail(f"{what} {shown}, {stated}: they fit no unit beyond doubt; give the unit of the wavelengths")
+            raise log.fail(f"{what} {shown}, {stated}: they fit no unit beyond doubt; give the unit of the wavelengths")
         low, high = OPTICAL[unit]
-        job.rule(f"{stated}: {what} lie between {low:.5g} and {high:.5g}, as optical light does in {unit} alone")
+        log.rule(f"{stated}: {what} lie between {low:.5g} and {high:.5g}, as optical light does in {unit} alone")
     if unit == "log10" and guess_unit(values) == "ln":
         unit = "ln"
-        job.rule(
+        log.rule(
             f"{what} are logarithms between {OPTICAL['ln'][0]:.4g} and {OPTICAL['ln'][1]:.4g}: natural ones, not log10"
         )
     result = convert(values, unit)
     finite = result[np.isfinite(values) & (values > 0)]
     if finite.min() < _SANE_AA[0] or finite.max() > _SANE_AA[1]:
-        raise job.fail(
+        raise log.fail(
             f"{what} {shown} in {unit} are {finite.min():.4g} to {finite.max():.4g} Å, outside "
             f"{_SANE_AA[0]:g} to {_SANE_AA[1]:g} Å; give the unit of the wavelengths"
         )

@@ -19,7 +19,7 @@ from maury.grids.importers.images import open_image
 from maury.grids.importers.names import from_phoenix_name
 from maury.grids.importers.source import Entry, Medium, Synthetic, between, find_files
 from maury.readers.linear import axis, has_axis
-from maury.readers.source import Job
+from maury.readers.source import Log
 from maury.wavelengths import Floats
 
 WAVE_FILE = "WAVE_PHOENIX-ACES-AGSS-COND-2011.fits"
@@ -68,8 +68,8 @@ class Phoenix:
         """
         with open_image(entry.path) as image:
             if has_axis(image.header):
-                job = Job(entry.path)
-                wavelength = axis(image.header, image.shape[0], job)
+                log = Log(entry.path)
+                wavelength = axis(image.header, image.shape[0], log)
                 medium: Medium = "air" if str(image.header.get("CTYPE1", "")).upper().startswith("AWAV") else "vacuum"
                 resolution = None
             else:

@@ -15,7 +15,7 @@ from maury.errors import FormatError
 from maury.grids.importers.names import from_cfa_name, from_header, from_marcs_name, from_pollux_name
 from maury.grids.importers.source import Entry, Medium, Synthetic, find_files
 from maury.readers.detect import read_raw
-from maury.readers.source import Job
+from maury.readers.source import Log, ReadOptions
 
 
 class Readable:
@@ -43,19 +43,19 @@ class Readable:
         Raises:
             FormatError: as `maury.readers.read`, and for a file of several orders.
         """
-        job = Job(entry.path, wavelength_unit=self.wavelength_unit)
+        log = Log(entry.path, ReadOptions(wavelength_unit=self.wavelength_unit))
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", AstropyWarning)
-                raw = read_raw(entry.path, job)
+                raw = read_raw(entry.path, log)
         except FormatError:
             raise
         except Exception as error:  # what parsers of damaged files raise has no end
-            raise job.fail(f"damaged or not understood ({type(error).__name__}: {error})") from error
-        if len(raw.arcs) != 1:
-            raise FormatError(f"{entry.path}: {len(raw.arcs)} spectra or orders; one per file is needed")
-        arc = raw.arcs[0]
-        wavelength, flux = arc.wavelength_aa, arc.flux
+            raise log.fail(f"damaged or not understood ({type(error).__name__}: {error})") from error
+        if len(raw.orders) != 1:
+            raise FormatError(f"{entry.path}: {len(raw.orders)} spectra or orders; one per file is needed")
+        order = raw.orders[0]
+        wavelength, flux = order.wavelength_aa, order.flux
         if wavelength.size > 1 and wavelength[0] > wavelength[-1]:
             wavelength, flux = wavelength[::-1], flux[::-1]
         medium = raw.medium or self.medium
