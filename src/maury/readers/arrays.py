@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from maury.readers.noise import kind_of_unit, named_noise, unnamed_noise
@@ -24,7 +26,7 @@ def bad_pixels(quality: Floats | None, log: Log, what: str) -> np.ndarray | None
 
 def sigma_of(noise: Named | None, flux: Floats, flux_unit: str | None, log: Log) -> tuple[Floats | None, str]:
     """Sigma of the shape of the flux from an array with a name, and where it came from."""
-    if noise is None or noise.role in (None, "wavelength", "flux", "quality", "order"):
+    if noise is None or noise.role in (None, "wavelength", "flux", "quality", "order", "fibre"):
         return None, "none"
     values = noise.values
     if values.shape != flux.shape:
@@ -47,6 +49,7 @@ def build(
     mask: np.ndarray | None,
     names: list[str] | None = None,
     source: str = "none",
+    fibres: list[str] | None = None,
 ) -> Raw:
     """A `Raw` with one order per row.
 
@@ -58,16 +61,32 @@ def build(
         mask: as flux, True: bad.
         names: of the rows.
         source: where sigma came from.
+        fibres: names of the fibres of the rows.
     """
     waves = np.broadcast_to(wavelength_aa, flux.shape)
     count = int(np.prod(flux.shape[:-1])) if flux.ndim > 1 else 1
     labels = names if names is not None else [str(i + 1) if count > 1 else "" for i in range(count)]
     parts = zip(rows(waves, count), rows(flux, count), rows(sigma, count), rows(mask, count), labels, strict=True)
-    return Raw(reader, [RawOrder(w, f, s, m, n) for w, f, s, m, n in parts], sigma=source)  # type: ignore[arg-type]
+    orders = [
+        RawOrder(w, f, s, m, n, row=i + 1 if count > 1 else None)  # type: ignore[arg-type]
+        for i, (w, f, s, m, n) in enumerate(parts)
+    ]
+    for order, fibre in zip(orders, fibres or [], strict=False):
+        order.fibre = fibre
+    return Raw(reader, orders, sigma=source)
 
 
-def from_selection(reader: str, chosen: Selection, log: Log, names: list[str] | None = None) -> Raw:
+def _row_names(column: Named | None, flux: Floats) -> list[str] | None:
+    """Names of the rows of flux from a column with one value a row."""
+    if column is None or flux.ndim != 2 or column.values.size != len(flux):
+        return None
+    return [str(value) if isinstance(value, str) else f"{value:g}" for value in column.values.ravel().tolist()]
+
+
+def from_selection(reader: str, chosen: Selection, log: Log) -> Raw:
     """A `Raw` from named arrays: flux and wavelength of one shape, noise and quality where there are any.
+
+    Columns of orders and fibres name the rows of flux, or cut a table with a row per pixel.
 
     Raises:
         FormatError: wavelength or flux is missing, or the wavelengths have another shape than the flux.
@@ -78,13 +97,13 @@ def from_selection(reader: str, chosen: Selection, log: Log, names: list[str] | 
     wave = to_angstrom(chosen.wavelength.values, chosen.wavelength.unit, log, f"wavelengths ({chosen.wavelength.name})")
     if wave.shape != flux.shape and wave.shape != flux.shape[-1:]:
         raise log.fail(f"wavelengths {wave.shape} and flux {flux.shape} differ in shape")
-    if flux.ndim > 1 and len(flux) > 1 and (wave.ndim == 1 or np.array_equal(wave[0], wave[-1], equal_nan=True)):
-        raise log.fail(f"{len(flux)} rows of flux on the same wavelengths: several spectra, not one")
     sigma, source = sigma_of(chosen.noise, flux, chosen.flux.unit, log)
     quality = None
     if chosen.quality is not None and chosen.quality.values.shape == flux.shape:
         quality = bad_pixels(chosen.quality.values, log, chosen.quality.name)
-    raw = build(reader, wave, flux, sigma, quality, names, source)
+    names, fibres = _row_names(chosen.order, flux), _row_names(chosen.fibre, flux)
+    raw = build(reader, wave, flux, sigma, quality, names, source, fibres)
+    by_columns(raw, chosen.order, chosen.fibre, log)
     raw.medium = medium_of(chosen.wavelength)
     if raw.medium is not None:
         log.rule(f"{raw.medium} wavelengths: {chosen.wavelength.name} {chosen.wavelength.ucd}".rstrip())
@@ -106,23 +125,24 @@ def unlabelled_sigma(values: Floats, flux: Floats, log: Log, what: str) -> tuple
     return unnamed_noise(values, flux, log, what)
 
 
-def by_order(raw: Raw, order: Floats, log: Log) -> None:
-    """Cut the one order of a table with a row per pixel by its order column."""
+def by_columns(raw: Raw, order: Named | None, fibre: Named | None, log: Log) -> None:
+    """Cut the one order of a table with a row per pixel by the numbers in its columns of orders and fibres."""
     whole = raw.orders[0]
-    numbers = [n for n in dict.fromkeys(order.tolist()) if np.isfinite(n)]
-    if len(numbers) < 2 or order.shape != whole.flux.shape:
+    labels = {"fibre": fibre, "order": order}
+    columns = {what: c.values for what, c in labels.items() if c is not None and _labels_pixels(c.values, whole)}
+    if not columns or len(raw.orders) > 1:
         return
-    log.rule("rows sorted into orders by their order column")
-    orders = []
-    for number in numbers:
-        index = order == number
-        orders.append(
-            RawOrder(
-                whole.wavelength_aa[index],
-                whole.flux[index],
-                None if whole.sigma is None else whole.sigma[index],
-                None if whole.mask is None else whole.mask[index],
-                f"{number:g}",
-            )
-        )
-    raw.orders = orders
+    table = np.stack([np.nan_to_num(values, nan=-1) for values in columns.values()], axis=1)
+    raw.orders = []
+    for numbers in dict.fromkeys(map(tuple, table.tolist())):
+        named = {what: f"{number:g}" for what, number in zip(columns, numbers, strict=True)}
+        part = whole.take((table == numbers).all(axis=1), named.get("order", ""))
+        raw.orders.append(replace(part, fibre=named.get("fibre", "")))
+    log.rule(f"rows sorted by the column of {' and '.join(columns)}")
+
+
+def _labels_pixels(values: Floats, whole: RawOrder) -> bool:
+    """Whether a column puts the pixels of a table into at least two groups of ten or more."""
+    if values.shape != whole.flux.shape or values.dtype.kind != "f":
+        return False
+    return 2 <= len(np.unique(values[np.isfinite(values)])) <= values.size / 10

@@ -7,6 +7,8 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from maury.readers.companions import apply_sigma_file
 from maury.readers.fitsfile import Part, open_fits
 from maury.readers.hdf import read_hdf5
@@ -14,6 +16,7 @@ from maury.readers.interop import read_survey
 from maury.readers.linear import read_linear
 from maury.readers.multispec import read_multispec
 from maury.readers.orders import read_orders
+from maury.readers.roles import named
 from maury.readers.rows import read_rows
 from maury.readers.source import Log, Raw
 from maury.readers.tables import read_tables
@@ -87,6 +90,33 @@ def is_picture(parts: list[Part]) -> bool:
     return ctype.startswith(("RA--", "DEC-", "GLON", "GLAT"))
 
 
+def of_extension(parts: list[Part], log: Log) -> list[Part]:
+    """The parts that belong to the extension with the flux that the user names: it alone, if it is a table.
+
+    Of an image, further images that are named as flux, or alike without a name, are left out.
+
+    Raises:
+        FormatError: the file has no such extension.
+    """
+    wanted = log.options.extension
+    if wanted is None:
+        return parts
+    chosen = next((part for part in parts if part.is_called(wanted) and (part.shape or part.is_table)), None)
+    if chosen is None:
+        names = ", ".join(part.title.removeprefix("extension ") for part in parts if part.shape or part.is_table)
+        raise log.fail(f"extension {wanted}: not one with data; the file has {names}", "extension")
+    log.rule(f"{chosen.title}: chosen by the user")
+    rest = [part for part in parts if part is not chosen]
+    if not chosen.is_table:
+        kept = [
+            p for p in rest if p.shape and p.name and named(p.name, np.empty(0)).role not in (None, "flux", "fibre")
+        ]
+        rest = [*rest[:1], *kept] if rest and not rest[0].shape else kept
+    else:
+        rest = [part for part in rest if not part.shape and not part.is_table][:1]
+    return [*rest[:1], chosen, *rest[1:]] if rest and not rest[0].shape else [chosen, *rest]
+
+
 def read_fits(path: Path, log: Log) -> Raw:
     """Read a FITS file with the first family that knows it.
 
@@ -97,7 +127,7 @@ def read_fits(path: Path, log: Log) -> Raw:
         if is_picture(parts):
             raise log.fail(f"an image of the sky, not a spectrum ({describe_parts(parts)})")
         for family in FITS_FAMILIES:
-            raw = family(parts, log)
+            raw = family(of_extension(parts, log), log)
             if raw is not None:
                 return raw
         held = "; ".join([describe_parts(parts), *(text for text in log.warnings if "header card" in text)][:4])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from maury.errors import FormatError
+from maury.readers.choice import of_order, of_row_and_fibre, require_one_star
 from maury.readers.source import Floats, Log, Raw, RawOrder
 from maury.spectra import Observation, Spectrum
 from maury.wavelengths import vacuum_to_air
@@ -15,16 +16,6 @@ from maury.wavelengths import vacuum_to_air
 MAX_ORDERS = 2000
 _MAX_DUPLICATES = 0.01
 _SHORTEST_ORDER = 20
-
-
-def _take(run: RawOrder, index: NDArray[np.intp] | NDArray[np.bool_] | slice, name: str | None = None) -> RawOrder:
-    return RawOrder(
-        run.wavelength_aa[index],
-        run.flux[index],
-        None if run.sigma is None else run.sigma[index],
-        None if run.mask is None else run.mask[index],
-        run.name if name is None else name,
-    )
 
 
 def _label(run: RawOrder) -> str:
@@ -46,13 +37,13 @@ def ascending(run: RawOrder, log: Log) -> list[RawOrder]:
         if good.sum() < 2:
             return []
         log.rule("pixels without a wavelength (not finite, zero or negative) left out")
-        run = _take(run, good)
+        run = run.take(good)
     steps = np.diff(run.wavelength_aa)
     if steps.size == 0:
         return []
     if (steps < 0).sum() > (steps > 0).sum():
         log.rule("decreasing wavelengths reversed")
-        run = _take(run, slice(None, None, -1))
+        run = run.take(slice(None, None, -1))
         steps = np.diff(run.wavelength_aa)
     cuts = np.flatnonzero(steps < 0) + 1
     if cuts.size:
@@ -64,7 +55,7 @@ def ascending(run: RawOrder, log: Log) -> list[RawOrder]:
         log.rule("wavelengths that step back: cut there into orders")
     parts = np.split(np.arange(run.wavelength_aa.size), cuts)
     names = [f"{run.name}.{i + 1}".lstrip(".") for i in range(len(parts))] if cuts.size else [run.name]
-    return [_distinct(_take(run, part, name), log) for part, name in zip(parts, names, strict=True)]
+    return [_distinct(run.take(part, name), log) for part, name in zip(parts, names, strict=True)]
 
 
 def _distinct(run: RawOrder, log: Log) -> RawOrder:
@@ -79,7 +70,7 @@ def _distinct(run: RawOrder, log: Log) -> RawOrder:
         )
     log.rule("of pixels with the same wavelength the first is kept")
     log.warn(f"{same.size} pixels with the wavelength of the pixel before left out")
-    return _take(run, np.setdiff1d(np.arange(run.wavelength_aa.size), same))
+    return run.take(np.setdiff1d(np.arange(run.wavelength_aa.size), same))
 
 
 def _empty(run: RawOrder) -> str | None:
@@ -130,27 +121,31 @@ def _sigma(run: RawOrder, log: Log) -> Floats | None:
 def _runs(raw: Raw, log: Log) -> list[RawOrder]:
     """All runs, cut, tested for signal, in air, by increasing wavelength."""
     runs = []
-    for whole in raw.orders:
+    for whole in of_row_and_fibre(raw.orders, log):
         for run in ascending(whole, log):
             reason = _empty(run)
             if reason:
                 log.warn(f"{_label(run)}{reason}: left out")
             else:
                 runs.append(run)
+    runs = of_order(runs, log)
     if not runs:
         raise log.fail("no pixel has a wavelength and a finite flux other than zero")
     if len(runs) > MAX_ORDERS:
         raise log.fail(f"{len(runs)} orders, more than the {MAX_ORDERS} that any spectrograph has")
+    if not raw.one_star:
+        require_one_star(runs, log)
     if log.options.medium is not None:
+        raw.medium_assumed = False
         raw.medium = log.options.medium
         log.rule(f"{log.options.medium} wavelengths: given by the user")
     if raw.medium is None:
-        raw.medium = "air"
+        raw.medium, raw.medium_assumed = "air", True
         log.rule("air wavelengths assumed: the file does not say")
         log.warn("the file does not say whether its wavelengths are in air or vacuum: air assumed")
     if raw.medium == "vacuum":
         log.rule("vacuum wavelengths converted to air (Ciddor 1996)")
-        runs = [RawOrder(vacuum_to_air(a.wavelength_aa), a.flux, a.sigma, a.mask, a.name) for a in runs]
+        runs = [replace(run, wavelength_aa=vacuum_to_air(run.wavelength_aa)) for run in runs]
     return sorted(runs, key=lambda run: float(run.wavelength_aa[0]))
 
 
@@ -205,6 +200,7 @@ def finish(raw: Raw, log: Log) -> Observation:
         "file": str(log.path),
         "reader": raw.reader,
         "medium": raw.medium,
+        "medium_assumed": raw.medium_assumed,
         "sigma": raw.sigma if has_sigma else raw.sigma if raw.sigma.startswith("none") else "none",
         "rules": tuple(log.rules),
         "warnings": tuple(log.warnings),

@@ -55,6 +55,10 @@ class Part:
         """Whether it is a binary or ASCII table with rows."""
         return isinstance(self.hdu, fits.BinTableHDU | fits.TableHDU) and int(self.header.get("NAXIS2", 0)) > 0
 
+    def is_called(self, wanted: str | int) -> bool:
+        """Whether this is the extension of a name or number."""
+        return str(wanted).strip().lower() in (self.name.lower(), str(self.index))
+
     def image(self) -> Floats:
         """The image as floats, without axes of length 1; a new copy."""
         return np.squeeze(as_floats(self.hdu.data))

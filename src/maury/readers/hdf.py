@@ -18,12 +18,26 @@ _MAX_DATASETS = 500
 def _datasets(file: h5py.File, log: Log) -> tuple[list[Named], list[str]]:
     """Numeric datasets of the file, or of its only group, classified; and the names of those that are masks."""
     group: h5py.Group = file
+    wanted = log.options.extension
+    if wanted is not None:
+        if not isinstance(file.get(str(wanted)), h5py.Group):
+            groups = ", ".join(key for key in list(file)[:40] if isinstance(file[key], h5py.Group))
+            raise log.fail(f"extension {wanted}: not a group; the file has {groups or 'none'}", "extension")
+        group = file[str(wanted)]
+        log.rule(f"group {wanted}: chosen by the user")
     while len(group) == 1 and isinstance(next(iter(group.values())), h5py.Group):
         group = next(iter(group.values()))
+    if len(group) > 1 and all(isinstance(item, h5py.Group) for item in group.values()):
+        raise log.fail(f"{len(group)} groups; choose one by extension ({', '.join(list(group)[:40])})", "extension")
     arrays, masks = [], []
     for name in list(group)[:_MAX_DATASETS]:
         item = group.get(name)
-        if not isinstance(item, h5py.Dataset) or item.dtype.kind not in "iufb" or not item.shape:
+        if not isinstance(item, h5py.Dataset) or not item.shape:
+            continue
+        if h5py.check_string_dtype(item.dtype) and len(item.shape) == 1 and item.size < MAX_PIXELS:
+            array = named(name, item.asstr()[()].astype(str))
+            arrays += [array] if array.role == "fibre" else []
+        if item.dtype.kind not in "iufb":
             continue
         if item.size > MAX_PIXELS:
             log.warn(f"dataset {name} of {item.size} values: not read")

@@ -64,9 +64,14 @@ def _order(spectrum: Any, log: Log, name: str) -> tuple[RawOrder, str]:
     from astropy import units as u
 
     flux = as_floats(spectrum.flux.value)
-    flux = flux[0] if flux.ndim == 2 and len(flux) == 1 else flux
-    if flux.ndim != 1:
-        raise log.fail(f"holds {flux.size // flux.shape[-1]} spectra, not one")
+    row = log.options.row or 1
+    count = flux.size // flux.shape[-1]
+    if flux.ndim > 2 or row > count or (count > 1 and log.options.row is None):
+        raise log.fail(f"holds {count} spectra, not one; choose one by row (1 to {count})", "row")
+
+    def chosen(values: Any) -> Any:
+        return np.array(values).reshape(count, -1)[row - 1]
+
     wave = as_floats(spectrum.spectral_axis.to_value(u.AA, u.spectral()))
     sigma, source = None, "none"
     if spectrum.uncertainty is not None:
@@ -74,10 +79,10 @@ def _order(spectrum: Any, log: Log, name: str) -> tuple[RawOrder, str]:
         if kind is None:
             log.warn(f"uncertainty of type {spectrum.uncertainty.uncertainty_type}: not used")
         else:
-            values = as_floats(spectrum.uncertainty.array).reshape(flux.shape)
-            sigma, source = named_noise(values, kind, flux, log, "uncertainty")
-    mask = None if spectrum.mask is None else np.array(spectrum.mask).reshape(flux.shape) != 0
-    return RawOrder(wave, flux, sigma, mask, name), source
+            values = as_floats(chosen(spectrum.uncertainty.array))
+            sigma, source = named_noise(values, kind, chosen(flux), log, "uncertainty")
+    mask = None if spectrum.mask is None else chosen(spectrum.mask) != 0
+    return RawOrder(wave, chosen(flux), sigma, mask, name, row=row), source
 
 
 def raw_from_specutils(spectra: Iterable[Any], log: Log, medium: Medium | None, reader: str = "specutils") -> Raw:
@@ -135,6 +140,7 @@ def read_survey(parts: list[Part], log: Log) -> Raw | None:
     except Exception as error:
         raise log.fail(f"specutils cannot read this {name} file: {' '.join(str(error).split())[:200]}") from error
     raw = raw_from_specutils(spectra if name.startswith("DESI") else [spectra], log, "vacuum", f"{name} (specutils)")
+    raw.one_star = True  # arms of one spectrograph, visits of one star
     raw.frame = "rest" if name in ("APOGEE apStar", "APOGEE aspcapStar") else "barycentric"
     log.rule(f"vacuum wavelengths, frame {raw.frame}: {name}")
     return raw

@@ -109,6 +109,12 @@ def _is_order(part: Part, main: Part) -> bool:
     return part.name == main.name or not stem or stem in ("order", "ord", "sci", "ap", "aperture", "spec", "flux")
 
 
+def _numbered(part: Part, main: Part) -> bool:
+    """Whether two images have one name and different numbers, as stars or fibres in one file."""
+    stem, other = (re.fullmatch(r"(.*?)[\W_]*\d+", p.name.lower()) for p in (part, main))
+    return bool(stem and other and stem.group(1) and stem.group(1) == other.group(1) and part.name != main.name)
+
+
 def _pick_flux(images: list[Part]) -> Part:
     """The image that holds the flux: named so, else the first one."""
     for part in images:
@@ -137,7 +143,7 @@ def read_linear(parts: list[Part], log: Log) -> Raw | None:
     main = _pick_flux(with_axis if with_axis and waves is None else candidates)
     companions = [part for part in candidates if part is not main and part.shape == main.shape]
     if waves is None:
-        orders = [p for p in axes if p is not main and not _beside(p, main) and _is_order(p, main)]
+        orders = [p for p in axes if p is not main and (_numbered(p, main) if _beside(p, main) else _is_order(p, main))]
         if orders:
             return _extensions([main, *orders], parts, log)
     wave = axis(main.header, main.shape[0], log) if waves is None else _from_image(waves, log)
@@ -158,5 +164,8 @@ def _from_image(part: Part, log: Log) -> Floats:
 def _extensions(images: list[Part], parts: list[Part], log: Log) -> Raw:
     """One order per extension, each with its own wavelength axis."""
     log.rule("each 1-D extension with a wavelength axis of its own is an order")
-    orders = [RawOrder(axis(p.header, p.shape[0], log), p.image(), name=str(i + 1)) for i, p in enumerate(images)]
+    orders = [
+        RawOrder(axis(p.header, p.shape[0], log), p.image(), name=str(i + 1), extension=p.name or str(p.index))
+        for i, p in enumerate(images)
+    ]
     return describe([images[0].header, parts[0].header], Raw("one order per extension", orders), log)

@@ -202,7 +202,6 @@ def read_multispec(parts: list[Part], log: Log) -> Raw | None:
     else:
         raise log.fail("multispec image without wavelengths in its header")
     flux, sigma, source = planes(header, cube, log) if bands > 1 else (cube[0], None, "none")
-    if equispec and count > 1:
-        raise log.fail(f"{count} apertures on one wavelength axis: several spectra, not one; keep one of them")
     reader = "IRAF multispec" if multispec else "IRAF equispec"
-    return describe([header, parts[0].header], build(reader, wave, flux, sigma, None, names, source), log)
+    fibres = [str(header.get(f"APID{n + 1}", "")).strip() for n in range(count)] if count > 1 else None
+    return describe([header, parts[0].header], build(reader, wave, flux, sigma, None, names, source, fibres), log)

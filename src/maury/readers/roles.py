@@ -22,6 +22,7 @@ Role = Literal[
     "signal-to-noise",
     "quality",
     "order",
+    "fibre",
 ]
 
 _WORDS: dict[Role, str] = {
@@ -39,6 +40,9 @@ _WORDS: dict[Role, str] = {
     "signal-to-noise": "snr sn s2n ston signaltonoise",
     "quality": "quality qual qualdata dq flag flags badpix bpm andmask",
     "order": "order orders ord echelleorder specorder orderno",
+    "fibre": "fibre fiber fibres fibers fibreid fiberid fibreno fibername fibrename aperture aper apid trace object "
+    "objects objectid objid objname objectname target targets targetid targetname star stars starid starname source "
+    "sourceid sourceids gaiaid name names id ids spectrumid specid",
 }
 _ROLE_OF = {word: role for role, words in _WORDS.items() for word in words.split()}
 _OTHER_THINGS = """
@@ -51,7 +55,7 @@ _IGNORED = frozenset(_OTHER_THINGS.split())
 _UNIT_WORDS = frozenset(("aa", "ang", "angstrom", "angstroms", "nm", "um", "micron", "microns"))
 NOISE_KINDS: tuple[NoiseKind, ...] = ("sigma", "variance", "inverse variance", "relative error", "signal-to-noise")
 
-_PRECEDENCE: tuple[Role, ...] = ("order", "quality", *NOISE_KINDS, "wavelength", "flux")
+_PRECEDENCE: tuple[Role, ...] = ("order", "quality", *NOISE_KINDS, "wavelength", "flux", "fibre")
 """Which role a name with words for several has: ``flux_err`` is a sigma."""
 
 
@@ -139,6 +143,7 @@ class Selection:
     noise: Named | None
     quality: Named | None
     order: Named | None
+    fibre: Named | None
 
 
 def _flux_rank(array: Named) -> tuple[int, int, int]:
@@ -179,5 +184,5 @@ def select(arrays: list[Named]) -> Selection:
             every = [n for kind in NOISE_KINDS for n in by_role.get(kind, [])]
             if len(every) == 1 and len(by_role["flux"]) == 1:
                 noise = every[0]
-    first = {role: by_role.get(role, [None])[0] for role in ("quality", "order")}
-    return Selection(wavelength, flux, noise, first["quality"], first["order"])
+    first = {role: by_role.get(role, [None])[0] for role in ("quality", "order", "fibre")}
+    return Selection(wavelength, flux, noise, first["quality"], first["order"], first["fibre"])

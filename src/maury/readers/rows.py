@@ -70,12 +70,18 @@ def _on_one_axis(part: Part, image: Floats, log: Log) -> Raw | None:
         log.rule(f"flux: row named {chosen.flux.name!r} in the header")
         sigma, source = sigma_of(chosen.noise, chosen.flux.values, None, log)
         return build("rows on one axis", wave, chosen.flux.values, sigma, None, [""], source)
-    for number in range(1, len(image)):
+    for number in range(1, len(image) if log.options.row is None else 1):
         sigma, source = unlabelled_sigma(image[number], image[0], log, f"row {number + 1}")
         if sigma is not None:
             log.rule("first row taken as flux")
             return build("rows on one axis", wave, image[0], sigma, None, [""], source)
-    raise log.fail(f"{len(image)} rows on one wavelength axis: several spectra, or flux and something that has no name")
+    if log.options.row is None:
+        raise log.fail(
+            f"{len(image)} rows on one wavelength axis: several spectra, or flux and something that has no name; "
+            f"choose one by row (1 to {len(image)})",
+            "row",
+        )
+    return build("rows on one axis", wave, image, None, None, None)
 
 
 def _ceres(cube: Floats, log: Log) -> Raw:

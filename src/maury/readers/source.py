@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -102,13 +102,38 @@ class Log:
 
 @dataclass
 class RawOrder:
-    """One order as the file holds it: wavelengths (Å, in the file's medium), flux, sigma, mask (True: bad)."""
+    """One order as the file holds it.
+
+    Attributes:
+        wavelength_aa: wavelengths, Å in the file's medium.
+        flux: flux.
+        sigma: standard deviation of the flux.
+        mask: True where a pixel is bad.
+        name: of the order, as the file counts.
+        row: number of the row that holds it, from 1.
+        fibre: name of its fibre, trace, aperture or star.
+        extension: number of the FITS extension that holds it.
+    """
 
     wavelength_aa: Floats
     flux: Floats
     sigma: Floats | None = None
     mask: NDArray[np.bool_] | None = None
     name: str = ""
+    row: int | None = None
+    fibre: str = ""
+    extension: str = ""
+
+    def take(self, index: Any, name: str | None = None) -> RawOrder:
+        """Some of the pixels."""
+        return replace(
+            self,
+            wavelength_aa=self.wavelength_aa[index],
+            flux=self.flux[index],
+            sigma=None if self.sigma is None else self.sigma[index],
+            mask=None if self.mask is None else self.mask[index],
+            name=self.name if name is None else name,
+        )
 
 
 @dataclass
@@ -118,7 +143,9 @@ class Raw:
     Attributes:
         reader: name of the family that read the file.
         orders: the orders.
-        medium: air or vacuum, or None when the file does not tell.
+        medium: air or vacuum, or None when the file does not state it.
+        medium_assumed: whether the medium rests on a convention that many programs break.
+        one_star: whether all rows are known to be of one star, such as the slices of an image slicer.
         frame: rest frame of the wavelengths.
         normalised: whether the file says that the continuum is divided out, or None when it does not say.
         resolution: R from the header.
@@ -130,6 +157,8 @@ class Raw:
     reader: str
     orders: list[RawOrder]
     medium: Medium | None = None
+    medium_assumed: bool = False
+    one_star: bool = False
     frame: Frame = "unknown"
     normalised: bool | None = None
     resolution: float | None = None

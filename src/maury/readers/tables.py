@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 
-from maury.readers.arrays import by_order, from_selection
+from maury.readers.arrays import from_selection
 from maury.readers.fitsfile import Part
 from maury.readers.headers import describe
 from maury.readers.roles import Named, Selection, named, select
@@ -22,19 +22,23 @@ _MAX_COLUMNS = 999
 
 
 def _column(data: Any, column: Any, header: fits.Header, number: int) -> Named | None:
-    """A numeric column as an array (rows,) or (rows, n), or None for text and the like."""
+    """A column as an array (rows,) or (rows, n), or None for text, unless it names fibres or stars, and the like."""
     try:
         values = data[column.name]
     except (KeyError, ValueError, TypeError, IndexError):
         return None
-    if not isinstance(values, np.ndarray) or values.dtype.kind not in "iufb":
+    if not isinstance(values, np.ndarray):
+        return None
+    name = str(column.name).strip()
+    if values.dtype.kind in "SU" and values.ndim == 1:
+        array = named(name, np.char.strip(values.astype(str)))
+        return array if array.role == "fibre" else None
+    if values.dtype.kind not in "iufb":
         return None
     if values.size > MAX_PIXELS:
         return None
     unit = str(column.unit).strip() if column.unit else None
-    return named(
-        str(column.name).strip(), as_floats(values), unit, str(header.get(f"TUCD{number}", "")).strip().lower()
-    )
+    return named(name, as_floats(values), unit, str(header.get(f"TUCD{number}", "")).strip().lower())
 
 
 def _columns(part: Part) -> list[Named]:
@@ -49,7 +53,7 @@ def _columns(part: Part) -> list[Named]:
 
 def _shape_up(chosen: Selection) -> None:
     """Bring vector cells of one row, (1, n), to (n,), and scalar rows to the same."""
-    for array in (chosen.wavelength, chosen.flux, chosen.noise, chosen.quality, chosen.order):
+    for array in (chosen.wavelength, chosen.flux, chosen.noise, chosen.quality, chosen.order, chosen.fibre):
         if array is not None and array.values.ndim > 1:
             array.values = array.values.reshape(-1, array.values.shape[-1])
             if array.values.shape[0] == 1:
@@ -67,17 +71,7 @@ def read_table(part: Part, log: Log) -> Raw | None:
         log.warn(f"column {skipped[0]} not used: whether its 1 is good or bad is not stated")
     _shape_up(chosen)
     reader = "FITS table" if chosen.flux.values.ndim == 1 else "FITS table, a row per order"
-    names = None
-    if (
-        chosen.order is not None
-        and chosen.flux.values.ndim == 2
-        and chosen.order.values.size == len(chosen.flux.values)
-    ):
-        names = [f"{n:g}" for n in chosen.order.values.ravel()]
-    raw = from_selection(reader, chosen, log, names)
-    if chosen.order is not None and len(raw.orders) == 1:
-        by_order(raw, chosen.order.values, log)
-    return raw
+    return from_selection(reader, chosen, log)
 
 
 def read_tables(parts: list[Part], log: Log) -> Raw | None:
@@ -95,12 +89,15 @@ def read_tables(parts: list[Part], log: Log) -> Raw | None:
         headers.append(part.header)
         if found is None:
             found = raw
+            for order in raw.orders:
+                order.extension = part.name or str(part.index)
             continue
         if raw.medium != found.medium or raw.frame != found.frame:
             log.warn(f"{part.title} has another medium or frame than the table before: left out")
             continue
         for order in raw.orders:
             order.name = f"{part.index}.{order.name}".rstrip(".")
+            order.extension = part.name or str(part.index)
         found.orders += raw.orders
     if found is None:
         return None

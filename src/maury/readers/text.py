@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from maury.readers.arrays import build, by_order, from_selection, unlabelled_sigma
+from maury.readers.arrays import build, from_selection, unlabelled_sigma
 from maury.readers.fitsfile import unpacked
 from maury.readers.headers import as_number
 from maury.readers.noise import named_noise
-from maury.readers.roles import Named, named, select
+from maury.readers.roles import named, select
 from maury.readers.source import Floats, Log, Raw, as_floats
 from maury.readers.units import is_wavelength, parse_unit, to_angstrom
 
@@ -215,15 +215,7 @@ def _ecsv(content: str, log: Log) -> Raw:
     ]
     if stated:
         log.rule(f"{', '.join(stated)}: metadata of the ECSV")
-    _cut(raw, arrays, log)
     return raw
-
-
-def _cut(raw: Raw, arrays: list[Named], log: Log) -> None:
-    """Sort the rows into orders by an order column, where there is one."""
-    order = next((a for a in arrays if a.role == "order"), None)
-    if order is not None:
-        by_order(raw, order.values, log)
 
 
 def read_text(path: Path, log: Log) -> Raw:
@@ -248,8 +240,7 @@ def read_text(path: Path, log: Log) -> Raw:
         chosen = select(arrays)
         if chosen.wavelength is not None and chosen.flux is not None:
             chosen.wavelength.unit = chosen.wavelength.unit or _unit_in(text.header)
-            raw = from_selection("text columns", chosen, log, [""])
-            _cut(raw, arrays, log)
+            raw = from_selection("text columns", chosen, log)
             _medium_in(raw, text.header, log)
             return raw
         log.rule(f"column names {', '.join(text.names)[:80]} not known: taken by position")

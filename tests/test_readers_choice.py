@@ -1,0 +1,149 @@
+"""Several stars, fibres or exposures in one file: refused with a list, or the one that is asked for."""
+
+import h5py
+import numpy as np
+import pytest
+from astropy.io import fits
+
+import observatory
+from maury.errors import ConfigError, FormatError
+from maury.readers import read
+
+WAVE = np.linspace(5040.0, 5360.0, 4000)
+LEVELS = (100.0, 200.0, 300.0, 400.0)
+FLUX = np.stack([level * observatory.truth(WAVE) for level in LEVELS])
+NAMES = ["HD 1", "HD 22", "HD 333", "sky"]
+
+
+def table_with_names(path):
+    columns = [
+        fits.Column("OBJECT", "8A", array=NAMES),
+        fits.Column("WAVE", f"{WAVE.size}D", array=np.tile(WAVE, (4, 1)) + np.arange(4)[:, None]),
+        fits.Column("FLUX", f"{WAVE.size}D", array=FLUX),
+    ]
+    fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU.from_columns(columns)]).writeto(path)
+    return {"fibre": "hd 333"}, {"row": 3}
+
+
+def long_table(path):
+    columns = {"fiber": np.repeat(np.arange(7, 11), WAVE.size), "wavelength": np.tile(WAVE, 4), "flux": FLUX.ravel()}
+    text = "\n".join(f"{a} {b:.4f} {c:.5f}" for a, b, c in zip(*columns.values(), strict=True))
+    path.write_text("# fiber wavelength flux\n" + text + "\n")
+    return {"fibre": 9}, {"fibre": "09"}
+
+
+def steps_back(path):
+    np.savetxt(path, np.stack([np.tile(WAVE, 4), FLUX.ravel()], axis=1))
+    return ({"order": 3},)
+
+
+def hdf5(path):
+    with h5py.File(path, "w") as file:
+        file["wavelength"], file["flux"], file["names"] = WAVE, FLUX, NAMES
+    return {"row": 3}, {"fibre": "HD 333"}
+
+
+def groups(path):
+    with h5py.File(path, "w") as file:
+        for name, flux in zip(NAMES, FLUX, strict=True):
+            file[f"{name}/wavelength"], file[f"{name}/flux"] = WAVE, flux
+    return ({"extension": "HD 333"},)
+
+
+def multispec(path):
+    image = fits.PrimaryHDU(FLUX.astype(np.float32))
+    header = image.header
+    header["CTYPE1"] = header["CTYPE2"] = "MULTISPE"
+    header["WAT0_001"], header["WAT1_001"] = "system=multispec", "wtype=multispec label=Wavelength units=angstroms"
+    step = WAVE[1] - WAVE[0]
+    entries = " ".join(f'spec{n} = "{n} {n} 0 5040. {step:.9f} {WAVE.size} 0. 1. 2."' for n in (1, 2, 3, 4))
+    text = "wtype=multispec " + entries
+    for number, start in enumerate(range(0, len(text), 68), start=1):
+        header[f"WAT2_{number:03d}"] = text[start : start + 68]
+    for number, name in enumerate(NAMES, start=1):
+        header[f"APID{number}"] = name
+    image.writeto(path)
+    return {"fibre": "HD 333"}, {"row": 3}
+
+
+def rows_on_one_axis(path):
+    image = fits.PrimaryHDU(FLUX)
+    image.header["CRVAL1"], image.header["CDELT1"], image.header["CRPIX1"] = 5040.0, WAVE[1] - WAVE[0], 1.0
+    image.writeto(path)
+    return ({"row": 3},)
+
+
+def tables(path):
+    parts = [
+        fits.BinTableHDU.from_columns(
+            [fits.Column("WAVE", "D", array=WAVE), fits.Column("FLUX", "D", array=flux)], name=f"STAR{n}"
+        )
+        for n, flux in enumerate(FLUX, start=1)
+    ]
+    fits.HDUList([fits.PrimaryHDU(), *parts]).writeto(path)
+    return {"extension": "star3"}, {"extension": 3}, {"extension": "3"}
+
+
+def images(path):
+    parts = [fits.ImageHDU(flux, name=f"FIBRE_{n}") for n, flux in enumerate(FLUX, start=1)]
+    for part in parts:
+        part.header["CRVAL1"], part.header["CDELT1"] = 5040.0, WAVE[1] - WAVE[0]
+    fits.HDUList([fits.PrimaryHDU(), *parts]).writeto(path)
+    return {"extension": "FIBRE_3"}, {"extension": 3}
+
+
+@pytest.mark.parametrize(
+    "write", [table_with_names, long_table, steps_back, hdf5, groups, multispec, rows_on_one_axis, tables, images]
+)
+def test_several_stars_are_refused_and_each_can_be_chosen(write, tmp_path):
+    path = tmp_path / "stars"
+    choices = write(path)
+    with pytest.raises(FormatError) as caught:
+        read(path)
+    assert "\n" not in str(caught.value)
+    assert caught.value.parameter in ("row", "fibre", "extension", "order")
+    for choice in choices:
+        assert next(iter(choice)) in str(caught.value)
+        seen = read(path, **choice)
+        order = seen.single()
+        assert np.median(order.flux) == pytest.approx(300, rel=0.02)
+        assert any("chosen by the user" in rule for rule in seen.provenance["rules"])
+
+
+def test_two_stars_are_no_orders_either(tmp_path):
+    with h5py.File(tmp_path / "two", "w") as file:
+        file["wavelength"], file["flux"] = WAVE, FLUX[:2]
+    with pytest.raises(FormatError, match=r"2 spectra .* by row \(1, 2\)"):
+        read(tmp_path / "two")
+
+
+def test_slices_and_overlapping_orders_stay_one_star(tmp_path):
+    seen = read(observatory.espresso_s2d(tmp_path).path)
+    assert len(seen.orders) > 3
+    wave = np.stack([np.linspace(start, start + 100, 1500) for start in np.arange(5000, 5300, 30)])
+    with h5py.File(tmp_path / "orders", "w") as file:
+        file["wave"], file["flux"] = wave, observatory.truth(wave)
+    assert len(read(tmp_path / "orders").orders) == len(wave)
+    assert len(read(tmp_path / "orders", order=4).orders) == 1
+
+
+@pytest.mark.parametrize(
+    ("choice", "reason"),
+    [
+        ({"row": 5}, r"row 5: the file has rows 1, 2, 3, 4"),
+        ({"fibre": "HD 4"}, r"fibre HD 4: the file has HD 1, HD 22"),
+        ({"extension": 4}, r"extension 4: not one with data; the file has 1"),
+        ({"row": 1, "order": 7}, r"order 7: the file has"),
+    ],
+)
+def test_what_is_not_there_is_refused_with_what_is(choice, reason, tmp_path):
+    table_with_names(tmp_path / "stars")
+    with pytest.raises(FormatError, match=reason):
+        read(tmp_path / "stars", **choice)
+
+
+@pytest.mark.parametrize(("option", "value"), [("medium", "water"), ("wavelength_unit", "mile"), ("row", 0)])
+def test_options_out_of_range_are_refused_before_the_file_is_opened(option, value):
+    with pytest.raises(ConfigError) as caught:
+        read("no such file", **{option: value})
+    assert caught.value.parameter == option
