@@ -63,8 +63,8 @@ _ALL = (
     ),
     Flag(
         "medium_assumed",
-        "the file does not say whether its wavelengths are in air or vacuum: air is assumed",
-        False,
+        "whether the wavelengths are in air or vacuum rests on an assumption: the velocity may be off by 83 km/s",
+        True,
         "preparation",
     ),
     Flag(

@@ -339,7 +339,7 @@ def _assemble(
         "poor_template": fit.model_error > _POOR,
         "short_coverage": coverage < 0.98 * (window_aa[1] - window_aa[0]),
         "resolution_unknown": resolution is None,
-        "medium_assumed": any("air wavelengths assumed" in rule for rule in observation.provenance.get("rules", ())),
+        "medium_assumed": bool(observation.provenance.get("medium_assumed")),
         "frame_unknown": observation.frame == "unknown",
         "low_snr": snr < 10,
     }

@@ -107,6 +107,8 @@ def from_selection(reader: str, chosen: Selection, log: Log) -> Raw:
     raw.medium = medium_of(chosen.wavelength)
     if raw.medium is not None:
         log.rule(f"{raw.medium} wavelengths: {chosen.wavelength.name} {chosen.wavelength.ucd}".rstrip())
+        raw.medium_assumed = chosen.wavelength.ucd.startswith("em.wl") and "vac" not in chosen.wavelength.name.lower()
+        raw.medium_assumed &= raw.medium == "vacuum"
     log.rule(f"flux: {chosen.flux.name}; wavelength: {chosen.wavelength.name}")
     if {"bary", "barycentric"} & set(chosen.wavelength.tags) or "bary" in chosen.wavelength.name.lower():
         raw.frame = "barycentric"

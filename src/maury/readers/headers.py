@@ -158,6 +158,7 @@ def _medium(headers: list[Header], raw: Raw, pipeline: Pipeline | None, log: Log
         elif re.fullmatch(r"WAVE(-\w+)?", ctype) and pipeline is None:
             stated, source = "vacuum", f"CTYPE1 = {ctype} (FITS standard)"
             log.warn(f"CTYPE1 = {ctype} means vacuum, but some programs write it for air; give the medium if it is air")
+            raw.medium_assumed = True
         if stated is not None:
             raw.medium = stated
             log.rule(f"{stated} wavelengths: {source}")
@@ -228,6 +229,8 @@ def describe(headers: list[Header], raw: Raw, log: Log) -> Raw:
         ``raw``.
     """
     pipeline = next((p for p in PIPELINES if p.matches(headers[0])), None)
+    if raw.medium_assumed and "ESO" in _text(headers[0], "ORIGIN", "PIPEFILE", "PRODCATG", "TELESCOP"):
+        raw.medium_assumed = False
     if raw.medium is None:
         _medium(headers, raw, pipeline, log)
     if raw.frame == "unknown":

@@ -44,8 +44,8 @@ def summarise(observation: Observation, window_aa: tuple[float, float]) -> dict[
 
     Returns:
         file, reader, object, instrument, date, orders, wavelength_aa (first, last), pixels, step_aa, medium (of the
-        file), frame, barycentric_kms, normalised, resolution, sigma (source), snr_measured (DER_SNR: lines lower it,
-        resampling raises it), snr_sigma, masked (fraction), rules, warnings.
+        file), medium_assumed, frame, barycentric_kms, normalised, resolution, sigma (source), snr_measured (DER_SNR:
+        lines lower it, resampling raises it), snr_sigma, masked (fraction), rules, warnings.
     """
     inside = (_inside(order, window_aa) for order in observation.overlapping(*window_aa))
     used = tuple(order for order in inside if order is not None) or observation.orders
@@ -63,6 +63,7 @@ def summarise(observation: Observation, window_aa: tuple[float, float]) -> dict[
         "pixels": int(masks.size),
         "step_aa": float(np.median(np.concatenate([np.diff(order.wavelength_aa) for order in used]))),
         "medium": known.get("medium"),
+        "medium_assumed": bool(known.get("medium_assumed")),
         "frame": observation.frame,
         "barycentric_kms": observation.barycentric_kms,
         "normalised": bool(observation.normalised),
@@ -85,7 +86,7 @@ def in_words(summary: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "reader", summary["reader"]
     yield "orders", f"{summary['orders']} ({summary['pixels']} pixels, {100 * summary['masked']:.2g} % masked)"
     yield "wavelengths", f"{first:.2f} to {last:.2f} Å air, step {summary['step_aa']:.4f} Å"
-    yield "medium", f"{summary['medium']} in the file"
+    yield "medium", f"{summary['medium']} in the file" + (" (assumed)" if summary["medium_assumed"] else "")
     velocity = summary["barycentric_kms"]
     yield "frame", summary["frame"] + ("" if velocity is None else f", barycentric velocity {velocity:+.3f} km/s")
     yield "continuum", "divided out" if summary["normalised"] else "not divided out"

@@ -154,7 +154,7 @@ def _unit_in(header: list[str]) -> str | None:
 
 
 def _medium_in(raw: Raw, header: list[str], log: Log) -> None:
-    text = "\n".join(header).lower()
+    text = re.sub(r"\bair[\s_-]*mass|\bopen air", "", "\n".join(header).lower())
     if raw.medium is None and len(set(re.findall(r"\b(vacuum|air)\b", text))) == 1:
         raw.medium = "vacuum" if "vacuum" in text else "air"
         log.rule(f"{raw.medium} wavelengths: word in the header of the text")
