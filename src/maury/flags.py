@@ -73,6 +73,13 @@ _ALL = (
         False,
         "preparation",
     ),
+    Flag(
+        "damaged_pixels",
+        "more than 1 % of the pixels hold neither star nor noise (hot pixels, ghosts, fillings): masked where they "
+        "stand out, else in the fit",
+        True,
+        "preparation",
+    ),
     Flag("low_snr", "signal-to-noise below 10 per pixel", True, "preparation"),
     Flag(
         "edge_<label>",

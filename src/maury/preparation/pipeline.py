@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from maury.emulator import MAX_RESOLUTION, Emulator, load_cached
 from maury.errors import ConfigError, DomainError
-from maury.preparation.clean import final_sigma, first_sigma, spikes
+from maury.preparation.clean import damaged_part, final_sigma, first_sigma, spikes
 from maury.preparation.masks import Mask, ordered, require_rest, texts, without
 from maury.preparation.merge import Merged, OrderRecord, log_pixels, merge, step_of
 from maury.preparation.resample import require_overlap
@@ -32,6 +32,8 @@ _COOL_K = 3900.0
 _POOR = 0.05
 _DIM = 0.03
 _SPARSE_K = 4500.0
+_DAMAGED = 0.01
+"""Part of the pixels; at most 0.006 in 43 observed stars."""
 
 MARGIN_AA = 2.0
 """Margin of a prepared spectrum beyond both ends of the window, which degrading to lower resolution needs."""
@@ -181,15 +183,16 @@ def _prepare(
     guess = correlation.peak_kms if given is None else given
     beyond = correlation.peak_kms - guess if correlation.believable else 0.0
     start = np.r_[correlation.labels, correlation.vsini_kms, beyond]
-    fit, records, notes = _fit_orders(emulator, segments, mask, resolution, guess, start, observation.name)
+    fit, records, notes, damage = _fit_orders(emulator, segments, mask, resolution, guess, start, observation.name)
     pixels = log_pixels(window_aa, step_kms or step_of(segments), MARGIN_AA)
     merged = merge(records, fit.velocity_kms, pixels)
     coverage = _coverage(observation, merged, window_aa)
     twin = _second(records, templates, fit)
     names = emulator.space.names
     return _assemble(
-        observation, names, resolution, window_aa, mask, fit, correlation, records, merged, coverage, twin, notes, zero
-    )
+        observation, names, resolution, window_aa, mask, fit, correlation, records, merged, coverage, twin, notes,
+        damage, zero,
+    )  # fmt: skip
 
 
 def check_settings(
@@ -220,13 +223,17 @@ def _fit_orders(
     guess_kms: float,
     start: Floats,
     name: str,
-) -> tuple[Fit, tuple[OrderRecord, ...], list[str]]:
-    """Fit, mask what the residuals show to be bad, measure the noise, and fit again from there."""
+) -> tuple[Fit, tuple[OrderRecord, ...], list[str], float]:
+    """Fit, mask what the residuals show to be bad, measure the noise, and fit again from there.
+
+    Returns:
+        The fit, the orders, notes on them, and the part of the pixels that was damaged.
+    """
     used = MAX_RESOLUTION if resolution is None else resolution
     segments = without(whole, mask, guess_kms + float(start[-1]))
     fwhm = [fwhm_pixels(s, used) for s in segments]
     first = [first_sigma(s, w) for s, w in zip(segments, fwhm, strict=True)]
-    fit = solve(_with_light(Problem(emulator, segments, first, used, guess_kms, start), name))
+    fit = _solved(Problem(emulator, segments, first, used, guess_kms, start), name)
     segments = without(whole, mask, fit.velocity_kms)
     cleaned, sigmas, sources, hit = [], [], [], 0
     sparse = "teff" in emulator.space.names and fit.labels[emulator.space.names.index("teff")] > _SPARSE_K
@@ -242,23 +249,26 @@ def _fit_orders(
         sources += [source] * bool(good.any())
         hit += int(bad.sum())
     again = np.r_[fit.labels, fit.vsini_kms, fit.velocity_kms - guess_kms]
-    fit = solve(_with_light(Problem(emulator, cleaned, sigmas, used, guess_kms, again), name), iterations=6)
+    fit = _solved(Problem(emulator, cleaned, sigmas, used, guess_kms, again), name, iterations=6)
     records = tuple(
         OrderRecord(s, fit.continuum[part], fit.continuum_error[part], fit.model[part], sigma)
         for s, sigma, part in zip(cleaned, sigmas, _parts(segments), strict=True)
     )
-    return fit, records, _sentences(segments, sources, hit)
+    return fit, records, _sentences(segments, sources, hit), damaged_part(records, fwhm, hit)
 
 
-def _with_light(problem: Problem, name: str) -> Problem:
-    """The problem itself.
+def _solved(problem: Problem, name: str, iterations: int = 12) -> Fit:
+    """Fit of a problem.
 
     Raises:
-        DomainError: no pixel of it can be used.
+        DomainError: no pixel of it can be used, or what can be is no star's flux.
     """
     if not problem.good.any():
         raise DomainError(f"{name}: no light within the window at the velocity found, {problem.guess_kms:+.0f} km/s")
-    return problem
+    try:
+        return solve(problem, iterations)
+    except ValueError as error:  # LinAlgError is one: a normal matrix that is not finite or not positive
+        raise DomainError(f"{name}: no template fits: too many pixels are damaged ({error})") from error
 
 
 def _parts(segments: list[OrderSegment]) -> list[slice]:
@@ -276,6 +286,7 @@ def _sentences(segments: list[OrderSegment], sources: list[str], hit: int) -> li
         "file": "by the file or not finite",
         "zero": "exactly zero",
         "constant": "in runs of one value (gaps, saturation)",
+        "gross": "above three times the median around them, or below its negative (hot pixels, ghosts)",
         "edge": "at order edges",
         "asked": "in the ranges that were asked for",
     }
@@ -320,6 +331,7 @@ def _assemble(
     coverage: float,
     twin: tuple[float, float],
     notes: list[str],
+    damage: float,
     zero_kms: float,
 ) -> Preparation:
     velocity = fit.velocity_kms - zero_kms
@@ -330,6 +342,8 @@ def _assemble(
     snr = float(np.median((merged.flux / merged.sigma)[seen]))
     if merged.discordant:
         notes.append(f"{merged.discordant} pixels where orders disagree: the best order alone was kept")
+    if damage > _DAMAGED:
+        notes.append(f"{100 * damage:.0f} % of the pixels are damaged: masked as far as they stand out")
     template = dict(zip(names, map(float, fit.labels), strict=True)) | {"vsini": fit.vsini_kms}
     flags = {
         "velocity_uncertain": fit.velocity_error_kms > 5 or not correlation.believable,
@@ -342,6 +356,7 @@ def _assemble(
         "medium_assumed": bool(observation.provenance.get("medium_assumed")),
         "frame_unknown": observation.frame == "unknown",
         "low_snr": snr < 10,
+        "damaged_pixels": damage > _DAMAGED,
     }
     raised = tuple(name for name, applies in flags.items() if applies)
     provenance = {

@@ -22,6 +22,12 @@ _DEAD_RUN = 5
 _EDGE = 0.08
 """An order is used where its continuum is above this part of its highest."""
 _BLOCK_AA = 10.0
+_GROSS = 3.0
+"""No line, wave or noise makes a flux this many times the median around it, nor its negative."""
+_GROSS_SPREAD = 10.0
+"""Times the scatter around the median, in standard deviations: what noise does not reach."""
+_LEVELS = 5.0
+"""Largest median of a piece over that of all pieces; a higher one is the level of damaged pixels."""
 _LEAST_PIXELS = 40
 
 
@@ -75,7 +81,7 @@ def cut(observation: Observation, window_aa: tuple[float, float], reach_kms: flo
 
 def dead_runs(flux: Floats, length: int = _DEAD_RUN) -> Bools:
     """Pixels in runs of at least ``length`` equal values, and one pixel on both sides of each run (n,)."""
-    change = np.flatnonzero(np.r_[True, np.diff(flux) != 0, True])
+    change = np.flatnonzero(np.r_[True, flux[1:] != flux[:-1], True])
     runs = np.diff(change)
     return with_neighbours(np.repeat(runs >= length, runs))
 
@@ -90,17 +96,40 @@ def with_neighbours(flagged: Bools) -> Bools:
 
 def envelope(wavelength_aa: Floats, flux: Floats, good: Bools, width_aa: float = _BLOCK_AA) -> Floats:
     """Running 90th percentile of the good flux in pieces of ``width_aa``, joined linearly (n,)."""
+    return _running(wavelength_aa, flux, good, 0.9, width_aa)
+
+
+def _running(wavelength_aa: Floats, flux: Floats, good: Bools, share: float, width_aa: float = _BLOCK_AA) -> Floats:
+    """Quantile of the good flux in pieces of ``width_aa``, joined linearly (n,); at most five times their median."""
     first, last = wavelength_aa[0], wavelength_aa[-1]
     centres = np.linspace(first, last, max(2, round((last - first) / width_aa * 2) + 1))
     wave, values = wavelength_aa[good], flux[good]
     left = np.searchsorted(wave, centres - width_aa / 2)
     right = np.searchsorted(wave, centres + width_aa / 2)
     pieces = [values[a:b] for a, b in zip(left, right, strict=True)]
-    levels = np.array([np.quantile(piece, 0.9) if piece.size >= 15 else np.nan for piece in pieces])
+    levels = np.array([np.quantile(piece, share) if piece.size >= 15 else np.nan for piece in pieces])
     known = np.isfinite(levels) & (levels > 0)
     if not known.any():
-        return np.full(wavelength_aa.shape, max(float(np.quantile(values, 0.9)), 0.0))
+        return np.full(wavelength_aa.shape, max(float(np.quantile(values, share)), 0.0))
+    levels = np.minimum(levels, _LEVELS * np.median(levels[known]))
     return np.interp(wavelength_aa, centres[known], levels[known])
+
+
+def gross_errors(wavelength_aa: Floats, flux: Floats, good: Bools) -> Bools:
+    """Good pixels (n,) whose flux is above three times the median around them, or below its negative, and not by noise.
+
+    The scatter is the median distance from the median, so that it holds with up to half of the pixels damaged.
+
+    Args:
+        wavelength_aa: wavelengths (n,), Å.
+        flux: flux in any unit (n,).
+        good: pixels not masked before (n,), one at least.
+    """
+    middle = _running(wavelength_aa, np.where(good, flux, 0.0), good, 0.5)
+    distance = np.abs(np.where(good, flux, middle) - middle)
+    spread = _GROSS_SPREAD * 1.4826 * _running(wavelength_aa, distance, good, 0.5)
+    high = flux > np.maximum(_GROSS * middle, middle + spread)
+    return np.asarray(good & (high | (flux < -np.maximum(0.3 * middle, spread - middle))), bool)
 
 
 def has_light(flux: Floats) -> bool:
@@ -117,10 +146,12 @@ def _segment(order: Spectrum, low: float, high: float, several: bool, index: int
     good = np.logical_not(np.any(list(rules.values()), axis=0))
     if good.sum() < _LEAST_PIXELS:
         return None
-    if not has_light(raw[good]):
+    rules["gross"] = gross_errors(order.wavelength_aa[keep], raw, good)
+    good &= ~rules["gross"]
+    if good.sum() < _LEAST_PIXELS or not has_light(raw[good]):
         return None
     scale = float(np.quantile(raw[good], 0.95))
-    wavelength, flux = order.wavelength_aa[keep], np.where(np.isfinite(raw), raw, 0.0) / scale
+    wavelength, flux = order.wavelength_aa[keep], np.where(good, raw, 0.0) / scale
     level = envelope(wavelength, flux, good)
     rules["edge"] = level < _EDGE * level.max()
     if several:

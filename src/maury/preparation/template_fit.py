@@ -162,6 +162,9 @@ def solve(problem: Problem, iterations: int = 12) -> Fit:
 
     Residuals beyond three standard deviations count linearly (Huber 1964); the standard deviation is the noise and a
     model error in quadrature, the latter found from the residuals of the iteration before.
+
+    Raises:
+        ValueError: the normal matrix is not finite or not positive, or the continuum nowhere positive.
     """
     x = problem.start.copy()
     flux, slopes = problem.with_slopes(x)
@@ -198,6 +201,8 @@ def _weights(problem: Problem, flux: Floats, continuum: Floats, error: float) ->
 def _model_error(problem: Problem, flux: Floats, continuum: Floats) -> float:
     """Standard deviation m, per unit of the continuum, with which residuals over sqrt(noise^2 + m^2) scatter by 1."""
     use = problem.good & (continuum > 0.02)
+    if not use.any():
+        raise ValueError("the continuum is nowhere positive")
     size = np.abs(problem.flux - continuum * flux)[use] / continuum[use]
     noise = (problem.sigma[use] / continuum[use]) ** 2
     low, high = 0.0, 1.4826 * float(np.median(size))

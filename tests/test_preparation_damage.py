@@ -1,0 +1,102 @@
+"""Pixels that hold neither star nor noise: a flagged result with the star's velocity; no flag for clean spectra."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from maury.errors import DomainError
+from maury.preparation import Preparation, prepare
+from maury.preparation.segments import gross_errors
+from maury.spectra import Observation
+from nights import SUN, Instrument, observe
+
+VELOCITY_KMS = -12.0
+ECHELLE = Instrument(44_000.0, 0.04, orders=4, blaze=True)
+
+
+def constant(flux, at, rng):
+    flux[at] = 0.7 * np.median(flux)
+
+
+def spikes(flux, at, rng):
+    flux[at] += np.median(flux) * rng.uniform(0.3, 20, at.size)
+
+
+def uniform(flux, at, rng):
+    flux[at] = rng.uniform(0, 1.2 * np.median(flux), at.size)
+
+
+def negative(flux, at, rng):
+    flux[at] *= -1
+
+
+def huge(flux, at, rng):
+    flux[at] = 10 ** rng.uniform(5, 30, at.size)
+
+
+def brighter(flux, at, rng):
+    flux[at] *= 1.25
+
+
+KINDS = (constant, spikes, uniform, negative, huge, brighter)
+
+
+def damaged(kind, share: float, velocity_kms: float | None = None, instrument: Instrument = ECHELLE) -> Preparation:
+    """The Sun with that share of the pixels replaced, prepared."""
+    star, rng = observe(SUN, instrument, velocity_kms=VELOCITY_KMS, snr=70), np.random.default_rng(5)
+    orders = []
+    for order in star.orders:
+        flux = order.flux.copy()
+        kind(flux, rng.choice(flux.size, round(share * flux.size), replace=False), rng)
+        orders.append(order.with_(flux=flux))
+    observation = Observation(tuple(orders), star.barycentric_kms, star.provenance)
+    return prepare(observation, resolution=44_000.0, velocity_kms=velocity_kms)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_six_percent_of_junk_is_flagged_and_hardly_moves_the_velocity(kind):
+    star = damaged(kind, 0.06)
+    assert "damaged_pixels" in star.flags
+    assert star.velocity_kms == pytest.approx(VELOCITY_KMS, abs=0.15)
+    assert any("pixels are damaged" in note for note in star.notes)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_third_of_junk_gives_a_flagged_result(kind):
+    star = damaged(kind, 0.3, velocity_kms=VELOCITY_KMS)
+    assert "damaged_pixels" in star.flags
+    assert star.velocity_kms == pytest.approx(VELOCITY_KMS, abs=2)
+
+
+def test_hot_pixels_of_any_height_leave_the_star_as_it_is():
+    star = damaged(huge, 0.3)
+    assert star.velocity_kms == pytest.approx(VELOCITY_KMS, abs=0.1)
+    assert star.snr == pytest.approx(70, rel=0.35)
+    good = ~star.spectrum.mask
+    assert np.abs(star.spectrum.flux[good] - star.model[good]).max() < 0.3
+
+
+@pytest.mark.parametrize("snr", [12, 70, 500])
+def test_a_clean_star_gets_no_flag(snr):
+    for instrument in (ECHELLE, Instrument(30_000.0, 0.08)):
+        star = prepare(observe(SUN, instrument, velocity_kms=VELOCITY_KMS, snr=snr), resolution=instrument.resolution)
+        assert "damaged_pixels" not in star.flags
+
+
+def test_what_no_template_fits_is_refused_in_one_line():
+    with pytest.raises(DomainError, match=r"^night.fits: no template fits: too many pixels are damaged") as refused:
+        damaged(huge, 0.7)
+    assert "\n" not in str(refused.value)
+
+
+def test_gross_errors_are_those_that_no_line_and_no_noise_make():
+    wavelength, rng = np.arange(5100.0, 5160.0, 0.02), np.random.default_rng(2)
+    lines = 1 - 0.9 * np.exp(-0.5 * ((wavelength - 5130) / 1.0) ** 2)
+    blaze = np.sinc((wavelength - 5130) / 80) ** 2
+    flux = 1000 * lines * blaze + rng.normal(0, 100, wavelength.size)
+    good = np.full(flux.shape, True)
+    assert not gross_errors(wavelength, flux, good).any()
+    at = rng.choice(flux.size, 300, replace=False)
+    flux[at] = np.where(at % 2, -5000, 50_000)
+    np.testing.assert_array_equal(np.flatnonzero(gross_errors(wavelength, flux, good)), np.sort(at))
