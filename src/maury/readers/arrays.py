@@ -20,7 +20,7 @@ def bad_pixels(quality: Floats | None, log: Log, what: str) -> np.ndarray | None
     if bad.mean() > 0.5:
         log.warn(f"{what} flags {100 * bad.mean():.0f} % of the pixels: not used")
         return None
-    log.rule(f"{what}: pixels that are not 0 are masked")
+    log.rule(f"{what}: pixels flagged bad are masked")
     return bad
 
 

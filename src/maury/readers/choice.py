@@ -75,7 +75,7 @@ def require_one_star(orders: list[RawOrder], log: Log) -> None:
     """Refuse several spectra over the same wavelengths.
 
     Neighbouring orders share their ends; an image slicer gives each order twice. Three orders over nearly the same
-    range, or a file of nothing but two such, are several stars, fibres or exposures.
+    range, two of different fibres, or a file of nothing but two such, are several stars, fibres or exposures.
 
     Raises:
         FormatError: there are such orders; it lists what can be chosen.
@@ -89,7 +89,12 @@ def require_one_star(orders: list[RawOrder], log: Log) -> None:
     alike = shared > _SAME_RANGE * union
     most = int(alike.sum(axis=1).argmax())
     count = int(alike[most].sum())
-    if count < 3 and count < len(orders):
+    labels = np.array([order.fibre for order in orders])
+    differ = alike & (labels[:, None] != labels) & ((labels != "")[:, None] & (labels != ""))
+    if differ.any():
+        most = int(np.argwhere(differ)[0][0])
+        count = int(alike[most].sum())
+    elif count < 3 and count < len(orders):
         return
     group = [orders[i] for i in np.flatnonzero(alike[most])]
     choices = {

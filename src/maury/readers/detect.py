@@ -21,9 +21,11 @@ from maury.readers.rows import read_rows
 from maury.readers.source import Log, Raw
 from maury.readers.tables import read_tables
 from maury.readers.text import read_text
+from maury.readers.traces import read_traces
 
 FITS_FAMILIES: tuple[Callable[[list[Part], Log], Raw | None], ...] = (
     read_survey,
+    read_traces,
     read_multispec,
     read_orders,
     read_rows,

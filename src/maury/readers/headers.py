@@ -3,82 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from collections.abc import Iterable
+from typing import Any
 
-from astropy.io import fits
-
+from maury.readers.pipelines import Header, Pipeline, pipeline_of, text_of
 from maury.readers.source import Log, Medium, Raw
 from maury.spectra import Frame
-
-Header: TypeAlias = fits.Header
-
-
-DRS_PREFIXES = ("ESO", "TNG", "OHP")
-"""First words of the keywords of the Geneva DRS: HARPS and ESPRESSO, HARPS-N, SOPHIE."""
-
-
-@dataclass(frozen=True)
-class Pipeline:
-    """A pipeline whose documentation states the medium and frame of its wavelengths.
-
-    Attributes:
-        name: what notes call it.
-        matches: whether a header is one of its.
-        medium: air or vacuum, by its documentation.
-        frame: frame, by its documentation.
-        raw_only: the statement holds only for files that no other program has changed since.
-    """
-
-    name: str
-    matches: Callable[[Header], bool]
-    medium: Medium | None
-    frame: Frame
-    raw_only: bool = True
-
-
-def _text(header: Header, *keys: str) -> str:
-    return " ".join(str(header.get(key, "")) for key in keys).upper()
-
-
-def _has(*keys: str) -> Callable[[Header], bool]:
-    return lambda header: any(key in header for key in keys)
-
-
-def _instrument(*names: str) -> Callable[[Header], bool]:
-    return lambda header: any(name in _text(header, "INSTRUME") for name in names)
-
-
-def _product(kind: str) -> Callable[[Header], bool]:
-    keys = [f"{prefix} PRO CATG" for prefix in DRS_PREFIXES]
-    return lambda header: any(str(header.get(key, "")).startswith(kind) for key in keys)
-
-
-def _drs_orders(header: Header) -> bool:
-    return any(f"{prefix} DRS CAL TH COEFF LL0" in header for prefix in DRS_PREFIXES) and header.get("NAXIS") == 2
-
-
-PIPELINES = (
-    Pipeline("Geneva DRS, orders (e2ds): air, observer's frame (HARPS DRS manual)", _drs_orders, "air", "topocentric"),
-    Pipeline(
-        "Geneva DRS, s1d: air, solar-system barycentre (HARPS DRS manual)",
-        _has(*(f"{p} DRS VERSION" for p in DRS_PREFIXES), *(f"{p} DRS BERV" for p in DRS_PREFIXES)),
-        "air",
-        "barycentric",
-    ),
-    Pipeline("MAKEE: vacuum, heliocentric (MAKEE manual)", _has("WV_0_01"), "vacuum", "barycentric"),
-    Pipeline("LAMOST: vacuum, heliocentric", lambda h: "LAMOST" in _text(h, "TELESCOP"), "vacuum", "barycentric"),
-    Pipeline("SDSS: vacuum, heliocentric", lambda h: "SDSS" in _text(h, "TELESCOP"), "vacuum", "barycentric"),
-    Pipeline("CARMENES (caracal): vacuum, observer's frame", _instrument("CARMENES"), "vacuum", "topocentric"),
-    Pipeline("NEID: vacuum, observer's frame", _instrument("NEID"), "vacuum", "topocentric"),
-    Pipeline("EXPRES: vacuum", _instrument("EXPRES"), "vacuum", "unknown"),
-    Pipeline("ESPRESSO DRS, S1D: barycentric", _product("S1D"), None, "barycentric"),
-    Pipeline("ESO pipeline: air", _instrument("XSHOOTER", "GIRAFFE"), "air", "unknown"),
-    Pipeline("Libre-ESpRIT: air, heliocentric", _instrument("ESPADONS", "NARVAL"), "air", "barycentric"),
-    Pipeline("FIEStool: observer's frame", _instrument("FIES"), None, "topocentric", raw_only=False),
-    Pipeline("HERMES (GALAH): air, barycentric", lambda h: "HERMES-2DF" in _text(h, "INSTRUME"), "air", "barycentric"),
-)
 
 _FRAMES: dict[str, Frame] = {
     "BARYCENT": "barycentric",
@@ -130,14 +60,14 @@ def as_number(value: Any) -> float | None:
 
 def _modified(header: Header) -> str | None:
     """Name of the program that rewrote a pipeline's product, or None."""
-    if "IRAF-TLM" in header or "IRAF" in _text(header, "ORIGIN"):
+    if "IRAF-TLM" in header or "IRAF" in text_of(header, "ORIGIN"):
         return "IRAF"
-    return "iSpec" if "ISPEC" in _text(header, "ORIGIN", "CREATOR") else None
+    return "iSpec" if "ISPEC" in text_of(header, "ORIGIN", "CREATOR") else None
 
 
 def _medium(headers: list[Header], raw: Raw, pipeline: Pipeline | None, log: Log) -> None:
     for header in headers:
-        words = _text(header, "AIRORVAC", "AIRVAC", "AIR_VAC", "WAVEMED", "MEDIUM", "SPECMED").split()
+        words = text_of(header, "AIRORVAC", "AIRVAC", "AIR_VAC", "WAVEMED", "MEDIUM", "SPECMED").split()
         flag = header.get("VACUUM", header.get("VACWAVE"))
         ctype = str(header.get("CTYPE1", "")).strip().upper()
         comments = " ".join(str(header.comments[k]) for k in ("CTYPE1", "CRVAL1", "CUNIT1") if k in header).lower()
@@ -165,26 +95,27 @@ def _medium(headers: list[Header], raw: Raw, pipeline: Pipeline | None, log: Log
             return
     if pipeline is not None and pipeline.medium is not None:
         raw.medium = pipeline.medium
-        log.rule(f"{pipeline.medium} wavelengths: {pipeline.name}")
+        log.rule(f"{pipeline.medium} wavelengths: {pipeline.name} ({pipeline.source})")
 
 
 def _frame(headers: list[Header], raw: Raw, pipeline: Pipeline | None, log: Log) -> None:
     for header in headers:
-        text = _text(header, "SPECSYS").strip()
-        if text[:8] in _FRAMES:
-            raw.frame = _FRAMES[text[:8]]
-            log.rule(f"frame {raw.frame}: SPECSYS = {text}")
-            return
+        for key in ("SPECSYS", "VEL_TYPE"):
+            text = text_of(header, key).strip()
+            if text[:8] in _FRAMES:
+                raw.frame = _FRAMES[text[:8]]
+                log.rule(f"frame {raw.frame}: {key} = {text}")
+                return
     main = headers[0]
     moved = [key for key in main if str(key).startswith("DOPCOR")]
     changed = _modified(main)
     if moved:
         log.rule(f"frame unknown: shifted with IRAF dopcor ({moved[0]} = {main[moved[0]]})")
     elif pipeline is not None and pipeline.raw_only and changed:
-        log.rule(f"frame unknown: {pipeline.name.split(':')[0]}, but written again by {changed}, perhaps shifted")
+        log.rule(f"frame unknown: {pipeline.name}, but written again by {changed}, perhaps shifted")
     elif pipeline is not None and pipeline.frame != "unknown":
         raw.frame = pipeline.frame
-        log.rule(f"frame {raw.frame}: {pipeline.name}")
+        log.rule(f"frame {raw.frame}: {pipeline.name} ({pipeline.source})")
     elif "SSBVEL" in main:
         moved_to_rest = (as_number(main.get("RADVEL")) or 0.0) != 0.0
         raw.frame = "rest" if moved_to_rest else "barycentric"
@@ -228,8 +159,8 @@ def describe(headers: list[Header], raw: Raw, log: Log) -> Raw:
     Returns:
         ``raw``.
     """
-    pipeline = next((p for p in PIPELINES if p.matches(headers[0])), None)
-    if raw.medium_assumed and "ESO" in _text(headers[0], "ORIGIN", "PIPEFILE", "PRODCATG", "TELESCOP"):
+    pipeline = pipeline_of(headers[0], raw.pipeline)
+    if raw.medium_assumed and "ESO" in text_of(headers[0], "ORIGIN", "PIPEFILE", "PRODCATG", "TELESCOP"):
         raw.medium_assumed = False
     if raw.medium is None:
         _medium(headers, raw, pipeline, log)

@@ -15,7 +15,8 @@ from numpy.polynomial import polynomial
 from maury.readers.arrays import build, from_selection, sigma_of, unlabelled_sigma
 from maury.readers.companions import other_file
 from maury.readers.fitsfile import Part
-from maury.readers.headers import DRS_PREFIXES, as_number, describe
+from maury.readers.headers import as_number, describe
+from maury.readers.pipelines import DRS_PREFIXES
 from maury.readers.roles import NOISE_KINDS, named, select
 from maury.readers.source import Floats, Log, Raw
 from maury.readers.units import is_wavelength, to_angstrom

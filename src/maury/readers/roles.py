@@ -148,22 +148,28 @@ class Selection:
 
 def _flux_rank(array: Named) -> tuple[int, int, int]:
     main = 0 if "meta.main" in array.ucd else 1
-    preferred = 0 if not array.tags else 1 if {"sci", "input", "data"} & set(array.tags) else 2
+    preferred = 0 if not array.tags else 1 if {"sci", "input", "data", "opt"} & set(array.tags) else 2
     return (main, preferred, len(array.name))
 
 
-def _wavelength_rank(array: Named) -> tuple[int, int, int]:
+def _wavelength_rank(array: Named, flux: Named | None) -> tuple[int, int, int, int]:
+    own = 0 if flux is None or not flux.tags else -len({*array.tags} & {*flux.tags})
     air = 0 if medium_of(array) == "air" else 1
     bary = 0 if {"bary", "barycentric", "helio"} & set(array.tags) or "bary" in array.name.lower() else 1
-    return (air, bary, len(array.name))
+    return (own, air, bary, len(array.name))
+
+
+def _fibre_rank(array: Named) -> int:
+    name = array.name.lower()
+    return 0 if re.search(r"fib|aper|apid|trace", name) else 1 if re.search(r"obj|targ|star|name", name) else 2
 
 
 def select(arrays: list[Named]) -> Selection:
     """Choose wavelength, flux, its own noise and quality among named arrays.
 
     Of several fluxes, the one marked ``meta.main``, else the one with the plainest name, and one that is all zero or
-    NaN only if there is no other; of several wavelengths, air before vacuum and barycentric before topocentric. Noise
-    belongs to a flux if the other words of their names agree.
+    NaN only if there is no other; of several wavelengths, those named like the flux, then air before vacuum and
+    barycentric before topocentric. Noise belongs to a flux if the other words of their names agree.
     """
     by_role: dict[str, list[Named]] = {}
     for array in arrays:
@@ -172,7 +178,7 @@ def select(arrays: list[Named]) -> Selection:
     fluxes = by_role.get("flux", [])
     fluxes = [array for array in fluxes if np.any(np.nan_to_num(array.values))] or fluxes
     flux = min(fluxes, key=_flux_rank, default=None)
-    wavelength = min(by_role.get("wavelength", []), key=_wavelength_rank, default=None)
+    wavelength = min(by_role.get("wavelength", []), key=lambda array: _wavelength_rank(array, flux), default=None)
     noise = None
     if flux is not None:
         for kind in NOISE_KINDS:
@@ -184,5 +190,8 @@ def select(arrays: list[Named]) -> Selection:
             every = [n for kind in NOISE_KINDS for n in by_role.get(kind, [])]
             if len(every) == 1 and len(by_role["flux"]) == 1:
                 noise = every[0]
-    first = {role: by_role.get(role, [None])[0] for role in ("quality", "order", "fibre")}
+    first = {role: by_role.get(role, [None])[0] for role in ("quality", "order")}
+    first["fibre"] = min(by_role.get("fibre", []), key=_fibre_rank, default=None)
+    if flux is not None:
+        first["quality"] = next((a for a in by_role.get("quality", []) if a.tags == flux.tags), first["quality"])
     return Selection(wavelength, flux, noise, first["quality"], first["order"], first["fibre"])

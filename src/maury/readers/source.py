@@ -146,6 +146,7 @@ class Raw:
         medium: air or vacuum, or None when the file does not state it.
         medium_assumed: whether the medium rests on a convention that many programs break.
         one_star: whether all rows are known to be of one star, such as the slices of an image slicer.
+        pipeline: name of its entry in the table of pipelines, if it is already known.
         frame: rest frame of the wavelengths.
         normalised: whether the file says that the continuum is divided out, or None when it does not say.
         resolution: R from the header.
@@ -159,6 +160,7 @@ class Raw:
     medium: Medium | None = None
     medium_assumed: bool = False
     one_star: bool = False
+    pipeline: str = ""
     frame: Frame = "unknown"
     normalised: bool | None = None
     resolution: float | None = None

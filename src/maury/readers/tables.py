@@ -7,6 +7,7 @@ loglam); iSpec; PyReduce and PySME ``.ech``; specmatch (s, w, serr); KOA and any
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from astropy.io import fits
 from maury.readers.arrays import from_selection
 from maury.readers.fitsfile import Part
 from maury.readers.headers import describe
+from maury.readers.pipelines import Pipeline, pipeline_of
 from maury.readers.roles import Named, Selection, named, select
 from maury.readers.source import MAX_PIXELS, Log, Raw, as_floats
 
@@ -60,18 +62,46 @@ def _shape_up(chosen: Selection) -> None:
                 array.values = array.values[0]
 
 
-def read_table(part: Part, log: Log) -> Raw | None:
+def _use_masks(arrays: list[Named], pipeline: Pipeline | None, log: Log) -> None:
+    """Make columns named mask a quality where the pipeline documents what they mean."""
+    for array in arrays:
+        if not re.fullmatch(r"(\w+_)?masks?", array.name.lower()) or array.role is not None:
+            continue
+        if pipeline is None or pipeline.mask is None:
+            log.warn(f"column {array.name} not used: whether its 1 is good or bad is not stated")
+            continue
+        array.values = ((array.values != 0) == (pipeline.mask == "bad")).astype(float)
+        array.role, array.tags = "quality", tuple(array.name.lower().split("_")[:-1])
+        log.rule(f"{array.name}: 1 is {pipeline.mask} ({pipeline.name})")
+
+
+def read_table(part: Part, log: Log, pipeline: Pipeline | None = None) -> Raw | None:
     """Read one table, or None if no column is named as a wavelength or none as a flux."""
     arrays = _columns(part)
+    _use_masks(arrays, pipeline, log)
     chosen = select(arrays)
     if chosen.wavelength is None or chosen.flux is None:
         return None
-    skipped = [array.name for array in arrays if array.name.lower() in ("mask", "masks")]
-    if skipped:
-        log.warn(f"column {skipped[0]} not used: whether its 1 is good or bad is not stated")
     _shape_up(chosen)
     reader = "FITS table" if chosen.flux.values.ndim == 1 else "FITS table, a row per order"
-    return from_selection(reader, chosen, log)
+    raw = from_selection(reader, chosen, log)
+    match = re.fullmatch(pipeline.traces, part.name.upper()) if pipeline is not None and pipeline.traces else None
+    for order in raw.orders:
+        order.extension = part.name or str(part.index)
+        if match is not None:
+            order.fibre, order.name = match["trace"], match["order"] or order.name
+    return raw
+
+
+def _of_stars(raw: Raw, pipeline: Pipeline, header: fits.Header, log: Log) -> None:
+    """Keep the fibres on stars, by the primary header, unless the user names one."""
+    numbers = pipeline.fibres(header) if pipeline.fibres is not None else ()
+    if not numbers or log.options.fibre is not None:
+        return
+    kept = [order for order in raw.orders if order.fibre in map(str, numbers)]
+    if kept:
+        raw.orders = kept
+        log.rule(f"{pipeline.name}: fibre {', '.join(map(str, numbers))} is on the star")
 
 
 def read_tables(parts: list[Part], log: Log) -> Raw | None:
@@ -80,25 +110,26 @@ def read_tables(parts: list[Part], log: Log) -> Raw | None:
     coadded = [part for part in tables if part.name.upper().startswith("COADD")]
     if coadded:
         log.rule("co-added spectra read, single exposures left out")
+    pipeline = pipeline_of(parts[0].header)
     found: Raw | None = None
     headers: list[fits.Header] = []
     for part in coadded or tables:
-        raw = read_table(part, log)
+        raw = read_table(part, log, pipeline)
         if raw is None:
             continue
         headers.append(part.header)
         if found is None:
             found = raw
-            for order in raw.orders:
-                order.extension = part.name or str(part.index)
             continue
         if raw.medium != found.medium or raw.frame != found.frame:
             log.warn(f"{part.title} has another medium or frame than the table before: left out")
             continue
         for order in raw.orders:
-            order.name = f"{part.index}.{order.name}".rstrip(".")
-            order.extension = part.name or str(part.index)
+            if not order.fibre:
+                order.name = f"{part.index}.{order.name}".rstrip(".")
         found.orders += raw.orders
     if found is None:
         return None
+    if pipeline is not None:
+        _of_stars(found, pipeline, parts[0].header, log)
     return describe([parts[0].header, *headers], found, log)
