@@ -248,7 +248,7 @@ BAD = [
     (truncated_text, "line 16000 has 2 columns, the lines before 3"),
     (words_among_numbers, "line 501: .*bad!.* is not all numbers"),
     (one_column, "text without a line of two numbers"),
-    (velocity_column, "column velocity is a velocity"),
+    (velocity_column, "are a velocity .*not wavelengths"),
     (velocity_axis, "not wavelengths"),
     (sky_image, "an image of the sky"),
     (raw_frame, "2-D image without wavelengths"),

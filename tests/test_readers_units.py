@@ -68,9 +68,31 @@ def test_values_that_fit_no_unit_beyond_doubt_are_refused(values, log):
         to_angstrom(values, None, log)
 
 
-@pytest.mark.parametrize("unit", ["km/s", "Hz", "cm-1", "pixel"])
+@pytest.mark.parametrize("unit", ["km/s", "pixel", "velocity"])
 def test_other_axes_are_refused(unit, log):
     with pytest.raises(FormatError, match="not wavelengths"):
+        to_angstrom(WAVE, unit, log)
+
+
+@pytest.mark.parametrize(
+    ("values", "unit"),
+    [
+        (1e8 / WAVE, "cm-1"),
+        (1e8 / WAVE, "wavenumber"),
+        (1e10 / WAVE, "m-1"),
+        (2.99792458e18 / WAVE, "Hz"),
+        (2.99792458e6 / WAVE, "THz"),
+        (12398.41984 / WAVE, "eV"),
+    ],
+)
+def test_wavenumbers_frequencies_and_energies_are_converted(values, unit, log):
+    np.testing.assert_allclose(to_angstrom(values, unit, log), WAVE, rtol=1e-9)
+    assert "converted" in log.rules[0]
+
+
+@pytest.mark.parametrize("unit", ["Hz", "eV"])
+def test_a_converted_unit_that_the_values_contradict_is_refused(unit, log):
+    with pytest.raises(FormatError, match="outside 900"):
         to_angstrom(WAVE, unit, log)
 
 

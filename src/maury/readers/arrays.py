@@ -9,7 +9,7 @@ import numpy as np
 from maury.readers.noise import kind_of_unit, named_noise, unnamed_noise
 from maury.readers.roles import Named, Selection, medium_of
 from maury.readers.source import Floats, Log, Raw, RawOrder
-from maury.readers.units import to_angstrom
+from maury.readers.units import parse_unit, to_angstrom
 
 
 def bad_pixels(quality: Floats | None, log: Log, what: str) -> np.ndarray | None:
@@ -109,6 +109,7 @@ def from_selection(reader: str, chosen: Selection, log: Log) -> Raw:
         log.rule(f"{raw.medium} wavelengths: {chosen.wavelength.name} {chosen.wavelength.ucd}".rstrip())
         raw.medium_assumed = chosen.wavelength.ucd.startswith("em.wl") and "vac" not in chosen.wavelength.name.lower()
         raw.medium_assumed &= raw.medium == "vacuum"
+        raw.medium_assumed |= parse_unit(chosen.wavelength.unit) == "wavenumber"
     log.rule(f"flux: {chosen.flux.name}; wavelength: {chosen.wavelength.name}")
     if {"bary", "barycentric"} & set(chosen.wavelength.tags) or "bary" in chosen.wavelength.name.lower():
         raw.frame = "barycentric"

@@ -16,7 +16,7 @@ from maury.readers.fitsfile import Part
 from maury.readers.headers import as_number, describe
 from maury.readers.roles import NOISE_KINDS, named
 from maury.readers.source import Floats, Log, Raw, RawOrder
-from maury.readers.units import is_wavelength, parse_unit, to_angstrom
+from maury.readers.units import OTHER_AXES, is_wavelength, parse_unit, to_angstrom
 
 
 def _unit(header: fits.Header) -> str | None:
@@ -76,8 +76,10 @@ def axis(header: fits.Header, size: int, log: Log) -> Floats:
     elif as_number(header.get("DC-FLAG")) == 1 or re.search(r"LOG10|LOG\(|LOGLAM|LOG-?LIN", ctype):
         log.rule("logarithmic axis (log10): DC-FLAG or CTYPE1")
         unit = "log10"
-    elif re.match(r"(VELO|VRAD|VOPT|FREQ|WAVN|ENER)", ctype):
+    elif re.match(r"(VELO|VRAD|VOPT)", ctype):
         raise log.fail(f"the first axis is {ctype}, not wavelengths")
+    elif re.match(r"(FREQ|WAVN|ENER)", ctype):
+        unit = str(header.get("CUNIT1", "")).strip() or {"WAVN": "m-1", "FREQ": "Hz"}.get(ctype[:4], "eV")
     return to_angstrom(value, unit, log, "wavelengths (header)")
 
 
@@ -126,7 +128,8 @@ def _pick_flux(images: list[Part]) -> Part:
 def _wavelength_image(images: list[Part], axes: list[Part]) -> Part | None:
     """The image that holds the wavelengths of the others: named so, or, without any axis, running through them."""
     for part in images:
-        if part.name and named(part.name, np.empty(0)).role == "wavelength":
+        array = named(part.name, np.empty(0), part.header.get("BUNIT"))
+        if part.name and array.role == "wavelength" and parse_unit(array.unit) not in OTHER_AXES:
             return part
     return None if axes else next((part for part in images if is_wavelength(part.image())), None)
 

@@ -19,7 +19,7 @@ from maury.readers.headers import as_number, describe
 from maury.readers.pipelines import DRS_PREFIXES
 from maury.readers.roles import NOISE_KINDS, named, select
 from maury.readers.source import Floats, Log, Raw
-from maury.readers.units import is_wavelength, to_angstrom
+from maury.readers.units import OTHER_AXES, is_wavelength, parse_unit, to_angstrom
 
 MAX_ROWS = 400
 """Most rows that an image of orders may have; pictures have more."""
@@ -106,7 +106,7 @@ def _named_images(parts: list[Part], log: Log) -> Raw | None:
     """Images told by their extension names, as in S2D (SCIDATA, WAVEDATA_AIR_BARY) or CARMENES (SPEC, SIG, WAVE)."""
     pictures = [p for p in parts if p.shape and p.name and named(p.name, np.empty(0)).role is not None]
     arrays = [named(p.name, np.zeros(p.shape), p.header.get("BUNIT")) for p in pictures]
-    if not {"flux", "wavelength"} <= {array.role for array in arrays}:
+    if not {"flux", "wavelength"} <= {array.role for array in arrays if parse_unit(array.unit) not in OTHER_AXES}:
         return None
     for part, array in zip(pictures, arrays, strict=True):
         array.values = part.image()

@@ -10,7 +10,7 @@ import numpy as np
 
 from maury.readers.noise import NoiseKind
 from maury.readers.source import Floats, Medium
-from maury.readers.units import parse_unit
+from maury.readers.units import OTHER_AXES, parse_unit
 
 Role = Literal[
     "wavelength",
@@ -28,7 +28,8 @@ Role = Literal[
 _WORDS: dict[Role, str] = {
     "wavelength": "wave waves wavelength wavelengths wav wvl wvls wl wls ws lambda lambdas lam lams w arg waveobs "
     "wavelengthobs dispersion disp wavedata sciwave awav loglam loglambda logwave logwavelength lnlam lnwave spectral "
-    "spectralaxis wavelengthcoord angstrom angstroms barywavelength barywave wavel llambda wavelen",
+    "spectralaxis wavelengthcoord angstrom angstroms barywavelength barywave wavel llambda wavelen "
+    "wavenumber wavenumbers wavn freq frequency frequencies nu energy velocity velocities vel velo vrad vopt",
     "flux": "flux fluxes fls fl f s sp spec spectrum spectra intensity int i fun counts count sci data scidata sciflux "
     "normflux fluxnorm normalizedflux normalisedflux spectrumflux signal y spc intens",
     "sigma": "err errs error errors sigma sigmas sig sigs serr uncertainty uncertainties uncert unc std stdev stddev "
@@ -52,7 +53,9 @@ median rms residual res raw no nosky ccf mask dll weight weights
 _IGNORED = frozenset(_OTHER_THINGS.split())
 """Words that make a name that of something else than the spectrum itself."""
 
-_UNIT_WORDS = frozenset(("aa", "ang", "angstrom", "angstroms", "nm", "um", "micron", "microns"))
+_UNIT_WORDS = frozenset(
+    ("aa", "ang", "angstrom", "angstroms", "nm", "um", "micron", "microns", "kms", "cm1", "hz", "ghz", "thz", "ev")
+)
 NOISE_KINDS: tuple[NoiseKind, ...] = ("sigma", "variance", "inverse variance", "relative error", "signal-to-noise")
 
 _PRECEDENCE: tuple[Role, ...] = ("order", "quality", *NOISE_KINDS, "wavelength", "flux", "fibre")
@@ -116,6 +119,9 @@ def named(name: str, values: Floats, unit: str | None = None, ucd: str = "") -> 
     logarithm = re.match(r"(log|ln)", name.lower()) if role == "wavelength" else None
     if logarithm and (not unit or parse_unit(unit) == "angstrom"):
         unit = "log10" if logarithm.group(1) == "log" else "ln"
+    if role == "wavelength" and not unit and not unit_in_name:
+        words = re.split(r"[^a-z0-9]+", name.lower())
+        unit = next((word for word in words if parse_unit(word) in OTHER_AXES), None)
     return Named(name, values, unit or unit_in_name, ucd, role, tags)
 
 
@@ -128,6 +134,8 @@ def medium_of(array: Named) -> Medium | None:
     if {"air", "awav", "airwave", "waveair"} & set(words):
         return "air"
     if {"vac", "vacuum", "vacwave", "wavevac"} & set(words):
+        return "vacuum"
+    if parse_unit(array.unit) in ("wavenumber", "frequency", "energy"):
         return "vacuum"
     if array.ucd.startswith("em.wl"):
         return "air" if "obs.atmos" in array.ucd else "vacuum"
@@ -152,11 +160,12 @@ def _flux_rank(array: Named) -> tuple[int, int, int]:
     return (main, preferred, len(array.name))
 
 
-def _wavelength_rank(array: Named, flux: Named | None) -> tuple[int, int, int, int]:
+def _wavelength_rank(array: Named, flux: Named | None) -> tuple[int, ...]:
     own = 0 if flux is None or not flux.tags else -len({*array.tags} & {*flux.tags})
     air = 0 if medium_of(array) == "air" else 1
     bary = 0 if {"bary", "barycentric", "helio"} & set(array.tags) or "bary" in array.name.lower() else 1
-    return (own, air, bary, len(array.name))
+    other = 1 if parse_unit(array.unit) in OTHER_AXES else 0
+    return (other, own, air, bary, len(array.name))
 
 
 def _fibre_rank(array: Named) -> int:

@@ -28,7 +28,7 @@ class ReadOptions:
     Attributes:
         resolution: nominal resolving power R = lambda / FWHM; overrides the file.
         medium: ``"air"`` or ``"vacuum"``; overrides the file.
-        wavelength_unit: overrides the file: angstrom, nm, um, m, log10 or ln (of Å).
+        wavelength_unit: overrides the file: angstrom, nm, um, m, log10 or ln (of Å), cm-1, Hz, eV.
         wavelength_file: wavelengths of the same shape as the flux (FITS, text, .npy), for files that hold none.
         sigma_file: noise of the same shape; its kind by the name of its extension, else sigma.
         ignore_sigma: leave out the noise of the file, so that it is measured in the flux.
@@ -57,10 +57,17 @@ class ReadOptions:
             raise ConfigError(
                 f"resolution {self.resolution:g}: must be between 500 and 1,000,000", parameter="resolution"
             )
-        if self.wavelength_unit is not None and parse_unit(self.wavelength_unit) not in {*SCALE_AA, "log10", "ln"}:
+        if self.wavelength_unit is not None and parse_unit(self.wavelength_unit) not in {
+            *SCALE_AA,
+            "log10",
+            "ln",
+            "wavenumber",
+            "frequency",
+            "energy",
+        }:
             units = ", ".join(SCALE_AA)
             raise ConfigError(
-                f"wavelength unit {self.wavelength_unit!r}: must be one of {units}, log10, ln",
+                f"wavelength unit {self.wavelength_unit!r}: must be one of {units}, log10, ln, cm-1, Hz, eV",
                 parameter="wavelength_unit",
             )
         if self.medium not in (None, "air", "vacuum"):

@@ -6,6 +6,7 @@ the ECSV standard (astropy APE 6) with units and metadata.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
 from dataclasses import dataclass
@@ -19,11 +20,11 @@ from maury.readers.headers import as_number
 from maury.readers.noise import named_noise
 from maury.readers.roles import named, select
 from maury.readers.source import Floats, Log, Raw, as_floats
-from maury.readers.units import is_wavelength, parse_unit, to_angstrom
+from maury.readers.units import is_wavelength, to_angstrom
 
 _MAX_BYTES = 400_000_000
 _MAX_HEADER = 2000
-_COMMENTS = ("#", "%", "!", ";", "*", "//", '"', "\\", "|")
+_COMMENTS = ("#", "%", "!", ";", "*", "//", "\\")
 
 
 @dataclass
@@ -49,29 +50,67 @@ def _decode(path: Path, log: Log) -> str:
         return content.decode("latin-1")
 
 
-def _tokens(line: str) -> list[str]:
-    if "," in line:
-        return [word.strip() for word in line.strip().rstrip(",").split(",")]
-    return re.split(r"[;\s]+", line.strip().strip(";"))
+@dataclass(frozen=True)
+class _Dialect:
+    """How the fields of a line are told apart: by a delimiter (None: blanks), with points or commas in numbers."""
+
+    delimiter: str | None
+    comma: bool = False
+
+    def tokens(self, line: str) -> list[str]:
+        """The fields of a line, without quotes."""
+        words = line.split() if self.delimiter is None else line.split(self.delimiter)
+        return [word.strip().strip("\"'").strip() for word in words]
+
+    def number(self, word: str) -> float | None:
+        """A field as a number, NaN if its value is missing; None if it is something else."""
+        if word.lower() in _MISSING:
+            return np.nan
+        if self.comma:
+            word = "" if "." in word else word.replace(",", ".")
+        try:
+            return float(re.sub(r"(?<=[\d.])[dD](?=[+-]?\d)", "E", word))
+        except ValueError:
+            return None
+
+    def numbers(self, line: str) -> list[float] | None:
+        """The numbers of a line of two or more, or None for any other line."""
+        values = [self.number(word) for word in self.tokens(line)]
+        some = sum(value is not None and not np.isnan(value) for value in values)
+        return None if len(values) < 2 or some < 1 or None in values else values  # type: ignore[return-value]
 
 
-def _numeric(tokens: list[str]) -> bool:
-    try:
-        [float(word.replace("D", "E").replace("d", "e")) for word in tokens]
-    except ValueError:
-        return False
-    return True
+_MISSING = frozenset(
+    ("", "nan", "null", "none", "na", "n/a", "#n/a", "nodata", "missing", "masked", "-", "--", "---", "...")
+)
+_DIALECTS = (
+    *(_Dialect(delimiter) for delimiter in ("\t", ";", ",", "|", None)),
+    *(_Dialect(delimiter, comma=True) for delimiter in ("\t", ";", "|", None)),
+)
 
 
-def _names(header: list[str], count: int) -> list[str] | None:
+def _is_comment(line: str) -> bool:
+    return line.lstrip().startswith(_COMMENTS)
+
+
+def _dialect(lines: list[str]) -> _Dialect | None:
+    """The first dialect in which most of the lines that have numbers in any dialect are numbers."""
+    sample = [line for line in lines if line.strip() and not _is_comment(line)][-200:]
+    counts = [sum(dialect.numbers(line) is not None for line in sample) for dialect in _DIALECTS]
+    most = max(counts, default=0)
+    return next((d for d, count in zip(_DIALECTS, counts, strict=True) if count and count >= 0.9 * most), None)
+
+
+def _names(header: list[str], count: int, dialect: _Dialect) -> list[str] | None:
     """Names of the columns: the last header line with as many words as there are columns, none of them a number."""
     for line in reversed(header):
         text = line.strip().lstrip('#%!;*/\\|" ').strip()
         # "wavelength (nm)" is one name, not two
         text = re.sub(r"\s+([\[(][^\])]*[\])])", r"\1", text)
-        words = [word.strip("\"'|") for word in _tokens(text)]
-        if len(words) == count and not any(_numeric([word]) for word in words):
-            return words
+        for words in (dialect.tokens(text), re.split(r"[,;\s]+", text.strip(" ,;"))):
+            words = [word.strip("\"'|") for word in words]
+            if len(words) == count and not any(re.fullmatch(r"[-+\d.,eEdD]*\d[-+\d.,eEdD]*", word) for word in words):
+                return words
     return None
 
 
@@ -82,40 +121,50 @@ def _split(text: str, log: Log) -> _Text:
         FormatError: no line holds two numbers or more, or the lines differ in their number of columns.
     """
     lines = text.splitlines()
-    header: list[str] = []
-    start = None
-    for number, line in enumerate(lines[:_MAX_HEADER]):
-        tokens = _tokens(line)
-        libre = bool(header) and header[0].startswith("***") and number == 1
-        if len(tokens) >= 2 and _numeric(tokens) and not line.lstrip().startswith(_COMMENTS) and not libre:
-            start = number
-            break
-        header.append(line)
-    if start is None:
+    libre = bool(lines) and lines[0].startswith("***")
+    dialect = _dialect(lines[: _MAX_HEADER + 200])
+    start = None if dialect is None else next(
+        (n for n, line in enumerate(lines[:_MAX_HEADER])
+         if not _is_comment(line) and dialect.numbers(line) is not None and not (libre and n <= 1)), None)  # fmt: skip
+    if dialect is None or start is None:
         raise log.fail("text without a line of two numbers or more")
-    count = len(_tokens(lines[start]))
-    return _Text(header, _names(header, count), _numbers(lines, start, count, log))
+    header = lines[:start]
+    count = len(dialect.tokens(lines[start]))
+    if dialect.comma:
+        log.rule("decimal commas read as points")
+    table = _numbers(lines, start, count, dialect, log)
+    names = _names(header, count, dialect)
+    used = [not np.isnan(column).all() for column in table.T]
+    if not all(used):
+        table, names = table[:, used], None if names is None else [n for n, u in zip(names, used, strict=True) if u]
+    missing = int(np.isnan(table).sum())
+    if missing:
+        log.rule(f"{missing} missing values (empty, null, NaN and the like)")
+    return _Text(header, names, table)
 
 
-def _numbers(lines: list[str], start: int, count: int, log: Log) -> Floats:
-    body = [line for line in lines[start:] if line.strip() and not line.lstrip().startswith(_COMMENTS)]
-    delimiter = "," if "," in body[0] else None
-    plain = "\n".join(body) if delimiter is None else "\n".join(line.rstrip(", ") for line in body)
-    plain = plain.replace(";", " ")
-    if re.search(r"\d[dD][+-]?\d", plain[:2000]):
-        plain = re.sub(r"(\d)[dD]([+-]?\d)", r"\1E\2", plain)
-    try:
-        return np.loadtxt(io.StringIO(plain), delimiter=delimiter, comments=None, ndmin=2)
-    except ValueError:
-        for number, line in enumerate(lines[start:], start=start + 1):
-            if not line.strip() or line.lstrip().startswith(_COMMENTS):
-                continue
-            tokens = _tokens(line)
-            if len(tokens) != count:
-                raise log.fail(f"line {number} has {len(tokens)} columns, the lines before {count}") from None
-            if not _numeric(tokens):
-                raise log.fail(f"line {number}: {line.strip()[:60]!r} is not all numbers") from None
-        raise log.fail("columns cannot be read as numbers") from None
+def _numbers(lines: list[str], start: int, count: int, dialect: _Dialect, log: Log) -> Floats:
+    """The numbers (rows, columns) of the lines from the first with numbers on, NaN where a value is missing."""
+    body = [line for line in lines[start:] if line.strip() and not _is_comment(line)]
+    if not dialect.comma:
+        with contextlib.suppress(ValueError):  # all there, all plain: fast
+            table = np.loadtxt(io.StringIO("\n".join(body)), delimiter=dialect.delimiter, comments=None, ndmin=2)
+            if table.shape[1] == count:
+                return table
+    rows = []
+    for number, line in enumerate(lines[start:], start=start + 1):
+        if not line.strip() or _is_comment(line):
+            continue
+        words = dialect.tokens(line)
+        if len(words) == count + 1 and not words[-1]:
+            words = words[:-1]
+        if len(words) != count:
+            raise log.fail(f"line {number} has {len(words)} columns, the lines before {count}")
+        values = [dialect.number(word) for word in words]
+        if None in values:
+            raise log.fail(f"line {number}: {line.strip()[:60]!r} is not all numbers")
+        rows.append(values)
+    return np.array(rows, dtype=float)
 
 
 def read_numbers(path: Path, log: Log) -> Floats:
@@ -233,9 +282,6 @@ def read_text(path: Path, log: Log) -> Raw:
     if text.header and text.header[0].startswith("***"):
         return _libre_esprit(text, log)
     if text.names:
-        axes = [name for name in text.names if parse_unit(name) in ("velocity", "frequency", "wavenumber")]
-        if axes:
-            raise log.fail(f"column {axes[0]} is a {parse_unit(axes[0])}, not wavelengths")
         arrays = [named(name, text.table[:, i].copy()) for i, name in enumerate(text.names)]
         chosen = select(arrays)
         if chosen.wavelength is not None and chosen.flux is not None:

@@ -10,11 +10,25 @@ import numpy as np
 if TYPE_CHECKING:
     from maury.readers.source import Floats, Log
 
+_LIGHT_AA_HZ = 2.99792458e18
+_RECIPROCAL_AA = {
+    "wavenumber": {"m-1": 1e10, "1/m": 1e10, "m^-1": 1e10, "m**-1": 1e10, "": 1e8},
+    "frequency": {"khz": 1e-3, "mhz": 1e-6, "ghz": 1e-9, "thz": 1e-12, "": 1.0},
+    "energy": {"kev": 1e-3, "mev": 1e-6, "": 1.0},
+}
+"""Wavelength (Å) times value: by unit of a wavenumber, frequency over `_LIGHT_AA_HZ`, energy over that of an eV."""
+
+_ENERGY_AA_EV = 12398.41984
+
+OTHER_AXES = ("velocity", "frequency", "wavenumber", "energy", "pixel")
+"""What an axis can be instead of wavelengths."""
+
 SCALE_AA = {"angstrom": 1.0, "nm": 10.0, "um": 1e4, "mm": 1e7, "cm": 1e8, "m": 1e10}
 """Å per unit of length."""
 
 _NAMES = {
-    "angstrom": "a aa ang angs angstrom angstroms angstroem angstroems å å lambda(a) 0.1nm 1e-10m 10**-10m 10-10m",
+    "angstrom": "a aa ang angs angstrom angstroms angstroem angstroems å å lambda(a) 0.1nm 1e-10m 10**-10m 10-10m "
+    "10^-10m",
     "nm": "nm nanometer nanometers nanometre nanometres nanom 1e-9m 10**-9m",
     "um": "um µm μm micron microns micrometer micrometers micrometre micrometres",
     "mm": "mm millimeter millimeters",
@@ -23,11 +37,11 @@ _NAMES = {
     "log10": "log10(angstrom) log(angstrom) log10(a) log10(aa) log(a) log10(lambda) log(lambda) log10 log(wavelength) "
     "loglambda loglam log10angstrom log(angstroms) log10(angstroms) dex(angstrom) dex(aa)",
     "ln": "ln(angstrom) ln(a) ln(lambda) ln ln(wavelength) lnlambda lnlam",
-    "velocity": "km/s kms km.s-1 kms-1 km*s-1 kms^-1 m/s ms-1 m.s-1 cm/s velocity vel velo vrad vopt km/sec",
-    "frequency": "hz khz mhz ghz thz freq frequency",
-    "wavenumber": "cm-1 1/cm cm^-1 cm**-1 m-1 wavenumber wavn wavenumbers kayser",
+    "velocity": "velocities kms km/s km.s-1 kms-1 km*s-1 kms^-1 m/s ms-1 m.s-1 cm/s velocity vel velo vrad vopt km/sec",
+    "frequency": "hz khz mhz ghz thz freq frequency frequencies nu",
+    "wavenumber": "cm-1 1/cm cm^-1 cm**-1 m-1 1/m m^-1 m**-1 wavenumber wavn wavenumbers kayser cm1",
     "pixel": "pixel pixels pix",
-    "energy": "ev kev mev",
+    "energy": "ev kev mev energy",
 }
 UNITS = {name: unit for unit, names in _NAMES.items() for name in names.split()}
 
@@ -62,6 +76,17 @@ def convert(values: Floats, unit: str) -> Floats:
     if unit == "ln":
         return np.exp(np.clip(values, -20, 20))
     return values * SCALE_AA[unit]
+
+
+def from_reciprocal(values: Floats, kind: str, text: object) -> Floats:
+    """Vacuum wavelengths (Å) of wavenumbers (cm-1 unless the unit says m-1), frequencies (Hz) or energies (eV)."""
+    key = re.sub(r"[\s\[\](){}]", "", str(text or "")).lower()
+    factors = _RECIPROCAL_AA[kind]
+    scale = {"wavenumber": 1.0, "frequency": _LIGHT_AA_HZ, "energy": _ENERGY_AA_EV}[kind] * factors.get(
+        key, factors[""]
+    )
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(values > 0, scale / values, np.nan)
 
 
 def guess_unit(values: Floats) -> str | None:
@@ -100,8 +125,13 @@ def to_angstrom(values: Floats, unit_text: object, log: Log, what: str = "wavele
         log.rule(f"unit of the {what}: {log.options.wavelength_unit}, given by the user")
     else:
         unit = parse_unit(unit_text)
-    if unit in ("velocity", "frequency", "wavenumber", "pixel", "energy"):
+    if unit in ("velocity", "pixel"):
         raise log.fail(f"the {what} are a {unit} ({unit_text}), not wavelengths")
+    if unit in _RECIPROCAL_AA:
+        text = log.options.wavelength_unit or unit_text
+        values = from_reciprocal(values, unit, text)
+        log.rule(f"the {what} are a {unit} ({text}): converted to wavelengths in vacuum")
+        unit = "angstrom"
     good = values[np.isfinite(values) & (values > 0)]
     if good.size < 2:
         raise log.fail(f"the {what} hold no finite positive numbers")
