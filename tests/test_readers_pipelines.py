@@ -136,7 +136,14 @@ def espresso(folder):
     return expected
 
 
+def song(path, optimal=True):
+    image = fits.PrimaryHDU(np.stack([STAR * optimal, STAR, np.full_like(STAR, 1e4), WAVE]))
+    image.header["TELESCOP"], image.header["INSTRUM"] = "Node 1", "Spectrograph"
+    image.writeto(path)
+
+
 HERE = {
+    "SONG": song,
     "EPRV standard, level 2": eprv,
     "EPRV standard, level 3": eprv_level_3,
     "KPF DRP, level 1": kpf,

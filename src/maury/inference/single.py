@@ -230,7 +230,7 @@ def _posterior(
     pixels = _pixels(header)
     star = to_network(spectrum, pixels)
     name = str(spectrum.provenance.get("file", "spectrum"))
-    _require_signal(star, name)
+    _require_signal(star, name, spectrum.provenance.get("warnings", ()))
     if ask.reference is not None:
         star = ask.reference.applied(star, name)
     with torch.inference_mode():
@@ -323,11 +323,14 @@ def _priors(ask: _Ask, network: PosteriorNetwork) -> tuple[tuple[LabelPrior, ...
     return ask.priors, tuple(r for r in chosen if r.label in names and r.label not in own)
 
 
-def _require_signal(star: PixelSpectra, name: str) -> None:
+def _require_signal(star: PixelSpectra, name: str, warnings: Sequence[str]) -> None:
     snr = float(1 / np.median(star.sigma[star.good].numpy()))
     if snr < LEAST_SNR:
+        hint = "".join(f"; {text}" for text in warnings if "noise measured in the flux" in text)
         raise DomainError(
-            f"{name}: signal-to-noise {snr:.1f} per pixel of 2 km/s; at least {LEAST_SNR:g} is needed for parameters"
+            f"{name}: signal-to-noise {snr:.1f} per pixel of 2 km/s; at least {LEAST_SNR:g} is needed for "
+            f"parameters{hint}",
+            parameter="ignore_sigma" if hint else None,
         )
 
 

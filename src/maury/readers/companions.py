@@ -10,7 +10,7 @@ from maury.readers.fitsfile import open_fits
 from maury.readers.noise import NoiseKind, named_noise
 from maury.readers.roles import NOISE_KINDS, Named, named
 from maury.readers.source import Floats, Log, Raw
-from maury.readers.text import read_numbers
+from maury.readers.textfile import read_numbers
 
 
 def other_file(path: Path, shape: tuple[int, ...], log: Log, what: str) -> tuple[Floats, Named]:

@@ -20,7 +20,7 @@ from maury.readers.roles import named
 from maury.readers.rows import read_rows
 from maury.readers.source import Log, Raw
 from maury.readers.tables import read_tables
-from maury.readers.text import read_text
+from maury.readers.text import read_array, read_text
 from maury.readers.traces import read_traces
 
 FITS_FAMILIES: tuple[Callable[[list[Part], Log], Raw | None], ...] = (
@@ -42,7 +42,7 @@ _FOREIGN = {
     b"PK\x03\x04": "a ZIP archive",
     b"BZh": "a bzip2 file; unpack it",
     b"\xfd7zXZ": "an xz file; unpack it",
-    b"\x93NUMPY": "a NumPy array, which has no wavelengths",
+    b"\x93NUMPY": "a NumPy array, which has no wavelengths: give the wavelength file",
     b"\x80\x04": "a pickle, which is not read",
     b"<!DOC": "an HTML page",
     b"<html": "an HTML page",
@@ -155,6 +155,8 @@ def read_raw(path: Path, log: Log) -> Raw:
 
 def _family(path: Path, first: bytes, log: Log) -> Raw:
     for start, what in _FOREIGN.items():
+        if what.startswith("a NumPy") and log.options.wavelength_file is not None:
+            continue
         if first.lower().startswith(start.lower()):
             raise log.fail(f"{what}, not a spectrum")
     if first.startswith(b"\x89HDF\r\n\x1a\n"):
@@ -162,6 +164,8 @@ def _family(path: Path, first: bytes, log: Log) -> Raw:
             if stream.read(2) == b"\x1f\x8b":
                 raise log.fail("a gzip-compressed HDF5 file; unpack it")
         return read_hdf5(path, log)
+    if first.startswith(b"\x93NUMPY") and log.options.wavelength_file is not None:
+        return read_array(np.atleast_2d(np.squeeze(np.load(path, allow_pickle=False).astype(float))).T, log)
     if first.startswith(b"SIMPLE"):
         return read_fits(path, log)
     return read_text(path, log)

@@ -121,11 +121,11 @@ def wavelengths(header: fits.Header, size: int, count: int, log: Log) -> tuple[F
     shift, scale = as_number(header.get("LTV1")) or 0.0, as_number(header.get("LTM1_1")) or 1.0
     unit = re.search(r"units?\s*=\s*(\S+)", wat(header, 1))
     waves, names = np.empty((count, size)), []
-    logarithmic = False
+    logarithmic = np.zeros(count, bool)
     for n in range(1, count + 1):
         text = entries[str(n)]
         try:
-            waves[n - 1], logarithmic = dispersion(text, size, (shift, scale))
+            waves[n - 1], logarithmic[n - 1] = dispersion(text, size, (shift, scale))
         except (ValueError, IndexError, OverflowError) as error:
             raise log.fail(f"multispec header: spec{n}: {error}") from error
         words = text.split()
@@ -134,8 +134,11 @@ def wavelengths(header: fits.Header, size: int, count: int, log: Log) -> tuple[F
             waves[n - 1, length:] = np.nan
         names.append(words[1] if words[1] not in ("0", "1") else words[0])
     stated = unit.group(1).strip("\"'") if unit else None
-    if logarithmic:
+    if logarithmic.all():
         stated = "log10"
+    elif logarithmic.any():
+        log.rule(f"{logarithmic.sum()} of {count} apertures have logarithms of wavelengths, by their dispersion type")
+        waves[logarithmic] = np.power(10.0, np.clip(waves[logarithmic], -10, 10))
     elif parse_unit(stated) is None and stated is not None:
         log.warn(f"unit of the multispec wavelengths {stated!r} not known")
     return to_angstrom(waves, stated, log, "wavelengths (multispec)"), names

@@ -122,7 +122,15 @@ def named_noise(values: Floats, kind: NoiseKind, flux: Floats, log: Log, what: s
             log.warn(f"{what} is a relative error, not a sigma")
             return relative, f"{what}, a relative error"
     if ratio > 20 or ratio < 0.01:
-        log.warn(f"{what}: noise measured in the flux is {ratio:.3g} times what it says")
+        others = [
+            reading for reading in ("variance", "inverse variance", "relative error")
+            if reading != kind and _agrees(noise_ratio(flux, to_sigma(values, reading, flux)))
+        ]  # fmt: skip
+        hint = f"; it would agree as {' or '.join(others)}" if others else ""
+        log.warn(
+            f"{what}: noise measured in the flux is {ratio:.3g} times what it says as a {kind}{hint}; ignore_sigma "
+            "leaves it out and measures the noise"
+        )
     return sigma, f"{what}, a {kind}"
 
 

@@ -349,6 +349,18 @@ PIPELINES = (
         source="Brahm et al. 2017, PASP 129, 034002",
     ),
     Pipeline(
+        name="SONG",
+        matches=lambda header: (
+            "NODE" in text_of(header, "TELESCOP") or "SONG" in text_of(header, "INSTRUM", "TELESCOP")
+        ),
+        medium="air",
+        frame="topocentric",
+        instruments="SONG",
+        usual_r="60,000 to 112,000 by slit",
+        product="cube: plane 1 or 2 the flux, plane 4 the wavelengths",
+        source="Heeren et al. 2023, A&A 674, A164; https://gitlab.com/Heeren/pyodine (utilities_song)",
+    ),
+    Pipeline(
         name="UVES_popler",
         instruments="UVES, by UVES_popler",
         usual_r="40,000 to 110,000 by slit",

@@ -3,7 +3,8 @@
 Sources: ESPaDOnS and NARVAL Libre-ESpRIT FITS (i.fits, p.fits: CFHT, "FITS format of reduced spectra"); SDSS spSpec
 (rows: spectrum, continuum-subtracted, noise, mask) and LAMOST (flux, inverse variance, wavelength, masks); UVES_popler
 (ARRAYn); CERES cubes
-(Brahm et al. 2017); CHIRON cubes (orders, pixels, wavelength and flux).
+(Brahm et al. 2017); CHIRON cubes (orders, pixels, wavelength and flux); SONG cubes (optimal and
+simple extraction, blaze, wavelength).
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from maury.readers.noise import named_noise
 from maury.readers.roles import NOISE_KINDS, named, select
 from maury.readers.source import Floats, Log, Raw
 from maury.readers.units import is_wavelength, to_angstrom
+
+_MOST_PLANES = 12
+"""Most rows or planes of a stack: flux, noise, wavelengths, blaze and the like."""
 
 
 def _libre_esprit(image: Floats, log: Log) -> Raw:
@@ -95,12 +99,44 @@ def _ceres(cube: Floats, log: Log) -> Raw:
     return raw
 
 
-def _stack(planes: Floats, log: Log, what: str) -> Raw:
-    """A stack of 2 to 4 arrays, the first wavelengths by the check, the second flux, the third perhaps noise."""
-    wave = to_angstrom(planes[0], None, log)
-    log.rule(f"{what} 1 runs through optical wavelengths: wavelength, {what} 2 the flux")
-    sigma, source = (None, "none") if len(planes) < 3 else unlabelled_sigma(planes[2], planes[1], log, f"{what} 3")
-    return build(f"stack of {what}s", wave, planes[1], sigma, None, None, source)
+def _wavelength_plane(planes: Floats) -> int | None:
+    """Index of the only plane that runs through optical wavelengths, or None if there is none or there are several."""
+    found = [n for n, plane in enumerate(planes) if is_wavelength(plane)]
+    return found[0] if len(found) == 1 else None
+
+
+def _stack(planes: Floats, log: Log, what: str) -> Raw | None:
+    """A stack of arrays of which one runs through wavelengths; the first other one is the flux, the next perhaps noise.
+
+    Of the others one that is zero throughout is left out: a pipeline without it, such as SONG's without optimal
+    extraction.
+    """
+    index = _wavelength_plane(planes)
+    if index is None:
+        return None
+    wave = to_angstrom(planes[index], None, log)
+    rest = [n for n in range(len(planes)) if n != index and np.nan_to_num(planes[n]).any()]
+    if not rest:
+        raise log.fail(f"{what} {index + 1} runs through wavelengths, and no other holds any signal")
+    flux = planes[rest[0]]
+    log.rule(f"{what} {index + 1} runs through optical wavelengths: wavelength, {what} {rest[0] + 1} the flux")
+    sigma, source = None, "none"
+    if len(rest) > 1:
+        sigma, source = unlabelled_sigma(planes[rest[1]], flux, log, f"{what} {rest[1] + 1}")
+    if len(rest) > 2:
+        log.warn(f"{what}s {', '.join(str(n + 1) for n in rest[2:])} have no names: not used")
+    return build(f"stack of {what}s", wave, flux, sigma, None, None, source)
+
+
+def _require_wavelengths(planes: Floats, log: Log) -> None:
+    """Refuse a cube none of whose planes runs through wavelengths: list them."""
+    good = [plane[np.isfinite(plane)] for plane in planes]
+    ranges = [f"{n + 1}: {p.min():.4g} to {p.max():.4g}" if p.size else f"{n + 1}: NaN" for n, p in enumerate(good)]
+    raise log.fail(
+        f"a cube of {len(planes)} planes, none of which alone runs through optical wavelengths ({'; '.join(ranges)}); "
+        "give the wavelength file",
+        "wavelength_file",
+    )
 
 
 def read_rows(parts: list[Part], log: Log) -> Raw | None:
@@ -114,21 +150,22 @@ def read_rows(parts: list[Part], log: Log) -> Raw | None:
     if len(shape) == 2 and shape[1] > 50 and shape[0] <= 30:
         image = part.image()
         raw = _survey(part, image, log) if 3 <= shape[0] <= 6 else None
-        if raw is None and is_wavelength(image[0]):
-            if shape[0] in (12, 24) or any(name in instrument for name in ("ESPADONS", "NARVAL")):
-                raw = _libre_esprit(image, log)
-            elif 2 <= shape[0] <= 4:
-                raw = _stack(image, log, "row")
+        libre = shape[0] in (12, 24) or any(name in instrument for name in ("ESPADONS", "NARVAL"))
+        if raw is None and libre and is_wavelength(image[0]):
+            raw = _libre_esprit(image, log)
+        if raw is None and 2 <= shape[0] <= _MOST_PLANES:
+            raw = _stack(image, log, "row")
         if raw is None and shape[0] <= 10:
             raw = _on_one_axis(part, image, log)
-    elif len(shape) == 2 and shape[0] > 50 and 2 <= shape[1] <= 4:
-        image = part.image().T
-        raw = _stack(image, log, "column") if is_wavelength(image[0]) else None
-    elif len(shape) == 3 and shape[2] > 50 and shape[0] in (10, 11):
+    elif len(shape) == 2 and shape[0] > 50 and 2 <= shape[1] <= _MOST_PLANES:
+        raw = _stack(part.image().T, log, "column")
+    elif len(shape) == 3 and min(shape[0], shape[2]) <= _MOST_PLANES:
         cube = part.image()
-        raw = _ceres(cube, log) if is_wavelength(cube[0]) else None
-    elif len(shape) == 3 and 2 <= min(shape[0], shape[2]) <= 4:
-        cube = part.image()
-        cube = cube if shape[0] <= 4 else np.moveaxis(cube, 2, 0)
-        raw = _stack(cube, log, "plane") if is_wavelength(cube[0]) else None
+        if shape[0] in (10, 11) and is_wavelength(cube[0]):
+            raw = _ceres(cube, log)
+        elif max(shape) > 50 and log.options.wavelength_file is None:
+            cube = cube if shape[2] > shape[0] else np.moveaxis(cube, 2, 0)
+            raw = _stack(cube, log, "plane")
+            if raw is None and not has_axis(part.header) and len(parts) == 1:
+                _require_wavelengths(cube, log)
     return None if raw is None else describe([part.header, parts[0].header], raw, log)

@@ -6,177 +6,23 @@ the ECSV standard (astropy APE 6) with units and metadata.
 
 from __future__ import annotations
 
-import contextlib
-import io
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from maury.errors import FormatError
 from maury.readers.arrays import build, from_selection, unlabelled_sigma
-from maury.readers.fitsfile import unpacked
+from maury.readers.companions import other_file
 from maury.readers.headers import as_number
 from maury.readers.noise import named_noise
 from maury.readers.roles import named, select
 from maury.readers.source import Floats, Log, Raw, as_floats
+from maury.readers.textfile import TextTable, decode, read_numbers, split
 from maury.readers.units import is_wavelength, to_angstrom
 
-_MAX_BYTES = 400_000_000
-_MAX_HEADER = 2000
-_COMMENTS = ("#", "%", "!", ";", "*", "//", "\\")
 
-
-@dataclass
-class _Text:
-    """A text file taken apart: header lines, names of columns if it has them, numbers (rows, columns)."""
-
-    header: list[str]
-    names: list[str] | None
-    table: Floats
-
-
-def _decode(path: Path, log: Log) -> str:
-    if path.stat().st_size > _MAX_BYTES:
-        raise log.fail(f"text file of more than {_MAX_BYTES / 1e6:g} MB")
-    content = path.read_bytes()
-    if content.startswith(b"\x1f\x8b"):
-        content = unpacked(path, log)
-    if b"\x00" in content[:65536]:
-        raise log.fail("binary file of a kind not known here")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return content.decode("latin-1")
-
-
-@dataclass(frozen=True)
-class _Dialect:
-    """How the fields of a line are told apart: by a delimiter (None: blanks), with points or commas in numbers."""
-
-    delimiter: str | None
-    comma: bool = False
-
-    def tokens(self, line: str) -> list[str]:
-        """The fields of a line, without quotes."""
-        words = line.split() if self.delimiter is None else line.split(self.delimiter)
-        return [word.strip().strip("\"'").strip() for word in words]
-
-    def number(self, word: str) -> float | None:
-        """A field as a number, NaN if its value is missing; None if it is something else."""
-        if word.lower() in _MISSING:
-            return np.nan
-        if self.comma:
-            word = "" if "." in word else word.replace(",", ".")
-        try:
-            return float(re.sub(r"(?<=[\d.])[dD](?=[+-]?\d)", "E", word))
-        except ValueError:
-            return None
-
-    def numbers(self, line: str) -> list[float] | None:
-        """The numbers of a line of two or more, or None for any other line."""
-        values = [self.number(word) for word in self.tokens(line)]
-        some = sum(value is not None and not np.isnan(value) for value in values)
-        return None if len(values) < 2 or some < 1 or None in values else values  # type: ignore[return-value]
-
-
-_MISSING = frozenset(
-    ("", "nan", "null", "none", "na", "n/a", "#n/a", "nodata", "missing", "masked", "-", "--", "---", "...")
-)
-_DIALECTS = (
-    *(_Dialect(delimiter) for delimiter in ("\t", ";", ",", "|", None)),
-    *(_Dialect(delimiter, comma=True) for delimiter in ("\t", ";", "|", None)),
-)
-
-
-def _is_comment(line: str) -> bool:
-    return line.lstrip().startswith(_COMMENTS)
-
-
-def _dialect(lines: list[str]) -> _Dialect | None:
-    """The first dialect in which most of the lines that have numbers in any dialect are numbers."""
-    sample = [line for line in lines if line.strip() and not _is_comment(line)][-200:]
-    counts = [sum(dialect.numbers(line) is not None for line in sample) for dialect in _DIALECTS]
-    most = max(counts, default=0)
-    return next((d for d, count in zip(_DIALECTS, counts, strict=True) if count and count >= 0.9 * most), None)
-
-
-def _names(header: list[str], count: int, dialect: _Dialect) -> list[str] | None:
-    """Names of the columns: the last header line with as many words as there are columns, none of them a number."""
-    for line in reversed(header):
-        text = line.strip().lstrip('#%!;*/\\|" ').strip()
-        # "wavelength (nm)" is one name, not two
-        text = re.sub(r"\s+([\[(][^\])]*[\])])", r"\1", text)
-        for words in (dialect.tokens(text), re.split(r"[,;\s]+", text.strip(" ,;"))):
-            words = [word.strip("\"'|") for word in words]
-            if len(words) == count and not any(re.fullmatch(r"[-+\d.,eEdD]*\d[-+\d.,eEdD]*", word) for word in words):
-                return words
-    return None
-
-
-def _split(text: str, log: Log) -> _Text:
-    """Take a text apart into header and numbers.
-
-    Raises:
-        FormatError: no line holds two numbers or more, or the lines differ in their number of columns.
-    """
-    lines = text.splitlines()
-    libre = bool(lines) and lines[0].startswith("***")
-    dialect = _dialect(lines[: _MAX_HEADER + 200])
-    start = None if dialect is None else next(
-        (n for n, line in enumerate(lines[:_MAX_HEADER])
-         if not _is_comment(line) and dialect.numbers(line) is not None and not (libre and n <= 1)), None)  # fmt: skip
-    if dialect is None or start is None:
-        raise log.fail("text without a line of two numbers or more")
-    header = lines[:start]
-    count = len(dialect.tokens(lines[start]))
-    if dialect.comma:
-        log.rule("decimal commas read as points")
-    table = _numbers(lines, start, count, dialect, log)
-    names = _names(header, count, dialect)
-    used = [not np.isnan(column).all() for column in table.T]
-    if not all(used):
-        table, names = table[:, used], None if names is None else [n for n, u in zip(names, used, strict=True) if u]
-    missing = int(np.isnan(table).sum())
-    if missing:
-        log.rule(f"{missing} missing values (empty, null, NaN and the like)")
-    return _Text(header, names, table)
-
-
-def _numbers(lines: list[str], start: int, count: int, dialect: _Dialect, log: Log) -> Floats:
-    """The numbers (rows, columns) of the lines from the first with numbers on, NaN where a value is missing."""
-    body = [line for line in lines[start:] if line.strip() and not _is_comment(line)]
-    if not dialect.comma:
-        with contextlib.suppress(ValueError):  # all there, all plain: fast
-            table = np.loadtxt(io.StringIO("\n".join(body)), delimiter=dialect.delimiter, comments=None, ndmin=2)
-            if table.shape[1] == count:
-                return table
-    rows = []
-    for number, line in enumerate(lines[start:], start=start + 1):
-        if not line.strip() or _is_comment(line):
-            continue
-        words = dialect.tokens(line)
-        if len(words) == count + 1 and not words[-1]:
-            words = words[:-1]
-        if len(words) != count:
-            raise log.fail(f"line {number} has {len(words)} columns, the lines before {count}")
-        values = [dialect.number(word) for word in words]
-        if None in values:
-            raise log.fail(f"line {number}: {line.strip()[:60]!r} is not all numbers")
-        rows.append(values)
-    return np.array(rows, dtype=float)
-
-
-def read_numbers(path: Path, log: Log) -> Floats:
-    """The numbers (rows, columns) of a text file, header and comments left out.
-
-    Raises:
-        FormatError: as for a spectrum in text.
-    """
-    return _split(_decode(path, log), log).table
-
-
-def _libre_esprit(text: _Text, log: Log) -> Raw:
+def _libre_esprit(text: TextTable, log: Log) -> Raw:
     """Libre-ESpRIT ``.s``: wavelength in nm, intensity, [polarisation, two nulls,] sigma as the last column."""
     table = text.table
     wave = to_angstrom(table[:, 0], "nm", log)
@@ -209,7 +55,29 @@ def _medium_in(raw: Raw, header: list[str], log: Log) -> None:
         log.rule(f"{raw.medium} wavelengths: word in the header of the text")
 
 
-def _by_position(text: _Text, log: Log) -> Raw:
+def read_array(table: Floats, log: Log) -> Raw:
+    """Read orders as rows or columns, or a spectrum and perhaps its noise as columns, with wavelengths in a file.
+
+    Raises:
+        FormatError: the other file holds no array of the shape of the flux.
+    """
+    path = Path(log.options.wavelength_file or "")
+    flux = np.squeeze(table if table.shape[1] > table.shape[0] else table.T)
+    sigma, source = None, "none"
+    try:
+        wave, array = other_file(path, flux.shape, log, "wavelength file")
+    except FormatError:
+        if flux.ndim == 1 or len(flux) > 4:
+            raise
+        wave, array = other_file(path, flux[0].shape, log, "wavelength file")
+        flux, noise = flux[0], flux[1]
+        sigma, source = unlabelled_sigma(noise, flux, log, "column 2")
+    wave_aa = to_angstrom(wave, array.unit, log, f"wavelengths ({path.name})")
+    log.rule(f"wavelengths: {path.name}, given by the user")
+    return build("numbers with a wavelength file", wave_aa, flux, sigma, None, None, source)
+
+
+def _by_position(text: TextTable, log: Log) -> Raw:
     """Columns without names: the first that runs through optical wavelengths, then flux, then perhaps noise.
 
     Raises:
@@ -222,7 +90,11 @@ def _by_position(text: _Text, log: Log) -> Raw:
     if column is None and (unit or log.options.wavelength_unit):
         column = 0
     if column is None:
-        raise log.fail(f"none of {count} columns runs through optical wavelengths, or nothing follows it")
+        orders = "; if rows or columns are orders, give the wavelength file" if min(table.shape) > 2 else ""
+        raise log.fail(
+            f"none of {count} columns runs through optical wavelengths, or nothing follows it{orders}",
+            "wavelength_file" if orders else "wavelength_unit",
+        )
     wave = to_angstrom(table[:, column], unit, log, f"wavelengths (column {column + 1})")
     flux = table[:, column + 1]
     log.rule(f"columns without names: {column + 1} is the wavelength, {column + 2} the flux")
@@ -273,12 +145,14 @@ def read_text(path: Path, log: Log) -> Raw:
     Raises:
         FormatError: it holds no columns of numbers, none is a wavelength, or it is binary.
     """
-    content = _decode(path, log)
+    content = decode(path, log)
     if not content.strip():
         raise log.fail("empty file")
     if re.match(r"#\s*%ECSV", content):
         return _ecsv(content, log)
-    text = _split(content, log)
+    if log.options.wavelength_file is not None:
+        return read_array(read_numbers(path, log), log)
+    text = split(content, log)
     if text.header and text.header[0].startswith("***"):
         return _libre_esprit(text, log)
     if text.names:
