@@ -33,8 +33,8 @@ def test_orders_in_text_take_wavelengths_and_noise_from_files(turn, turn_wave, t
     with pytest.raises(FormatError, match="give the wavelength file") as caught:
         read(tmp_path / "flux.txt")
     assert caught.value.parameter == "wavelength_file"
+    np.savetxt(tmp_path / "short.txt", WAVE[:, :500])
     with pytest.raises(FormatError, match=r"no array of the shape of the flux \(16, 900\)"):
-        np.savetxt(tmp_path / "short.txt", WAVE[:, :500])
         read(tmp_path / "flux.txt", wavelength_file=tmp_path / "short.txt")
 
 
