@@ -368,7 +368,7 @@ def test_a_list_of_files(night, model, tmp_path, capsys):
     (night / "list.csv").write_text(lines)
     out = tmp_path / "r.parquet"
     command = ("catalog", night / "list.csv", "--out", out, "--model", model, "--samples", 200)
-    assert run(*command) == 0
+    assert run(*command) == 2
     printed = capsys.readouterr()
     assert f"{out}: 2 spectra; 7 in " in printed.out
     assert "5 rejected" in printed.err
@@ -387,10 +387,29 @@ def test_a_list_of_files(night, model, tmp_path, capsys):
     assert "a PNG picture" in reasons["png"]
 
     write(read(night / "star0.fits"), night / "absent.fits")
-    assert run(*command) == 0
+    assert run(*command) == 2  # rejects, as before
     assert "all of them there already" in capsys.readouterr().out
     assert run(*command, "--retry", "-R", 44_000) == 2  # another setting: refused
     assert "was begun with settings.resolution = None" in capsys.readouterr().err
+
+
+def test_the_columns_of_a_list_say_how_its_files_are_read(tmp_path):
+    (tmp_path / "list.csv").write_text(
+        "file,medium,wavelength_unit,row,fibre,order,extension,ignore_sigma,velocity_kms\n"
+        "a.fits,air,nm,3.0,A,--,SCI,yes,\nb.fits,vacuum,,,,,,,1400\nc.fits,,,2.5,,,,,\nd.fits,,,,,,,maybe,\n"
+    )
+    first, second, third, fourth = FileList(tmp_path / "list.csv")
+    assert first.reading == {
+        "medium": "air", "wavelength_unit": "nm", "row": 3, "fibre": "A", "extension": "SCI", "ignore_sigma": True
+    }  # fmt: skip
+    assert (first.velocity_kms, first.error, second.reading, second.velocity_kms) == (
+        None,
+        None,
+        {"medium": "vacuum"},
+        1400,
+    )
+    assert third.error == "row '2.5' is not a whole number"
+    assert fourth.error == "ignore_sigma 'maybe' is neither true nor false"
 
 
 def test_rejects_are_tried_again_once_their_cause_is_gone(night, tmp_path):
@@ -459,7 +478,7 @@ def test_lists_of_every_kind(tmp_path):
     table.write(tmp_path / "list.ecsv")
     entries = list(FileList(tmp_path / "list.ecsv"))
     assert [entry.id for entry in entries] == ["1", "two words"]
-    assert [entry.hints for entry in entries] == [{"resolution": 1000.0}, {"resolution": 2000.0}]
+    assert [entry.reading for entry in entries] == [{"resolution": 1000.0}, {"resolution": 2000.0}]
     assert entries[0].path == tmp_path / "a b.fits"
     (tmp_path / "list.csv").write_text("\ufefffile,resolution\nx.fits\n,5\n")
     bad = list(FileList(tmp_path / "list.csv"))

@@ -228,8 +228,8 @@ def test_bad_input_is_one_line_with_the_file_and_code_2(make, reason, run, tmp_p
     ("options", "reason"),
     [
         (["--format", "pdf"], "format 'pdf': must be ecsv or fits"),
-        (["--velocity", "900"], "velocity 900 km/s: must be between -500 and 500"),
-        (["--velocity", "nan"], "velocity nan km/s: must be between -500 and 500"),
+        (["--velocity", "1900"], "velocity 1900 km/s: must be between -1500 and 1500"),
+        (["--velocity", "nan"], "velocity nan km/s: must be between -1500 and 1500"),
         (["--step", "0.01"], "pixel of 0.01 km/s: must be between 0.2 and 20"),
         (["--resolution", "-5"], "resolution -5"),
         (["--mask", "5184"], "mask '5184': must be two wavelengths in Å, such as 5183-5184.2"),

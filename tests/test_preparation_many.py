@@ -68,8 +68,8 @@ def test_without_a_folder_nothing_is_written(files, tmp_path, monkeypatch):
 
 
 def test_settings_are_checked_before_the_first_file(files):
-    with pytest.raises(ConfigError, match="velocity 900 km/s"):
-        list(prepare_files(files, Options(HINTS, {"velocity_kms": 900.0})))
+    with pytest.raises(ConfigError, match="velocity 1900 km/s"):
+        list(prepare_files(files, Options(HINTS, {"velocity_kms": 1900.0})))
 
 
 def test_an_input_is_never_overwritten(files):

@@ -1,6 +1,11 @@
 """The errors that maury raises for a user's mistake: one clear line on the command line, no traceback."""
 
+import os
+import sys
+import traceback
 from typing import Any
+
+_LONGEST = 300
 
 
 class MauryError(Exception):
@@ -42,3 +47,20 @@ class OutputError(MauryError, OSError):
 
 class SynthesisError(MauryError, RuntimeError):
     """A synthesis code failed: it crashed, took too long, or returned something that is not a spectrum."""
+
+
+def in_one_line(error: Exception, file: str | os.PathLike[str]) -> str:
+    """Why a file failed, in one line: the text of a `MauryError`, else file, type and text of what was not expected.
+
+    The traceback of the latter is written to standard error where the environment variable MAURY_DEBUG is set.
+
+    Args:
+        error: what was raised.
+        file: the file that was worked on.
+    """
+    text = " ".join(str(error).split())
+    if isinstance(error, MauryError):
+        return text
+    if os.environ.get("MAURY_DEBUG"):
+        sys.stderr.write("".join(traceback.format_exception(error)))
+    return f"{file}: unexpected {type(error).__name__}: {text[:_LONGEST]} (MAURY_DEBUG=1 shows the traceback)"

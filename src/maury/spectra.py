@@ -146,6 +146,13 @@ class Observation:
             order for order in self.orders if ((order.wavelength_aa >= low_aa) & (order.wavelength_aa <= high_aa)).any()
         )
 
+    def missed(self, low_aa: float, high_aa: float) -> str | None:
+        """What is covered and what is needed, where no pixel lies between two wavelengths (Å air); else None."""
+        if self.overlapping(low_aa, high_aa):
+            return None
+        first, last = self.span_aa
+        return f"covers {first:.1f} to {last:.1f} Å; {low_aa:g} to {high_aa:g} Å is needed"
+
     def single(self) -> Spectrum:
         """The only order.
 

@@ -12,7 +12,7 @@ from maury.catalogue.lists import Entry
 from maury.catalogue.manifest import Output
 from maury.catalogue.options import CatalogueConfig
 from maury.catalogue.packed_shards import write_shard
-from maury.errors import MauryError
+from maury.errors import in_one_line
 from maury.inference import predict
 from maury.inference.single import SAMPLES
 from maury.memory import keep_freed_memory
@@ -46,18 +46,15 @@ class FilePredictor:
             return FileResult(reason=entry.error)
         try:
             return FileResult(self._values(entry))
-        except MauryError as error:
-            return FileResult(reason=" ".join(str(error).split()))
         except Exception as error:  # one file among millions must not end the whole
-            return FileResult(reason=" ".join(f"not understood ({type(error).__name__}: {error})".split())[:300])
+            return FileResult(reason=in_one_line(error, entry.path))
 
     def _values(self, entry: Entry) -> dict[str, Any]:
-        hints: dict[str, Any] = {"resolution": self.config.resolution} | entry.hints
-        velocity = hints.pop("velocity_kms", None)
         result = predict(
-            read(entry.path, window_aa=None, **hints),
+            read(entry.path, **{"resolution": self.config.resolution, **entry.reading}),
             self.config.model,
-            velocity_kms=velocity,
+            velocity_kms=entry.velocity_kms,
+            velocity_range_kms=self.config.velocity_range,
             emulator=self.config.emulator,
             samples=self.config.samples or SAMPLES,
             seed=self.config.seed,

@@ -5,16 +5,35 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from maury.catalogue.identity import require_distinct
 from maury.errors import FormatError
 from maury.files import sha256
 
-COLUMNS = ("file", "id", "resolution", "velocity_kms", "wavelength_file", "sigma_file")
+
+def _whole(text: str) -> int:
+    """A whole number, perhaps written as "3.0"."""
+    if not (number := float(text)).is_integer():
+        raise ValueError(text)
+    return int(number)
+
+
+_NUMBERS: dict[str, Callable[[str], float]] = {
+    "resolution": float,
+    "velocity_kms": float,
+    "row": _whole,
+    "order": _whole,
+}
+_FILES = ("wavelength_file", "sigma_file")
+_TEXTS = ("medium", "wavelength_unit", "extension", "fibre")
+_SWITCH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+_UNKNOWN = ("", "nan", "--", "null", "none")
+"""How tables write an unknown value."""
+COLUMNS = ("file", "id", *_NUMBERS, *_FILES, *_TEXTS, "ignore_sigma")
 """Columns of a list; all but ``file`` may be left out. Others are not looked at."""
 
 
@@ -27,7 +46,8 @@ class Entry:
         id: its identifier.
         file: the file as the list names it.
         path: where it lies.
-        hints: ``resolution``, ``velocity_kms``, ``wavelength_file`` and ``sigma_file``, if the list has them.
+        reading: attributes of `maury.readers.ReadOptions` that the list holds, with types as they have there.
+        velocity_kms: radial velocity in the file's wavelengths, if the list holds it.
         error: why the row cannot be used, or None.
     """
 
@@ -35,7 +55,8 @@ class Entry:
     id: str
     file: str
     path: Path
-    hints: dict[str, float | str] = field(default_factory=dict)
+    reading: dict[str, Any] = field(default_factory=dict)
+    velocity_kms: float | None = None
     error: str | None = None
 
 
@@ -98,22 +119,27 @@ class FileList:
         texts = {name: str(cells.get(name) or "").strip() for name in COLUMNS}
         file = texts["file"]
         path = (self.path.parent / os.path.expanduser(file)).absolute()
-        error, hints = None, dict[str, float | str]()
+        error, reading = None, dict[str, Any]()
         if None in cells or None in cells.values():
             error = "the row has another number of cells than the list has columns"
         elif not file:
             error = "no file named"
-        for name in ("resolution", "velocity_kms"):
-            if texts[name].lower() in ("", "nan"):  # how tables write an unknown value
-                continue
+        given = {name: text for name, text in texts.items() if text.lower() not in _UNKNOWN}
+        for name in _NUMBERS.keys() & given.keys():
             try:
-                hints[name] = float(texts[name])
+                reading[name] = _NUMBERS[name](given[name])
             except ValueError:
-                error = error or f"{name} {texts[name]!r} is not a number"
-        for name in ("wavelength_file", "sigma_file"):
-            if texts[name]:
-                hints[name] = str((self.path.parent / os.path.expanduser(texts[name])).absolute())
-        return Entry(row, texts["id"] or file or f"row {row + 1}", file, path, hints, error)
+                kind = "a number" if _NUMBERS[name] is float else "a whole number"
+                error = error or f"{name} {given[name]!r} is not {kind}"
+        for name in set(_FILES) & given.keys():
+            reading[name] = str((self.path.parent / os.path.expanduser(given[name])).absolute())
+        reading |= {name: given[name] for name in _TEXTS if name in given}
+        if "ignore_sigma" in given:
+            reading["ignore_sigma"] = _SWITCH.get(given["ignore_sigma"].lower())
+            if reading["ignore_sigma"] is None:
+                error = error or f"ignore_sigma {given['ignore_sigma']!r} is neither true nor false"
+        velocity = reading.pop("velocity_kms", None)
+        return Entry(row, texts["id"] or file or f"row {row + 1}", file, path, reading, velocity, error)
 
 
 def _opened(path: Path) -> TextIO:

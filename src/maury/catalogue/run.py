@@ -25,6 +25,7 @@ from maury.files import check_writable, sha256
 from maury.library import expand
 from maury.networks import is_posterior, load_cached, pixel_wavelengths
 from maury.networks.store import find
+from maury.preparation.settings import check_settings
 from maury.synthesis.pool import Maker, Workers
 
 _PACKED, _FILES = 8192, 64
@@ -135,7 +136,10 @@ def _plan(source: Path, out: Path, config: CatalogueConfig) -> _Plan:
     packed = source.suffix.lower() in _HDF5
     config = _absolute(config)
     models = {kind: {"sha256": digest} for kind, digest in _digests(config, not packed).items()}
+    check_settings(velocity_range_kms=config.velocity_range)
     about = config.model_dump(mode="json", exclude={"model", "emulator"})
+    if config.velocity_range is None:
+        del about["velocity_range"]  # as manifests were before there was a choice
     tasks: list[tuple[PackedFile, int, int]] = []
     found: FileList | list[PackedFile]
     if packed:

@@ -9,7 +9,7 @@ import typer
 
 from maury.cli import options
 
-_REASONS = 5
+_REASONS = 20
 
 
 def catalog(
@@ -18,6 +18,7 @@ def catalog(
     ],
     output: Annotated[Path, options.out_folder("Folder to write; its name ends with .parquet or .fits.")],
     resolution: options.Resolution = None,
+    velocity_range: options.VelocityRange = None,
     model: options.Model = "default",
     labels: options.LabelSet = "default",
     refine: options.Refine = None,
@@ -31,8 +32,9 @@ def catalog(
 ) -> None:
     """Stellar parameters of any number of spectra, with uncertainties.
 
-    The columns resolution and velocity_kms of a list hold the values of each file. Results are written in parts: an
-    interrupted run resumes with the same command. Spectra that cannot be used are in a table of rejects.
+    The columns of a list hold the values of each file: resolution, velocity_kms, medium, wavelength_unit, row, fibre,
+    order, extension, wavelength_file, sigma_file and ignore_sigma. Results are written in parts: an interrupted run
+    resumes with the same command. Spectra that cannot be used are in a table of rejects, and the exit code is 2.
 
     Example: `maury catalog list.csv --out results.parquet --workers 2`
     """
@@ -41,7 +43,7 @@ def catalog(
     from maury.config import make_config
 
     settings = {"model": model, "emulator": emulator, "labels": labels, "refine": refine, "samples": samples,
-                "seed": seed, "resolution": resolution}  # fmt: skip
+                "seed": seed, "resolution": resolution, "velocity_range": velocity_range}  # fmt: skip
     config = make_config(settings, CatalogueConfig, "options")
     with progress() as bar:
         task = bar.add_task("checking the catalogue", total=None)
@@ -66,6 +68,7 @@ def catalog(
     out.print(f"{output}: {summary.results:,} spectra{rate if summary.made else ', all of them there already'}")
     if summary.rejects:
         _show_rejects(output, summary.rejects)
+        raise typer.Exit(2)
 
 
 def _show_rejects(output: Path, count: int) -> None:

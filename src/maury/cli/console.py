@@ -33,7 +33,13 @@ def fail(message: str) -> None:
     err.print(f"[bold red]error:[/] {escape(' '.join(message.split()))}")
 
 
-_CALLED = {"folder": "output", "velocity_kms": "velocity", "step_kms": "step", "priors": "prior"}
+_CALLED = {
+    "folder": "output",
+    "velocity_kms": "velocity",
+    "velocity_range_kms": "velocity_range",
+    "step_kms": "step",
+    "priors": "prior",
+}
 """Parameters of the library whose option has another name in the verbs."""
 
 

@@ -10,18 +10,11 @@ _MANY = 10
 """Files from which on a progress bar is shown; fewer are read in under two seconds."""
 
 
+@options.reads_files
 def inspect(
     files: options.Files,
+    reading: dict[str, Any],
     resolution: options.Resolution = None,
-    wavelength_file: options.WavelengthFile = None,
-    sigma_file: options.SigmaFile = None,
-    wavelength_unit: options.WavelengthUnit = None,
-    medium: options.Medium = None,
-    extension: options.Extension = None,
-    row: options.Row = None,
-    fibre: options.Fibre = None,
-    order: options.Order = None,
-    ignore_sigma: options.IgnoreSigma = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Show what spectrum files hold and by which rule each number was found.
@@ -31,22 +24,22 @@ def inspect(
     Example: `maury inspect star.fits` or `maury inspect --json *.fits`
     """
     from maury.cli.console import progress, show_failures, show_json
-    from maury.errors import FormatError
-    from maury.readers import WINDOW_AA, read
+    from maury.errors import in_one_line
+    from maury.readers import WINDOW_AA, ReadOptions, read
     from maury.readers.summary import summarise
 
-    hints: dict[str, Any] = {
-        "resolution": resolution, "wavelength_file": wavelength_file, "sigma_file": sigma_file, "medium": medium,
-        "wavelength_unit": wavelength_unit, "extension": extension, "row": row, "fibre": fibre, "order": order,
-        "ignore_sigma": ignore_sigma,
-    }  # fmt: skip
+    reading = {**reading, "resolution": resolution}
+    ReadOptions(**reading)
     results: list[dict[str, Any]] = []
     with progress(len(files) >= _MANY) as bar:
         for name in bar.track(files, description="reading"):
             try:
-                results.append(summarise(read(name, **hints), WINDOW_AA))
-            except FormatError as error:
-                results.append({"file": str(name), "error": " ".join(str(error).split())})
+                observation = read(name, **reading)
+                results.append(summarise(observation, WINDOW_AA))
+                if (missed := observation.missed(*WINDOW_AA)) is not None:
+                    results[-1]["warnings"].append(missed)
+            except Exception as error:  # one file must not end the batch
+                results.append({"file": str(name), "error": in_one_line(error, name)})
     if as_json:
         show_json(results)
     show_failures(results, None if as_json else _show)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -58,7 +61,11 @@ ResolutionOrAuto = Annotated[
 ResolutionOfModel = Annotated[float, resolution(f"{_NOMINAL} of the instrument.")]
 Velocity = Annotated[
     float | None,
-    of_spectrum("KM/S", "Radial velocity in the file's wavelengths [default: measured, from -500 to 500 km/s]."),
+    of_spectrum("KM/S", "Radial velocity in the file's wavelengths [default: measured]."),
+]
+VelocityRange = Annotated[
+    tuple[float, float] | None,
+    of_spectrum("LOW HIGH", "Range in which the velocity is searched, km/s [default: -500 500]."),
 ]
 Mask = Annotated[
     list[str] | None,
@@ -75,6 +82,41 @@ Extension = Annotated[str | None, of_spectrum("NAME|N", "FITS extension or HDF5 
 Row = Annotated[int | None, of_spectrum("N", "Row of the table or image with the spectrum; the first is 1.", min=1)]
 Fibre = Annotated[str | None, of_spectrum("NAME|N", "Fibre, trace or aperture, of several in the file.")]
 Order = Annotated[int | None, of_spectrum("N", "Echelle order, the only one to read.")]
+
+READING: dict[str, tuple[Any, Any]] = {
+    "wavelength_file": (WavelengthFile, None),
+    "sigma_file": (SigmaFile, None),
+    "ignore_sigma": (IgnoreSigma, False),
+    "wavelength_unit": (WavelengthUnit, None),
+    "medium": (Medium, None),
+    "extension": (Extension, None),
+    "row": (Row, None),
+    "fibre": (Fibre, None),
+    "order": (Order, None),
+}
+"""How a file is read: type and default of each option, by attribute of `maury.readers.ReadOptions`."""
+
+
+def reads_files(verb: Callable[..., None]) -> Callable[..., None]:
+    """A verb with the options of `READING`, which it gets as the dictionary ``reading``, one of its parameters."""
+    parameters: list[inspect.Parameter] = []
+    for own in inspect.signature(verb, eval_str=True).parameters.values():
+        if own.name != "reading":
+            parameters.append(own.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+            continue
+        for name, (annotation, default) in READING.items():
+            made = inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+            parameters.append(made)
+
+    @functools.wraps(verb)
+    def run(**given: Any) -> None:
+        reading = {name: given.pop(name, default) for name, (_, default) in READING.items()}
+        verb(**given, reading=reading)
+
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
+
 
 Model = Annotated[str, of_model("NETWORK", NETWORK)]
 ModelArgument = Annotated[str, Argument(metavar="NETWORK", help=NETWORK)]

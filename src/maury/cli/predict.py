@@ -15,14 +15,15 @@ if TYPE_CHECKING:
     from maury.inference import Result
 
 
+@options.reads_files
 def predict(
     context: typer.Context,
     files: options.Files,
+    reading: dict[str, Any],
     resolution: options.ResolutionOrAuto = None,
     velocity: options.Velocity = None,
+    velocity_range: options.VelocityRange = None,
     mask: options.Mask = None,
-    wavelength_file: options.WavelengthFile = None,
-    sigma_file: options.SigmaFile = None,
     model: options.Model = "default",
     labels: options.LabelSet = "default",
     prior: options.Prior = None,
@@ -81,7 +82,7 @@ def predict(
 
     with imports():
         from maury.cli.console import fail, out, progress, show_json, worded
-        from maury.errors import MauryError
+        from maury.errors import MauryError, in_one_line
         from maury.files import check_writable
         from maury.inference import predict as predict_star
         from maury.inference import reference_star, write_samples, write_table
@@ -89,7 +90,8 @@ def predict(
         from maury.likelihood import parse_prior
         from maury.memory import keep_freed_memory
         from maury.preparation import parse_range
-        from maury.readers import read
+        from maury.preparation.settings import check_settings
+        from maury.readers import ReadOptions, read
 
     r = _resolution(resolution)
     keep_freed_memory()
@@ -99,27 +101,30 @@ def predict(
     priors = [parse_prior(text) for text in prior or ()]
     ranges = [parse_range(text) for text in mask or ()]
     relations = RELATIONS if not relation else tuple(name for name in relation if name != "none")
-    hints: dict[str, Any] = {"resolution": r if isinstance(r, float) else None, "window_aa": None}
+    hints: dict[str, Any] = {"resolution": r if isinstance(r, float) else None}
+    ReadOptions(**hints, **reading)
+    check_settings(velocity_kms=velocity, velocity_range_kms=velocity_range)
     known, of_reference = None, _labels(reference_labels)
     if reference is not None:
         known = reference_star(read(reference, **hints), model, resolution=r, labels=of_reference, emulator=emulator)
-    hints |= {"wavelength_file": wavelength_file, "sigma_file": sigma_file}
     results, records, failed = [], [], []
     with progress(len(files) > 1 and not as_json) as bar:
         for file in bar.track(files, description="stars"):
             try:
-                observation = read(file, **hints)
+                observation = read(file, **hints, **reading)
                 result = predict_star(
-                    observation, model, resolution=r, velocity_kms=velocity, mask=ranges, emulator=emulator,
-                    samples=samples or SAMPLES, seed=seed, labels=labels, refine=refine, priors=priors,
-                    relations=relations, systematics=systematics, reference=known,
+                    observation, model, resolution=r, velocity_kms=velocity, velocity_range_kms=velocity_range,
+                    mask=ranges, emulator=emulator, samples=samples or SAMPLES, seed=seed, labels=labels,
+                    refine=refine, priors=priors, relations=relations, systematics=systematics, reference=known,
                 )  # fmt: skip
-            except MauryError as error:
-                failed.append(worded(error, context.command))
-                records.append({"file": str(file), "status": "failed", "error": str(error), "model": model})
+                record = result.record()
+            except Exception as error:  # one file must not end the batch
+                text = in_one_line(error, file)
+                failed.append(worded(error, context.command) if isinstance(error, MauryError) else text)
+                records.append({"file": str(file), "status": "failed", "error": text, "model": model})
                 continue
             results.append(result)
-            records.append(result.record())
+            records.append(record)
             if not as_json:
                 out.print(_table(result, observation.provenance.get("truth")))
             if plot is not None:
@@ -214,12 +219,12 @@ def _row(result: Result, name: str) -> list[str]:
 def _draw(result: Result, folder: Path) -> None:
     """Draw the spectrum with the model that fits it."""
     from maury.cli.console import err
-    from maury.errors import DomainError
+    from maury.errors import OutputError, in_one_line
     from maury.plots import plot_result, save_figure
 
     try:
-        figure = plot_result(result)
-    except DomainError as error:
-        err.print(str(error), markup=False)
-        return
-    save_figure(figure, folder / Path(result.file).stem)
+        save_figure(plot_result(result), folder / Path(result.file).stem)
+    except OutputError:
+        raise
+    except Exception as error:  # a figure must not end the batch
+        err.print(in_one_line(error, result.file), markup=False)

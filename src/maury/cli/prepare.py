@@ -11,13 +11,14 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
+@options.reads_files
 def prepare(
     files: options.Files,
+    reading: dict[str, Any],
     resolution: options.Resolution = None,
     velocity: options.Velocity = None,
+    velocity_range: options.VelocityRange = None,
     mask: options.Mask = None,
-    wavelength_file: options.WavelengthFile = None,
-    sigma_file: options.SigmaFile = None,
     step: Annotated[
         float | None, options.of_output("KM/S", "Width of a pixel of the result [default: that of the file].")
     ] = None,
@@ -43,9 +44,9 @@ def prepare(
 
     if form not in ("ecsv", "fits"):
         raise ConfigError(f"format {form!r}: must be ecsv or fits")
-    hints: dict[str, Any] = {"resolution": resolution, "wavelength_file": wavelength_file, "sigma_file": sigma_file}
-    settings = {"velocity_kms": velocity, "step_kms": step, "mask": tuple(map(parse_range, mask or ()))}
-    jobs = Options(hints, settings, output, form, keep=plot is not None)
+    settings = {"velocity_kms": velocity, "velocity_range_kms": velocity_range, "step_kms": step,
+                "mask": tuple(map(parse_range, mask or ()))}  # fmt: skip
+    jobs = Options({**reading, "resolution": resolution}, settings, output, form, keep=plot is not None)
     for folder, ending in ((output, form), (plot, "png")):
         if folder is not None:
             check_writable(folder / f"{files[0].stem}.{ending}")

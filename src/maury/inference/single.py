@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -26,6 +27,7 @@ from maury.pixelspectra import PixelSpectra
 from maury.preparation import Preparation, prepare, to_pixels
 from maury.preparation.masks import Mask, inside, ordered, parse_range, require_rest
 from maury.preparation.network_input import to_network
+from maury.preparation.observed import observed
 from maury.preparation.resample import require_resolution
 from maury.spectra import Observation, Spectrum
 from maury.threads import one_thread
@@ -49,11 +51,12 @@ _WHOLE = 0.98
 
 @one_thread()
 def predict(
-    star: Spectrum | Observation,
+    star: Spectrum | Observation | str | os.PathLike[str],
     model: str = DEFAULT_MODEL,
     *,
     resolution: float | Literal["auto"] | None = None,
     velocity_kms: float | None = None,
+    velocity_range_kms: tuple[float, float] | None = None,
     mask: Sequence[tuple[float, float]] = (),
     emulator: str = "packaged",
     samples: int = SAMPLES,
@@ -65,17 +68,20 @@ def predict(
     systematics: bool = True,
     reference: Spectrum | Observation | Reference | None = None,
     reference_labels: Mapping[str, float] = SUN,
+    **reading: Any,
 ) -> Result:
     """Stellar parameters of an observed spectrum.
 
     What is not yet normalised and at rest is prepared first (`maury.prepare`): velocity, continuum, masks, merging.
 
     Args:
-        star: what `maury.read` or `maury.prepare` give: any number of orders, in any frame, normalised or not.
+        star: what `maury.read` and `maury.prepare` return, or a file: any number of orders, in any frame, normalised
+            or not.
         model: a packaged network, a run's folder or a network file.
         resolution: R = lambda / FWHM, where the file does not tell it; "auto" takes it from the width of the lines, as
             if the star rotated slowly.
         velocity_kms: radial velocity in the frame of the wavelengths, when it is known.
+        velocity_range_kms: where it is searched otherwise; by default -500 to 500 km/s.
         mask: ranges of wavelength (Å in air, at rest) that are left out.
         emulator: "packaged" or an emulator's file, for the preparation: templates of the network's window.
         samples: of the posterior, from a network that gives one.
@@ -93,29 +99,34 @@ def predict(
             spectrum is taken out of this one, line by line; needs refinement. For many stars: what `reference_star`
             makes of it once.
         reference_labels: its labels; those of the Sun by default.
+        reading: attributes of `maury.readers.ReadOptions`, such as ``medium="air"`` or ``row=3``, for a file.
 
     Raises:
         DomainError: the spectrum does not suit the network (coverage, resolution unknown, signal-to-noise below 3), or
             refinement is asked for where it is not possible.
         ConfigError: a mask or a prior that cannot be.
-        FormatError: the network or the emulator cannot be read.
+        FormatError: the file, the network or the emulator cannot be read.
     """
     given_priors = as_priors(priors)
     network, header = load_cached(model)
     window = _window(header)
     require_rest(ranges := ordered(mask), window)
-    observation = _observation(star)
-    file = str(observation.provenance.get("file", "spectrum"))
+    observation = observed(star, **reading)
+    file = observation.name
+    if (missed := observation.missed(*window)) is not None:
+        raise DomainError(f"{file}: {missed}")
     guessed = resolution == "auto"
+    searched = {"velocity_kms": velocity_kms, "velocity_range_kms": velocity_range_kms}
     if resolution == "auto":
-        resolution = guess_resolution(observation, velocity_kms, emulator, ranges)
+        resolution = guess_resolution(observation, emulator, ranges, **searched)
     resolution = require_resolution(file, observation.resolution if resolution is None else resolution)
     preparation = None
     if is_prepared(observation) and (observation.single().sigma is not None or isinstance(network, StarNet)):
         spectrum = _masked(observation.single(), ranges).with_(resolution=resolution)
     else:
-        known = 0.0 if is_prepared(observation) and velocity_kms is None else velocity_kms
-        preparation = _prepare(observation, window, resolution, known, emulator, ranges)
+        if is_prepared(observation) and velocity_kms is None:
+            searched["velocity_kms"] = 0.0
+        preparation = _prepare(observation, window, resolution, emulator, mask=ranges, **searched)
         spectrum = preparation.spectrum
     if isinstance(network, PosteriorNetwork):
         template = None if preparation is None else preparation.template
@@ -158,22 +169,22 @@ def reference_star(
         FormatError: the network or the emulator cannot be read.
     """
     _, header = load_cached(model)
-    observation = _observation(star)
+    observation = observed(star)
     name = str(observation.provenance.get("file", "reference"))
     physics = physics_of(model, emulator, True, differential=True)
     if physics is None:
         raise DomainError(f"{name}: a reference needs refinement, which is not possible here")
     if resolution == "auto":
-        resolution = guess_resolution(observation, None, emulator)
+        resolution = guess_resolution(observation, emulator)
     resolution = require_resolution(name, observation.resolution if resolution is None else resolution)
     if is_prepared(observation) and observation.single().sigma is not None:
         spectrum = observation.single().with_(resolution=resolution)
     else:
-        spectrum = _prepare(observation, _window(header), resolution, None, emulator).spectrum
+        spectrum = _prepare(observation, _window(header), resolution, emulator).spectrum
     return Reference.of(physics, to_network(spectrum, _pixels(header)), dict(labels), name)
 
 
-def guess_resolution(observation: Observation, velocity_kms: float | None, emulator: str, mask: Mask = ()) -> float:
+def guess_resolution(observation: Observation, emulator: str, mask: Mask = (), **searched: Any) -> float:
     """R from the width of the lines, if v sin i is 2 km/s and macroturbulence usual; a fast rotator gives too low an R.
 
     A template without an instrument's profile takes up all of the broadening in its rotation, whose profile has a FWHM
@@ -181,12 +192,12 @@ def guess_resolution(observation: Observation, velocity_kms: float | None, emula
 
     Args:
         observation: the spectrum.
-        velocity_kms: radial velocity, when it is known.
         emulator: of the templates.
         mask: ranges that are left out.
+        searched: ``velocity_kms`` or ``velocity_range_kms`` of `maury.prepare`.
     """
     bare = Observation(tuple(order.with_(resolution=None) for order in observation.orders), None, {})
-    template = prepare(bare, velocity_kms=velocity_kms, mask=mask, emulator=load_emulator(emulator)).template
+    template = prepare(bare, mask=mask, emulator=load_emulator(emulator), **searched).template
     width = np.sqrt(max((1.5 * template["vsini"]) ** 2 - _SLOW_FWHM_KMS**2, 0.0))
     return float(np.clip(C_KMS / max(width, 1e-3), 5_000.0, MAX_RESOLUTION))
 
@@ -268,10 +279,6 @@ def _posterior(
     }
 
 
-def _observation(star: Spectrum | Observation) -> Observation:
-    return star if isinstance(star, Observation) else Observation((star,), None, dict(star.provenance))
-
-
 def _window(header: dict[str, Any]) -> tuple[float, float]:
     """First and last wavelength of a network's pixels, Å."""
     first, last = pixel_wavelengths(header)[[0, -1]]
@@ -300,7 +307,7 @@ def _reference(
         raise DomainError("a reference needs refinement", parameter="refine", value=False)
     if isinstance(star, Reference):
         return star
-    own = _observation(star).resolution
+    own = observed(star).resolution
     return reference_star(
         star, ask.model, resolution=resolution if own is None else own, labels=labels, emulator=ask.emulator
     )
@@ -357,11 +364,10 @@ def _prepare(
     observation: Observation,
     window: tuple[float, float],
     resolution: float,
-    velocity_kms: float | None,
     emulator: str,
-    mask: Mask = (),
+    **settings: Any,
 ) -> Preparation:
-    """Prepare for a network's window.
+    """Prepare for a network's window, with further settings of `maury.prepare`.
 
     Raises:
         DomainError: the emulator is one of another window.
@@ -376,11 +382,4 @@ def _prepare(
             parameter="emulator",
             value=emulator,
         )
-    return prepare(
-        observation,
-        resolution=resolution,
-        velocity_kms=velocity_kms,
-        window_aa=window,
-        mask=mask,
-        emulator=templates,
-    )
+    return prepare(observation, resolution=resolution, window_aa=window, emulator=templates, **settings)

@@ -11,9 +11,10 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from maury.errors import ConfigError, MauryError
-from maury.preparation.pipeline import Preparation, check_settings, prepare
-from maury.readers import read, write
+from maury.errors import ConfigError, in_one_line
+from maury.preparation.pipeline import Preparation, prepare
+from maury.preparation.settings import check_settings
+from maury.readers import ReadOptions, read, write
 
 
 @dataclass(frozen=True)
@@ -21,14 +22,14 @@ class Options:
     """Settings that all files share.
 
     Attributes:
-        hints: keyword arguments of `maury.read`.
+        reading: attributes of `maury.readers.ReadOptions`.
         settings: keyword arguments of `prepare`.
         folder: where prepared spectra go, or None.
         form: "ecsv" or "fits".
         keep: whether results hold the `Preparation`, for figures.
     """
 
-    hints: dict[str, Any] = field(default_factory=dict)
+    reading: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     folder: Path | None = None
     form: str = "ecsv"
@@ -71,6 +72,7 @@ def prepare_files(files: Sequence[str | os.PathLike[str]], options: Options, wor
     """
     paths = [Path(file) for file in files]
     check_settings(**options.settings)
+    ReadOptions(**options.reading)
     _check_names(paths, options)
     work = partial(_one, options=options)
     if workers == 1 or len(paths) == 1:
@@ -95,10 +97,10 @@ def _check_names(paths: list[Path], options: Options) -> None:
 
 def _one(file: Path, options: Options) -> Outcome:
     try:
-        result = prepare(read(file, **options.hints), **options.settings)
+        result = prepare(read(file, **options.reading), **options.settings)
         target = options.target(file)
         if target is not None:
             write(result.spectrum, target)
-    except MauryError as error:
-        return Outcome(file, error=" ".join(str(error).split()))
-    return Outcome(file, result.record(), target, None, result if options.keep else None)
+        return Outcome(file, result.record(), target, None, result if options.keep else None)
+    except Exception as error:  # one file must not end the batch
+        return Outcome(file, error=in_one_line(error, file))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,15 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maury.emulator import MAX_RESOLUTION, Emulator, load_cached
-from maury.errors import ConfigError, DomainError
+from maury.errors import DomainError
 from maury.preparation.clean import damaged_part, final_sigma, first_sigma, spikes
 from maury.preparation.masks import Mask, ordered, require_rest, texts, without
 from maury.preparation.merge import Merged, OrderRecord, log_pixels, merge, step_of
+from maury.preparation.observed import observed
 from maury.preparation.resample import require_overlap
-from maury.preparation.segments import OrderSegment, cut, fwhm_pixels
+from maury.preparation.search import Found, in_frame, search, zero_point
+from maury.preparation.segments import OrderSegment, fwhm_pixels
+from maury.preparation.settings import check_settings
 from maury.preparation.template_fit import Fit, Problem, solve
 from maury.preparation.templates import Bank, bank
-from maury.preparation.velocity import LINE_SHIFT_KMS, Correlation, correlate, second_star
+from maury.preparation.velocity import Correlation, second_star
 from maury.spectra import Frame, Observation, Spectrum
 from maury.threads import one_thread
 from maury.wavelengths import C_KMS
@@ -121,66 +125,67 @@ def _rounded(value: float | None) -> float | None:
 
 
 def prepare(
-    star: Observation | Spectrum,
+    star: Observation | Spectrum | str | os.PathLike[str],
     *,
     resolution: float | None = None,
     velocity_kms: float | None = None,
+    velocity_range_kms: tuple[float, float] | None = None,
     window_aa: tuple[float, float] | None = None,
     step_kms: float | None = None,
     mask: Sequence[tuple[float, float]] = (),
     emulator: Emulator | None = None,
+    **reading: Any,
 ) -> Preparation:
     """Radial velocity, continuum, masks and noise of an observation; its orders merged at rest.
 
-    The velocity is looked for by cross-correlation with emulator spectra over -500 to +500 km/s. Then template,
+    The velocity is searched by cross-correlation with emulator spectra. Then template,
     velocity and the continuum of each order are fitted together to the observed pixels, with residuals beyond the noise
     weighing less. Pixels without light, cosmic rays and order edges are masked, the noise is measured where the file
     has none and raised where neighbours are correlated. Last the orders are divided by their continua, brought to rest
     and averaged.
 
     Args:
-        star: as returned by `maury.read`.
+        star: as returned by `maury.read`, or a file.
         resolution: nominal resolving power R = lambda / FWHM, if the file does not give it.
         velocity_kms: radial velocity in the frame of the wavelengths, when it is known: it is then refined by at most
-            30 km/s, not looked for.
+            30 km/s, not searched.
+        velocity_range_kms: where the velocity is searched, within -1500 to 1500 km/s; by default -500 to 500 km/s.
         window_aa: wavelengths at rest (Å, air) that are wanted; by default the emulator's window.
         step_kms: pixel of the result; by default about that of the file.
         mask: ranges of wavelength (Å in air, at rest, as the window) that are left out of the fit and of the result.
             Only the first, rough velocity is found with them.
         emulator: templates of another window or physics than the packaged ones.
+        reading: attributes of `maury.readers.ReadOptions`, such as ``medium="vacuum"``, for a file.
 
     Raises:
+        FormatError: the file cannot be read.
         DomainError: no pixel, or less than 60 Å of the window were observed and not masked, or no light in it.
         ConfigError: a setting is out of its range.
     """
-    observation = star if isinstance(star, Observation) else Observation((star,), None, dict(star.provenance))
-    check_settings(resolution, velocity_kms, step_kms, mask)
+    check_settings(resolution, velocity_kms, step_kms, mask, velocity_range_kms)
+    observation = observed(star, **reading)
     emulator = load_cached() if emulator is None else emulator
     resolution = observation.resolution if resolution is None else resolution
     window_aa = window_aa or emulator.window_aa
     require_rest(ranges := ordered(mask), window_aa)
-    if not observation.overlapping(*window_aa):
-        (low, high), (first, last) = observation.span_aa, window_aa
-        raise DomainError(f"{observation.name}: covers {low:.1f} to {high:.1f} Å; {first:g} to {last:g} Å is needed")
+    if (missed := observation.missed(*window_aa)) is not None:
+        raise DomainError(f"{observation.name}: {missed}")
     with one_thread():
-        return _prepare(observation, resolution, velocity_kms, window_aa, step_kms, ranges, emulator)
+        found = search(observation, window_aa, bank(emulator), velocity_kms, velocity_range_kms)
+        return _prepare(observation, resolution, found, window_aa, step_kms, ranges, emulator)
 
 
 def _prepare(
     observation: Observation,
     resolution: float | None,
-    velocity_kms: float | None,
+    found: Found,
     window_aa: tuple[float, float],
     step_kms: float | None,
     mask: Mask,
     emulator: Emulator,
 ) -> Preparation:
-    segments = cut(observation, window_aa)
+    segments, correlation, guess = found.segments, found.correlation, found.guess_kms
     templates = bank(emulator)
-    zero = 0.0 if observation.frame == "rest" else LINE_SHIFT_KMS
-    given = None if velocity_kms is None else velocity_kms + zero
-    correlation = correlate(segments, templates, given)
-    guess = correlation.peak_kms if given is None else given
     beyond = correlation.peak_kms - guess if correlation.believable else 0.0
     start = np.r_[correlation.labels, correlation.vsini_kms, beyond]
     fit, records, notes, damage = _fit_orders(emulator, segments, mask, resolution, guess, start, observation.name)
@@ -188,31 +193,13 @@ def _prepare(
     merged = merge(records, fit.velocity_kms, pixels)
     coverage = _coverage(observation, merged, window_aa)
     twin = _second(records, templates, fit)
+    fit, correlation, records, twin = in_frame(found.centre_kms, fit, correlation, records, twin)
+    zero = zero_point(observation)
     names = emulator.space.names
     return _assemble(
         observation, names, resolution, window_aa, mask, fit, correlation, records, merged, coverage, twin, notes,
         damage, zero,
     )  # fmt: skip
-
-
-def check_settings(
-    resolution: float | None = None,
-    velocity_kms: float | None = None,
-    step_kms: float | None = None,
-    mask: Sequence[tuple[float, float]] = (),
-) -> None:
-    """Check what does not depend on the spectrum.
-
-    Raises:
-        ConfigError: a setting is out of its range.
-    """
-    if resolution is not None and not 500 <= resolution <= 1_000_000:
-        raise ConfigError(f"resolution {resolution:g}: must be between 500 and 1,000,000")
-    if velocity_kms is not None and not abs(velocity_kms) <= 500:
-        raise ConfigError(f"velocity {velocity_kms:g} km/s: must be between -500 and 500")
-    if step_kms is not None and not 0.2 <= step_kms <= 20:
-        raise ConfigError(f"pixel of {step_kms:g} km/s: must be between 0.2 and 20")
-    ordered(mask)
 
 
 def _fit_orders(

@@ -1,4 +1,4 @@
-"""Radial velocity by cross-correlation with emulator templates over -500 to +500 km/s."""
+"""Radial velocity by cross-correlation with emulator templates that are moved by up to 500 km/s."""
 
 from __future__ import annotations
 
@@ -114,11 +114,13 @@ def explained(depth: Tensor, seen: Tensor, templates: Bank) -> tuple[Floats, Ten
     return C_KMS * np.expm1(shift / C_KMS), product * product.abs() / (norm * variance), product / norm
 
 
-def correlate(segments: list[OrderSegment], templates: Bank, about_kms: float | None = None) -> Correlation:
-    """The template and the velocity that explain most of the line spectrum; only within 30 km/s of ``about_kms``."""
+def correlate(
+    segments: list[OrderSegment], templates: Bank, within_kms: tuple[float, float] = (-np.inf, np.inf)
+) -> Correlation:
+    """The template and the velocity, within a range, that explain most of the line spectrum."""
     depth, seen = on_grid(segments, rough_depths(segments), templates)
     velocity, value, _ = explained(depth, seen, templates)
-    allowed = np.full(velocity.shape, True) if about_kms is None else np.abs(velocity - about_kms) <= NEAR_KMS
+    allowed = (velocity >= within_kms[0]) & (velocity <= within_kms[1])
     best = int(value[:, torch.from_numpy(allowed)].amax(1).argmax())
     curve = value[best].double().numpy()
     peak = int(np.clip(np.where(allowed, curve, -np.inf).argmax(), 1, curve.size - 2))

@@ -34,12 +34,8 @@ def require_window(observation: Observation, window_aa: tuple[float, float] = WI
     Raises:
         FormatError: no order reaches into the window (Å air).
     """
-    if not observation.overlapping(*window_aa):
-        low, high = observation.span_aa
-        where = observation.provenance.get("file", "observation")
-        raise FormatError(
-            f"{where}: no pixel between {window_aa[0]:g} and {window_aa[1]:g} Å; it covers {low:.1f} to {high:.1f} Å"
-        )
+    if (missed := observation.missed(*window_aa)) is not None:
+        raise FormatError(f"{observation.name}: {missed}")
 
 
 def read(path: str | os.PathLike[str], *, window_aa: tuple[float, float] | None = None, **options: Any) -> Observation:
