@@ -80,7 +80,7 @@ def line(star: dict[str, Any]) -> str:
 
 def named(flags: list[str]) -> list[str]:
     """Flags of the result, without those on what the file does not say and on single elements."""
-    quiet = ("medium_assumed", "frame_unknown", "vsini_upper_limit", "metal_poor_shift")
+    quiet = ("medium_assumed", "vsini_upper_limit", "metal_poor_shift")
     return [flag for flag in flags if flag not in quiet and not flag.startswith(("no_information", "upper_limit"))]
 
 

@@ -47,7 +47,7 @@ def line(row: dict[str, str], result: Preparation, seconds: float) -> str:
         f"{limit:g}" + ("" if abs(difference) <= limit else " **missed**"),
         shown,
         f"{100 * result.model_error:.1f}",
-        ", ".join(flag for flag in result.flags if flag not in ("medium_assumed", "frame_unknown")),
+        ", ".join(flag for flag in result.flags if flag != "medium_assumed"),
         f"{seconds:.2f}",
     ]
     return "| " + " | ".join(cells) + " |"

@@ -68,12 +68,6 @@ _ALL = (
         "preparation",
     ),
     Flag(
-        "frame_unknown",
-        "the file does not say in which frame its wavelengths are: the velocity refers to it",
-        False,
-        "preparation",
-    ),
-    Flag(
         "damaged_pixels",
         "more than 1 % of the pixels hold neither star nor noise (hot pixels, ghosts, fillings): masked where they "
         "stand out, else in the fit",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _OF_PREPARATION = {
     "rv_kms": "velocity_kms",
     "rv_err": "velocity_error_kms",
+    "rv_frame": "frame",
     "rv_barycentric_kms": "barycentric_velocity_kms",
     "snr": "snr",
     "coverage_aa": "coverage_aa",

@@ -45,6 +45,7 @@ def about(result: Result) -> list[str]:
     done, fit, phrases = result.preparation, result.refinement, []
     if done is not None:
         velocity = f"{done.velocity_kms:+.2f} ± {done.velocity_error_kms:.2f} km/s"
+        velocity += " (frame of the file not stated)" if done.frame == "unknown" else ""
         phrases.append(f"velocity {velocity}, S/N {done.snr:.0f} per {done.step_kms:.1f} km/s")
     if result.posterior is None:
         typical = ", ".join(f"{plain_name(k)} {number(k, value)}" for k, value in result.typical_errors.items())

@@ -341,7 +341,6 @@ def _assemble(
         "short_coverage": coverage < 0.98 * (window_aa[1] - window_aa[0]),
         "resolution_unknown": resolution is None,
         "medium_assumed": bool(observation.provenance.get("medium_assumed")),
-        "frame_unknown": observation.frame == "unknown",
         "low_snr": snr < 10,
         "damaged_pixels": damage > _DAMAGED,
     }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 
@@ -22,6 +24,32 @@ def bad_pixels(quality: Floats | None, log: Log, what: str) -> np.ndarray | None
         return None
     log.rule(f"{what}: pixels flagged bad are masked")
     return bad
+
+
+_GOOD = re.compile(r"(good|valid|usable)(_?pix\w*|_?mask)?|use_?mask|mask_?good")
+
+
+def masks_as_quality(arrays: list[Named], meaning: Literal["bad", "good"] | None, who: str, log: Log) -> None:
+    """Make arrays named mask a quality, 0 being good, where what they mark is documented or in their name.
+
+    Args:
+        arrays: changed in place.
+        meaning: what a number other than 0 marks in an array named mask; None if that is documented nowhere.
+        who: whose documentation it is.
+        log: takes the notes.
+    """
+    for array in arrays:
+        name = array.name.lower()
+        good = _GOOD.fullmatch(name) is not None
+        if array.role is not None or not (good or re.fullmatch(r"(\w+_)?masks?", name)):
+            continue
+        if meaning is None and not good:
+            log.warn(f"{array.name} not used: whether its 1 is good or bad is not stated")
+            continue
+        marks = "good" if good else meaning
+        array.values = ((np.nan_to_num(array.values) != 0) == (marks == "bad")).astype(float)
+        array.role, array.tags = "quality", tuple(name.split("_")[:-1])
+        log.rule(f"{array.name}: 1 is {marks} ({'by its name' if good else who})")
 
 
 def sigma_of(noise: Named | None, flux: Floats, flux_unit: str | None, log: Log) -> tuple[Floats | None, str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from maury.readers.arrays import from_selection
+from maury.readers.arrays import from_selection, masks_as_quality
 from maury.readers.headers import as_number
 from maury.readers.roles import Named, named, select
 from maury.readers.source import MAX_PIXELS, Log, Raw, as_floats
@@ -15,8 +15,8 @@ from maury.readers.source import MAX_PIXELS, Log, Raw, as_floats
 _MAX_DATASETS = 500
 
 
-def _datasets(file: h5py.File, log: Log) -> tuple[list[Named], list[str]]:
-    """Numeric datasets of the file, or of its only group, classified; and the names of those that are masks."""
+def _datasets(file: h5py.File, log: Log) -> list[Named]:
+    """Numeric datasets of the file, or of its only group, classified."""
     group: h5py.Group = file
     wanted = log.options.extension
     if wanted is not None:
@@ -29,7 +29,7 @@ def _datasets(file: h5py.File, log: Log) -> tuple[list[Named], list[str]]:
         group = next(iter(group.values()))
     if len(group) > 1 and all(isinstance(item, h5py.Group) for item in group.values()):
         raise log.fail(f"{len(group)} groups; choose one by extension ({', '.join(list(group)[:40])})", "extension")
-    arrays, masks = [], []
+    arrays = []
     for name in list(group)[:_MAX_DATASETS]:
         item = group.get(name)
         if not isinstance(item, h5py.Dataset) or not item.shape:
@@ -42,12 +42,10 @@ def _datasets(file: h5py.File, log: Log) -> tuple[list[Named], list[str]]:
         if item.size > MAX_PIXELS:
             log.warn(f"dataset {name} of {item.size} values: not read")
             continue
-        if name.lower() in ("mask", "masks"):
-            masks.append(name)
         unit = item.attrs.get("unit", item.attrs.get("units"))
         unit = unit.decode() if isinstance(unit, bytes) else unit
         arrays.append(named(name, np.squeeze(as_floats(item[()])), None if unit is None else str(unit)))
-    return arrays, masks
+    return arrays
 
 
 def read_hdf5(path: Path, log: Log) -> Raw:
@@ -58,18 +56,18 @@ def read_hdf5(path: Path, log: Log) -> Raw:
     """
     try:
         with h5py.File(path, "r") as file:
-            arrays, masks = _datasets(file, log)
+            arrays = _datasets(file, log)
             keys = list(file)[:10]
             attributes = {str(key): value for key, value in file.attrs.items()}
     except (OSError, RuntimeError, KeyError) as error:
         raise log.fail(f"truncated or damaged HDF5 file ({str(error).splitlines()[0][:120]})") from error
+    starfish = {"wls", "fls", "masks"} <= {array.name for array in arrays}
+    masks_as_quality(arrays, "good" if starfish else None, "Starfish", log)
     chosen = select(arrays)
     if chosen.wavelength is None or chosen.flux is None:
         raise log.fail(f"no dataset named as a wavelength and one as a flux; it has {', '.join(keys) or 'none'}")
     if chosen.flux.values.ndim > 2:
         raise log.fail(f"dataset {chosen.flux.name} has {chosen.flux.values.ndim} axes: several spectra, not one")
-    if masks:
-        log.warn(f"dataset {masks[0]} not used: whether its 1 is good or bad is not stated")
     raw = from_selection("HDF5 orders", chosen, log)
     velocity = next((as_number(attributes[k]) for k in ("BCV", "BERV", "VHELIO", "bcv") if k in attributes), None)
     if velocity is not None:

@@ -11,7 +11,7 @@ import re
 import numpy as np
 from astropy.io import fits
 
-from maury.readers.arrays import build, sigma_of, unlabelled_sigma
+from maury.readers.arrays import bad_pixels, build, sigma_of, unlabelled_sigma
 from maury.readers.fitsfile import Part
 from maury.readers.headers import as_number, describe
 from maury.readers.roles import NOISE_KINDS, named
@@ -83,6 +83,10 @@ def axis(header: fits.Header, size: int, log: Log) -> Floats:
     return to_angstrom(value, unit, log, "wavelengths (header)")
 
 
+def _role(part: Part) -> str | None:
+    return named(part.name, np.empty(0)).role if part.name else None
+
+
 def _beside(part: Part, main: Part) -> bool:
     """Whether an image has the wavelengths of another: the same shape and axis."""
     keys = ("CRVAL1", "CDELT1", "CD1_1", "CRPIX1", "COEFF0")
@@ -149,11 +153,12 @@ def read_linear(parts: list[Part], log: Log) -> Raw | None:
         orders = [p for p in axes if p is not main and (_numbered(p, main) if _beside(p, main) else _is_order(p, main))]
         if orders:
             return _extensions([main, *orders], parts, log)
+    mask = next((bad_pixels(p.image(), log, p.title) for p in companions if _role(p) == "quality"), None)
     wave = axis(main.header, main.shape[0], log) if waves is None else _from_image(waves, log)
     flux = main.image()
     sigma, source = _noise(flux, main, companions, log)
     reader = "1-D FITS image" if waves is None else "1-D FITS image with wavelengths in another"
-    return describe([main.header, parts[0].header], build(reader, wave, flux, sigma, None, [""], source), log)
+    return describe([main.header, parts[0].header], build(reader, wave, flux, sigma, mask, [""], source), log)
 
 
 def _from_image(part: Part, log: Log) -> Floats:

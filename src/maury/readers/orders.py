@@ -12,7 +12,7 @@ import numpy as np
 from astropy.io import fits
 from numpy.polynomial import polynomial
 
-from maury.readers.arrays import build, from_selection, sigma_of, unlabelled_sigma
+from maury.readers.arrays import bad_pixels, build, from_selection, sigma_of, unlabelled_sigma
 from maury.readers.companions import other_file
 from maury.readers.fitsfile import Part
 from maury.readers.headers import as_number, describe
@@ -99,7 +99,9 @@ def _with_companions(part: Part, parts: list[Part], wave_aa: Floats, used: list[
             sigma, source = unlabelled_sigma(array.values, flux, log, other.title)
         if sigma is not None:
             break
-    return describe([part.header, parts[0].header], build(reader, wave_aa, flux, sigma, None, None, source), log)
+    quality = next((p for p in others if p.name and named(p.name, np.empty(0)).role == "quality"), None)
+    mask = None if quality is None else bad_pixels(quality.image(), log, quality.title)
+    return describe([part.header, parts[0].header], build(reader, wave_aa, flux, sigma, mask, None, source), log)
 
 
 def _named_images(parts: list[Part], log: Log) -> Raw | None:

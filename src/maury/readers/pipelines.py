@@ -131,13 +131,13 @@ PIPELINES = (
         matches=_instrument("MAROON"),
         medium="vacuum",
         frame="topocentric",
-        traces=r"(?P<kind>OPTIMAL_REDUCED_FIBER|OPTIMAL_REDUCED_VAR|OPTIMAL_REDUCED_ERR|WLS\w*_FIBER|WAVELENGTHS?\w*_FIBER)"
+        traces=r"(?P<kind>OPTIMAL_REDUCED_FIBER|OPTIMAL_REDUCED_VAR|OPTIMAL_REDUCED_ERR|BPM_FIBER|WLS\w*_FIBER|WAVELENGTHS?\w*_FIBER)"
         r"_(?P<trace>\d)",
         star=r"[234]$",
         instruments="MAROON-X",
         usual_r="85,000",
         product="fibres 2, 3 and 4, the slices of the star",
-        noise="their VAR or ERR",
+        noise="their VAR or ERR, BPM",
         source="Seifahrt et al. 2018, SPIE 10702; https://github.com/GeminiDRSoftware/MAROONXDR",
     ),
     Pipeline(

@@ -39,7 +39,7 @@ _WORDS: dict[Role, str] = {
     "inverse variance": "ivar ivars invvar inversevariance invvariance inversevar fluxivar ivarflux",
     "relative error": "relerr relativeerror fractionalerror fracerr relerror",
     "signal-to-noise": "snr sn s2n ston signaltonoise",
-    "quality": "quality qual qualdata dq flag flags badpix bpm andmask",
+    "quality": "quality qual qualdata dq flag flags badpix badpixels badpixel badpixelmask badmask bad bpm andmask",
     "order": "order orders ord echelleorder specorder orderno",
     "fibre": "fibre fiber fibres fibers fibreid fiberid fibreno fibername fibrename aperture aper apid trace object "
     "objects objectid objid objname objectname target targets targetid targetname star stars starid starname source "

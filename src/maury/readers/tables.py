@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 
-from maury.readers.arrays import from_selection
+from maury.readers.arrays import from_selection, masks_as_quality
 from maury.readers.fitsfile import Part
 from maury.readers.headers import describe
 from maury.readers.pipelines import Pipeline, pipeline_of
@@ -62,23 +62,10 @@ def _shape_up(chosen: Selection) -> None:
                 array.values = array.values[0]
 
 
-def _use_masks(arrays: list[Named], pipeline: Pipeline | None, log: Log) -> None:
-    """Make columns named mask a quality where the pipeline documents what they mean."""
-    for array in arrays:
-        if not re.fullmatch(r"(\w+_)?masks?", array.name.lower()) or array.role is not None:
-            continue
-        if pipeline is None or pipeline.mask is None:
-            log.warn(f"column {array.name} not used: whether its 1 is good or bad is not stated")
-            continue
-        array.values = ((array.values != 0) == (pipeline.mask == "bad")).astype(float)
-        array.role, array.tags = "quality", tuple(array.name.lower().split("_")[:-1])
-        log.rule(f"{array.name}: 1 is {pipeline.mask} ({pipeline.name})")
-
-
 def read_table(part: Part, log: Log, pipeline: Pipeline | None = None) -> Raw | None:
     """Read one table, or None if no column is named as a wavelength or none as a flux."""
     arrays = _columns(part)
-    _use_masks(arrays, pipeline, log)
+    masks_as_quality(arrays, *(None, "") if pipeline is None else (pipeline.mask, pipeline.name), log)
     chosen = select(arrays)
     if chosen.wavelength is None or chosen.flux is None:
         return None

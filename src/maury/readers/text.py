@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from maury.errors import FormatError
-from maury.readers.arrays import build, from_selection, unlabelled_sigma
+from maury.readers.arrays import build, from_selection, masks_as_quality, unlabelled_sigma
 from maury.readers.companions import other_file
 from maury.readers.headers import as_number
 from maury.readers.noise import named_noise
@@ -116,6 +116,7 @@ def _ecsv(content: str, log: Log) -> Raw:
         raise log.fail(f"ECSV cannot be parsed: {' '.join(str(error).split())[:200]}") from error
     numeric = [table[name] for name in table.colnames if table[name].dtype.kind in "iufb"]
     arrays = [named(c.name, as_floats(np.ma.asarray(c)), str(c.unit or "") or None) for c in numeric]
+    masks_as_quality(arrays, None, "", log)
     raw = from_selection("ECSV", select(arrays), log)
     meta = {str(key).lower(): value for key, value in table.meta.items()}
     if meta.get("medium") in ("air", "vacuum"):
@@ -157,6 +158,7 @@ def read_text(path: Path, log: Log) -> Raw:
         return _libre_esprit(text, log)
     if text.names:
         arrays = [named(name, text.table[:, i].copy()) for i, name in enumerate(text.names)]
+        masks_as_quality(arrays, None, "", log)
         chosen = select(arrays)
         if chosen.wavelength is not None and chosen.flux is not None:
             chosen.wavelength.unit = chosen.wavelength.unit or _unit_in(text.header)

@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 
-from maury.readers.arrays import build
+from maury.readers.arrays import bad_pixels, build
 from maury.readers.choice import same_name
 from maury.readers.fitsfile import Part
 from maury.readers.headers import describe
@@ -16,9 +16,9 @@ from maury.readers.source import Log, Raw
 from maury.readers.units import to_angstrom
 
 Trace = dict[str, Part]
-"""The extensions of one trace by kind: flux, wave, var, err."""
+"""The extensions of one trace by kind: flux, wave, var, err, bad."""
 
-_KINDS = {"wave": r"^W(AVE|LS)", "var": r"VAR", "err": r"ERR", "flux": r"FLUX|FIBER"}
+_KINDS = {"bad": r"^(BPM|DQ|QUAL)", "wave": r"^W(AVE|LS)", "var": r"VAR", "err": r"ERR", "flux": r"FLUX|FIBER"}
 
 
 def _kind(text: str) -> str:
@@ -104,7 +104,9 @@ def _add(raw: Raw, trace: Trace, name: str, log: Log) -> None:
             what = trace[kind].title
             sigma, source = named_noise(trace[kind].image(), reading, flux, log, what)  # type: ignore[arg-type]
             break
-    orders = build(raw.reader, wave, flux, sigma, None, None, source).orders
+    bad = trace.get("bad")
+    mask = None if bad is None or bad.shape != flux.shape else bad_pixels(bad.image(), log, bad.title)
+    orders = build(raw.reader, wave, flux, sigma, mask, None, source).orders
     for order in orders:
         order.fibre = name if log.options.fibre is None else str(log.options.fibre)
     raw.orders += orders
