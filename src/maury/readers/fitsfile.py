@@ -16,6 +16,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 
+from maury.readers.barycentric import note_extension
 from maury.readers.source import MAX_PIXELS, Floats, Log, as_floats
 
 MAX_PARTS = 5000
@@ -133,4 +134,5 @@ def open_fits(path: Path, log: Log) -> Iterator[list[Part]]:
                 parts.append(_part(index, hdu, size, log))
             if not parts:
                 raise log.fail("no header-data units")
+            note_extension(parts)
             yield parts

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any
 
+from maury.readers.barycentric import as_number, computed, stated
 from maury.readers.pipelines import Header, Pipeline, pipeline_of, text_of
 from maury.readers.source import Log, Medium, Raw
 from maury.spectra import Frame
@@ -29,33 +29,6 @@ _RESOLUTION_KEYS = (
     "SPECRP",
     "RESOL",
 )
-_BARYCENTRIC_KEYS = (
-    "ESO DRS BERV",
-    "TNG DRS BERV",
-    "OHP DRS BERV",
-    "ESO QC BERV",
-    "TNG QC BERV",
-    "ESO QC VRAD BARYCOR",
-    "BERV",
-    "BARYCOR",
-    "BARYCORR",
-    "VHELIO",
-    "HEL_COR",
-    "HELCOR",
-    "HELIOCOR",
-    "HELICORR",
-    "BCV",
-    "HELIOVEL",
-)
-
-
-def as_number(value: Any) -> float | None:
-    """A header value as a finite float, or None; strings such as ``'1.'`` are numbers in real headers."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return number if abs(number) < 1e300 else None
 
 
 def _modified(header: Header) -> str | None:
@@ -132,20 +105,15 @@ def _resolution(headers: Iterable[Header], raw: Raw, log: Log) -> None:
                 return
 
 
-def _barycentric(headers: Iterable[Header], raw: Raw, log: Log) -> None:
-    for header in headers:
-        for key in _BARYCENTRIC_KEYS:
-            number = as_number(header.get(key))
-            if number is None or abs(number) > 40:
-                continue
-            if raw.frame == "topocentric":
-                raw.barycentric_kms = number
-                log.rule(f"barycentric velocity {number:.3f} km/s: {key} in the header")
-            else:
-                log.warn(
-                    f"barycentric velocity {number:.3f} km/s stated ({key}), but not whether it has been taken out"
-                )
-            return
+def _barycentric(headers: list[Header], raw: Raw, log: Log) -> None:
+    found = next((one for header in headers if (one := stated(header)) is not None), None)
+    if raw.frame == "topocentric" and found is None:
+        raw.barycentric_kms = computed(headers, log)
+    elif raw.frame == "topocentric" and found is not None:
+        raw.barycentric_kms = found[0]
+        log.rule(f"barycentric velocity {found[0]:.3f} km/s: {found[1]} in the header")
+    elif found is not None:
+        log.warn(f"barycentric velocity {found[0]:.3f} km/s stated ({found[1]}), but not whether it has been taken out")
 
 
 def describe(headers: list[Header], raw: Raw, log: Log) -> Raw:
