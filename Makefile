@@ -43,7 +43,7 @@ demo: $(INSTALLED) ## the whole road in about five minutes: grid, network, repor
 	@printf '\n== 4. A star: simulated with noise, its true labels beside those of the network\n\n'
 	$(MAURY) emulator star --teff 6100 --logg 4.2 --mh -0.3 --vsini 12 --snr 80 --out $(DEMO)/star.ecsv
 	$(MAURY) predict $(DEMO)/star.ecsv --model $(DEMO)/run --plot $(DEMO)/figures
-	@printf '\nThe same star by the default network, refined: with errors, and what the spectrum says of single elements:\n\n'
+	@printf '\nThe same star by the default network, refined: with errors, and the abundances of single elements:\n\n'
 	$(MAURY) predict $(DEMO)/star.ecsv --labels abundances --no-systematics --plot $(DEMO)/figures-default
 	@printf '%s\n' '' 'Made:' \
 	  '  $(DEMO)/spc.h5                 the grid' \

@@ -76,8 +76,8 @@ def elsewhere(star: PixelSpectra, *_: Any) -> PixelSpectra:
 
 CASES: dict[str, tuple[str, Spoil]] = {
     "usual": ("nothing wrong: false alarms", lambda star, *_: star),
-    "R 20 % too high": ("slow rotators, R told 1.2 times too high", told(1.2)),
-    "R 20 % too low": ("slow rotators, R told 1.2 times too low", told(1 / 1.2)),
+    "R 20 % too high": ("slow rotators, nominal R 1.2 times too high", told(1.2)),
+    "R 20 % too low": ("slow rotators, nominal R 1.2 times too low", told(1 / 1.2)),
     "emission": ("a tenth of the window turned into emission", emission),
     "binary": ("a second star of 40 % of the light, 40 to 120 km/s away", binary),
     "flipped": ("wavelengths in the wrong order", flipped),

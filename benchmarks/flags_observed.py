@@ -3,7 +3,7 @@
     python benchmarks/flags_observed.py ../shared/data/observed --out docs/results/flags-observed.json
 
 Spectra of `CATALOG.csv` of R of 60,000 and more, of stars of 4500 to 7000 K and below 6 km/s in v sin i, are prepared,
-degraded to R = 36,000, and predicted with R as it is, told 1.2 times too low, and 1.2 times too high. Two minutes.
+degraded to R = 36,000, and predicted with the true R, one 1.2 times too low, and one 1.2 times too high. Two minutes.
 """
 
 from __future__ import annotations

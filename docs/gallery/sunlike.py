@@ -1,4 +1,4 @@
-"""A posterior without a network: what the emulator's derivatives say of a star like the Sun at S/N 10, R = 60,000."""
+"""A posterior without a network: the Cramér-Rao covariance of a star like the Sun at S/N 10, R = 60,000."""
 
 import numpy as np
 import torch

@@ -52,7 +52,7 @@ LABELS: dict[str, Label] = {label.name: label for label in _ALL}
 INTRINSIC: tuple[str, ...] = tuple(LABELS)[:10]
 """Labels of a spectrum before rotation and instrument: those of the packaged library and emulator.
 
-Libraries of other physics may have fewer of them, or ``alpha`` for all alpha elements at once.
+Libraries of other physics may have fewer of them, or ``alpha`` for all alpha elements together.
 """
 
 FURTHER_ELEMENTS: tuple[str, ...] = tuple(LABELS)[10:17]

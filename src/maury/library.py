@@ -38,7 +38,7 @@ class Library:
         scale: flux per count.
         kind: `NODE` or `OFF_NODE` (n,).
         sources: files it was read from.
-        attributes: what the files say of their making (code, line list, atmospheres, solar scale). Of these maury
+        attributes: provenance in the files (code, line list, atmospheres, solar scale). Of these maury
             itself reads ``domain`` (JSON: label to its range), ``window`` (JSON: first and last wavelength that the
             spectra are meant for, without margins) and ``resolution`` (R they were made at; absent or 0: infinite).
         names: the k labels, in the order of `maury.labels.LABELS`; rotation and macroturbulence are none of them.

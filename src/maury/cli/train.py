@@ -234,7 +234,7 @@ def _grid_settings(
 
 
 def _announce(settings: TrainConfig | PosteriorTrainConfig, data: str, resumed: bool) -> None:
-    """Say what is trained, on which data, and whether an earlier run goes on."""
+    """Say what is trained, on which data, and whether an earlier run is resumed."""
     from maury.cli.console import out
     from maury.networks import layer_table
 

@@ -187,7 +187,7 @@ def saliency(
         network: gives a posterior with that label.
         flux: without noise.
         sigma: of the noise.
-        resolution: R, told to the network up to that of the pixels.
+        resolution: resolving power; the network is given at most that of its pixels.
         name: the label.
         realisations: of the noise.
         seed: of noise and samples.

@@ -41,7 +41,7 @@ def build_grid(
     """Build a grid: emulate every node once, give it all rotations, sample, quantise, compress.
 
     One shard per Teff row of the founding nodes, or per 64 nodes of one's own, is kept in a hidden folder beside
-    ``path`` until the grid is complete, so that the same call goes on after a kill. Each node is computed by itself on
+    ``path`` until the grid is complete, so that the same call resumes after a kill. Each node is computed by itself on
     one thread: the bytes of the grid depend on the settings and the emulator alone, not on interruptions or the number
     of cores.
 

@@ -32,10 +32,10 @@ SCALE = 1 / 20_000
 16 % smaller than with 1.02 / 65535, the finest scale that holds the continuum."""
 
 HIGHEST_FLUX = 1.5
-"""A continuum-normalised flux above this is taken for a mistake."""
+"""A continuum-normalised flux above this is refused."""
 
 LOWEST_FLUX = -0.05
-"""Below zero by up to this much a flux is taken for the emulator's error in a black line core, and stored as 0."""
+"""Negative fluxes of at most this size are emulator errors in black line cores, and stored as 0."""
 
 SPLITS = ("random", "block")
 

@@ -207,5 +207,5 @@ def split_constants(names: tuple[str, ...], table: Floats) -> tuple[LabelSpace, 
 
 
 def extra_attributes(plan: Plan) -> dict[str, Any]:
-    """What the file says of a grid that is not the founding one: the labels that all its spectra share."""
+    """Header of a grid other than the founding one: the labels that all its spectra share."""
     return {"fixed": json.dumps(plan.fixed)} if plan.space.names != FOUNDING or plan.fixed else {}

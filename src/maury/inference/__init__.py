@@ -1,4 +1,4 @@
-"""From spectra to stellar parameters: `predict` and its `Result`, posteriors of many spectra at once, tables."""
+"""From spectra to stellar parameters: `predict` and its `Result`, posteriors of many spectra together, tables."""
 
 from maury.inference.batch import Posteriors, predict_batch
 from maury.inference.differential import Reference

@@ -1,4 +1,4 @@
-"""Posteriors of many spectra at once, already on a network's pixels."""
+"""Posteriors of many spectra together, already on a network's pixels."""
 
 from __future__ import annotations
 

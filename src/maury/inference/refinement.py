@@ -43,7 +43,7 @@ _POOR, _FEWEST, _CONFLICT, _DOUBTFUL = 2.0, 100.0, 3.0, 1.25
 
 @dataclass(frozen=True)
 class Refinement:
-    """What the likelihood says of one star beside its posterior.
+    """Results of the likelihood for one star beside its posterior.
 
     Attributes:
         effective: effective number of samples.
@@ -53,9 +53,9 @@ class Refinement:
         prior_efficiency: share of the samples that external information leaves, 1 without any.
         chi2: reduced chi-square of data binned by 8 pixels, with noise and the usual errors of the physics.
         model_error_scale: size of the errors of the physics in units of the usual one, as fitted.
-        noise_scale: size of the noise in units of what was told, as fitted.
+        noise_scale: fitted noise as a multiple of the given one.
         outliers: share of pixels beyond 3 standard deviations.
-        resolution_shift: ln(R) less ln(R as told), in units of its prior's standard deviation.
+        resolution_shift: ln(R / nominal R), in units of its prior's standard deviation.
         sharper_odds: log of the evidence of 1.2 R over that of R (`maury.likelihood.resolution`).
         labels: most probable labels of the fit, by name.
         shift: by which labels of a metal-poor star were raised (`maury.likelihood.systematics`); empty for others.

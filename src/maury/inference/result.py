@@ -1,4 +1,4 @@
-"""`Result`: what a network says of one star."""
+"""`Result`: inferred parameters of one star."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def measured(value: float, unit: u.UnitBase, interval: tuple[float, float] | Non
 
 @dataclass(frozen=True)
 class Result:
-    """What a network says of one star.
+    """Inferred parameters of one star.
 
     Attributes:
         file: where the spectrum came from.

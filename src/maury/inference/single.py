@@ -36,10 +36,10 @@ from maury.wavelengths import C_KMS, LogGrid
 DEFAULT_MODEL = "default"
 
 SAMPLES = 4000
-"""Samples of a posterior, unless told otherwise."""
+"""Number of posterior samples by default."""
 
 RELATIONS = ("doyle2014", "random-axes")
-"""Relations from the literature that a refined posterior obeys, unless told otherwise."""
+"""Relations from the literature that a refined posterior obeys by default."""
 
 LEAST_SNR = 3.0
 """Signal-to-noise per pixel of the network below which nothing is inferred."""
@@ -92,9 +92,8 @@ def predict(
         priors: external information, such as {"logg": (4.29, 0.03)} or ["logg=4.29+-0.03"] (`maury.likelihood.priors`);
             needs refinement.
         relations: from the literature (`maury.likelihood.priors.RELATIONS`) that a refined posterior obeys.
-        systematics: whether errors of a refined posterior hold what real stars are off beyond noise and random errors
-            of lines (`maury.likelihood.systematics`), and lines known as wrong count less; for simulated stars there is
-            none of it.
+        systematics: whether refined uncertainties include systematic ones calibrated on benchmark stars
+            (`maury.likelihood.systematics`), and known wrong lines weigh less; switch it off for simulated stars.
         reference: a star observed with the same instrument, whose labels are known: what the model gets wrong in its
             spectrum is taken out of this one, line by line; needs refinement. For many stars: what `reference_star`
             makes of it once.
@@ -351,7 +350,7 @@ def _require_physics(there: bool, ask: _Ask) -> None:
 
 
 def is_prepared(observation: Observation) -> bool:
-    """Whether a spectrum says of itself that it is one, normalised and at rest."""
+    """Whether a spectrum is normalised and at rest by its own header."""
     return len(observation.orders) == 1 and observation.normalised and observation.frame == "rest"
 
 

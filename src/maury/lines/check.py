@@ -18,7 +18,7 @@ MARGIN_KMS = 250.0
 """How far beyond the window a list has to reach: rotation of 200 km/s and the wings of lines outside."""
 
 LARGEST_LOGGF = 2.0
-"""Values above are taken for mistakes: no electric dipole line in the optical has gf above 100."""
+"""Values above are refused as mistakes: no electric dipole line in the optical has gf above 100."""
 
 GAP_AA = 1.0
 """Stretches without any line that are longer are reported."""

@@ -89,7 +89,7 @@ def continuum(flux: Floats, model: Floats, basis: sparse.csc_array) -> Floats:
     """The smooth curve that flux has to be divided by to follow a model, blind to what the model lacks.
 
     Reweighted least squares of flux / model on the basis, weights model^2 / (1 + (r / 1.5 s)^2)^1.5 with s from the
-    median absolute residual; pixels in line cores (model below 0.3) have no say.
+    median absolute residual; pixels in line cores (model below 0.3) get zero weight.
     """
     usable = model > 0.3
     ratio = flux / np.maximum(model, 0.05)

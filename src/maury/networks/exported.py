@@ -263,7 +263,7 @@ def _shapes(values: Any) -> dict[str, tuple[str | int, ...]]:
 def _metadata(
     name: str, digest: str, header: Mapping[str, Any], inputs: Mapping[str, Any], difference: Mapping[str, float]
 ) -> dict[str, str]:
-    """What the file says of itself; values that are not plain text are JSON."""
+    """Metadata of the file as text; values that are not plain text are JSON."""
     space = LabelSpace.from_header(header)
     posterior = "prior" in header
     labels = [

@@ -41,7 +41,7 @@ class LabelTransform:
         return cls(LabelSpace.from_header(header), tuple((a, b, c) for a, b, c in header["prior"]["edges"]))
 
     def header(self) -> dict[str, Any]:
-        """What a checkpoint's header says of it."""
+        """Entries of the transform in a checkpoint's header."""
         space = self.space
         return {
             "labels": {"names": space.names, "lower": space.lower, "upper": space.upper},

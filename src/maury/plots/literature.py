@@ -34,7 +34,7 @@ def plot_literature(table: Mapping[str, Sequence[Any]] | np.ndarray, *, title: s
         title: title of the figure.
 
     Raises:
-        FormatError: a column is missing or holds something that is no number.
+        FormatError: a column is missing or holds something that is not a number.
     """
     numbers = as_table(table, COLUMNS, "literature")
     stars, labels = ([str(v) for v in table[name]] for name in ("star", "label"))

@@ -29,7 +29,7 @@ NIGHT, MOON = "#14181c", "#e4e8eb"
 """Ground and ink of figures for dark pages."""
 
 COLOURS = ("#2f74b8", "#e0703a", "#2c9a63", "#a04a8a", "#c2a71f", "#9299a0")
-"""Blue, orange, green, purple, ochre, grey: told apart by colour-blind readers, on white and on black."""
+"""Blue, orange, green, purple, ochre, grey: distinct for colour-blind readers, on white and on black."""
 
 MARKERS = ("o", "s", "^", "D", "v", "P")
 """One marker per colour, so that nothing rests on colour alone."""

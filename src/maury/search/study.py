@@ -23,7 +23,7 @@ BASELINE = "baseline"
 """Attribute of the trial of the base settings."""
 
 _FEWEST = 10
-_STALE_S = 3  # after which a lock on the journal is taken for that of a process that was killed
+_STALE_S = 3  # after which a lock on the journal is assumed to be left by a killed process
 
 Done = Callable[[int, str, float | None], None]
 

@@ -2,7 +2,7 @@
 
 POLLUX ``.spec`` and AMBRE: wavelength, absolute flux, normalised flux (Palacios et al. 2010, A&A 516, A13; de Laverny
 et al. 2012, A&A 544, A126). Turbospectrum (bsyn): wavelength, normalised flux, absolute flux. Air, Å, no instrument.
-Which of the two is the normalised one is told by its values: it is the one that lies between 0 and 1.5.
+The normalised one of the two is that whose values lie between 0 and 1.5.
 """
 
 from __future__ import annotations

@@ -65,10 +65,10 @@ class Ferre:
         return self._opened[1]
 
     def entries(self, path: Path) -> list[Entry]:
-        """One spectrum per row that is no hole.
+        """One spectrum for each row that is not a hole.
 
         Raises:
-            FormatError: a damaged header, a dimension that is no label, or another number of rows.
+            FormatError: a damaged header, a dimension that is not a label, or another number of rows.
         """
         grid = self._open(path)
         nodes = list(itertools.product(*grid.axes.values()))
@@ -168,7 +168,7 @@ def _axes(path: Path, header: dict[str, list[str]]) -> dict[str, Floats]:
     """Values of each label, in the order of the dimensions.
 
     Raises:
-        FormatError: a dimension of several values that is no label.
+        FormatError: a dimension of several values that is not a label.
     """
     count = int(header["n_of_dim"][0])
     axes: dict[str, Floats] = {}

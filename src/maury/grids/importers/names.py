@@ -31,7 +31,7 @@ _NAME_OF = {alias: name for name, aliases in _ALIASES.items() for alias in alias
 def label_name(text: str) -> str | None:
     """The label that a column, keyword or dataset is, by its name, or None.
 
-    [Fe/H] is taken for [M/H], and [X/Fe] for [X/M]: in grids in which all metals scale together they are the same.
+    [Fe/H] is read as [M/H], and [X/Fe] as [X/M]: they are equal in grids in which all metals scale together.
     """
     return _NAME_OF.get(re.sub(r"[^a-z]", "", text.lower()))
 
@@ -153,7 +153,7 @@ def read_label_files(path: Path) -> dict[str, dict[str, float]]:
     """A CSV table of labels by file: column ``file`` (or ``name``, ``path``) and columns of labels.
 
     Raises:
-        FormatError: it cannot be read, has no such column, an unknown one, a value that is no number, or a file twice.
+        FormatError: it cannot be read, has no such column, an unknown one, a value that is not a number, or a file twice.
     """
     rows = read_rows(path)
     if not rows:

@@ -63,7 +63,7 @@ def survey(family: Family, paths: Sequence[Path], labels: Path | None = None, ad
         advance: called with 1 after each file.
 
     Raises:
-        ImportProblemsError: the files whose labels cannot be told, and pairs of files of one node.
+        ImportProblemsError: files whose labels cannot be found, and pairs of files of one node.
         FormatError: a table that cannot be read.
     """
     problems = Problems()
@@ -182,7 +182,7 @@ def import_grid(
         advance: called with the number of spectra read.
 
     Returns:
-        Notes: what was taken for granted.
+        Notes: assumptions made.
 
     Raises:
         ImportProblemsError: the list of files that cannot be imported.
@@ -289,7 +289,7 @@ def _fluxes(
     window: Window, entries: Sequence[Entry], problems: Problems, advance: Advance | None
 ) -> Iterator[NDArray[np.float32] | None]:
     """Flux (r, p) of each spectrum, None for one that cannot be imported, which `problems` then tells."""
-    told = set(problems.texts)
+    known = set(problems.texts)
     for entry in entries:
         try:
             flux = window(entry)
@@ -301,7 +301,7 @@ def _fluxes(
                 )
             yield flux
         except (FormatError, DomainError) as error:
-            if str(error) not in told:
+            if str(error) not in known:
                 problems.add(str(error))
             yield None
         if advance is not None:

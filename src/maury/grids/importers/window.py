@@ -29,7 +29,7 @@ from maury.wavelengths import (
 
 _GAP_KMS = 100.0
 _SAME = 0.02
-"""Of a pixel: so far apart may pixels of two files be that are taken for the same."""
+"""Largest distance, in pixels, of wavelengths of two files that count as equal."""
 
 _STEPS_PER_CUTOFF = 0.45
 _COARSEST_KMS, _FINEST_KMS = 1.0, 0.05
@@ -50,7 +50,7 @@ class Window:
         native: R of the files.
         normalisations: the ways in which spectra were normalised.
         check: whether strong lines stand where the medium puts them.
-        notes: what is taken for granted.
+        notes: assumptions made, for the user.
         look_at_every: of so many spectra the strong lines of one are looked at.
     """
 
