@@ -12,8 +12,9 @@ ROOT = Path(__file__).parents[1]
 INSTEAD = {
     r"\btold\b": "given, nominal, known, recognised, measured",
     r"\btells? (of|apart)\b": "constrains, distinguishes",
-    r"\bwhat .{0,30}\b(says?|tells?) of\b|\bsays? of (itself|single|one|its)\b": "name the thing: inferred parameters, header",
-    r"\b(goes|go|going|went) on (where|from|after|on|as|with)\b|\b(run|call|command|training|study) goes on\b": "resumes",
+    r"\bwhat .{0,30}\b(says?|tells?) of\b|\bsays? of (itself|single|one|its)\b": "inferred parameters, header of",
+    r"\b(goes|go|going|went) on (where|from|after|on|as|with)\b": "resumes",
+    r"\b(run|call|command|training|study) goes on\b": "resumes",
     r"\b(have|has|had) no say\b": "gets zero weight",
     r"\braised by what\b": "corrected by the mean offset of ...",
     r"\b(something|anything|what|that) is no [a-z]": "is not a ...",
@@ -23,7 +24,6 @@ INSTEAD = {
     r"\btrunk\b": "embedding network",
     r"\boff beyond\b": "systematic uncertainty",
     r"\btold from\b": "nearly degenerate with, distinguished from",
-    r"\bkilled run goes\b": "an interrupted run resumes",
 }
 """Phrase, as a regular expression, and what to write instead."""
 
@@ -67,8 +67,8 @@ def test_code_help_and_messages_are_in_plain_english():
 
 @pytest.mark.parametrize(
     "sentence",
-    ["R is told by the user", "what a network says of one star", "a killed run goes on where it was", "pixels have no say",
-     "were raised by what is missing", "something that is no spectrum", "many spectra at once"],
+    ["R is told by the user", "what a network says of one star", "a killed run goes on where it was",
+     "pixels have no say", "were raised by what is missing", "something that is no spectrum", "many spectra at once"],
 )  # fmt: skip
 def test_the_list_finds_the_former_dialect(sentence):
     assert len(hits(sentence)) >= 1

@@ -31,7 +31,7 @@ def plot_kiel(
 ) -> Figure:
     """Temperature rises to the left, gravity downwards; on the left all of the grid, on the right the posterior.
 
-    Where there are no model atmospheres the diagram is grey: a star there cannot be distinguished from one at their edge.
+    Grey: no model atmospheres; a star there cannot be distinguished from one at their edge.
 
     Args:
         teff: samples (n,) of the effective temperature, K.

@@ -153,7 +153,7 @@ def read_label_files(path: Path) -> dict[str, dict[str, float]]:
     """A CSV table of labels by file: column ``file`` (or ``name``, ``path``) and columns of labels.
 
     Raises:
-        FormatError: it cannot be read, has no such column, an unknown one, a value that is not a number, or a file twice.
+        FormatError: unreadable, a missing or unknown column, a value that is not a number, or a file twice.
     """
     rows = read_rows(path)
     if not rows:
