@@ -31,8 +31,8 @@ def prepare(
     """Measure radial velocity, continuum and noise of spectra; merge orders at rest.
 
     The continuum is fitted together with a synthetic template, so that line blanketing is not mistaken for continuum.
-    The steps taken, and flags that limit the trust in them, are listed for each file. A file that fails does not stop the
-    others: it is named at the end and the exit code is 2.
+    The steps taken, and flags that limit the trust in them, are listed for each file. A file that fails does not stop
+    the others: it is named at the end and the exit code is 2.
 
     Example: `maury prepare night/*.fits --resolution 67000 --out prepared --plot figures --workers 2`
     """
