@@ -66,6 +66,25 @@ def multispec(path):
     return {"fibre": "HD 333"}, {"row": 3}
 
 
+def columns(path):
+    np.savetxt(path, np.column_stack([WAVE, FLUX.T]), header="wavelength HD_1 HD_22 HD_333 HD_4")
+    return {"fibre": "HD_333"}, {"row": 3}
+
+
+def named_columns(path):
+    names = ["wavelength", "flux_HD1", "flux_HD22", "flux_HD333", "flux_HD4"]
+    np.savetxt(path, np.column_stack([WAVE, FLUX.T]), header=",".join(names), delimiter=",", comments="")
+    return ({"fibre": "hd333"},)
+
+
+def many_fibres(path):
+    levels = np.repeat(LEVELS, 5) + np.tile([0.0, 1, 2, 3, 4], 4)
+    image = fits.PrimaryHDU(levels[:, None] * observatory.truth(WAVE))
+    image.header["CRVAL1"], image.header["CDELT1"], image.header["CRPIX1"] = 5040.0, WAVE[1] - WAVE[0], 1.0
+    fits.HDUList([image, fits.ImageHDU(image.data, name="VARIANCE")]).writeto(path)
+    return ({"row": 11},)
+
+
 def rows_on_one_axis(path):
     image = fits.PrimaryHDU(FLUX)
     image.header["CRVAL1"], image.header["CDELT1"], image.header["CRPIX1"] = 5040.0, WAVE[1] - WAVE[0], 1.0
@@ -93,7 +112,21 @@ def images(path):
 
 
 @pytest.mark.parametrize(
-    "write", [table_with_names, long_table, steps_back, hdf5, groups, multispec, rows_on_one_axis, tables, images]
+    "write",
+    [
+        table_with_names,
+        long_table,
+        steps_back,
+        hdf5,
+        groups,
+        multispec,
+        rows_on_one_axis,
+        tables,
+        images,
+        columns,
+        named_columns,
+        many_fibres,
+    ],
 )
 def test_several_stars_are_refused_and_each_can_be_chosen(write, tmp_path):
     path = tmp_path / "stars"

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from maury.readers.noise import kind_of_unit, named_noise, unnamed_noise
-from maury.readers.roles import Named, Selection, medium_of
+from maury.readers.roles import Named, Selection, medium_of, select
 from maury.readers.source import Floats, Log, Raw, RawOrder
 from maury.readers.units import parse_unit, to_angstrom
 
@@ -147,6 +147,26 @@ def from_selection(reader: str, chosen: Selection, log: Log) -> Raw:
         raw.normalised = True
         log.rule(f"continuum divided out: {chosen.flux.name}")
     return raw
+
+
+def from_arrays(reader: str, arrays: list[Named], log: Log) -> Raw:
+    """A `Raw` from the columns of a table; three fluxes or more with words of their own are as many spectra.
+
+    Raises:
+        FormatError: as `from_selection`.
+    """
+    fluxes = [a for a in arrays if a.role == "flux" and a.values.ndim == 1 and np.nan_to_num(a.values).any()]
+    if len(fluxes) < 3 or any(not a.tags or a.ucd or {"sci", "input", "data", "opt"} & {*a.tags} for a in fluxes):
+        return from_selection(reader, select(arrays), log)
+    several: Raw | None = None
+    for flux in fluxes:
+        others = [a for a in arrays if a.role != "flux" or a is flux]
+        raw = from_selection(reader, select(others), log)
+        for order in raw.orders:
+            order.fibre = "_".join(flux.tags)
+        several = raw if several is None else replace(several, orders=several.orders + raw.orders)
+    assert several is not None
+    return several
 
 
 def unlabelled_sigma(values: Floats, flux: Floats, log: Log, what: str) -> tuple[Floats | None, str]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from maury.errors import FormatError
 from maury.readers.arrays import build, sigma_of, unlabelled_sigma
 from maury.readers.fitsfile import Part
 from maury.readers.headers import as_number, describe
@@ -20,6 +21,7 @@ from maury.readers.roles import NOISE_KINDS, named, select
 from maury.readers.source import Floats, Log, Raw
 from maury.readers.units import is_wavelength, to_angstrom
 
+_MOST_FIBRES = 1000
 _MOST_PLANES = 12
 """Most rows or planes of a stack: flux, noise, wavelengths, blaze and the like."""
 
@@ -86,6 +88,19 @@ def _on_one_axis(part: Part, image: Floats, log: Log) -> Raw | None:
             "row",
         )
     return build("rows on one axis", wave, image, None, None, None)
+
+
+def _fibres(part: Part, parts: list[Part], log: Log) -> Raw | None:
+    """Many rows on the axis of the header, the fibres of a multi-object spectrograph; None if it is no wavelength."""
+    try:
+        wave = axis(part.header, part.shape[1], log)
+    except FormatError:
+        return None
+    image = part.image()
+    beside = [p for p in parts if p is not part and p.shape == part.shape and p.name]
+    noise = next((named(p.name, p.image()) for p in beside if named(p.name, np.empty(0)).role in NOISE_KINDS), None)
+    sigma, source = sigma_of(noise, image, None, log)
+    return build("fibres on one axis", wave, image, sigma, None, None, source)
 
 
 def _ceres(cube: Floats, log: Log) -> Raw:
@@ -157,6 +172,8 @@ def read_rows(parts: list[Part], log: Log) -> Raw | None:
             raw = _stack(image, log, "row")
         if raw is None and shape[0] <= 10:
             raw = _on_one_axis(part, image, log)
+    if raw is None and len(shape) == 2 and 10 < shape[0] <= _MOST_FIBRES and shape[1] > 50 and has_axis(part.header):
+        raw = _fibres(part, parts, log)
     elif len(shape) == 2 and shape[0] > 50 and 2 <= shape[1] <= _MOST_PLANES:
         raw = _stack(part.image().T, log, "column")
     elif len(shape) == 3 and min(shape[0], shape[2]) <= _MOST_PLANES:
@@ -166,6 +183,6 @@ def read_rows(parts: list[Part], log: Log) -> Raw | None:
         elif max(shape) > 50 and log.options.wavelength_file is None:
             cube = cube if shape[2] > shape[0] else np.moveaxis(cube, 2, 0)
             raw = _stack(cube, log, "plane")
-            if raw is None and not has_axis(part.header) and len(parts) == 1:
+            if raw is None and not has_axis(part.header) and sum(bool(p.shape) for p in parts) == 1:
                 _require_wavelengths(cube, log)
     return None if raw is None else describe([part.header, parts[0].header], raw, log)

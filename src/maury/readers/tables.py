@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 
-from maury.readers.arrays import from_selection, masks_as_quality
+from maury.readers.arrays import from_arrays, masks_as_quality
 from maury.readers.fitsfile import Part
 from maury.readers.headers import describe
 from maury.readers.pipelines import Pipeline, pipeline_of
@@ -71,7 +71,7 @@ def read_table(part: Part, log: Log, pipeline: Pipeline | None = None) -> Raw | 
         return None
     _shape_up(chosen)
     reader = "FITS table" if chosen.flux.values.ndim == 1 else "FITS table, a row per order"
-    raw = from_selection(reader, chosen, log)
+    raw = from_arrays(reader, arrays, log)
     match = re.fullmatch(pipeline.traces, part.name.upper()) if pipeline is not None and pipeline.traces else None
     for order in raw.orders:
         order.extension = part.name or str(part.index)

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from maury.errors import FormatError
-from maury.readers.arrays import build, from_selection, masks_as_quality, unlabelled_sigma
+from maury.readers.arrays import build, from_arrays, masks_as_quality, unlabelled_sigma
 from maury.readers.companions import other_file
 from maury.readers.headers import as_number
-from maury.readers.noise import named_noise
+from maury.readers.noise import der_snr, named_noise
 from maury.readers.roles import named, select
 from maury.readers.source import Floats, Log, Raw, as_floats
 from maury.readers.textfile import TextTable, decode, read_numbers, split
@@ -77,6 +77,13 @@ def read_array(table: Floats, log: Log) -> Raw:
     return build("numbers with a wavelength file", wave_aa, flux, sigma, None, None, source)
 
 
+def _alike(values: Floats, flux: Floats) -> bool:
+    """Whether a column without a name can be another spectrum: as large as the flux, and not the same or smooth."""
+    middle, other = (float(np.nanmedian(column)) for column in (flux, values))
+    noise, own = der_snr(values), der_snr(flux)
+    return values is flux or (middle > 0 and 0.1 < other / middle < 10 and bool(noise > 0.03 * own * other / middle))
+
+
 def _by_position(text: TextTable, log: Log) -> Raw:
     """Columns without names: the first that runs through optical wavelengths, then flux, then perhaps noise.
 
@@ -98,6 +105,11 @@ def _by_position(text: TextTable, log: Log) -> Raw:
     wave = to_angstrom(table[:, column], unit, log, f"wavelengths (column {column + 1})")
     flux = table[:, column + 1]
     log.rule(f"columns without names: {column + 1} is the wavelength, {column + 2} the flux")
+    alike = [i for i in range(column + 1, count) if _alike(table[:, i], flux)]
+    if len(alike) > 2:
+        stars = [(text.names[i] if text.names else str(i + 1), table[:, i]) for i in alike]
+        fluxes = np.stack([values for _, values in stars])
+        return build("text columns", wave, fluxes, None, None, None, "none", [name for name, _ in stars])
     sigma, source = None, "none"
     if count > column + 2:
         sigma, source = unlabelled_sigma(table[:, column + 2], flux, log, f"column {column + 3}")
@@ -117,7 +129,7 @@ def _ecsv(content: str, log: Log) -> Raw:
     numeric = [table[name] for name in table.colnames if table[name].dtype.kind in "iufb"]
     arrays = [named(c.name, as_floats(np.ma.asarray(c)), str(c.unit or "") or None) for c in numeric]
     masks_as_quality(arrays, None, "", log)
-    raw = from_selection("ECSV", select(arrays), log)
+    raw = from_arrays("ECSV", arrays, log)
     meta = {str(key).lower(): value for key, value in table.meta.items()}
     if meta.get("medium") in ("air", "vacuum"):
         raw.medium = meta["medium"]
@@ -162,7 +174,7 @@ def read_text(path: Path, log: Log) -> Raw:
         chosen = select(arrays)
         if chosen.wavelength is not None and chosen.flux is not None:
             chosen.wavelength.unit = chosen.wavelength.unit or _unit_in(text.header)
-            raw = from_selection("text columns", chosen, log)
+            raw = from_arrays("text columns", arrays, log)
             _medium_in(raw, text.header, log)
             return raw
         log.rule(f"column names {', '.join(text.names)[:80]} not known: taken by position")
