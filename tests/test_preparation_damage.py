@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 from maury.errors import DomainError
+from maury.inference import predict
 from maury.preparation import Preparation, prepare
+from maury.preparation.prepared import without_damage
 from maury.preparation.segments import gross_errors
+from maury.readers import write
 from maury.spectra import Observation
 from nights import SUN, Instrument, observe
 
@@ -16,15 +19,15 @@ ECHELLE = Instrument(44_000.0, 0.04, orders=4, blaze=True)
 
 
 def constant(flux, at, rng):
-    flux[at] = 0.7 * np.median(flux)
+    flux[at] = 0.7 * np.nanmedian(flux)
 
 
 def spikes(flux, at, rng):
-    flux[at] += np.median(flux) * rng.uniform(0.3, 20, at.size)
+    flux[at] += np.nanmedian(flux) * rng.uniform(0.3, 20, at.size)
 
 
 def uniform(flux, at, rng):
-    flux[at] = rng.uniform(0, 1.2 * np.median(flux), at.size)
+    flux[at] = rng.uniform(0, 1.2 * np.nanmedian(flux), at.size)
 
 
 def negative(flux, at, rng):
@@ -100,3 +103,20 @@ def test_gross_errors_are_those_that_no_line_and_no_noise_make():
     at = rng.choice(flux.size, 300, replace=False)
     flux[at] = np.where(at % 2, -5000, 50_000)
     np.testing.assert_array_equal(np.flatnonzero(gross_errors(wavelength, flux, good)), np.sort(at))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_spectrum_that_comes_prepared_is_looked_at_too(kind, tmp_path):
+    made = prepare(observe(SUN, ECHELLE, velocity_kms=VELOCITY_KMS, snr=70), resolution=44_000.0).spectrum
+    same, part = without_damage(made, 44_000.0)
+    assert (same, part < 0.001) == (made, True)
+    flux, rng = made.flux.copy(), np.random.default_rng(6)
+    kind(flux, rng.choice(flux.size, flux.size // 16, replace=False), rng)
+    write(made.with_(flux=flux), tmp_path / "star.ecsv")
+    fit = predict(tmp_path / "star.ecsv", refine=False, samples=200)
+    assert fit.preparation is None
+    assert "damaged_pixels" in fit.flags
+    clean = predict(made, refine=False, samples=200)
+    assert "damaged_pixels" not in clean.flags
+    if kind in (spikes, negative, huge):
+        assert abs(fit.values["teff"] - clean.values["teff"]) < 150

@@ -28,6 +28,7 @@ from maury.preparation import Preparation, prepare, to_pixels
 from maury.preparation.masks import Mask, inside, ordered, parse_range, require_rest
 from maury.preparation.network_input import to_network
 from maury.preparation.observed import observed
+from maury.preparation.prepared import DAMAGED, without_damage
 from maury.preparation.resample import require_resolution
 from maury.spectra import Observation, Spectrum
 from maury.threads import one_thread
@@ -119,14 +120,16 @@ def predict(
     if resolution == "auto":
         resolution = guess_resolution(observation, emulator, ranges, **searched)
     resolution = require_resolution(file, observation.resolution if resolution is None else resolution)
-    preparation = None
+    preparation, done = None, _flags_before(observation)
     if is_prepared(observation) and (observation.single().sigma is not None or isinstance(network, StarNet)):
-        spectrum = _masked(observation.single(), ranges).with_(resolution=resolution)
+        spectrum, damage = without_damage(observation.single().with_(resolution=resolution), resolution)
+        spectrum = _masked(spectrum, ranges)
+        done += ["damaged_pixels"] if damage > DAMAGED and "damaged_pixels" not in done else []
     else:
         if is_prepared(observation) and velocity_kms is None:
             searched["velocity_kms"] = 0.0
         preparation = _prepare(observation, window, resolution, emulator, mask=ranges, **searched)
-        spectrum = preparation.spectrum
+        spectrum, done = preparation.spectrum, list(preparation.flags)
     if isinstance(network, PosteriorNetwork):
         template = None if preparation is None else preparation.template
         ask = _Ask(model, emulator, labels, samples, seed, refine, given_priors, tuple(relations), systematics)
@@ -137,7 +140,6 @@ def predict(
         raise DomainError(f"{model}: gives points alone; refinement, priors and sets of labels need a posterior")
     else:
         result = _points(network, header, spectrum)
-    done = _flags_before(observation) if preparation is None else list(preparation.flags)
     done += ["resolution_assumed"] if guessed else []
     flags = (*done, *(flag for flag in result["flags"] if flag not in done))
     typical = {k: float(v) for k, v in header.get("typical_errors", {}).items()}

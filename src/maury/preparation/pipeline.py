@@ -16,6 +16,7 @@ from maury.preparation.clean import damaged_part, final_sigma, first_sigma, spik
 from maury.preparation.masks import Mask, ordered, require_rest, texts, without
 from maury.preparation.merge import Merged, OrderRecord, log_pixels, merge, step_of
 from maury.preparation.observed import observed
+from maury.preparation.prepared import DAMAGED
 from maury.preparation.resample import require_overlap
 from maury.preparation.search import Found, in_frame, search, zero_point
 from maury.preparation.segments import OrderSegment, fwhm_pixels
@@ -36,8 +37,6 @@ _COOL_K = 3900.0
 _POOR = 0.05
 _DIM = 0.03
 _SPARSE_K = 4500.0
-_DAMAGED = 0.01
-"""Part of the pixels; at most 0.006 in 43 observed stars."""
 
 MARGIN_AA = 2.0
 """Margin of a prepared spectrum beyond both ends of the window, which degrading to lower resolution needs."""
@@ -329,7 +328,7 @@ def _assemble(
     snr = float(np.median((merged.flux / merged.sigma)[seen]))
     if merged.discordant:
         notes.append(f"{merged.discordant} pixels where orders disagree: the best order alone was kept")
-    if damage > _DAMAGED:
+    if damage > DAMAGED:
         notes.append(f"{100 * damage:.0f} % of the pixels are damaged: masked as far as they stand out")
     template = dict(zip(names, map(float, fit.labels), strict=True)) | {"vsini": fit.vsini_kms}
     flags = {
@@ -342,7 +341,7 @@ def _assemble(
         "resolution_unknown": resolution is None,
         "medium_assumed": bool(observation.provenance.get("medium_assumed")),
         "low_snr": snr < 10,
-        "damaged_pixels": damage > _DAMAGED,
+        "damaged_pixels": damage > DAMAGED,
     }
     raised = tuple(name for name, applies in flags.items() if applies)
     provenance = {
