@@ -142,7 +142,11 @@ def has_light(flux: Floats) -> bool:
 def _segment(order: Spectrum, low: float, high: float, several: bool, index: int) -> OrderSegment | None:
     keep = (order.wavelength_aa >= low) & (order.wavelength_aa <= high)
     raw = order.flux[keep]
-    rules = {"file": np.asarray(order.mask, bool)[keep], "zero": raw == 0, "constant": dead_runs(raw)}
+    rules = {
+        "file": np.asarray(order.mask, bool)[keep] | _absurd_sigma(order)[keep],
+        "zero": raw == 0,
+        "constant": dead_runs(raw),
+    }
     good = np.logical_not(np.any(list(rules.values()), axis=0))
     if good.sum() < _LEAST_PIXELS:
         return None
@@ -168,6 +172,15 @@ def _segment(order: Spectrum, low: float, high: float, several: bool, index: int
         name=name, wavelength_aa=wavelength, flux=flux, sigma=sigma, mask=taken, envelope=level, scale=scale,
         masked=counts,
     )  # fmt: skip
+
+
+def _absurd_sigma(order: Spectrum) -> Bools:
+    """Pixels (n,) whose noise is a million times smaller or larger than that of most."""
+    if order.sigma is None:
+        return np.zeros(order.flux.shape, bool)
+    known = order.sigma[np.isfinite(order.sigma) & (order.sigma > 0)]
+    usual = float(np.median(known)) if known.size else 1.0
+    return np.asarray((order.sigma < 1e-6 * usual) | (order.sigma > 1e6 * usual), bool)
 
 
 def _ends(order: Spectrum, keep: Bools, pixels: int = 8) -> Bools:

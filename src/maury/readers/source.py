@@ -177,7 +177,11 @@ class Raw:
 
 
 def as_floats(values: Any) -> Floats:
-    """A float64 copy in the machine's byte order; masked entries become NaN."""
-    if isinstance(values, np.ma.MaskedArray):
-        return np.ma.filled(values.astype(np.float64), np.nan)
-    return np.array(values, dtype=np.float64)
+    """A float64 copy in the machine's byte order; masked entries become NaN, and so do sizes above 1e100.
+
+    Such numbers are bytes that were never numbers, whose squares no arithmetic holds; those below 1e-100 become 0.
+    """
+    masked = isinstance(values, np.ma.MaskedArray)
+    copy = np.ma.filled(values.astype(np.float64), np.nan) if masked else np.array(values, dtype=np.float64)
+    size = np.abs(copy)
+    return np.where(size > 1e100, np.nan, np.where(size < 1e-100, 0.0, copy))
