@@ -14,10 +14,13 @@ from astropy.io import fits
 
 import observatory
 from maury.app import worker
+from maury.app.analysis import Settings, analyse, command
 from maury.app.uploads import plain, safe_name
 from maury.app.worker import read_bounded
 from maury.errors import FormatError
 from maury.readers import read
+from maury.wavelengths import air_to_vacuum
+from nights import SUN, Instrument, observe
 
 
 @pytest.mark.parametrize(
@@ -175,6 +178,7 @@ def test_memory_and_output_of_the_reading_process_are_bounded():
     code = """
 import json
 from maury.app import worker
+from maury.app.analysis import Settings, analyse, command
 worker._limit()
 import resource
 kinds = (resource.RLIMIT_AS, resource.RLIMIT_CPU, resource.RLIMIT_FSIZE, resource.RLIMIT_CORE)
@@ -197,3 +201,20 @@ def test_a_process_that_dies_is_told_in_one_line(monkeypatch):
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(FormatError, match=r"^star.fits: reading it needs too much memory or crashed"):
         read_bounded(b"1 2\n", "star.fits", {})
+
+
+def test_settings_of_the_reader_reach_it_and_the_command(tmp_path):
+    """Vacuum wavelengths in nm in a file that says neither; a fault of the program is one line, not the page's end."""
+    star = observe(SUN, Instrument(30_000.0, 0.1), velocity_kms=10.0, snr=60).single()
+    np.savetxt(tmp_path / "a.txt", np.c_[air_to_vacuum(star.wavelength_aa) / 10, star.flux])
+    content = (tmp_path / "a.txt").read_bytes()
+    reading = (("medium", "vacuum"), ("wavelength_unit", "nm"), ("ignore_sigma", True))
+    settings = Settings(30_000.0, reading=reading, velocity_range_kms=(-100.0, 100.0))
+    outcome = analyse("a.txt", content, settings)
+    assert outcome.error is None
+    assert outcome.result.preparation.velocity_kms == pytest.approx(10.0, abs=0.3)
+    line = command("a.txt", settings)
+    assert "--velocity-range -100 100 --medium vacuum --wavelength-unit nm --ignore-sigma" in line
+    assert "must be within -1500 to 1500" in analyse("a.txt", content, Settings(30_000.0, reading=reading,
+        velocity_range_kms=(0.0, 2000.0))).error  # fmt: skip
+    assert "field Row on the left" in analyse("a.txt", content, Settings(30_000.0, reading=(("row", 0),))).error

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maury.app.worker import make_ready, read_bounded
-from maury.errors import MauryError
+from maury.errors import MauryError, in_one_line
 from maury.inference import DEFAULT_MODEL, Result, model_flux, predict
 from maury.likelihood import parse_prior
 from maury.preparation import parse_range
@@ -37,6 +37,8 @@ class Settings:
         velocity_kms: radial velocity in the file's wavelengths; None to measure it.
         labels: the set of labels to show (`maury.inference.LABELS_OF`).
         priors: external information in the form "logg=4.29+-0.03".
+        reading: further attributes of `maury.readers.ReadOptions` and their values.
+        velocity_range_kms: where the velocity is searched; None for -500 to 500 km/s.
         masks: wavelengths to ignore, Å in air at rest, in the form "5183-5184.2".
         wavelength_file: safe name and bytes of a file with wavelengths, for files that hold none.
         sigma_file: the same with noise.
@@ -48,6 +50,8 @@ class Settings:
     labels: str = "default"
     priors: tuple[str, ...] = ()
     masks: tuple[str, ...] = ()
+    reading: tuple[tuple[str, Any], ...] = ()
+    velocity_range_kms: tuple[float, float] | None = None
     wavelength_file: tuple[str, bytes] | None = field(default=None, repr=False)
     sigma_file: tuple[str, bytes] | None = field(default=None, repr=False)
 
@@ -82,33 +86,43 @@ def analyse(name: str, content: bytes, settings: Settings, read: dict[Any, Obser
     """
     read = {} if read is None else read
     resolution = None if settings.auto else settings.resolution
-    key = (name, hashlib.sha256(content).hexdigest(), resolution, settings.wavelength_file, settings.sigma_file)
+    beside = (settings.wavelength_file, settings.sigma_file)
+    key = (name, hashlib.sha256(content).hexdigest(), resolution, settings.reading, *beside)
     try:
         if key not in read:
             files = {"wavelength_file": settings.wavelength_file, "sigma_file": settings.sigma_file}
-            beside = {key: file for key, file in files.items() if file is not None}
-            read[key] = read_bounded(content, name, {"resolution": resolution, "window_aa": None}, beside)
+            others = {key: file for key, file in files.items() if file is not None}
+            read[key] = read_bounded(content, name, {"resolution": resolution, **dict(settings.reading)}, others)
         observation = read[key]
-    except MauryError as error:
-        return Outcome(name, error=worded(error))
-    summary = summarise(observation, WINDOW_AA)
+        summary = summarise(observation, WINDOW_AA)
+    except Exception as error:  # one file must not end the page
+        return Outcome(name, error=worded(error, name))
     try:
         priors = [parse_prior(text) for text in settings.priors]
         mask = [parse_range(text) for text in settings.masks]
         with _ONE:
             result = predict(
                 observation, DEFAULT_MODEL, resolution="auto" if settings.auto else None,
-                velocity_kms=settings.velocity_kms, mask=mask, labels=settings.labels, priors=priors, seed=SEED,
+                velocity_kms=settings.velocity_kms, velocity_range_kms=settings.velocity_range_kms, mask=mask,
+                labels=settings.labels, priors=priors, seed=SEED,
             )  # fmt: skip
             model = model_flux(result) if result.refinement is None else result.refinement.model
-    except MauryError as error:
-        return Outcome(name, summary, error=worded(error))
+    except Exception as error:  # one file must not end the page
+        return Outcome(name, summary, error=worded(error, name))
     return Outcome(name, summary, result, model)
 
 
 _FIELDS = {
     "resolution": "Resolution",
     "velocity_kms": "Radial velocity",
+    "velocity_range_kms": "Velocities to search",
+    "medium": "Medium",
+    "wavelength_unit": "Unit of the wavelengths",
+    "extension": "Extension",
+    "row": "Row",
+    "fibre": "Fibre",
+    "order": "Order",
+    "ignore_sigma": "Ignore the noise",
     "mask": "Masked wavelengths",
     "priors": "External information",
     "wavelength_file": "Wavelengths",
@@ -117,10 +131,11 @@ _FIELDS = {
 """Titles of the page's fields, by the parameter that they set."""
 
 
-def worded(error: MauryError) -> str:
+def worded(error: Exception, name: str) -> str:
     """An error in words, with the field that changes the parameter it is about."""
-    field_ = _FIELDS.get(error.parameter or "")
-    return str(error) if field_ is None else f"{error} (field {field_} on the left)"
+    text = in_one_line(error, name)
+    field_ = _FIELDS.get(error.parameter or "") if isinstance(error, MauryError) else None
+    return text if field_ is None else f"{text} (field {field_} on the left)"
 
 
 def warm() -> None:
@@ -145,6 +160,11 @@ def command(name: str, settings: Settings) -> str:
     labels = None if settings.labels == "default" else settings.labels
     for option, value in (("--resolution", resolution), ("--velocity", velocity), ("--labels", labels)):
         words += [] if value is None else [option, value]
+    if settings.velocity_range_kms is not None:
+        words += ["--velocity-range", *(f"{end:.10g}" for end in settings.velocity_range_kms)]
+    for parameter, value in settings.reading:
+        option = "--" + parameter.replace("_", "-")
+        words += [option] if value is True else [option, str(value)]
     for text in settings.priors:
         words += ["--prior", text]
     for text in settings.masks:

@@ -59,7 +59,7 @@ def _settings() -> tuple[Settings, star.Literature]:
             help="Assumes slow rotation: v sin i is then meaningless, and a fast rotator gets wrong values.",
         )  # fmt: skip
         velocity = st.number_input(
-            "Radial velocity (km/s)", -1000.0, 1000.0, None, 1.0, "%.2f", key="velocity",
+            "Radial velocity (km/s)", -1500.0, 1500.0, None, 1.0, "%.2f", key="velocity",
             placeholder="measured", help="In the file's wavelengths, if known.",
         )  # fmt: skip
         labels = st.selectbox("Labels", list(LABELS_OF), key="labels")
@@ -71,6 +71,8 @@ def _settings() -> tuple[Settings, star.Literature]:
             help="In air, in the star's rest frame, as in the chart of the fit: ignored in preparation and fit.",
         )  # fmt: skip
         masks = tuple(text.strip() for text in re.split(r"[,;\n]", masked.replace("–", "-")) if text.strip())
+        with st.expander("How the file is read"):
+            reading, velocities = _reading()
         with st.expander("Wavelengths or noise in other files"):
             wavelength_file = _file("Wavelengths", "wavelength_file")
             sigma_file = _file("Noise", "sigma_file")
@@ -78,7 +80,31 @@ def _settings() -> tuple[Settings, star.Literature]:
             literature = _values("literature")
         st.caption("Files stay in the memory of this machine until the page is closed.")
     priors = tuple(f"{name}={value:.10g}+-{error:.10g}" for name, (value, error) in known.items() if error > 0)
-    return Settings(resolution, auto, velocity, labels, priors, masks, wavelength_file, sigma_file), literature
+    found = Settings(
+        resolution, auto, velocity, labels, priors, masks, reading, velocities, wavelength_file, sigma_file
+    )
+    return found, literature
+
+
+def _reading() -> tuple[tuple[tuple[str, Any], ...], tuple[float, float] | None]:
+    """Fields for what a file does not state and which of its spectra to read; empty ones are left out."""
+    given: dict[str, Any] = {
+        "medium": st.selectbox("Medium", ["air", "vacuum"], None, key="medium", placeholder="from the file"),
+        "wavelength_unit": st.selectbox(
+            "Unit of the wavelengths", ["angstrom", "nm", "um", "m", "log10", "ln"], None, key="wavelength_unit",
+            placeholder="from the file",
+        ),
+        "row": st.number_input("Row", 1, None, None, key="row", help="Of a table or image; the first is 1."),
+        "fibre": st.text_input("Fibre", key="fibre", help="Name or number of a fibre, trace or aperture.").strip(),
+        "order": st.number_input("Order", None, None, None, 1, key="order", help="The only echelle order to read."),
+        "extension": st.text_input("Extension", key="extension", help="Of FITS or HDF5, with the flux.").strip(),
+        "ignore_sigma": st.checkbox("Ignore the noise", key="ignore_sigma", help="It is measured instead."),
+    }  # fmt: skip
+    left, right = st.columns(2)
+    low = left.number_input("Velocities to search from", -1500.0, 1500.0, None, 100.0, key="velocity_low")
+    high = right.number_input("to (km/s)", -1500.0, 1500.0, None, 100.0, key="velocity_high")
+    searched = None if low is None or high is None else (float(low), float(high))
+    return tuple((name, value) for name, value in given.items() if value not in (None, "", False)), searched
 
 
 def _file(label: str, key: str) -> tuple[str, bytes] | None:
