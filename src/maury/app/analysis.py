@@ -16,7 +16,7 @@ from maury.errors import MauryError, in_one_line
 from maury.inference import DEFAULT_MODEL, Result, model_flux, predict
 from maury.likelihood import parse_prior
 from maury.preparation import parse_range
-from maury.readers import WINDOW_AA
+from maury.readers import WINDOW_AA, ReadOptions
 from maury.readers.summary import summarise
 from maury.spectra import Observation
 
@@ -90,6 +90,7 @@ def analyse(name: str, content: bytes, settings: Settings, read: dict[Any, Obser
     key = (name, hashlib.sha256(content).hexdigest(), resolution, settings.reading, *beside)
     try:
         if key not in read:
+            ReadOptions(**dict(settings.reading))  # names the field; the process that reads returns text alone
             files = {"wavelength_file": settings.wavelength_file, "sigma_file": settings.sigma_file}
             others = {key: file for key, file in files.items() if file is not None}
             read[key] = read_bounded(content, name, {"resolution": resolution, **dict(settings.reading)}, others)

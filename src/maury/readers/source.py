@@ -183,5 +183,6 @@ def as_floats(values: Any) -> Floats:
     """
     masked = isinstance(values, np.ma.MaskedArray)
     copy = np.ma.filled(values.astype(np.float64), np.nan) if masked else np.array(values, dtype=np.float64)
-    size = np.abs(copy)
-    return np.where(size > 1e100, np.nan, np.where(size < 1e-100, 0.0, copy))
+    with np.errstate(invalid="ignore"):  # bytes of a signalling NaN become the quiet one
+        size = np.abs(copy)
+        return np.where(size <= 1e100, np.where(size < 1e-100, 0.0, copy), np.nan)
