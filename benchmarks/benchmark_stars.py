@@ -5,8 +5,8 @@
 The folder holds `CATALOG.csv` with the columns file, star, role, resolution, labels_verified and teff, logg, mh, vsini,
 alpha with their errors (e_teff and so on). Each spectrum is read and predicted with its resolution as the only option
 (raw APF orders also with `--apf-wavelengths`, a file of the folder). Writes `stars.json` with everything, `table.md`,
-`summary.md` (with intervals whose systematic errors, and the shift of metal-poor stars, are told by the other stars),
-and a figure of the verified stars above 4500 K.
+`summary.md`, and a figure of the verified stars above 4500 K. Systematic errors with each star left out:
+`systematic_errors.py`.
 """
 
 from __future__ import annotations
@@ -25,14 +25,11 @@ from maury.cli.console import fail, out, progress
 from maury.errors import MauryError
 from maury.files import atomic_path
 from maury.inference import predict
-from maury.likelihood.systematics import metal_poor_shift, systematic
 from maury.plots import plot_literature, save_figure
 from maury.readers import read
 
 MAIN = ("teff", "logg", "mh")
 DIGITS = {"teff": 0, "logg": 2, "mh": 2, "vsini": 1, "alpha": 2}
-_METAL_POOR = 0.5
-"""Share of the shift above which a star tells of it."""
 
 
 def measure(row: dict[str, str], options: argparse.Namespace) -> dict[str, Any]:
@@ -80,7 +77,7 @@ def line(star: dict[str, Any]) -> str:
 
 def named(flags: list[str]) -> list[str]:
     """Flags of the result, without those on what the file does not say and on single elements."""
-    quiet = ("medium_assumed", "vsini_upper_limit", "metal_poor_shift")
+    quiet = ("medium_assumed", "vsini_upper_limit")
     return [flag for flag in flags if flag not in quiet and not flag.startswith(("no_information", "upper_limit"))]
 
 
@@ -102,79 +99,6 @@ def summary(stars: list[dict[str, Any]], title: str) -> list[str]:
     return lines
 
 
-def share_of(star: dict[str, Any]) -> float:
-    """Share of the shift of metal-poor stars that a star got."""
-    return float(star["result"].get("metal_poor_shift_teff", 0.0)) / metal_poor_shift(1.0)["teff"]
-
-
-def by_the_others(stars: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Stars shifted by what the others that are metal-poor tell (mean, one vote each), and not by what was chosen."""
-    missing: dict[str, dict[str, float]] = {}
-    for star in stars:
-        if (share := share_of(star)) > _METAL_POOR:
-            known = {name: (chosen, off(star, name)) for name, chosen in metal_poor_shift(share).items()}
-            missing[star["star"]] = {name: (chosen - d[0]) / share for name, (chosen, d) in known.items() if d}
-    moved = []
-    for star in stars:
-        result, share = dict(star["result"]), share_of(star)
-        others = [told for name, told in missing.items() if name != star["star"]]
-        for name, chosen in metal_poor_shift(share).items() if share else ():
-            result[name] += share * float(np.mean([told[name] for told in others if name in told])) - chosen
-        moved.append({**star, "result": result})
-    return moved
-
-
-def poor_rows(stars: list[dict[str, Any]]) -> list[str]:
-    """Differences of the metal-poor stars: of the fit, as given, and shifted by what the others tell."""
-    rows = ["| star | label | fit | as given | shifted by the others | own error |", "|" + "---|" * 6]
-    for star, moved in zip(stars, by_the_others(stars), strict=True):
-        if share_of(star) <= _METAL_POOR:
-            continue
-        for name, chosen in metal_poor_shift(share_of(star)).items():
-            digits = DIGITS[name]
-            given, other = (off(x, name) for x in (star, moved))
-            if given is None or other is None:
-                continue
-            cells = [f"{x:+.{digits}f}" for x in (given[0] - chosen, given[0], other[0])]
-            cells.append(f"{star['result'][f'{name}_err']:.{digits}f}")
-            rows.append("| " + " | ".join([star["star"].split(" (")[0], name, *cells]) + " |")
-    return rows
-
-
-def left_out(stars: list[dict[str, Any]]) -> list[str]:
-    """Intervals whose systematic errors are told by the other stars alone, those of metal-poor stars shifted by them.
-
-    For each label one factor of all systematic errors, the most probable one given the differences of the other stars
-    (one vote each), takes the place of those that were chosen.
-    """
-    rows, stars = [], by_the_others(stars)
-    for name in MAIN:
-        known = [star for star in stars if off(star, name) is not None]
-        names = np.array([star["star"] for star in known])
-        votes = 1 / np.array([(names == one).sum() for one in names])
-        difference = np.array([star["result"][name] - star["literature"][name] for star in known])
-        error = np.array([star["result"][f"{name}_err"] for star in known])
-        chosen = np.array([systematic({k: star["result"][k] for k in ("teff", "mh")})[name] for star in known])
-        fit2 = np.maximum(error**2 - chosen**2, 0.0)
-        literature2 = np.array([star["literature_error"].get(name, 0.0) for star in known]) ** 2
-        factors = np.geomspace(0.2, 5, 200)
-        variance = fit2 + literature2 + (factors[:, None] * chosen) ** 2
-        likelihood = -0.5 * (difference**2 / variance + np.log(variance)) * votes
-        others = np.array([factors[likelihood[:, names != one].sum(1).argmax()] for one in names])
-        size = np.sqrt(fit2 + (others * chosen) ** 2)
-        inside, inside2 = (np.average(np.abs(difference) <= n * size, weights=votes) for n in (1, 2))
-        cells = [
-            name,
-            str(len(set(names))),
-            f"{others.min():.2f} to {others.max():.2f}",
-            f"{inside:.0%}",
-            f"{inside2:.0%}",
-        ]
-        rows.append("| " + " | ".join(cells) + " |")
-    head = "| label | stars | factor of the systematic errors, by the others | within own 68 % | within twice that |"
-    return [head, "|" + "---|" * 5, *rows]
-
-
 def tables(stars: list[dict[str, Any]]) -> tuple[str, str]:
     """All stars, and the summary over those that count."""
     head = ["file", "star", "verified", "S/N"]
@@ -183,21 +107,20 @@ def tables(stars: list[dict[str, Any]]) -> tuple[str, str]:
     head += ["χ²", "flags", "s"]
     rows = [" | ".join(["", *head, ""]).strip(), "|" + "---|" * len(head), *map(line, stars)]
     usual = [s for s in stars if 4500 <= s["literature"]["teff"] <= 7000 and s["role"] == "develop"]
+    cool = {s["star"]: s for s in reversed(stars) if s["verified"] and 4000 <= s["literature"]["teff"] <= 7000}
     verified = [s for s in usual if s["verified"]]
     first = {s["star"]: s for s in reversed(verified)}
     text = [
         "| stars | label | spectra | median of the absolute difference | median | own error | "
         "within 1 σ | within own 68 % | within 2 σ |",
         "|" + "---|" * 9,
+        *summary(list(cool.values()), "4000 to 7000 K, verified, one spectrum a star"),
         *summary(verified, "4500 to 7000 K, verified"),
         *summary(list(first.values()), "the same, one spectrum a star"),
-        *summary(by_the_others(list(first.values())), "the same, metal-poor stars shifted by the others"),
         *summary([s for s in verified if s["literature"]["mh"] > -2], "verified, [M/H] above -2"),
         *summary(usual, "4500 to 7000 K, verified or not"),
         *summary([s for s in stars if s["literature"]["teff"] < 4500], "below 4500 K"),
     ]
-    text += ["", "4500 to 7000 K, verified, each star once:", "", *left_out(verified)]
-    text += ["", "Metal-poor stars, verified, less the literature:", "", *poor_rows(verified)]
     return "\n".join(rows) + "\n", "\n".join(text) + "\n"
 
 

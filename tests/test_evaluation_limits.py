@@ -14,8 +14,8 @@ from maury.emulator import Emulator, LabelNetworks, NetworkPixels, features
 from maury.errors import DomainError
 from maury.evaluation import limits as module
 from maury.evaluation.bound import combination, fisher, free_columns, pixel_sigma, smallest_errors
-from maury.evaluation.limits import Bound, limits, limits_map, map_nodes, simulator_at, star_labels, usual_vmic
-from maury.labels import LabelSpace
+from maury.evaluation.limits import Bound, limits, limits_map, map_nodes, simulator_at, star_labels
+from maury.labels import LabelSpace, usual_vmic
 from maury.simulation import Simulator
 
 pytestmark = pytest.mark.usefixtures("one_thread")

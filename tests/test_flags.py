@@ -21,7 +21,7 @@ def test_names_with_labels():
 
 def test_what_limits_trust():
     assert all(map(limits_trust, ("poor_fit", "edge_mh", "outside_teff", "double_lined", "medium_assumed")))
-    assert not any(map(limits_trust, ("vsini_upper_limit", "no_information_c", "metal_poor_shift")))
+    assert not any(map(limits_trust, ("vsini_upper_limit", "no_information_c")))
 
 
 def test_every_flag_has_words_for_people():

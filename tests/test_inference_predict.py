@@ -184,22 +184,14 @@ def test_without_systematic_errors_and_without_refinement(night):
     assert own.values["teff"] == pytest.approx(real.values["teff"], abs=4 * own.record()["teff_err"])
 
 
-def test_a_metal_poor_star_is_raised_and_it_is_told():
-    """By the shift of others like it; not as a simulated star, and not beside a reference that is its like."""
-    labels = {**SUN, "logg": 4.2, "mh": -1.8, "mg": 0.3, "ca": 0.3, "ti": 0.3, "vmic": 1.2}
-    star = observe(labels, ECHELLE, velocity_kms=0.0, snr=150)
-    real, simulated = (predict(star, resolution=60_000.0, systematics=on) for on in (True, False))
-    raised, record = real.refinement.shift, real.record()
-    assert set(raised) == {"teff", "logg", "mh"}
-    for name, size in raised.items():
-        assert real.refinement.labels[name] + size == pytest.approx(record[name], abs=record[f"{name}_err"])
-        assert record[f"metal_poor_shift_{name}"] == pytest.approx(size, abs=1e-3)
-    assert "metal_poor_shift" in real.flags
-    assert "teff +230 K" in real.refinement.shift_in_words
-    assert simulated.refinement.shift == {}
-    assert simulated.values["teff"] == pytest.approx(5772, abs=4 * simulated.record()["teff_err"])
-    like = predict(star, resolution=60_000.0, reference=star, reference_labels=labels)
-    assert like.values["mh"] == pytest.approx(-1.8, abs=0.1)
+def test_uncertainties_have_two_parts(night):
+    """The statistical part is that of the fit, the systematic one that of benchmark stars; their sum is the whole."""
+    real, simulated = (predict(night, resolution=60_000.0, systematics=on).record() for on in (True, False))
+    for name in ("teff", "logg", "mh", "alpha"):
+        stat, sys = (real[f"{name}_{part}"] for part in ("stat", "sys"))
+        assert stat == pytest.approx(simulated[f"{name}_err"], rel=0.25)
+        assert real[f"{name}_err"] == pytest.approx(np.hypot(stat, sys), rel=0.25)
+        assert simulated[f"{name}_sys"] is None
 
 
 def test_a_wrong_resolution_is_told(night):

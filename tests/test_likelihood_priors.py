@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from maury.errors import ConfigError
 from maury.likelihood import contradictory, parse_prior, relation
-from maury.likelihood.systematics import metal_poor, metal_poor_shift, systematic, with_systematics
+from maury.likelihood.systematics import size_at, systematic, with_systematics
 
 NAMES = ("teff", "logg", "mh", "vsini")
 
@@ -96,34 +97,30 @@ def test_relations():
 
 def test_systematic_errors_grow_where_the_physics_fails():
     sun = systematic({"teff": 5772.0, "mh": 0.0})
-    assert systematic({"teff": 4000.0, "mh": 0.0})["logg"] > 3 * sun["logg"]
-    poor = systematic({"teff": 5772.0, "mh": -2.0})
-    assert poor["mg"] == pytest.approx(3 * sun["mg"])
-    assert poor["teff"] == sun["teff"]  # what it is off by is in the shift
+    assert systematic({"teff": 3700.0, "mh": 0.0})["logg"] > 3 * sun["logg"]
+    poor = systematic({"teff": 5772.0, "mh": -2.5})
+    assert all(poor[name] >= sun[name] for name in ("teff", "logg", "mh", "alpha", "mg"))
+    assert systematic({"teff": 5772.0, "mh": -3.0}) == poor  # it grows no further
 
 
-def test_metal_poor_stars_are_shifted_but_at_the_edge_and_where_it_is_cool():
-    assert metal_poor({"teff": 5772.0, "mh": 0.0}) == (0.0, 0.0)
-    assert metal_poor({"teff": 5772.0, "mh": -1.0}) == pytest.approx((0.5, 0.25))
-    assert metal_poor({"teff": 5772.0, "mh": -2.0}) == pytest.approx((1.0, 0.5))
-    assert metal_poor({"teff": 5772.0, "mh": -3.0}) == pytest.approx((0.0, 1.0))  # nothing is known at the edge
-    assert metal_poor({"teff": 3900.0, "mh": -2.0}) == (0.0, 0.0)
-    like = {"teff": 5700.0, "mh": -2.1}
-    assert metal_poor({"teff": 5772.0, "mh": -2.0}, like)[0] == pytest.approx(0)  # the reference has taken it out
+def test_sizes_between_temperatures_and_metallicities():
+    """The logarithm is linear in Teff; metal-poor stars have up to e^poor times the size."""
+    nodes, sizes = (4000.0, 5000.0), (100.0, 25.0)
+    assert size_at(4500.0, 0.0, nodes, sizes, 0.5) == pytest.approx(50.0)
+    assert size_at(9000.0, 0.0, nodes, sizes, 0.5) == pytest.approx(25.0)
+    assert size_at(5000.0, -1.6, nodes, sizes, 0.5) == pytest.approx(25.0 * np.exp(0.25))
+    assert size_at(5000.0, -2.9, nodes, sizes, 0.5) == pytest.approx(25.0 * np.exp(0.5))
 
 
-def test_a_prior_on_log_g_tells_how_much_a_metal_poor_star_is_shifted():
-    """Teff, log g and [M/H] are shifted together, so that a larger log g from elsewhere raises Teff too."""
-    generator = torch.Generator().manual_seed(3)
-    fit = torch.tensor([5550.0, 3.2, -2.6, 30.0]).double() + 1e-3 * torch.randn(4000, 4, generator=generator).double()
-    shift, moved = metal_poor({"teff": 5550.0, "mh": -2.6}), metal_poor_shift(1.0)
-    plain, _ = with_systematics(fit, NAMES, generator, shift=shift)
-    assert plain.mean(0)[:3].tolist() == pytest.approx(
-        [5550 + moved["teff"], 3.2 + moved["logg"], -2.6 + moved["mh"]], rel=0.01
-    )
-    told, _ = with_systematics(fit, NAMES, generator, [parse_prior("logg=4.2+-0.05")], shift=shift)
-    assert float(told[:, 0].mean() - plain[:, 0].mean()) > 50
-    assert float(told[:, 0].std()) < 0.8 * float(plain[:, 0].std())
+def test_alpha_elements_have_the_error_of_their_mean_in_common():
+    names = ("teff", "mg", "ca", "ti")
+    fit = torch.tensor([[5800.0, 0.1, 0.1, 0.1]]).double().repeat(4000, 1)
+    true, _ = with_systematics(fit, names, torch.Generator().manual_seed(4))
+    size = systematic({"teff": 5800.0})
+    assert float(true[:, 1:].mean(1).std()) == pytest.approx(np.hypot(size["alpha"], 0.03 / 3**0.5), rel=0.06)
+    assert float(true[:, 1].std()) == pytest.approx(size["mg"], rel=0.06)
+    correlation = np.corrcoef(true[:, 1].numpy(), true[:, 2].numpy())[0, 1]
+    assert correlation == pytest.approx(size["alpha"] ** 2 / size["mg"] ** 2, abs=0.06)
 
 
 def test_samples_are_widened_by_the_systematic_error():
@@ -148,7 +145,7 @@ def test_a_prior_is_on_the_true_label():
     assert 0.1 < share < 0.9
     assert float(true[:, 1].mean()) == pytest.approx(variance * (4.2 / own**2 + 4.35 / 0.05**2), abs=0.01)
     assert float(true[:, 1].std()) == pytest.approx(variance**0.5, rel=0.1)
-    assert float(true[:, 0].std()) == pytest.approx(50, rel=0.1)
+    assert float(true[:, 0].std()) == pytest.approx(systematic({"teff": 5800.0, "mh": 0.0})["teff"], rel=0.1)
     assert with_systematics(fit, NAMES, generator, [parse_prior("logg=0..0.5")])[1] == 0
 
 

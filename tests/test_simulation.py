@@ -14,6 +14,8 @@ from maury.errors import ConfigError, DomainError
 from maury.labels import LabelSpace, lowest_logg
 from maury.pixelspectra import NAMES, PixelSpectra
 from maury.simulation import SimulationSettings, Simulator
+from maury.simulation.conditions import HazeSettings
+from maury.simulation.draws import Draws
 
 NOTHING = SimulationSettings.without_errors().model_dump()
 """Settings without any error."""
@@ -67,8 +69,9 @@ def test_labels_fill_the_domain_and_stay_in_it(stream):
     alpha = np.mean([column(simulator, batch, name) for name in ("mg", "ca", "ti")], 0)
     assert np.abs(column(simulator, batch, "alpha") - alpha).max() < 1e-5
     assert np.corrcoef(column(simulator, batch, "mg"), column(simulator, batch, "ca"))[0, 1] > 0.5
-    dwarfs = (logg > 4) & (teff < 5500)
-    assert abs(np.median(column(simulator, batch, "vmic")[dwarfs]) - 1.1) < 0.2
+    vmic, dwarfs = column(simulator, batch, "vmic"), logg > 4
+    assert abs(np.median(vmic[dwarfs & (teff > 4900) & (teff < 6200)]) - 1.1) < 0.3
+    assert np.median(vmic[dwarfs & (teff < 4300)]) < 0.8
 
 
 def test_batches_are_finite_and_blank_where_nothing_is_good(stream):
@@ -303,7 +306,8 @@ def test_other_physics_draw_their_own_labels_in_their_own_domain():
         ({"noise": {"snr": (0.0, 5.0)}}, r"noise.snr.0 = 0.0: Input should be greater than 0"),
         ({"resolution": (1000.0, 50_000.0)}, r"resolution.0 = 1000.0: Input should be greater than or equal to 5000"),
         ({"gaps": {"fixed_share": 0.9, "short_share": 0.9}}, "shares of fixed, orders and short gaps add up to 1.95"),
-        ({"model_error": {"level": (0.1, 0.2)}}, "6 temperatures, but 2 levels"),
+        ({"model_error": {"level": (0.1, 0.2)}}, "6 temperatures, but 2 values"),
+        ({"haze": {"size": (0.1, 0.0)}}, "6 temperatures, but 2 values"),
         ({"model_error": {"teff_k": (5000, 4000), "level": (0.1, 0.2)}}, "temperatures must increase"),
         ({"noise": {"sn": 5}}, "unknown setting noise.sn; allowed: prior.vsini_kms, "),
         ({"continuum": {"ripple": 0.8}}, "ripple = 0.8: Input should be less than 0.5"),
@@ -348,3 +352,23 @@ def test_a_gpu_makes_the_same_spectra(emulator):
     assert (batch.flux.cpu() - expected).abs().max() < 1e-4
     with pytest.raises(DomainError, match="the generator is on cpu, the simulator on cuda"):
         there.batch(1, seeded(1))
+
+
+def test_haze_fills_lines_of_cool_stars_alone(emulator):
+    """flux = model + h (1 - model), h linear in Teff between its nodes, with its scatter from star to star."""
+    haze = {"teff_k": (4000.0, 5000.0), "size": (0.2, 0.0), "scatter": 0.3}
+    none = SimulationSettings.without_errors()
+    hazy = Simulator(emulator, none.model_copy(update={"haze": HazeSettings(**haze)}))
+    clear = Simulator(emulator, none)
+    labels = clear.draw_labels(3, torch.Generator().manual_seed(1))
+    labels[:, clear.labels.index("teff")] = torch.tensor([3900.0, 4500.0, 5200.0])
+    labels[:, clear.labels.index("logg")] = 4.5
+    resolution = torch.full((3,), 40_000.0)
+    h = hazy.haze.usual(labels)
+    assert h.tolist() == pytest.approx([0.2, 0.1, 0.0])
+    model = clear.spectra(labels, resolution)
+    torch.testing.assert_close(hazy.spectra(labels, resolution), model + h[:, None] * (1 - model), rtol=0, atol=2e-6)
+    many = labels[:1].expand(400, -1)
+    drawn = hazy.haze.draw(many, Draws(400, torch.Generator().manual_seed(2)))
+    assert float(drawn.mean()) == pytest.approx(0.2, abs=0.01)
+    assert float(drawn.std()) == pytest.approx(0.06, abs=0.01)

@@ -34,10 +34,15 @@ def spc_nodes(
     return np.array(table).reshape(-1, 3)
 
 
-def intrinsic_labels(table: ArrayLike) -> NDArray[np.float64]:
-    """Labels (n, 10) of any Teff, log g, [M/H] (n, 3) with the microturbulence and abundances of the SPC nodes."""
+def intrinsic_labels(table: ArrayLike, count: int = len(INTRINSIC)) -> NDArray[np.float64]:
+    """Labels (n, count) of any Teff, log g, [M/H] (n, 3) with the microturbulence and abundances of the SPC nodes.
+
+    Args:
+        table: (n, 3).
+        count: 10 for `maury.labels.INTRINSIC`, 17 for `maury.labels.SYNTHESISED`.
+    """
     table = np.asarray(table, float)
-    full = np.zeros((len(table), len(INTRINSIC)))
+    full = np.zeros((len(table), count))
     full[:, :3], full[:, INTRINSIC.index("vmic")] = table, VMIC_KMS
     return full
 

@@ -38,7 +38,7 @@ _ALL = (
     Flag("double_lined", "the residuals hold the lines of a second star at another velocity", True, "preparation"),
     Flag(
         "cool_star",
-        "the best template is below 3900 K: TiO is not in the model, and the continuum is a guess",
+        "the best template is below 3900 K: opacity that no line list has, log g and [M/H] come out too low",
         True,
         "preparation",
     ),
@@ -123,12 +123,6 @@ _ALL = (
         "resolution_assumed",
         "R was estimated from the lines of a slow rotator: v sin i is not constrained",
         True,
-        "refinement",
-    ),
-    Flag(
-        "metal_poor_shift",
-        "Teff, log g and [M/H] were corrected by the mean offset of metal-poor benchmark stars",
-        False,
         "refinement",
     ),
     Flag("prior_conflict", "prior and spectrum differ by more than 3 standard deviations", True, "refinement"),

@@ -28,7 +28,7 @@ _ALL = (
     Label("teff", r"$T_\mathrm{eff}$", "K", 3500.0, 9750.0, "effective temperature"),
     Label("logg", r"$\log g$", "dex(cm/s2)", 0.0, 5.0, "surface gravity, log10 of cm s-2"),
     Label("mh", "[M/H]", "dex", -3.0, 0.5, "metallicity, all metals scaled together (Asplund et al. 2009)"),
-    Label("vmic", r"$\xi$", "km/s", 0.5, 4.0, "microturbulence"),
+    Label("vmic", r"$\xi$", "km/s", 0.2, 4.0, "microturbulence"),
     Label("c", "[C/M]", "dex", -0.6, 0.6, "carbon relative to the metallicity"),
     Label("mg", "[Mg/M]", "dex", -0.3, 0.7, "magnesium (O, Ne, Si, S follow) relative to the metallicity"),
     Label("ca", "[Ca/M]", "dex", -0.3, 0.7, "calcium relative to the metallicity"),
@@ -56,10 +56,16 @@ Libraries of other physics may have fewer of them, or ``alpha`` for all alpha el
 """
 
 FURTHER_ELEMENTS: tuple[str, ...] = tuple(LABELS)[10:17]
-"""Elements of the library of which the packaged emulator of the first list has none."""
+"""Elements of the packaged library that the networks do not infer; refinement does."""
 
 SYNTHESISED: tuple[str, ...] = (*INTRINSIC, *FURTHER_ELEMENTS)
 """All labels that a spectrum can be synthesised for, in the order of the arrays of `maury.synthesis`."""
+
+
+def is_packaged(names: Iterable[str]) -> bool:
+    """Whether these are the labels of the packaged library: the ten of its first edition, or with further elements."""
+    return tuple(names) in (INTRINSIC, SYNTHESISED)
+
 
 ALPHA: tuple[str, ...] = ("mg", "ca", "ti")
 """Labels whose mean is [alpha/M] where that is none itself."""
@@ -80,6 +86,21 @@ def named(column: str) -> str:
 def lowest_logg(teff: ArrayLike) -> NDArray[np.float64]:
     """Lowest log g (dex, cgs) of the model atmospheres at ``teff`` (K): it rises with temperature."""
     return np.interp(np.asarray(teff, float), _LOWEST_LOGG_TEFF, _LOWEST_LOGG)
+
+
+def usual_vmic(teff: Any, logg: Any) -> Any:
+    """Microturbulence (km/s) that is usual at ``teff`` (K) and ``logg``; numbers, arrays or tensors, at least 0.3.
+
+    1 in dwarfs, 0.25 more for each dex of log g below 4.5, 0.35 more for each 1000 K above 5500 K, and in dwarfs 0.5
+    less for each 1000 K below 5000 K: with the 1 km/s of the Sun, strong lines of M dwarfs are too strong.
+    """
+
+    def positive(x: Any) -> Any:
+        return 0.5 * (x + abs(x))
+
+    dwarf = 1 - positive(1 - positive((logg - 3) / 1.5))
+    mean = 1 + 0.25 * (4.5 - logg) + 0.35 * positive(teff / 1000 - 5.5) - 0.5 * dwarf * positive(5 - teff / 1000)
+    return 0.3 + positive(mean - 0.3)
 
 
 @dataclass(frozen=True)

@@ -95,8 +95,12 @@ def measured(result: Result, name: str) -> tuple[str, str | None]:
     if name in posterior.upper_limits:
         return f"< {number(name, posterior.upper_limits[name])}", "95 % upper limit"
     low, high = result.intervals[name]
-    error = (high - low) / 2
-    return f"{number(name, result.values[name], error)} ± {number(name, error, error)}", None
+    error, k = (high - low) / 2, posterior.names.index(name)
+    own, systematic = (float(x[k]) for x in (posterior.statistical, posterior.systematic))
+    text = f"{number(name, result.values[name], error)} ± {number(name, error, error)}"
+    if not np.isfinite(systematic):
+        return text, None
+    return text, f"{number(name, own, error)} statistical, {number(name, systematic, error)} systematic"
 
 
 def _flags(result: Result) -> None:

@@ -3,61 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from maury.inference import LABELS_OF
+from maury.inference.columns import FLAGS, PREPARED, QUALITY, SNR, Column, label_columns
 from maury.inference.posterior import ELEMENTS
-from maury.inference.result import column_of
-from maury.labels import LABELS
-
-Kind = Literal["text", "integer", "number"]
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column.
-
-    Attributes:
-        name: its name.
-        kind: text, 64-bit integers, or 32-bit numbers, NaN where there is none.
-        unit: in astropy's spelling; "" for none.
-        description: what it holds.
-    """
-
-    name: str
-    kind: Kind
-    unit: str
-    description: str
-
 
 _WHO = (
     Column("id", "text", "", "identifier of the spectrum"),
     Column("file", "text", "", "file of the spectrum"),
     Column("row", "integer", "", "row in the list or in the HDF5 file, from 0"),
 )
-_FLAGS = Column("flags", "text", "", "what limits the trust in the values, by name, separated by commas")
-
 REJECTS = (*_WHO, Column("reason", "text", "", "why there are no values"))
 """Columns of the table of rejects."""
-
-_ERRORS = {
-    "_err": "half the width of the central 68 % of the",
-    "_lo": "16 % quantile of the",
-    "_hi": "84 % quantile of the",
-}
-
-PREPARED = (
-    Column("rv_kms", "number", "km / s", "radial velocity in the frame of the file's wavelengths"),
-    Column("rv_err", "number", "km / s", "standard deviation of rv_kms"),
-    Column("rv_barycentric_kms", "number", "km / s", "radial velocity referred to the barycentre"),
-    Column("coverage_aa", "number", "Angstrom", "good pixels of the window"),
-    Column("chi2", "number", "", "reduced chi-square of the refined fit, with noise and usual errors of the physics"),
-    Column("efficiency", "number", "", "effective samples per model spectrum of the refinement"),
-)
-"""Columns of files, which are prepared and whose posteriors are refined."""
-
-SNR = Column("snr", "number", "", "signal-to-noise ratio per pixel: of the network in HDF5, else of the spectrum")
 
 
 def columns_of(names: Sequence[str], posterior: bool, prepared: bool) -> tuple[Column, ...]:
@@ -70,14 +28,8 @@ def columns_of(names: Sequence[str], posterior: bool, prepared: bool) -> tuple[C
     """
     columns = list(_WHO)
     for name in names:
-        label, column = LABELS[name], column_of(name)
-        columns.append(Column(column, "number", label.unit, label.description))
-        for ending, what in _ERRORS.items() if posterior else ():
-            columns.append(Column(column + ending, "number", label.unit, f"{what} {label.description}"))
-        if posterior and (name == "vsini" or (prepared and name in (*ELEMENTS, "alpha"))):
-            limit = "95 % upper limit, where it is not measured: "
-            columns.append(Column(f"{column}_upper", "number", label.unit, limit + label.description))
-    return (*columns, *(PREPARED if prepared else ()), SNR, _FLAGS)
+        columns += label_columns(name, posterior, name == "vsini" or (prepared and name in (*ELEMENTS, "alpha")))
+    return (*columns, *((*PREPARED, *QUALITY) if prepared else ()), SNR, FLAGS)
 
 
 def labels_of(names: Sequence[str], posterior: bool, prepared: bool, chosen: str) -> tuple[str, ...]:

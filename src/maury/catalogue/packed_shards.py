@@ -19,7 +19,7 @@ from maury.catalogue.packed import PackedFile, read_block
 from maury.catalogue.parts import write_part
 from maury.errors import FormatError
 from maury.inference import Posteriors, predict_batch
-from maury.inference.result import column_of
+from maury.inference.columns import column_of
 from maury.inference.single import LEAST_SNR
 from maury.networks import load_cached, pixel_wavelengths
 from maury.pixelspectra import PixelSpectra
@@ -224,7 +224,8 @@ def _fill(
         low, high = found.lower[:, k], found.upper[:, k]
         label = column_of(name)
         values |= {label: found.median[:, k], f"{label}_lo": low, f"{label}_hi": high}
-        values[f"{label}_err"] = (high - low) / 2
+        values |= {f"{label}_err": (high - low) / 2, f"{label}_stat": (high - low) / 2}
+        values[f"{label}_sys"] = np.full(len(low), np.nan)  # the network's own posterior has none
     values |= {"vsini_upper": found.vsini_upper, "snr": 1 / noise, "flags": flags}
     for column in columns:
         results[column.name].extend(values[column.name])

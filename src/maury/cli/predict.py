@@ -182,7 +182,9 @@ def _table(result: Result, truth: dict[str, float] | None) -> Table:
 
     errors = result.posterior is not None
     last = "68 % of the posterior" if errors else "68 % of synthetic spectra within"
-    right = ["value", *(["error"] if errors else []), *(["truth"] if truth else [])]
+    parts = errors and result.refinement is not None and bool(result.refinement.systematic)
+    shown = ["uncertainty", *(["statistical", "systematic"] if parts else [])] if errors else []
+    right = ["value", *shown, *(["truth"] if truth else [])]
     caption = [*about(result), f"flags: {', '.join(result.flags) or 'none'}"]
     if result.mask_aa:
         caption.insert(-1, f"masked: {', '.join(texts(result.mask_aa))} Å at rest")
@@ -190,16 +192,16 @@ def _table(result: Result, truth: dict[str, float] | None) -> Table:
     made.add_column("unit")
     made.add_column(last)
     for name in result.summary:
-        *row, interval = _row(result, name)
+        *row, interval = _row(result, name, parts)
         if truth:
             row.append(number(name, truth[name]) if name in truth else "")
         made.add_row(*row, LABELS[name].unit, interval)
     return made
 
 
-def _row(result: Result, name: str) -> list[str]:
-    """Label, value, error where there is one, and interval, limit or typical error."""
-    from maury.inference.result import column_of
+def _row(result: Result, name: str, parts: bool) -> list[str]:
+    """Label, value, uncertainty and its parts where there are such, and interval, limit or typical error."""
+    from maury.inference.columns import column_of
     from maury.inference.words import number
 
     measured, posterior, typical = result.summary[name], result.posterior, result.typical_errors.get(name)
@@ -207,13 +209,15 @@ def _row(result: Result, name: str) -> list[str]:
     if measured.error is None or measured.interval is None or posterior is None:
         return [column_of(name), value, "" if typical is None else number(name, typical, typical)]
     if name in posterior.uninformed:
-        return [column_of(name), "", "", "no information"]
+        return [column_of(name), "", *[""] * (3 if parts else 1), "no information"]
     error = measured.error.value
     value = number(name, measured.value, error)
     interval = " to ".join(number(name, float(end), error) for end in measured.interval)
     if name in posterior.upper_limits:
         interval = f"below {number(name, posterior.upper_limits[name])} (95 %)"
-    return [column_of(name), value, number(name, error, error), interval]
+    k = posterior.names.index(name)
+    own = (posterior.statistical[k], posterior.systematic[k]) if parts else ()
+    return [column_of(name), value, *(number(name, float(x), error) for x in (error, *own)), interval]
 
 
 def _draw(result: Result, folder: Path) -> None:

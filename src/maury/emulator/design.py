@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import qmc
 
-from maury.designs import sobol_labels
+from maury.designs import dense_labels, sobol_labels
 from maury.emulator.domain import atmosphere_exists
 from maury.emulator.model import Emulator
 from maury.files import atomic_path
-from maury.labels import INTRINSIC, LabelSpace
+from maury.labels import INTRINSIC, SYNTHESISED
 
 
 def candidates(
@@ -22,8 +22,8 @@ def candidates(
 ) -> NDArray[np.float64]:
     """Labels (count, k) all over an emulator's domain.
 
-    For the packaged labels those of `sobol_labels`; for others scrambled Sobol points, uniform in the ranges, without
-    those where the library has no spectra (`maury.emulator.domain`).
+    For the labels of the packaged library those of `sobol_labels` or `dense_labels`; for others scrambled Sobol
+    points, uniform in the ranges, without those where the library has no spectra (`maury.emulator.domain`).
 
     Args:
         emulator: the emulator.
@@ -39,8 +39,10 @@ def candidates(
     if teff_range is not None:
         space.subset(["teff"]).require_inside(np.array(teff_range)[:, None], "teff")
         low[space.names.index("teff")], high[space.names.index("teff")] = teff_range
-    if space == LabelSpace.of(INTRINSIC):
+    if space.names == INTRINSIC:
         return sobol_labels(count, seed, teff_range or (low[0], high[0]))
+    if space.names == SYNTHESISED and teff_range is None:
+        return dense_labels(count, seed)
     points = np.empty((0, len(space)))
     sobol = qmc.Sobol(len(space), scramble=True, seed=seed)
     while len(points) < count:

@@ -10,7 +10,7 @@ from scipy.spatial import ConvexHull, QhullError
 
 from maury.emulator.model import Emulator
 from maury.errors import DomainError
-from maury.labels import INTRINSIC, lowest_logg
+from maury.labels import is_packaged, lowest_logg
 
 _SLACK = 0.05
 """How far outside the hull of the library's spectra a point may lie, in units of the ranges: a random design of some
@@ -53,7 +53,7 @@ def atmosphere_exists(emulator: Emulator, labels: NDArray[np.float64]) -> NDArra
     teff, logg = (labels[:, names.index(name)] for name in ("teff", "logg"))
     hull = emulator.header.get("hull")
     if hull is None:
-        return logg >= lowest_logg(teff) - 1e-6 if names == INTRINSIC else np.ones(len(labels), bool)
+        return logg >= lowest_logg(teff) - 1e-6 if is_packaged(names) else np.ones(len(labels), bool)
     corners = np.array(hull)
     width = np.ptp(corners, axis=0)
     planes = ConvexHull(corners / width).equations

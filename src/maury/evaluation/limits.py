@@ -29,7 +29,7 @@ from maury.evaluation.bound import (
 )
 from maury.evaluation.metrics import error_unit
 from maury.files import atomic_path
-from maury.labels import FOUNDING, LABELS, LabelSpace
+from maury.labels import FOUNDING, LabelSpace, usual_vmic
 from maury.likelihood import ErrorModel, NoiseModel, usable
 from maury.pixelspectra import PixelSpectra
 from maury.simulation import SimulationSettings, Simulator
@@ -106,13 +106,6 @@ def simulator_at(emulator: Emulator, resolution: float) -> Simulator:
         return Simulator(emulator, settings)
     step = max(_FINEST_KMS, emulator.grid.step_kms)
     return Simulator(emulator, settings, pixels=NetworkPixels.of(emulator, step, MAX_RESOLUTION))
-
-
-def usual_vmic(teff: float, logg: float) -> float:
-    """Microturbulence (km/s) at the middle of the simulation's prior."""
-    mean = 1.0 + 0.25 * (4.5 - logg) + 0.35 * max(teff / 1000 - 5.5, 0.0)
-    low, high = LABELS["vmic"].lower, LABELS["vmic"].upper
-    return min(max(mean, low), high)
 
 
 def star_labels(emulator: Emulator, simulator: Simulator, given: Mapping[str, float]) -> Tensor:

@@ -41,10 +41,11 @@ def posterior_of(
     with torch.inference_mode():
         features = network(star[None].to(dtype=torch.float32))
         proposal = FlowProposal(network, features)
-        start = proposal.sample(256, torch.Generator().manual_seed(seed)).median(0).values
+        first = proposal.sample(256, torch.Generator().manual_seed(seed)).median(0).values
     return refine(
-        coordinates, errors, star, start.clone()[None], network=FlowProposal(network, features.clone()), count=samples,
-        seed=seed, target_ess=target_ess, fit_errors=fit_errors,
+        coordinates, errors, star, coordinates.start(first.clone())[None],
+        network=FlowProposal(network, features.clone()), count=samples, seed=seed, target_ess=target_ess,
+        fit_errors=fit_errors,
     )  # fmt: skip
 
 
@@ -178,7 +179,7 @@ def refined_bound(
     errors = ErrorModel(simulator, model_error=False)
     generator = torch.Generator().manual_seed(seed)
     prior = simulator.draw_labels(max(64 * count, 4096), generator)
-    unit = network.transform.unit(prior[:, coordinates.columns])
+    unit = coordinates.transform.unit(prior[:, coordinates.columns])
     chosen = ((unit > INNER[0]) & (unit < INNER[1])).all(1)
     if keep is not None:
         chosen &= keep(dict(zip(simulator.labels, prior.unbind(1), strict=True)))

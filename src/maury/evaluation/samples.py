@@ -16,7 +16,7 @@ from maury.designs import intrinsic_labels
 from maury.emulator import MAX_RESOLUTION, Emulator, Sampler, grid_for, to_modes
 from maury.errors import DomainError, FormatError
 from maury.grids import Grid
-from maury.labels import INTRINSIC, tensor_axes
+from maury.labels import SYNTHESISED, tensor_axes
 from maury.library import OFF_NODE, Library
 from maury.networks import predict
 from maury.wavelengths import FOUNDING_PIXELS, LogGrid, founding_wavelengths, pixel_points
@@ -177,7 +177,7 @@ def emulator_labels(emulator: Emulator, grid: Grid, labels: Floats) -> Floats:
     """
     shared = dict(grid.fixed)
     if grid.attributes.get("preset") == "spc":
-        shared |= dict(zip(INTRINSIC[3:], intrinsic_labels(np.zeros((1, 3)))[0, 3:], strict=True))
+        shared |= dict(zip(SYNTHESISED[3:], intrinsic_labels(np.zeros((1, 3)), len(SYNTHESISED))[0, 3:], strict=True))
     known = (*emulator.space.names, *emulator.fixed, "vsini")
     unknown = [name for name in grid.names if name not in known]
     missing = [name for name in emulator.space.names if name not in (*grid.names, *shared)]

@@ -17,7 +17,7 @@ from maury.emulator.domain import atmosphere_exists
 from maury.errors import ConfigError, DomainError
 from maury.grids import spc
 from maury.grids.spc import LOWEST_RESOLUTION, GridConfig
-from maury.labels import FOUNDING, INTRINSIC, LABELS, LabelSpace
+from maury.labels import FOUNDING, INTRINSIC, LABELS, LabelSpace, is_packaged
 from maury.wavelengths import Floats, founding_wavelengths, pixel_points, window_pixels
 
 
@@ -114,7 +114,7 @@ def make_plan(config: AnyGridConfig, emulator: Emulator) -> Plan:
 
 
 def _spc_plan(config: GridConfig, emulator: Emulator) -> Plan:
-    if emulator.space.names != INTRINSIC:
+    if not is_packaged(emulator.space.names):
         raise ConfigError(
             f"the preset spc needs an emulator of the labels {', '.join(INTRINSIC)}; this one has "
             f"{', '.join(emulator.space.names)}: give nodes of your own",
@@ -126,7 +126,7 @@ def _spc_plan(config: GridConfig, emulator: Emulator) -> Plan:
     return Plan(
         spc.SPACE,
         spc.labels(config),
-        intrinsic_labels(nodes),
+        intrinsic_labels(nodes, len(emulator.space)),
         _slices(starts, len(nodes)),
         spc.rotations(config),
         wavelength,

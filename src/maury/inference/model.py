@@ -10,7 +10,7 @@ from maury.designs import VMIC_KMS
 from maury.emulator import MAX_RESOLUTION, load_cached
 from maury.errors import DomainError
 from maury.inference.result import Result
-from maury.labels import ALPHA, FOUNDING, INTRINSIC
+from maury.labels import ALPHA, FOUNDING
 
 
 def model_flux(result: Result) -> NDArray[np.float64] | None:
@@ -25,7 +25,7 @@ def model_flux(result: Result) -> NDArray[np.float64] | None:
     wavelength, (low, high) = result.wavelength_aa, emulator.window_aa
     alpha = result.values.get("alpha", 0.0)
     known = {"vmic": VMIC_KMS, **dict.fromkeys(ALPHA, alpha), **result.values}
-    labels = np.array([[known.get(name, 0.0) for name in INTRINSIC]])
+    labels = np.array([[known.get(name, 0.0) for name in emulator.space.names]])
     try:
         emulator.space.require_inside(labels, result.file)
     except DomainError:

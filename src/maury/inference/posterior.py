@@ -47,6 +47,8 @@ class Posterior:
         samples: (n, k), in the labels' units.
         resolution: R of the spectrum.
         flags: names from `maury.flags.FLAGS`.
+        statistical: half the central 68 % (k,) without systematic errors and external information.
+        systematic: standard deviation (k,) of the systematic error, NaN where none is counted in.
         uninformed: labels on which the spectrum says next to nothing.
         limits: 95 % upper limits by label, of labels that have no lower end.
     """
@@ -55,6 +57,8 @@ class Posterior:
     samples: Floats = field(repr=False)
     resolution: float
     flags: tuple[str, ...]
+    statistical: Floats = field(repr=False)
+    systematic: Floats = field(repr=False)
     uninformed: tuple[str, ...] = ()
     limits: dict[str, float] = field(default_factory=dict)
 
@@ -137,6 +141,7 @@ def posterior_of(
     labels: str,
     model: str,
     before: Mapping[str, torch.Tensor] | None = None,
+    systematic: Mapping[str, float] | None = None,
 ) -> Posterior:
     """A star's posterior with its flags; what is measured and what is at an edge, the fit decides.
 
@@ -147,6 +152,7 @@ def posterior_of(
         labels: the set to show.
         model: for messages.
         before: draws from the prior (m,), by label; without them nothing is said on information.
+        systematic: standard deviation of the systematic error by label.
 
     Raises:
         DomainError: as `shown`.
@@ -157,7 +163,9 @@ def posterior_of(
     _, true = shown(prior.space.names, drawn.true, labels, model)
     nothing, limits = information(names, fit, before or {})
     flags += tuple(f"no_information_{name}" for name in nothing) + tuple(f"upper_limit_{name}" for name in limits)
-    return Posterior(names, true, resolution, flags, nothing, limits)
+    low, high = np.quantile(fit, INTERVAL, axis=0)
+    sizes = np.array([(systematic or {}).get(name, np.nan) for name in names])
+    return Posterior(names, true, resolution, flags, (high - low) / 2, sizes, nothing, limits)
 
 
 def edges(prior: LabelTransform, samples: torch.Tensor) -> tuple[str, ...]:

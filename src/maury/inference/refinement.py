@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from torch import Tensor
 from maury.emulator import file_of
 from maury.emulator import load_cached as load_emulator
 from maury.files import sha256
-from maury.labels import LABELS
+from maury.labels import FURTHER_ELEMENTS
 from maury.likelihood import (
     Coordinates,
     ErrorModel,
@@ -29,7 +29,7 @@ from maury.likelihood.importance import DEPENDABLE_K
 from maury.likelihood.priors import value_of
 from maury.likelihood.profile import error_profile
 from maury.likelihood.resolution import log_odds_of_sharper
-from maury.likelihood.systematics import metal_poor, metal_poor_shift, with_systematics
+from maury.likelihood.systematics import systematic, with_systematics
 from maury.networks import PosteriorNetwork, load_cached
 from maury.pixelspectra import PixelSpectra
 
@@ -58,7 +58,8 @@ class Refinement:
         resolution_shift: ln(R / nominal R), in units of its prior's standard deviation.
         sharper_odds: log of the evidence of 1.2 R over that of R (`maury.likelihood.resolution`).
         labels: most probable labels of the fit, by name.
-        shift: by which labels of a metal-poor star were raised (`maury.likelihood.systematics`); empty for others.
+        systematic: standard deviation of the systematic error by label (`maury.likelihood.systematics`); empty where
+            none is counted in.
         model: their spectrum on the network's pixels (p,), nuisances (continuum, velocity, zero level, R) fitted.
         sigma: standard deviation of data minus model as the likelihood takes it (p,), NaN where nothing is used.
     """
@@ -75,25 +76,18 @@ class Refinement:
     resolution_shift: float
     sharper_odds: float
     labels: dict[str, float]
-    shift: dict[str, float]
+    systematic: dict[str, float]
     model: Floats = field(repr=False)
     sigma: Floats = field(repr=False)
 
-    @property
-    def shift_in_words(self) -> str:
-        """By how much a metal-poor star was raised, such as "teff +230 K, logg +0.55 dex"; empty for others."""
-        units = {name: LABELS[name].unit.split("(")[0] for name in self.shift}
-        return ", ".join(
-            f"{name} {size:+.{2 if abs(size) < 10 else 0}f} {units[name]}" for name, size in self.shift.items()
-        )
-
 
 class FlowProposal:
-    """A network's posterior of one star in real coordinates."""
+    """A network's posterior of one star in unconstrained coordinates."""
 
     def __init__(self, network: PosteriorNetwork, features: Tensor) -> None:
         """For features (1, f)."""
         self.network, self.features = network, features
+        self.size = len(network.config.labels)
 
     def sample(self, count: int, generator: torch.Generator) -> Tensor:
         """Points (count, k)."""
@@ -129,6 +123,8 @@ class Physics:
 def physics_of(model: str, emulator: str, real: bool, differential: bool = False) -> Physics | None:
     """Coordinates and errors of a network, or None: the emulator is not that of its training, or labels are missing.
 
+    Of the emulator's labels the network may lack `maury.labels.FURTHER_ELEMENTS`, which are then fitted without it.
+
     Args:
         model: a packaged network, a run's folder or a network file.
         emulator: "packaged" or an emulator's file.
@@ -140,7 +136,8 @@ def physics_of(model: str, emulator: str, real: bool, differential: bool = False
         return None
     simulator = simulator_for(header, load_emulator(emulator))
     names = network.transform.space.names
-    if set(names) != set(free_labels(simulator)):
+    free = set(free_labels(simulator))
+    if not set(names) <= free or not free - set(names) <= set(FURTHER_ELEMENTS):
         return None
     if not real:
         return Physics(Coordinates(simulator, names), ErrorModel(simulator))
@@ -165,7 +162,6 @@ def refined(
     priors: Sequence[LabelPrior] = (),
     relations: Sequence[LabelPrior] = (),
     systematics: bool = True,
-    reference: Mapping[str, float] | None = None,
     count: int,
     seed: int,
 ) -> tuple[Samples, Refinement, tuple[str, ...]]:
@@ -180,7 +176,6 @@ def refined(
         priors: further information on the true labels.
         relations: what labels of the fit obey.
         systematics: whether the systematic errors of real stars are added.
-        reference: labels of the star whose spectrum has corrected this one's (`maury.inference.differential`).
         count: samples.
         seed: of the samples.
 
@@ -191,6 +186,7 @@ def refined(
     proposal = FlowProposal(network, features)
     with torch.inference_mode():
         first = proposal.sample(256, torch.Generator().manual_seed(seed)).median(0).values.clone()
+    first = coordinates.start(first)
     starts = [first]
     if template is not None:
         known = [template.get(name, np.nan) for name in coordinates.names]
@@ -208,10 +204,10 @@ def refined(
     )
     generator = torch.Generator().manual_seed(seed + 1)
     medians = dict(zip(coordinates.names, result.samples.median(0).values.tolist(), strict=True))
-    shift = metal_poor(medians, reference) if systematics else (0.0, 0.0)
-    true, share = with_systematics(result.samples, coordinates.names, generator, priors, systematics, shift)
+    sizes = systematic(medians) if systematics else {}
+    true, share = with_systematics(result.samples, coordinates.names, generator, priors, systematics)
     odds = log_odds_of_sharper(coordinates, star, result.mode, relations)
-    fit = _describe(physics, star, result, share, odds, metal_poor_shift(shift[0]) if shift[0] else {})
+    fit = _describe(physics, star, result, share, odds, sizes)
     return Samples(result.samples, true), fit, _flags(coordinates, true, fit, priors)
 
 
@@ -221,7 +217,7 @@ def _describe(
     result: Refined,
     prior_efficiency: float,
     odds: float,
-    raised: dict[str, float],
+    systematics: dict[str, float],
 ) -> Refinement:
     mode, weighted = result.mode, result.weighted
     model, shift = physics.errors.adjusted(star, mode.labels, mode.noise)
@@ -240,7 +236,7 @@ def _describe(
         shift,
         odds,
         dict(zip(names, mode.labels.tolist(), strict=True)),
-        raised,
+        systematics,
         model.numpy(),
         np.where(weight > 0, 1 / np.where(weight > 0, weight, 1.0), np.nan),
     )
@@ -252,7 +248,6 @@ def _flags(coordinates: Coordinates, samples: Tensor, fit: Refinement, priors: S
         "poor_fit": fit.chi2 > _POOR**2,
         "low_efficiency": fit.effective < _FEWEST or not fit.pareto_k < DEPENDABLE_K,
         "resolution_doubtful": abs(fit.resolution_shift) > _DOUBTFUL or fit.sharper_odds > 0,
-        "metal_poor_shift": bool(fit.shift),
         "prior_conflict": fit.prior_efficiency * len(samples) < _FEWEST
         or any(_conflict(label_prior, value_of(label_prior.label, labels)) for label_prior in priors),
     }

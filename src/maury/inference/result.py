@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maury.flags import limits_trust
-from maury.inference.posterior import ELEMENTS, Posterior
+from maury.inference.columns import column_of
+from maury.inference.posterior import Posterior
 from maury.inference.refinement import Refinement
 from maury.inference.spectraltype import spectral_type
 from maury.labels import LABELS
@@ -168,17 +169,18 @@ class Result:
         return {name: measured(value, unit_of(name), ends.get(name)) for name, value in self.values.items()}
 
     def numbers(self) -> dict[str, float]:
-        """Labels by column, and of a posterior ``_err`` (half the 68 % interval), ``_lo``, ``_hi`` and ``_upper``.
+        """Labels by column, and of a posterior those of `maury.inference.columns.label_columns`.
 
         Values of abundances on which the spectrum says nothing are NaN.
         """
         nothing = () if self.posterior is None else self.posterior.uninformed
         numbers = {column_of(name): np.nan if name in nothing else value for name, value in self.values.items()}
-        for name, ends in self.intervals.items():
-            low, high = (np.nan, np.nan) if name in nothing else ends
-            column = column_of(name)
-            numbers |= {f"{column}_err": (high - low) / 2, f"{column}_lo": low, f"{column}_hi": high}
         if self.posterior is not None:
+            parts = zip(self.intervals.items(), self.posterior.statistical, self.posterior.systematic, strict=True)
+            for (name, (low, high)), stat, sys in parts:
+                values = {"_err": (high - low) / 2, "_stat": float(stat), "_sys": float(sys), "_lo": low, "_hi": high}
+                column = column_of(name)
+                numbers |= {column + end: np.nan if name in nothing else value for end, value in values.items()}
             numbers |= {f"{column_of(name)}_upper": limit for name, limit in self.posterior.upper_limits.items()}
         return numbers
 
@@ -213,17 +215,11 @@ class Result:
             "prior_efficiency": round(fit.prior_efficiency, 4),
             "log_evidence": round(fit.log_evidence, 2),
             "model_error_scale": round(fit.model_error_scale, 2),
-            **{f"metal_poor_shift_{name}": round(size, 3) for name, size in fit.shift.items()},
         }
 
 
 def _plain(value: float) -> float | None:
     return round(value, 5) if np.isfinite(value) else None
-
-
-def column_of(name: str) -> str:
-    """Name of a label in tables: those of single elements are ratios to iron, which is one of the metals."""
-    return f"{name}_fe" if name in ELEMENTS else name
 
 
 def unit_of(name: str) -> u.UnitBase:

@@ -259,15 +259,16 @@ def _posterior(
             priors, relations = _priors(ask, network)
             drawn, fit, more = refined(
                 physics, data, network, features.clone(), template=template, priors=priors, relations=relations,
-                systematics=ask.systematics, reference=None if ask.reference is None else ask.reference.labels,
-                count=ask.samples, seed=ask.seed,
+                systematics=ask.systematics, count=ask.samples, seed=ask.seed,
             )  # fmt: skip
     else:
         with torch.inference_mode():
             own = network.sample(features, ask.samples, torch.Generator().manual_seed(ask.seed))[0]
         drawn = Samples(own, own)
     before = None if physics is None else physics.coordinates.drawn
-    posterior = posterior_of(network.transform, drawn, float(star.resolution), ask.labels, ask.model, before)
+    transform = network.transform if physics is None else physics.coordinates.transform
+    sizes = None if fit is None else fit.systematic
+    posterior = posterior_of(transform, drawn, float(star.resolution), ask.labels, ask.model, before, sizes)
     short = ("short_coverage",) if float(star.good.double().mean()) < _WHOLE else ()
     return {
         "values": dict(zip(posterior.names, map(float, posterior.median), strict=True)),

@@ -58,8 +58,6 @@ def about(result: Result) -> list[str]:
         f"refined: {fit.effective:.0f} effective samples (efficiency {fit.efficiency:.0%}), reduced chi-square "
         f"{fit.chi2:.2f}"
     )
-    if fit.shift:
-        phrases.append(f"corrected by the mean offset of metal-poor benchmark stars: {fit.shift_in_words}")
     if fit.prior_efficiency < 1:
         phrases.append(f"external information leaves {fit.prior_efficiency:.0%} of the samples")
     return phrases

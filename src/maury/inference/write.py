@@ -13,7 +13,8 @@ import numpy as np
 
 from maury.errors import OutputError
 from maury.files import atomic_path
-from maury.inference.result import Result, column_of, unit_of
+from maury.inference.columns import label_columns
+from maury.inference.result import Result, unit_of
 from maury.labels import LABELS
 from maury.preparation.masks import texts
 
@@ -21,13 +22,6 @@ if TYPE_CHECKING:
     from astropy.table import QTable
 
 _FORMATS = {".ecsv": "ascii.ecsv", ".csv": "ascii.csv", ".fits": "fits", ".vot": "votable", ".xml": "votable"}
-
-_OF_INTERVAL = {
-    "_err": "half the width of the central 68 % of",
-    "_lo": "16 % quantile of",
-    "_hi": "84 % quantile of",
-    "_upper": "95 % upper limit of",
-}
 
 
 def to_table(results: Sequence[Result]) -> QTable:
@@ -41,13 +35,10 @@ def to_table(results: Sequence[Result]) -> QTable:
     numbers = [result.numbers() for result in results]
     table = QTable({"file": [r.file for r in results], "status": [r.status for r in results]})
     for name in results[0].values:
-        column = column_of(name)
-        table[column] = [row[column] for row in numbers] * unit_of(name)
-        table[column].info.description = LABELS[name].description
-        for ending, what in _OF_INTERVAL.items():
-            if any(column + ending in row for row in numbers):
-                table[column + ending] = [row.get(column + ending, np.nan) for row in numbers] * unit_of(name)
-                table[column + ending].info.description = f"{what} the {LABELS[name].description}"
+        for entry in label_columns(name, results[0].posterior is not None, upper=True):
+            if any(entry.name in row for row in numbers):
+                table[entry.name] = [row.get(entry.name, np.nan) for row in numbers] * unit_of(name)
+                table[entry.name].info.description = entry.description
     if any(r.preparation is not None for r in results):
         for column, key in (("rv", "rv_kms"), ("rv_err", "rv_err")):
             table[column] = [r.record().get(key, np.nan) for r in results] * u.km / u.s

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from maury.likelihood.errors import ErrorModel
-from maury.likelihood.importance import ImportanceSamples, Proposal, StudentT, sample
+from maury.likelihood.importance import Conditional, ImportanceSamples, Proposal, StudentT, sample
 from maury.likelihood.laplace import Mode, find_mode
 from maury.likelihood.priors import LabelPrior
 from maury.likelihood.target import Coordinates, Target
@@ -23,6 +24,12 @@ _FIRST, _PER_ROUND = 768, 512
 _LEAST_EFFICIENCY = 0.08
 """Effective samples per point at which sampling is given up."""
 _WIDER = 1.1
+
+
+class NetworkProposal(Proposal, Protocol):
+    """A proposal for the first ``size`` coordinates."""
+
+    size: int
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,7 @@ def refine(
     star: PixelSpectra,
     starts: Tensor,
     *,
-    network: Proposal | None = None,
+    network: NetworkProposal | None = None,
     label_priors: Sequence[LabelPrior] = (),
     count: int = 4000,
     seed: int = 1,
@@ -59,8 +66,8 @@ def refine(
         coordinates: labels and prior.
         errors: what separates spectra from models.
         star: the data.
-        starts: real coordinates (s, k) to climb from; the highest maximum counts.
-        network: proposal in real coordinates, such as a network's posterior.
+        starts: unconstrained coordinates (s, k) to climb from; the highest maximum counts.
+        network: proposal for the first coordinates, such as a network's posterior.
         label_priors: further information.
         count: samples of equal weight.
         seed: of all random numbers.
@@ -73,7 +80,9 @@ def refine(
     target = Target(coordinates, star, mode.noise, label_priors)
     first: list[tuple[Proposal, int]] = [(StudentT(mode.real, mode.covariance, _WIDER), _FIRST)]
     if network is not None:
-        first.append((network, _FIRST // 3))
+        whole = network.size == len(mode.real)
+        proposal = network if whole else Conditional(network, network.size, mode.real, mode.covariance)
+        first.append((proposal, _FIRST // 3))
     each = max(_PER_ROUND, int(target_ess / 4))
     rounds = math.ceil(target_ess / _LEAST_EFFICIENCY / each)
     weighted = sample(target.log_density, first, generator, target_ess, rounds, each)

@@ -1,90 +1,85 @@
-"""How far labels of real stars are off, beyond what noise and random errors of lines explain."""
+"""Systematic errors: how far labels of real stars are off, beyond what noise and random errors of lines explain."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from maury.labels import LABELS
+from maury.checkpoints import MODELS
+from maury.labels import ALPHA, FURTHER_ELEMENTS
 from maury.likelihood.priors import LabelPrior
 
-_TEFF_K = (3500.0, 4000.0, 4500.0, 5000.0, 7000.0, 9750.0)
-_SIZES = {
-    "teff": (250.0, 120.0, 70.0, 50.0, 50.0, 150.0),
-    "logg": (1.0, 0.5, 0.25, 0.12, 0.12, 0.15),
-    "mh": (1.5, 0.5, 0.1, 0.05, 0.05, 0.1),
-    "vmic": (0.5, 0.3, 0.15, 0.1, 0.1, 0.3),
-    "c": (0.3, 0.2, 0.1, 0.05, 0.05, 0.1),
-    "mg": (0.3, 0.2, 0.1, 0.05, 0.05, 0.1),
-    "ca": (0.3, 0.2, 0.1, 0.05, 0.05, 0.1),
-    "ti": (0.3, 0.2, 0.1, 0.05, 0.05, 0.1),
-    "cr": (0.3, 0.2, 0.1, 0.05, 0.05, 0.1),
-    "ni": (0.3, 0.2, 0.1, 0.05, 0.05, 0.1),
-}
-"""Standard deviations at the temperatures above, [M/H] = -1 and more.
+PACKAGED = MODELS / "systematic-errors.json"
+"""Fitted by `benchmarks/systematic_errors.py`: ``teff_k``, ``size`` (by label, at these temperatures), ``poor``."""
 
-From the differences to the literature of the benchmark stars (`benchmarks/benchmark_stars.py`): one-dimensional
-atmospheres in LTE, line data that are wrong in common, no TiO below 4500 K. Few stars, so round numbers.
-"""
+METAL_POOR = (-0.7, -2.5)
+"""[M/H] from which systematic errors grow with falling [M/H], and where they reach their largest size."""
+
+_OTHERS = {"vmic": 0.15, "c": 0.06}
+"""Standard deviations of labels for which stars have no values in the literature, km/s and dex."""
+
+_ELEMENT = 0.03
+"""Scatter (dex) of single elements beside that of the alpha elements together, which they share."""
 
 _VSINI_KMS, _VSINI_SHARE = 1.5, 0.03
-"""Systematic error of v sin i, km/s, and as a share of it: macroturbulence is told from rotation by little."""
+"""Systematic error of v sin i, km/s, and as a share of it: rotation is hardly told from macroturbulence."""
 
 _REPEATS = 8
 """Systematic errors drawn for each sample of the fit."""
 
-_POOR, _GROWTH = -1.0, 2.0
-"""Below that [M/H] the sizes grow by the factor 1 + growth x dex: fewer lines. Those of shifted labels do not."""
 
-_SHIFT = {"teff": 230.0, "logg": 0.55, "mh": 0.2}
-"""By how much metal-poor stars are taken for too cool, too large and too metal-poor, in the labels' units.
-
-Mean of HD 106038, HD 140283 and HD 122563 (`benchmarks/benchmark_stars.py`, which also shifts each by what the others
-tell). Neutral iron is overionised in their thin atmospheres, so that its lines are weaker than in LTE; Ruchti et al.
-(2013, MNRAS 429, 126) find the like in other spectra.
-"""
-_SHIFT_SCATTER = 0.5
-"""Standard deviation of the share of the shift from star to star, common to all labels."""
-_SHIFT_MH, _SHIFT_TEFF_K = (-1.5, -0.5), (4000.0, 4500.0)
-"""The shift is whole below the first [M/H] and above the second Teff, and none beyond the other two."""
-_SHIFT_EDGE = 0.15
-"""Within so many dex of the lowest [M/H] of the model it fades: the edge keeps stars from being taken for poorer."""
+@lru_cache(maxsize=1)
+def _fitted() -> tuple[list[float], dict[str, list[float]], dict[str, float]]:
+    stored = json.loads(PACKAGED.read_text(encoding="utf-8"))
+    return stored["teff_k"], stored["size"], stored["poor"]
 
 
-def metal_poor(labels: Mapping[str, float], reference: Mapping[str, float] | None = None) -> tuple[float, float]:
-    """Share of the shift of metal-poor stars that a star gets, and its standard deviation.
+def size_at(teff: float, mh: float, nodes: Sequence[float], sizes: Sequence[float], poor: float) -> float:
+    """Standard deviation at Teff (K) and [M/H]: ln of it linear between nodes in Teff, growing by ``poor`` with -[M/H].
 
     Args:
-        labels: of the fit by name; ``teff`` and ``mh`` count.
-        reference: labels of a star whose own shift has been taken out of the spectrum already.
+        teff: K.
+        mh: [M/H].
+        nodes: temperatures (k,), increasing.
+        sizes: standard deviations there (k,).
+        poor: by how much ln of it is larger at the lowest [M/H] of `METAL_POOR`.
     """
-    teff, mh = labels.get("teff", 5750.0), labels.get("mh", 0.0)
-    share = float(np.interp(mh, _SHIFT_MH, (1.0, 0.0)) * np.interp(teff, _SHIFT_TEFF_K, (0.0, 1.0)))
-    inside = float(np.clip((mh - LABELS["mh"].lower) / _SHIFT_EDGE, 0.0, 1.0))
-    scatter = share * (1 - (1 - _SHIFT_SCATTER) * inside)
-    return share * inside - (0.0 if reference is None else metal_poor(reference)[0]), scatter
-
-
-def metal_poor_shift(share: float) -> dict[str, float]:
-    """What a share of the shift of metal-poor stars adds to labels, in their units."""
-    return {name: share * size for name, size in _SHIFT.items()}
+    growth = poor * float(np.interp(-mh, np.negative(METAL_POOR), (0.0, 1.0)))
+    return float(np.exp(np.interp(teff, nodes, np.log(sizes)) + growth))
 
 
 def systematic(labels: Mapping[str, float]) -> dict[str, float]:
-    """Standard deviation by label, in its unit, of the systematic error of a star, beside that of the shift.
+    """Standard deviation by label, in its unit, of the systematic error of a star.
+
+    That of Teff, log g, [M/H] and [alpha/M] is the scatter of fit minus literature of the benchmark stars beyond both
+    errors, as a function of Teff and [M/H]. Single elements share that of [alpha/M].
 
     Args:
-        labels: of the fit by name; ``teff`` and ``mh`` count.
+        labels: of the fit by name; ``teff``, ``mh`` and ``vsini`` count.
     """
     teff, mh = labels.get("teff", 5750.0), labels.get("mh", 0.0)
-    growth = _GROWTH * max(0.0, _POOR - mh)
-    cool = float(np.interp(teff, _SHIFT_TEFF_K, (1.0, 0.0)))
-    sizes = {name: float(np.interp(teff, _TEFF_K, values)) for name, values in _SIZES.items()}
-    sizes = {name: size * (1 + growth * (cool if name in _SHIFT else 1)) for name, size in sizes.items()}
-    return sizes | {"vsini": float(np.hypot(_VSINI_KMS, _VSINI_SHARE * labels.get("vsini", 0.0)))}
+    nodes, sizes, poor = _fitted()
+    found = {name: size_at(teff, mh, nodes, values, poor[name]) for name, values in sizes.items()}
+    elements = (*ALPHA, "cr", "ni", *FURTHER_ELEMENTS)
+    found |= _OTHERS | dict.fromkeys(elements, float(np.hypot(found["alpha"], _ELEMENT)))
+    return found | {"vsini": float(np.hypot(_VSINI_KMS, _VSINI_SHARE * labels.get("vsini", 0.0)))}
+
+
+def _errors(sizes: Mapping[str, float], names: Sequence[str], count: int, generator: torch.Generator) -> Tensor:
+    """Systematic errors (count, k); those of Mg, Ca and Ti have that of [alpha/M] in common."""
+    errors = torch.randn(count, len(names), generator=generator, dtype=torch.float64)
+    common = torch.randn(count, generator=generator, dtype=torch.float64)
+    for column, name in enumerate(names):
+        if name in ALPHA and "alpha" not in names:
+            errors[:, column] = sizes["alpha"] * common + _ELEMENT * errors[:, column]
+        else:
+            errors[:, column] *= sizes.get(name, 0.0)
+    return errors
 
 
 def with_systematics(
@@ -93,12 +88,11 @@ def with_systematics(
     generator: torch.Generator,
     priors: Sequence[LabelPrior] = (),
     real: bool = True,
-    shift: tuple[float, float] = (0.0, 0.0),
 ) -> tuple[Tensor, float]:
-    """Samples of the true labels: those of the fit, shifted and widened by systematic errors, with what is known.
+    """Samples of the true labels: those of the fit, widened by systematic errors, with what is known.
 
-    Information from elsewhere is on the true labels, so that it tells of the systematic error as much as of the fit.
-    True labels may lie outside the ranges of the model.
+    Information from elsewhere is on the true labels, and so bears on the systematic error as much as on the fit. True
+    labels may lie outside the ranges of the model.
 
     Args:
         samples: labels of the fit (n, k), of equal weight.
@@ -106,7 +100,6 @@ def with_systematics(
         generator: of random numbers.
         priors: what is known of the true labels.
         real: whether a star is real; simulated ones have no systematic error.
-        shift: share of that of metal-poor stars and its standard deviation, as `metal_poor` tells them.
 
     Returns:
         Samples (n, k) of equal weight, and the efficiency of the weighing: effective share of those drawn.
@@ -117,12 +110,7 @@ def with_systematics(
     many = samples.repeat(_REPEATS, 1)
     if real:
         sizes = systematic(dict(zip(names, samples.median(0).values.tolist(), strict=True)))
-        width, direction = (
-            torch.tensor([x.get(name, 0.0) for name in names], dtype=many.dtype) for x in (sizes, metal_poor_shift(1.0))
-        )
-        many = many + width * torch.randn(many.shape, generator=generator, dtype=many.dtype)
-        share, scatter = shift
-        many = many + direction * (share + scatter * torch.randn(len(many), 1, generator=generator, dtype=many.dtype))
+        many = many + _errors(sizes, names, len(many), generator).to(many)
         if "vsini" in names:
             many[:, names.index("vsini")].abs_()
     columns = dict(zip(names, many.unbind(1), strict=True))

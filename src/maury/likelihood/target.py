@@ -41,6 +41,7 @@ class Coordinates:
         transform: ranges of the labels and their unconstrained coordinates.
         names: the k labels.
         columns: of the simulator's labels.
+        centre: median of the prior in unconstrained coordinates (k,).
         precision: inverse covariance of the prior in unconstrained coordinates (k, k).
         spread: (k, k) whose rows, each with a standard normal amplitude, have that covariance.
         drawn: labels from the prior (n,), by name; also [alpha/M] as the mean of others.
@@ -51,24 +52,30 @@ class Coordinates:
 
         Args:
             simulator: the physics.
-            names: order of the labels, which must be all that are free; by default that of the simulator.
+            names: labels that come first, such as those of a network; the other free ones follow in their order.
             seed: of the draws.
 
         Raises:
-            DomainError: other labels.
+            DomainError: a label that is not free.
         """
         self.simulator = simulator
         free = free_labels(simulator)
-        if names is not None and set(names) != set(free):
-            raise DomainError(f"labels {', '.join(names)}; all free ones are needed: {', '.join(free)}")
-        self.names = tuple(names or free)
+        first = tuple(names or ())
+        if not set(first) <= set(free):
+            raise DomainError(f"labels {', '.join(first)}; only these are free: {', '.join(free)}")
+        self.names = first + tuple(name for name in free if name not in first)
         self.columns = [simulator.labels.index(name) for name in self.names]
         self.transform = LabelTransform(simulator.space.subset(self.names), simulator.logg_edges)
         drawn = simulator.draw_labels(_DRAWS, torch.Generator(simulator.device).manual_seed(seed)).cpu()
         self.drawn = dict(zip(simulator.labels, drawn.double().unbind(1), strict=True))
         real = self.transform.unconstrained(drawn[:, self.columns].double())
         covariance = torch.cov(real.T)
+        self.centre = real.median(0).values
         self.precision, self.spread = torch.linalg.inv(covariance), torch.linalg.cholesky(covariance).mT
+
+    def start(self, first: Tensor) -> Tensor:
+        """Unconstrained coordinates (k,) from the first of them (m,), the others as usual."""
+        return torch.cat([first.double(), self.centre[len(first) :]])
 
     def full(self, labels: Tensor) -> Tensor:
         """The simulator's labels (n, all), [alpha/M] as the mean of others where it has it, for labels (n, k)."""

@@ -17,7 +17,7 @@ from scipy.linalg import block_diag, cho_factor, cho_solve
 
 from maury.broadening import remaining_resolution, shift, transfer
 from maury.emulator import MAX_RESOLUTION, Emulator
-from maury.labels import INTRINSIC, lowest_logg
+from maury.labels import FURTHER_ELEMENTS, is_packaged, lowest_logg
 from maury.preparation.continuum import curvature_penalty, knot_distance, spline_basis
 from maury.preparation.segments import OrderSegment, fwhm_pixels
 from maury.preparation.templates import usable_aa, usual_labels
@@ -104,6 +104,7 @@ class Problem:
         self.basis, self.penalty = _bases(segments, self.inside, knot_distance(float(start[-2])))
         self.spacing = float(np.median([fwhm_pixels(s, limit) for s in segments]))
         space = emulator.space
+        self.free = np.array([*(name not in FURTHER_ELEMENTS for name in space.names), True, True])
         self.steps = np.array([*(_STEPS.get(name, 0.05) for name in space.names), 0.5, 0.2])
         self.prior = np.array([*(_PRIOR.get(name, 0.2) for name in space.names), 1e3, 1e3])
         self.lower = np.r_[space.lower, _SOFT_KMS, -NEAR_KMS]
@@ -115,7 +116,7 @@ class Problem:
     def bounded(self, x: Floats) -> Floats:
         """Parameters (k + 2,) moved into the emulator's ranges; log g above the lowest of the packaged atmospheres."""
         x = np.clip(x, self.lower, self.upper)
-        if self.emulator.space.names == INTRINSIC:
+        if is_packaged(self.emulator.space.names):
             x[1] = max(x[1], float(lowest_logg(x[0])))
         return x
 
@@ -130,10 +131,12 @@ class Problem:
         return self.sampler(modes).double().numpy()
 
     def with_slopes(self, x: Floats) -> tuple[Floats, Floats]:
-        """Model (n,) and its derivatives (n, k + 2)."""
+        """Model (n,) and its derivatives (n, k + 2), 0 by elements that the template leaves at the solar ratio."""
         step = np.where(x + self.steps > self.upper, -self.steps, self.steps)
-        flux = self.model(np.vstack([x, x + np.diag(step)]))
-        return flux[0], (flux[1:] - flux[0]).T / step
+        flux = self.model(np.vstack([x, x + np.diag(step)[self.free]]))
+        slopes = np.zeros((flux.shape[1], len(x)))
+        slopes[:, self.free] = (flux[1:] - flux[0]).T / step[self.free]
+        return flux[0], slopes
 
 
 def _bases(segments: list[OrderSegment], inside: Bools, knot_aa: float) -> tuple[Floats, Floats]:

@@ -14,7 +14,7 @@ from torch import Tensor
 from maury.broadening import gaussian, remaining_resolution, transfer
 from maury.emulator import Emulator
 from maury.emulator.domain import atmosphere_exists
-from maury.labels import LabelSpace
+from maury.labels import LabelSpace, usual_vmic
 from maury.preparation.segments import REACH_KMS
 from maury.wavelengths import C_KMS, LogGrid, fast_size
 
@@ -29,11 +29,6 @@ MARGIN_KMS = REACH_KMS + 100.0
 GAP_KMS = 100.0
 
 Floats = NDArray[np.float64]
-
-
-def usual_vmic(logg: float) -> float:
-    """Microturbulence (km/s) to start from: 1 in dwarfs, rising to 2 in giants."""
-    return float(np.clip(1.0 + 0.25 * (4.5 - logg), 1.0, 2.0))
 
 
 def usable_aa(emulator: Emulator) -> tuple[float, float]:
@@ -107,7 +102,7 @@ def _profile(emulator: Emulator, count: int) -> Tensor:
 
 def usual_labels(space: LabelSpace, given: dict[str, float]) -> Floats:
     """Labels (k,) of a star: those given, the usual microturbulence, else 0; moved into the ranges."""
-    values = {"vmic": usual_vmic(given.get("logg", 4.5)), **given}
+    values = {"vmic": usual_vmic(given.get("teff", 5500.0), given.get("logg", 4.5)), **given}
     return np.clip([values.get(name, 0.0) for name in space.names], space.lower, space.upper)
 
 

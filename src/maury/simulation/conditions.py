@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, model_validator
@@ -13,6 +14,13 @@ def _ordered(ends: tuple[float, float]) -> tuple[float, float]:
     if not ends[0] <= ends[1]:
         raise ValueError(f"the lower end {ends[0]:g} is above the upper end {ends[1]:g}")
     return ends
+
+
+def _increasing(teff_k: tuple[float, ...], values: tuple[float, ...]) -> None:
+    if len(teff_k) != len(values):
+        raise ValueError(f"{len(teff_k)} temperatures, but {len(values)} values")
+    if any(b <= a for a, b in pairwise(teff_k)):
+        raise ValueError("temperatures must increase")
 
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -31,12 +39,13 @@ class PriorSettings(Settings):
         vsini_kms: range of v sin i, km/s.
         vsini_low_share: part of the stars with ln(1 + v sin i) uniform; v sin i of the others is uniform.
         vmac_kms: range of the radial-tangential macroturbulence, km/s, uniform.
-        vmic_kms: scatter of the microturbulence about 1 km/s for dwarfs, 0.25 more for each dex of log g below 4.5 and
-            0.35 more for each 1000 K above 5500 K.
+        vmic_kms: scatter of the microturbulence about what is usual (`maury.labels.usual_vmic`), km/s.
         alpha: range of the common [alpha/M], dex, uniform.
         alpha_scatter: of single alpha elements about it, dex.
         carbon_scatter: of [C/M] about 0, dex.
         iron_peak_scatter: of [Cr/M] and [Ni/M] about 0, dex.
+        further_scatter: of [Na/M], [Sc/M], [Mn/M], [Co/M] and [Cu/M] about 0, dex.
+        neutron_capture_scatter: of [Y/M] and [Nd/M] about 0, dex.
     """
 
     vsini_kms: NotNegativeRange = (0.0, 200.0)
@@ -47,6 +56,8 @@ class PriorSettings(Settings):
     alpha_scatter: Positive = 0.15
     carbon_scatter: Positive = 0.2
     iron_peak_scatter: Positive = 0.12
+    further_scatter: Positive = 0.25
+    neutron_capture_scatter: Positive = 0.5
 
 
 class ModelErrorSettings(Settings):
@@ -75,10 +86,29 @@ class ModelErrorSettings(Settings):
 
     @model_validator(mode="after")
     def _matching(self) -> ModelErrorSettings:
-        if len(self.teff_k) != len(self.level):
-            raise ValueError(f"{len(self.teff_k)} temperatures, but {len(self.level)} levels")
-        if any(b <= a for a, b in zip(self.teff_k, self.teff_k[1:], strict=False)):
-            raise ValueError("temperatures must increase")
+        _increasing(self.teff_k, self.level)
+        return self
+
+
+class HazeSettings(Settings):
+    """Opacity of countless weak lines that no list has: flux = model + h (1 - model).
+
+    In cool stars gaps between lines are darker, and cores of strong lines shallower relative to them, than in a
+    synthetic spectrum that is normalised to its own continuum.
+
+    Attributes:
+        teff_k: temperatures of ``size``, K, increasing.
+        size: mean h, interpolated linearly and constant beyond the ends (`benchmarks/haze.py`).
+        scatter: standard deviation of h from star to star where h is not 0, per unit of its mean.
+    """
+
+    teff_k: Annotated[tuple[Positive, ...], Field(min_length=2)] = (3600.0, 3850.0, 4050.0, 4280.0, 5050.0, 5200.0)
+    size: Annotated[tuple[Share, ...], Field(min_length=2)] = (0.16, 0.13, 0.085, 0.07, 0.02, 0.0)
+    scatter: NotNegative = 0.25
+
+    @model_validator(mode="after")
+    def _matching(self) -> HazeSettings:
+        _increasing(self.teff_k, self.size)
         return self
 
 
@@ -180,6 +210,7 @@ class SimulationSettings(Settings):
     Attributes:
         prior: labels.
         model_error: of the physics and the emulator.
+        haze: opacity that the line list lacks.
         noise: noise and its report.
         continuum: errors of continuum and zero level.
         gaps: what is missing.
@@ -192,6 +223,7 @@ class SimulationSettings(Settings):
 
     prior: PriorSettings = PriorSettings()
     model_error: ModelErrorSettings = ModelErrorSettings()
+    haze: HazeSettings = HazeSettings()
     noise: NoiseSettings = NoiseSettings()
     continuum: ContinuumSettings = ContinuumSettings()
     gaps: GapSettings = GapSettings()
@@ -206,6 +238,7 @@ class SimulationSettings(Settings):
         """The same labels and nothing wrong: no noise to speak of, no error of physics, continuum, velocity or R."""
         return cls(
             model_error=ModelErrorSettings(level=(0.0, 0.0), teff_k=(3000.0, 10_000.0), floor=0, line=0, emulator=0),
+            haze=HazeSettings(teff_k=(3000.0, 10_000.0), size=(0.0, 0.0), scatter=0),
             noise=NoiseSettings(snr=(1e7, 1e7), correlated_share=0, reported_error=0),
             continuum=ContinuumSettings(
                 floor=0, share_of_noise=0, share_of_model_error=0, ripple_share=0, join_share=0, scattered_share=0

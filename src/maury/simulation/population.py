@@ -11,7 +11,7 @@ from torch import Tensor
 
 from maury.emulator import Emulator
 from maury.emulator.domain import atmosphere_exists
-from maury.labels import ALPHA, LabelSpace
+from maury.labels import ALPHA, FURTHER_ELEMENTS, LabelSpace, usual_vmic
 from maury.simulation.conditions import PriorSettings
 from maury.simulation.draws import Draws
 
@@ -117,14 +117,12 @@ class Prior:
         """Mean and standard deviation of a label given those drawn before."""
         if name in ALPHA:
             return alpha, self.settings.alpha_scatter
+        s = self.settings
         if name != "vmic":
-            return 0.0, self.settings.carbon_scatter if name == "c" else self.settings.iron_peak_scatter
-        mean = torch.ones_like(alpha)
-        if "logg" in drawn:
-            mean = mean + 0.25 * (4.5 - drawn["logg"])
-        if "teff" in drawn:
-            mean = mean + 0.35 * (drawn["teff"] / 1000 - 5.5).clamp_min(0)
-        return mean.clamp(*ends), self.settings.vmic_kms
+            groups = {"c": s.carbon_scatter, "y": s.neutron_capture_scatter, "nd": s.neutron_capture_scatter}
+            return 0.0, groups.get(name, s.further_scatter if name in FURTHER_ELEMENTS else s.iron_peak_scatter)
+        teff, logg = (drawn.get(key, torch.full_like(alpha, usual)) for key, usual in (("teff", 5500.0), ("logg", 4.5)))
+        return usual_vmic(teff, logg).clamp(*ends), s.vmic_kms
 
     def _vsini(self, draws: Draws) -> Tensor:
         low, high = self.settings.vsini_kms

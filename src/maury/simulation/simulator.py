@@ -17,6 +17,7 @@ from maury.pixelspectra import PixelSpectra
 from maury.simulation.conditions import SimulationSettings
 from maury.simulation.draws import Draws
 from maury.simulation.gaps import Gaps
+from maury.simulation.haze import Haze, hazy
 from maury.simulation.model_errors import ModelError
 from maury.simulation.population import Prior
 from maury.simulation.smooth import Smooth
@@ -39,6 +40,7 @@ class Simulator:
         pixels: of the network.
         space: names and ranges of the labels.
         labels: names of the columns of `PixelSpectra.labels`.
+        haze: opacity that the line list lacks, in all spectra.
         settings: as given.
         device: where batches are made.
     """
@@ -83,6 +85,7 @@ class Simulator:
         largest = (_BEYOND * LABELS[name].upper for name in ("vsini", "vmac"))
         self._broadening = TransferTable(self._frequency, *largest)
         self._physics = ModelError(emulator, self.settings.model_error, self.pixels, self._frequency)
+        self.haze = Haze(self.settings.haze, self.labels, self.device)
         self._smooth = Smooth(self.pixels, self.settings.continuum, self.settings.noise, self.device)
         self._gaps = Gaps(self.pixels, self.settings.gaps, self.device)
 
@@ -215,7 +218,7 @@ class Simulator:
 
     def _flux(self, labels: Tensor, true: Tensor, nominal: Tensor, snr: Tensor, level: Tensor, draws: Draws) -> Tensor:
         """Flux (n, p) at the network's resolution, with errors of the physics, velocity and zero level."""
-        modes = self._intrinsic(labels)
+        modes = self._intrinsic(labels, self.haze.draw(labels, draws))
         size = self.pixels.grid.size
         if self._physics.active:
             modes += self._physics.modes(labels, torch.fft.irfft(modes, n=size), level, draws)
@@ -227,11 +230,12 @@ class Simulator:
         light = (draws.uniform(*s.scattered) * draws.chance(s.scattered_share))[:, None]
         return flux.add_(light).div_(1 + light)
 
-    def _intrinsic(self, labels: Tensor) -> Tensor:
-        """Modes (n, m) of the intrinsic flux."""
+    def _intrinsic(self, labels: Tensor, haze: Tensor | None = None) -> Tensor:
+        """Modes (n, m) of the intrinsic flux with a haze (n,), by default the usual one."""
         coefficients = self._emulator.coefficients(labels[:, : len(self._emulator.space)])
         flat = torch.addmm(self._mean, coefficients, self._basis)
-        return torch.view_as_complex(flat.reshape(len(flat), -1, 2))
+        modes = torch.view_as_complex(flat.reshape(len(flat), -1, 2))
+        return hazy(modes, self.haze.usual(labels) if haze is None else haze, self.pixels.grid.size)
 
     def _transfer(self, labels: Tensor, resolution: Tensor) -> Tensor:
         """Rotation, macroturbulence and instrument (n, m)."""

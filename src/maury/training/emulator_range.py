@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from maury.emulator.domain import hull_of
 from maury.errors import ConfigError, FormatError
-from maury.labels import INTRINSIC, LABELS, LabelSpace, tensor_axes
+from maury.labels import LABELS, LabelSpace, is_packaged, tensor_axes
 from maury.library import Library
 from maury.wavelengths import C_KMS
 
@@ -100,7 +100,7 @@ def _attribute(library: Library, name: str) -> Any:
 
 
 def _is_packaged(library: Library) -> bool:
-    if library.names != INTRINSIC:
+    if not is_packaged(library.names):
         return False
     for name in ("teff", "logg", "mh"):
         values, label = library.column(name), LABELS[name]

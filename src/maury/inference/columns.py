@@ -1,0 +1,84 @@
+"""Columns of results, in one place: names, units and meaning in JSON, tables, catalogues and on the page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from maury.inference.posterior import ELEMENTS
+from maury.labels import LABELS
+
+Kind = Literal["text", "integer", "number"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column.
+
+    Attributes:
+        name: its name.
+        kind: text, 64-bit integers, or 32-bit numbers, NaN where there is none.
+        unit: in astropy's spelling; "" for none.
+        description: what it holds.
+    """
+
+    name: str
+    kind: Kind
+    unit: str
+    description: str
+
+
+ENDINGS = {
+    "_err": "half the width of the central 68 % of the",
+    "_stat": "part of the uncertainty that noise and random errors of lines make:",
+    "_sys": "part of the uncertainty that is systematic, by fit minus literature of benchmark stars:",
+    "_lo": "16 % quantile of the",
+    "_hi": "84 % quantile of the",
+}
+"""Endings of a label's columns in results of a posterior."""
+
+UPPER = "_upper"
+"""Ending of the column of an upper limit."""
+
+PREPARED = (
+    Column("rv_kms", "number", "km / s", "radial velocity in the frame of the file's wavelengths"),
+    Column("rv_err", "number", "km / s", "standard deviation of rv_kms"),
+    Column("rv_barycentric_kms", "number", "km / s", "radial velocity referred to the barycentre"),
+    Column("coverage_aa", "number", "Angstrom", "good pixels of the window"),
+)
+"""Columns of spectra that were prepared."""
+
+QUALITY = (
+    Column("chi2", "number", "", "reduced chi-square of the refined fit, with noise and usual errors of the physics"),
+    Column("efficiency", "number", "", "effective samples per model spectrum of the refinement"),
+)
+"""Columns of refined posteriors."""
+
+SNR = Column("snr", "number", "", "signal-to-noise ratio per pixel: of the network in HDF5, else of the spectrum")
+
+FLAGS = Column("flags", "text", "", "what limits the trust in the values, by name, separated by commas")
+
+
+def column_of(name: str) -> str:
+    """Name of a label in tables: those of single elements are ratios to iron, which is one of the metals."""
+    return f"{name}_fe" if name in ELEMENTS else name
+
+
+def label_columns(name: str, posterior: bool, upper: bool) -> tuple[Column, ...]:
+    """Columns of a label.
+
+    Args:
+        name: of the label.
+        posterior: whether it has an uncertainty.
+        upper: whether it may be an upper limit.
+    """
+    label, column = LABELS[name], column_of(name)
+    endings = ENDINGS if posterior else {}
+    limit = {UPPER: "95 % upper limit, where it is not measured:"} if posterior and upper else {}
+    return (
+        Column(column, "number", label.unit, label.description),
+        *(
+            Column(column + ending, "number", label.unit, f"{what} {label.description}")
+            for ending, what in (endings | limit).items()
+        ),
+    )
