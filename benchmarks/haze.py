@@ -31,7 +31,6 @@ from maury.emulator import NetworkPixels, load
 from maury.errors import MauryError
 from maury.files import atomic_path
 from maury.inference.refinement import DISTORTION_KMS
-from maury.labels import FURTHER_ELEMENTS
 from maury.likelihood import Coordinates, ErrorModel, LabelPrior, find_mode, usable
 from maury.preparation import prepare
 from maury.preparation.network_input import to_network
@@ -149,8 +148,10 @@ def main() -> None:
         test = spearmanr(np.array([star[name] for star in stars])[cool], (off / np.maximum(others, 1e-9))[cool])
         trends[name] = {"spearman": round(float(test.statistic), 2), "p": round(float(test.pvalue), 2)}
     report = {
-        "date": datetime.date.today().isoformat(), "machine": platform.machine(), "emulator": options.emulator, "labels_held": list(MAIN), "marginalised": [*FURTHER_ELEMENTS], "spectra": spectra,
-        "stars": [dict(star, star=n, leave_one_out=round(o, 4)) for star, n, o in zip(stars, names, others, strict=True)],
+        "date": datetime.date.today().isoformat(), "machine": platform.machine(), "emulator": options.emulator,
+        "labels_held": list(MAIN),
+        "spectra": spectra,
+        "stars": [dict(s, star=n, leave_one_out=round(o, 4)) for s, n, o in zip(stars, names, others, strict=True)],
         "relation": {"teff_k": list(NODES_K), "size": [*values.round(4).tolist(), 0.0], "scatter": round(scatter, 3)},
         "leave_one_out_rms": round(float(np.sqrt(np.mean(off**2))), 4),
         "trend_of_relative_difference": trends,

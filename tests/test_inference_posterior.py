@@ -12,10 +12,10 @@ from astropy.table import QTable
 
 from fakes import tiny_emulator
 from maury.emulator import NetworkPixels
-from maury.errors import DomainError, OutputError
+from maury.errors import ConfigError, DomainError, OutputError
 from maury.inference import Posterior, predict, predict_batch, write_samples, write_table
-from maury.inference.posterior import edges, is_limit
-from maury.labels import LabelSpace
+from maury.inference.posterior import edges, is_limit, label_set
+from maury.labels import FURTHER_ELEMENTS, LabelSpace
 from maury.networks import LabelTransform, PosteriorNetwork, save
 from maury.networks.architectures import PosteriorConfig
 from maury.pixelspectra import PixelSpectra
@@ -245,4 +245,28 @@ def test_command(usual, tmp_path, capsys):
 
 def test_a_posterior_of_one_label_without_rotation():
     samples = np.linspace(0, 1, 101)[:, None]
-    assert Posterior(("mh",), samples, 42_000.0, ()).upper_limits == {}
+    none = np.array([np.nan])
+    assert Posterior(("mh",), samples, 42_000.0, (), none, none).upper_limits == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "elements"),
+    [("default", ()), ("abundances:mg,y", ("mg", "y")), ("abundances: Y_fe , mg,y", ("y", "mg"))],
+)
+def test_sets_of_labels(text, elements):
+    assert label_set(text) == ("teff", "logg", "mh", "vsini", "vmic", "alpha", *elements)
+    assert label_set("abundances")[-7:] == FURTHER_ELEMENTS
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("abundances:", "names no element; there are c, mg, ca"),
+        ("abundances:mg,zr", "no element zr; there are c, mg, ca"),
+        ("alpha:mg", "no set of labels 'alpha:mg'; there are default, alpha, abundances and abundances:mg,nd"),
+        ("all", "no set of labels 'all'"),
+    ],
+)
+def test_sets_of_labels_that_are_none(text, message):
+    with pytest.raises(ConfigError, match=message):
+        label_set(text)

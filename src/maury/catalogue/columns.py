@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from maury.inference import LABELS_OF
 from maury.inference.columns import FLAGS, PREPARED, QUALITY, SNR, Column, label_columns
-from maury.inference.posterior import ELEMENTS
+from maury.inference.posterior import ELEMENTS, label_set
 
 _WHO = (
     Column("id", "text", "", "identifier of the spectrum"),
@@ -36,15 +35,15 @@ def labels_of(names: Sequence[str], posterior: bool, prepared: bool, chosen: str
     """Labels in the table: of files those that `maury.inference.predict` shows, else all of the network.
 
     Args:
-        names: labels of the network.
+        names: labels of the network, and of files those that refinement adds.
         posterior: whether it gives posteriors.
         prepared: whether the spectra are files.
-        chosen: a name of `maury.inference.LABELS_OF`.
+        chosen: as `maury.inference.posterior.label_set` takes it.
     """
     if not posterior or not prepared:
         return tuple(names)
     known = {*names, *(("alpha",) if {"mg", "ca", "ti"} <= set(names) else ())}
-    return tuple(name for name in LABELS_OF[chosen] if name in known)
+    return tuple(name for name in label_set(chosen) if name in known)
 
 
 def empty(columns: Sequence[Column]) -> dict[str, list[Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
@@ -18,7 +18,7 @@ class CatalogueConfig(Settings):
         samples: samples of each posterior; without it spectra of HDF5 get the quantiles that the network gives by
             itself, thousands a second, and files 4,000 samples.
         seed: of the samples.
-        labels: set of labels for files: "default", "alpha" or "abundances"; HDF5 catalogues get all labels.
+        labels: set of labels for files, as `maury.inference.posterior.label_set` takes it; HDF5 catalogues get all.
         refine: of files, weigh samples by the likelihood of model spectra, as `maury.inference.predict` does, which
             takes most of the time; None: wherever it is possible. Spectra of HDF5 are never refined.
         resolution: nominal R = lambda / FWHM of files, if neither the list nor the file gives it.
@@ -31,7 +31,7 @@ class CatalogueConfig(Settings):
     emulator: str = "packaged"
     samples: Annotated[int, Field(ge=10)] | None = None
     seed: Annotated[int, Field(ge=0)] = 1
-    labels: Literal["default", "alpha", "abundances"] = "default"
+    labels: str = "default"
     refine: bool | None = None
     resolution: Annotated[float, Field(ge=500, le=1_000_000)] | None = None
     velocity_range: tuple[float, float] | None = None

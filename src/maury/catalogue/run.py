@@ -22,6 +22,8 @@ from maury.cluster import RayWorkers
 from maury.emulator import file_of
 from maury.errors import ConfigError, FormatError, MauryError
 from maury.files import check_writable, sha256
+from maury.inference.posterior import label_set
+from maury.inference.refinement import further_labels
 from maury.library import expand
 from maury.networks import is_posterior, load_cached, pixel_wavelengths
 from maury.networks.store import find
@@ -160,7 +162,9 @@ def _plan(source: Path, out: Path, config: CatalogueConfig) -> _Plan:
         inputs = {"files": [{"name": source.name, "rows": found.rows, "sha256": found.digest}]}
     about["shard"] = shard
     output = Output(out.absolute(), form, sizes)
-    label_names = labels_of(names, posterior, not packed, config.labels)
+    added = () if packed else further_labels(config.emulator)
+    label_set(config.labels)
+    label_names = labels_of((*names, *added), posterior, not packed, config.labels)
     columns = columns_of(label_names, posterior, not packed)
     return _Plan(
         config.model_copy(update={"shard": shard}),

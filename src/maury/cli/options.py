@@ -123,7 +123,10 @@ ModelArgument = Annotated[str, Argument(metavar="NETWORK", help=NETWORK)]
 Emulator = Annotated[str, of_model("EMULATOR", "An emulator file, or packaged.")]
 EmulatorOfNetwork = Annotated[str | None, of_model("EMULATOR", "An emulator file [default: that of the network].")]
 LabelSet = Annotated[
-    str, of_model("SET", "Labels to show: default, alpha, or abundances ([C, Mg, Ca, Ti, Cr, Ni / Fe]).", "--labels")
+    str,
+    of_model(
+        "SET", "Labels to show: default, alpha, abundances (13 elements) or abundances:mg,y.", "--labels"
+    ),
 ]
 LabelTable = Annotated[
     Path | None, of("CSV", "Table with a column file and one column per label; replaces names and headers.", "--labels")

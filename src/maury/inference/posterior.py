@@ -9,23 +9,24 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from maury.errors import DomainError
+from maury.errors import ConfigError, DomainError
 from maury.inference.refinement import Samples
+from maury.labels import FURTHER_ELEMENTS, named
 from maury.likelihood.target import with_alpha
 from maury.networks.transform import LabelTransform
 from maury.wavelengths import C_KMS
 
 Floats = NDArray[np.float64]
 
+ELEMENTS = ("c", "mg", "ca", "ti", "cr", "ni", *FURTHER_ELEMENTS)
+"""Single elements, [X/M]; as Fe is among the metals M, [X/Fe] is the same. Networks infer the first six of them."""
+
 LABELS_OF = {
     "default": ("teff", "logg", "mh", "vsini", "vmic", "alpha"),
     "alpha": ("teff", "logg", "mh", "vsini", "alpha"),
-    "abundances": ("teff", "logg", "mh", "vsini", "vmic", "alpha", "c", "mg", "ca", "ti", "cr", "ni"),
+    "abundances": ("teff", "logg", "mh", "vsini", "vmic", "alpha", *ELEMENTS),
 }
-"""Labels that are shown, by the name of the set. All others of the network are marginalised in each of them."""
-
-ELEMENTS = ("c", "mg", "ca", "ti", "cr", "ni")
-"""Single elements, [X/M]; as Fe is among the metals M, [X/Fe] is the same."""
+"""Labels that are shown, by the name of the set. All others are marginalised in each of them."""
 
 INTERVAL = (0.1587, 0.8413)
 """Quantiles between which the central 68 % lie."""
@@ -85,28 +86,53 @@ class Posterior:
         return {"vsini": float(np.quantile(self.samples[:, self.names.index("vsini")], UPPER)), **self.limits}
 
 
+def label_set(text: str) -> tuple[str, ...]:
+    """Labels of a set by name, or of ``abundances:mg,y`` the usual ones and some elements.
+
+    Raises:
+        ConfigError: no set of that name, no element, or one that is none of `ELEMENTS`.
+    """
+    name, colon, listed = text.partition(":")
+    if name not in LABELS_OF or (colon and name != "abundances"):
+        raise ConfigError(
+            f"no set of labels {text!r}; there are {', '.join(LABELS_OF)} and abundances:{ELEMENTS[1]},{ELEMENTS[-1]}",
+            parameter="labels",
+        )
+    if not colon:
+        return LABELS_OF[name]
+    elements = tuple(dict.fromkeys(named(part.strip().lower()) for part in listed.split(",") if part.strip()))
+    unknown = [element for element in elements if element not in ELEMENTS]
+    if unknown or not elements:
+        what = f"no element {', '.join(unknown)}" if unknown else "names no element"
+        raise ConfigError(f"labels {text!r}: {what}; there are {', '.join(ELEMENTS)}", parameter="labels")
+    return (*LABELS_OF["default"], *elements)
+
+
 def shown(names: tuple[str, ...], samples: torch.Tensor, labels: str, model: str) -> tuple[tuple[str, ...], Floats]:
     """Names and samples (n, k) of a set of labels, with [alpha/M] as the mean of Mg, Ca and Ti where it is none itself.
 
     Args:
         names: labels of ``samples``.
         samples: of all labels.
-        labels: a name of `LABELS_OF`.
+        labels: as `label_set` takes it.
         model: for messages.
 
     Raises:
-        DomainError: no set of that name, or labels that the network does not have.
+        ConfigError: as `label_set`.
+        DomainError: labels that are not among the names; of all abundances some may be missing.
     """
-    if labels not in LABELS_OF:
-        raise DomainError(f"no set of labels {labels!r}; there are {', '.join(LABELS_OF)}")
+    wanted = label_set(labels)
     names, samples = with_alpha(names, samples.double().cpu())
     columns = dict(zip(names, samples.unbind(1), strict=True))
-    missing = [name for name in LABELS_OF[labels] if name not in columns]
-    if labels != "default" and missing:
+    missing = [name for name in wanted if name not in columns]
+    some = labels == "default" or (labels == "abundances" and set(ELEMENTS) & set(columns))
+    if missing and not some:
+        there = ", ".join(name for name in (*LABELS_OF["default"], *ELEMENTS) if name in columns)
         raise DomainError(
-            f"{model}: has no labels {', '.join(missing)}, which the set {labels} needs", parameter="labels"
+            f"{model}: has no labels {', '.join(missing)}, which the set {labels} needs; there are {there}",
+            parameter="labels",
         )
-    chosen = tuple(name for name in LABELS_OF[labels] if name in columns)
+    chosen = tuple(name for name in wanted if name in columns)
     return chosen, torch.stack([columns[name] for name in chosen], 1).numpy()
 
 

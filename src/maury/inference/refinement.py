@@ -146,6 +146,11 @@ def physics_of(model: str, emulator: str, real: bool, differential: bool = False
     return Physics(Coordinates(simulator, names), errors)
 
 
+def further_labels(emulator: str) -> tuple[str, ...]:
+    """Elements of an emulator that refinement gives beside the labels of a network."""
+    return tuple(name for name in load_emulator(emulator).space.names if name in FURTHER_ELEMENTS)
+
+
 @lru_cache(maxsize=4)
 def digest_of(emulator: str) -> str:
     """Checksum of an emulator's file."""

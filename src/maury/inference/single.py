@@ -15,7 +15,7 @@ from maury.emulator import load_cached as load_emulator
 from maury.errors import ConfigError, DomainError
 from maury.flags import of_stage
 from maury.inference.differential import SUN, Reference
-from maury.inference.posterior import posterior_of
+from maury.inference.posterior import label_set, posterior_of
 from maury.inference.refinement import Refinement, Samples, physics_of, refined
 from maury.inference.result import Result
 from maury.labels import LabelSpace
@@ -87,7 +87,7 @@ def predict(
         emulator: "packaged" or an emulator's file, for the preparation: templates of the network's window.
         samples: of the posterior, from a network that gives one.
         seed: of the samples: the same seed gives the same result.
-        labels: "default", "alpha" or "abundances" (`maury.inference.posterior.LABELS_OF`).
+        labels: "default", "alpha", "abundances" (13 elements), or some, such as "abundances:mg,y".
         refine: weigh samples by the likelihood of the emulator's spectra; by default wherever the network was trained
             with that emulator.
         priors: external information, such as {"logg": (4.29, 0.03)} or ["logg=4.29+-0.03"] (`maury.likelihood.priors`);
@@ -108,6 +108,7 @@ def predict(
         FormatError: the file, the network or the emulator cannot be read.
     """
     given_priors = as_priors(priors)
+    label_set(labels)
     network, header = load_cached(model)
     window = _window(header)
     require_rest(ranges := ordered(mask), window)
