@@ -193,7 +193,8 @@ def with_posterior(monkeypatch):
         from dataclasses import replace
 
         result = predict(observation, "starnet-spc", velocity_kms=settings.get("velocity_kms"))
-        posterior = Posterior(names, samples, result.resolution, ("edge_logg",))
+        none = np.full(len(names), np.nan)
+        posterior = Posterior(names, samples, result.resolution, ("edge_logg",), none, none)
         values = dict(zip(names, posterior.median.tolist(), strict=True))
         return replace(result, values=values, posterior=posterior, flags=posterior.flags)
 

@@ -125,6 +125,13 @@ _ALL = (
         True,
         "refinement",
     ),
+    Flag(
+        "parallax_conflict",
+        "log g of the spectrum and of parallax and magnitude differ by more than 3 standard deviations: a companion, "
+        "or another star's parallax",
+        True,
+        "refinement",
+    ),
     Flag("prior_conflict", "prior and spectrum differ by more than 3 standard deviations", True, "refinement"),
 )
 

@@ -124,9 +124,7 @@ Emulator = Annotated[str, of_model("EMULATOR", "An emulator file, or packaged.")
 EmulatorOfNetwork = Annotated[str | None, of_model("EMULATOR", "An emulator file [default: that of the network].")]
 LabelSet = Annotated[
     str,
-    of_model(
-        "SET", "Labels to show: default, alpha, abundances (13 elements) or abundances:mg,y.", "--labels"
-    ),
+    of_model("SET", "Labels to show: default, alpha, abundances (13 elements) or abundances:mg,y.", "--labels"),
 ]
 LabelTable = Annotated[
     Path | None, of("CSV", "Table with a column file and one column per label; replaces names and headers.", "--labels")
@@ -135,6 +133,11 @@ Prior = Annotated[
     list[str] | None,
     of_model("LABEL=VALUE", "External information: logg=4.29+-0.03, teff=5800+50-80 or mh=-0.2..0.1. Repeatable."),
 ]
+Parallax = Annotated[
+    str | None, of_star("MAS", "Gaia's parallax: 27.3+-0.1 mas. With --gmag gives radius, luminosity, mass and log g.")
+]
+Gmag = Annotated[float | None, of_star("MAG", "Gaia's G magnitude.")]
+Reddening = Annotated[str, of_star("MAG", "Reddening E(B-V): 0.02+-0.01 mag.")]
 Refine = Annotated[
     bool | None,
     of_model(

@@ -27,6 +27,9 @@ def predict(
     model: options.Model = "default",
     labels: options.LabelSet = "default",
     prior: options.Prior = None,
+    parallax: options.Parallax = None,
+    gmag: options.Gmag = None,
+    ebv: options.Reddening = "0",
     relation: Annotated[
         list[str] | None,
         options.of_model(
@@ -87,7 +90,7 @@ def predict(
         from maury.inference import predict as predict_star
         from maury.inference import reference_star, write_samples, write_table
         from maury.inference.single import RELATIONS, SAMPLES
-        from maury.likelihood import parse_prior
+        from maury.likelihood import parse_prior, parse_value
         from maury.memory import keep_freed_memory
         from maury.preparation import parse_range
         from maury.preparation.settings import check_settings
@@ -99,6 +102,8 @@ def predict(
         if path is not None:
             check_writable(path)
     priors = [parse_prior(text) for text in prior or ()]
+    light = None if parallax is None else parse_value(parallax, "parallax")
+    reddening = parse_value(ebv, "ebv")
     ranges = [parse_range(text) for text in mask or ()]
     relations = RELATIONS if not relation else tuple(name for name in relation if name != "none")
     hints: dict[str, Any] = {"resolution": r if isinstance(r, float) else None}
@@ -116,6 +121,7 @@ def predict(
                     observation, model, resolution=r, velocity_kms=velocity, velocity_range_kms=velocity_range,
                     mask=ranges, emulator=emulator, samples=samples or SAMPLES, seed=seed, labels=labels,
                     refine=refine, priors=priors, relations=relations, systematics=systematics, reference=known,
+                    parallax=light, gmag=gmag, ebv=reddening,
                 )  # fmt: skip
                 record = result.record()
             except Exception as error:  # one file must not end the batch
@@ -176,7 +182,7 @@ def _resolution(text: str | None) -> float | Literal["auto"] | None:
 
 def _table(result: Result, truth: dict[str, float] | None) -> Table:
     from maury.cli.console import table
-    from maury.inference.words import about, number
+    from maury.inference.words import about, in_solar_units, number
     from maury.labels import LABELS
     from maury.preparation.masks import texts
 
@@ -185,7 +191,12 @@ def _table(result: Result, truth: dict[str, float] | None) -> Table:
     parts = errors and result.refinement is not None and bool(result.refinement.systematic)
     shown = ["uncertainty", *(["statistical", "systematic"] if parts else [])] if errors else []
     right = ["value", *shown, *(["truth"] if truth else [])]
-    caption = [*about(result), f"flags: {', '.join(result.flags) or 'none'}"]
+    derived = {} if result.refinement is None else result.refinement.derived
+    caption = [
+        *about(result),
+        *([in_solar_units(result)] if derived else []),
+        f"flags: {', '.join(result.flags) or 'none'}",
+    ]
     if result.mask_aa:
         caption.insert(-1, f"masked: {', '.join(texts(result.mask_aa))} Å at rest")
     made = table(f"{result.file}  (model {result.model})", ["label"], right, "\n".join(caption))

@@ -40,6 +40,24 @@ ENDINGS = {
 UPPER = "_upper"
 """Ending of the column of an upper limit."""
 
+DERIVED = {
+    "luminosity": ("L_sun", "luminosity, by parallax and magnitude"),
+    "radius": ("R_sun", "radius, by luminosity and effective temperature"),
+    "mass": ("M_sun", "mass, by Teff, log g and [M/H] (Torres et al. 2010); of giants hardly known"),
+}
+"""Unit and meaning of what follows from parallax and magnitude."""
+
+
+def derived_columns() -> tuple[Column, ...]:
+    """Columns of results with parallax and magnitude: median, half the central 68 %, and its ends."""
+    spread = {end: what for end, what in ENDINGS.items() if end in ("_err", "_lo", "_hi")}
+    return tuple(
+        Column(name + end, "number", unit, f"{what} {meaning}".strip())
+        for name, (unit, meaning) in DERIVED.items()
+        for end, what in ({"": ""} | spread).items()
+    )
+
+
 PREPARED = (
     Column("rv_kms", "number", "km / s", "radial velocity in the frame of the file's wavelengths"),
     Column("rv_err", "number", "km / s", "standard deviation of rv_kms"),

@@ -26,6 +26,7 @@ from maury.likelihood import (
     simulator_for,
 )
 from maury.likelihood.importance import DEPENDABLE_K
+from maury.likelihood.luminosity import Luminosity
 from maury.likelihood.priors import value_of
 from maury.likelihood.profile import error_profile
 from maury.likelihood.resolution import log_odds_of_sharper
@@ -60,6 +61,7 @@ class Refinement:
         labels: most probable labels of the fit, by name.
         systematic: standard deviation of the systematic error by label (`maury.likelihood.systematics`); empty where
             none is counted in.
+        derived: samples (n,) of luminosity, radius and mass in solar units, where parallax and magnitude are given.
         model: their spectrum on the network's pixels (p,), nuisances (continuum, velocity, zero level, R) fitted.
         sigma: standard deviation of data minus model as the likelihood takes it (p,), NaN where nothing is used.
     """
@@ -77,6 +79,7 @@ class Refinement:
     sharper_odds: float
     labels: dict[str, float]
     systematic: dict[str, float]
+    derived: dict[str, Floats] = field(repr=False)
     model: Floats = field(repr=False)
     sigma: Floats = field(repr=False)
 
@@ -212,8 +215,15 @@ def refined(
     sizes = systematic(medians) if systematics else {}
     true, share = with_systematics(result.samples, coordinates.names, generator, priors, systematics)
     odds = log_odds_of_sharper(coordinates, star, result.mode, relations)
-    fit = _describe(physics, star, result, share, odds, sizes)
-    return Samples(result.samples, true), fit, _flags(coordinates, true, fit, priors)
+    columns = dict(zip(coordinates.names, true.unbind(1), strict=True))
+    derived, far = {}, False
+    for light in (prior for prior in priors if isinstance(prior, Luminosity)):
+        derived = {name: x.numpy() for name, x in light.derived(columns, generator).items()}
+        alone, _ = with_systematics(result.samples, coordinates.names, generator, (), systematics)
+        far |= light.conflict(dict(zip(coordinates.names, alone.unbind(1), strict=True))) > _CONFLICT
+    fit = _describe(physics, star, result, share, odds, sizes, derived)
+    flags = _flags(coordinates, true, fit, [prior for prior in priors if not isinstance(prior, Luminosity)])
+    return Samples(result.samples, true), fit, (*flags, *(("parallax_conflict",) if far else ()))
 
 
 def _describe(
@@ -223,6 +233,7 @@ def _describe(
     prior_efficiency: float,
     odds: float,
     systematics: dict[str, float],
+    derived: dict[str, Floats],
 ) -> Refinement:
     mode, weighted = result.mode, result.weighted
     model, shift = physics.errors.adjusted(star, mode.labels, mode.noise)
@@ -242,6 +253,7 @@ def _describe(
         odds,
         dict(zip(names, mode.labels.tolist(), strict=True)),
         systematics,
+        derived,
         model.numpy(),
         np.where(weight > 0, 1 / np.where(weight > 0, weight, 1.0), np.nan),
     )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from maury.flags import limits_trust
 from maury.inference.columns import column_of
-from maury.inference.posterior import Posterior
+from maury.inference.posterior import INTERVAL, Posterior
 from maury.inference.refinement import Refinement
 from maury.inference.spectraltype import spectral_type
 from maury.labels import LABELS
@@ -181,6 +181,9 @@ class Result:
                 values = {"_err": (high - low) / 2, "_stat": float(stat), "_sys": float(sys), "_lo": low, "_hi": high}
                 column = column_of(name)
                 numbers |= {column + end: np.nan if name in nothing else value for end, value in values.items()}
+            for name, drawn in ({} if self.refinement is None else self.refinement.derived).items():
+                low, middle, high = map(float, np.quantile(drawn, (INTERVAL[0], 0.5, INTERVAL[1])))
+                numbers |= {name: middle, f"{name}_err": (high - low) / 2, f"{name}_lo": low, f"{name}_hi": high}
             numbers |= {f"{column_of(name)}_upper": limit for name, limit in self.posterior.upper_limits.items()}
         return numbers
 

@@ -19,7 +19,7 @@ from maury.inference.posterior import label_set, posterior_of
 from maury.inference.refinement import Refinement, Samples, physics_of, refined
 from maury.inference.result import Result
 from maury.labels import LabelSpace
-from maury.likelihood import LabelPrior, contradictory, relation, usable
+from maury.likelihood import LabelPrior, contradictory, luminosity, relation, usable
 from maury.likelihood.priors import Priors, as_priors
 from maury.networks import PosteriorNetwork, StarNet, load_cached, pixel_wavelengths
 from maury.networks import predict as predict_labels
@@ -66,6 +66,9 @@ def predict(
     refine: bool | None = None,
     priors: Priors = (),
     relations: Sequence[str] = RELATIONS,
+    parallax: tuple[float, float] | None = None,
+    gmag: float | None = None,
+    ebv: tuple[float, float] = (0.0, 0.0),
     systematics: bool = True,
     reference: Spectrum | Observation | Reference | None = None,
     reference_labels: Mapping[str, float] = SUN,
@@ -93,6 +96,10 @@ def predict(
         priors: external information, such as {"logg": (4.29, 0.03)} or ["logg=4.29+-0.03"] (`maury.likelihood.priors`);
             needs refinement.
         relations: from the literature (`maury.likelihood.priors.RELATIONS`) that a refined posterior obeys.
+        parallax: Gaia's parallax and its error, mas: with ``gmag`` it gives luminosity, radius and mass, and through
+            them log g (`maury.likelihood.luminosity`); needs refinement.
+        gmag: Gaia's G, mag.
+        ebv: reddening E(B-V) and its error, mag.
         systematics: whether refined uncertainties include systematic ones calibrated on benchmark stars
             (`maury.likelihood.systematics`), and known wrong lines weigh less; switch it off for simulated stars.
         reference: a star observed with the same instrument, whose labels are known: what the model gets wrong in its
@@ -107,7 +114,7 @@ def predict(
         ConfigError: a mask or a prior that cannot be.
         FormatError: the file, the network or the emulator cannot be read.
     """
-    given_priors = as_priors(priors)
+    given_priors = (*as_priors(priors), *light(parallax, gmag, ebv))
     label_set(labels)
     network, header = load_cached(model)
     window = _window(header)
@@ -218,6 +225,22 @@ def _points(network: StarNet, header: dict[str, Any], spectrum: Spectrum) -> dic
         "wavelength_aa": wavelength,
         "spectrum": star,
     }
+
+
+def light(
+    parallax: tuple[float, float] | None, gmag: float | None, ebv: tuple[float, float] = (0.0, 0.0)
+) -> tuple[LabelPrior, ...]:
+    """What parallax and magnitude say on log g; nothing where neither is given.
+
+    Raises:
+        DomainError: one without the other, or as `maury.likelihood.luminosity`.
+    """
+    if parallax is None and gmag is None:
+        return ()
+    if parallax is None or gmag is None:
+        missing, there = ("parallax", "gmag") if parallax is None else ("gmag", "parallax")
+        raise DomainError(f"{there} is given without {missing}: a luminosity needs both", parameter=missing)
+    return (luminosity(parallax, gmag, ebv),)
 
 
 @dataclass(frozen=True)

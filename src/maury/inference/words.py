@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from maury.inference.columns import DERIVED
 from maury.labels import LABELS
 
 if TYPE_CHECKING:
@@ -61,3 +62,13 @@ def about(result: Result) -> list[str]:
     if fit.prior_efficiency < 1:
         phrases.append(f"external information leaves {fit.prior_efficiency:.0%} of the samples")
     return phrases
+
+
+def in_solar_units(result: Result) -> str:
+    """Luminosity, radius and mass with their uncertainties, for people."""
+    numbers = result.numbers()
+    return ", ".join(
+        f"{name} {numbers[name]:.3g} ± {numbers[f'{name}_err']:.2g} {DERIVED[name][0].replace('_', '')}"
+        for name in DERIVED
+        if name in numbers
+    )

@@ -13,7 +13,7 @@ import numpy as np
 
 from maury.errors import OutputError
 from maury.files import atomic_path
-from maury.inference.columns import label_columns
+from maury.inference.columns import derived_columns, label_columns
 from maury.inference.result import Result, unit_of
 from maury.labels import LABELS
 from maury.preparation.masks import texts
@@ -39,6 +39,10 @@ def to_table(results: Sequence[Result]) -> QTable:
             if any(entry.name in row for row in numbers):
                 table[entry.name] = [row.get(entry.name, np.nan) for row in numbers] * unit_of(name)
                 table[entry.name].info.description = entry.description
+    for entry in derived_columns():
+        if any(entry.name in row for row in numbers):
+            table[entry.name] = [row.get(entry.name, np.nan) for row in numbers] * u.Unit(entry.unit)
+            table[entry.name].info.description = entry.description
     if any(r.preparation is not None for r in results):
         for column, key in (("rv", "rv_kms"), ("rv_err", "rv_err")):
             table[column] = [r.record().get(key, np.nan) for r in results] * u.km / u.s

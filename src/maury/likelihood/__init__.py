@@ -3,8 +3,9 @@
 from maury.likelihood.data import usable
 from maury.likelihood.errors import ErrorModel, NoiseModel
 from maury.likelihood.laplace import Mode, find_mode
+from maury.likelihood.luminosity import Luminosity, luminosity
 from maury.likelihood.physics import simulator_for
-from maury.likelihood.priors import LabelPrior, contradictory, parse_prior, relation
+from maury.likelihood.priors import LabelPrior, contradictory, parse_prior, parse_value, relation
 from maury.likelihood.refine import Refined, refine
 from maury.likelihood.target import Coordinates, free_labels
 
@@ -12,13 +13,16 @@ __all__ = [
     "Coordinates",
     "ErrorModel",
     "LabelPrior",
+    "Luminosity",
     "Mode",
     "NoiseModel",
     "Refined",
     "contradictory",
     "find_mode",
     "free_labels",
+    "luminosity",
     "parse_prior",
+    "parse_value",
     "refine",
     "relation",
     "simulator_for",

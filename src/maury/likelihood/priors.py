@@ -139,6 +139,21 @@ def value_of(label: str, labels: Mapping[str, Tensor]) -> Tensor:
     return labels[label]
 
 
+def parse_value(text: str, what: str) -> tuple[float, float]:
+    """A value and its standard deviation as they are written: ``27.3+-0.1``, or ``5.12`` without one (0).
+
+    Raises:
+        ConfigError: anything else.
+    """
+    text = text.strip()
+    if match := _SYMMETRIC.match(text):
+        value, error = map(float, match.groups())
+        return value, error
+    if re.fullmatch(_NUMBER, text):
+        return float(text), 0.0
+    raise ConfigError(f"{what} {text!r} is not understood; write value+-error, such as 27.3+-0.1", parameter=what)
+
+
 def parse_prior(text: str) -> LabelPrior:
     """Information as it is written on the command line: ``logg=4.29+-0.03``, ``teff=5800+50-80``, ``mh=-0.2..0.1``.
 
