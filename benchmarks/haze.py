@@ -30,6 +30,7 @@ from maury.cli.console import fail, out, progress
 from maury.emulator import NetworkPixels, load
 from maury.errors import MauryError
 from maury.files import atomic_path
+from maury.haze import TEFF_K
 from maury.inference.refinement import DISTORTION_KMS
 from maury.likelihood import Coordinates, ErrorModel, LabelPrior, find_mode, usable
 from maury.preparation import prepare
@@ -41,7 +42,7 @@ from maury.simulation.haze import Haze
 
 Floats = NDArray[np.float64]
 
-NODES_K = (3600.0, 4100.0, 5200.0)
+NODES_K = TEFF_K
 """Temperatures of the relation; 0 at the last."""
 TRIED = tuple(np.round(np.arange(-0.02, 0.301, 0.02), 2))
 MAIN = ("teff", "logg", "mh")
@@ -49,9 +50,8 @@ MAIN = ("teff", "logg", "mh")
 
 def constant(simulator: Simulator, h: float) -> None:
     """Give all spectra of a simulator one haze."""
-    settings = HazeSettings.model_construct(teff_k=(3000.0, 10_000.0), size=(abs(h) + 1e-9,) * 2, scatter=0.0)
-    simulator.haze = Haze(settings, simulator.labels, simulator.device)
-    simulator.haze._size = torch.full((2,), h)
+    settings = HazeSettings.model_construct(teff_k=(3000.0, 10_000.0), size=(h, h), scatter=0.0)
+    simulator.haze = Haze(settings, simulator.labels)
 
 
 def measure(folder: Path, row: dict[str, str], simulator: Simulator, pixels: NetworkPixels) -> dict[str, Any]:

@@ -215,7 +215,7 @@ class ErrorModel:
         distortions = [self.distortion_kms * self._distortion * moved] if self.distortion_kms else []
         low, high = c.scattered
         haze = float(self.simulator.haze.usual(labels[None].to(self.simulator.device))[0])
-        haze2 = (self.simulator.haze.scatter * haze / (1 - haze)) ** 2  # the model's lines are shallower by 1 - h
+        haze2 = (s.haze.scatter * haze / (1 - haze)) ** 2  # the model's lines are shallower by 1 - h
         zero2 = c.scattered_share * (low**2 + low * high + high**2) / 3 + haze2
         return torch.cat(
             [

@@ -29,7 +29,7 @@ _CORRECTION_K = (3300.0, 8000.0)
 (Andrae et al. 2018, A&A 616, A8, table 4)."""
 
 _CORRECTION_MAG, _COOL_MAG = 0.05, 0.15
-"""Its standard deviation at given Teff: log g, [M/H] and the passband of Gaia DR2 against that of DR3; and in cool stars,
+"""Its standard deviation at given Teff: log g, [M/H], the passband of Gaia DR2 against that of DR3; and in cool stars,
 where dwarfs and giants differ and 61 Cyg B comes out 0.19 mag too bright."""
 
 _ZERO_POINT_G = (6.0, 10.8, 11.2, 11.8, 12.2, 12.9, 13.1, 15.9, 16.1, 17.5, 19.0, 20.0, 21.0)

@@ -17,6 +17,7 @@ from scipy.linalg import block_diag, cho_factor, cho_solve
 
 from maury.broadening import remaining_resolution, shift, transfer
 from maury.emulator import MAX_RESOLUTION, Emulator
+from maury.haze import haze_at
 from maury.labels import FURTHER_ELEMENTS, is_packaged, lowest_logg
 from maury.preparation.continuum import curvature_penalty, knot_distance, spline_basis
 from maury.preparation.segments import OrderSegment, fwhm_pixels
@@ -128,7 +129,11 @@ class Problem:
         vsini = (x[:, -2].square() - _SOFT_KMS**2).clamp_min(0).sqrt()
         kernel = transfer(frequency, vsini_kms=vsini, resolution=self.resolution.expand(len(x)))
         modes = self.emulator.modes(x[:, :-2], count) * kernel * shift(frequency, x[:, -1])
-        return self.sampler(modes).double().numpy()
+        flux = self.sampler(modes)
+        if "teff" in self.emulator.space.names:
+            h = haze_at(x[:, self.emulator.space.names.index("teff")])[:, None]
+            flux = flux + h * (1 - flux)
+        return flux.double().numpy()
 
     def with_slopes(self, x: Floats) -> tuple[Floats, Floats]:
         """Model (n,) and its derivatives (n, k + 2), 0 by elements that the template leaves at the solar ratio."""

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, model_validator
 
 from maury.config import Settings
+from maury.haze import SCATTER, SIZE, TEFF_K
 
 
 def _ordered(ends: tuple[float, float]) -> tuple[float, float]:
@@ -93,18 +94,17 @@ class ModelErrorSettings(Settings):
 class HazeSettings(Settings):
     """Opacity of countless weak lines that no list has: flux = model + h (1 - model).
 
-    In cool stars gaps between lines are darker, and cores of strong lines shallower relative to them, than in a
-    synthetic spectrum that is normalised to its own continuum.
+    By default the relation of `maury.haze`.
 
     Attributes:
         teff_k: temperatures of ``size``, K, increasing.
-        size: mean h, interpolated linearly and constant beyond the ends (`benchmarks/haze.py`).
-        scatter: standard deviation of h from star to star where h is not 0, per unit of its mean.
+        size: mean h, interpolated linearly and constant beyond the ends.
+        scatter: standard deviation of h from star to star, per unit of its mean.
     """
 
-    teff_k: Annotated[tuple[Positive, ...], Field(min_length=2)] = (3600.0, 3850.0, 4050.0, 4280.0, 5050.0, 5200.0)
-    size: Annotated[tuple[Share, ...], Field(min_length=2)] = (0.16, 0.13, 0.085, 0.07, 0.02, 0.0)
-    scatter: NotNegative = 0.25
+    teff_k: Annotated[tuple[Positive, ...], Field(min_length=2)] = TEFF_K
+    size: Annotated[tuple[Share, ...], Field(min_length=2)] = SIZE
+    scatter: NotNegative = SCATTER
 
     @model_validator(mode="after")
     def _matching(self) -> HazeSettings:

@@ -85,7 +85,7 @@ class Simulator:
         largest = (_BEYOND * LABELS[name].upper for name in ("vsini", "vmac"))
         self._broadening = TransferTable(self._frequency, *largest)
         self._physics = ModelError(emulator, self.settings.model_error, self.pixels, self._frequency)
-        self.haze = Haze(self.settings.haze, self.labels, self.device)
+        self.haze = Haze(self.settings.haze, self.labels)
         self._smooth = Smooth(self.pixels, self.settings.continuum, self.settings.noise, self.device)
         self._gaps = Gaps(self.pixels, self.settings.gaps, self.device)
 
