@@ -3,7 +3,8 @@
     python benchmarks/haze.py ../shared/data/observed --out docs/results/haze.json
 
 Each spectrum of a verified star below 5500 K in the folder's CATALOG.csv is fitted for a series of haze h, flux = model
-+ h (1 - model), with Teff, log g and [M/H] held to the literature within its errors and everything else free; the most
++ h (1 - model), with Teff, log g and [M/H] held to the literature within its errors, abundance ratios to 0
+(alpha: the literature's) within 0.03 dex and microturbulence to what is usual within 0.2 km/s; the most
 probable h and its uncertainty follow from the density of the modes. Stars count once. The relation is linear between
 its nodes and 0 at the last; its values maximise the likelihood with a scatter from star to star in proportion to h.
 Each star is also predicted by the relation of the others (leave-one-out), and the differences are correlated with log g
@@ -30,8 +31,10 @@ from maury.cli.console import fail, out, progress
 from maury.emulator import NetworkPixels, load
 from maury.errors import MauryError
 from maury.files import atomic_path
-from maury.haze import TEFF_K
+from maury.haze import SIZE, TEFF_K
+from maury.inference.posterior import ELEMENTS
 from maury.inference.refinement import DISTORTION_KMS
+from maury.labels import ALPHA, usual_vmic
 from maury.likelihood import Coordinates, ErrorModel, LabelPrior, find_mode, usable
 from maury.preparation import prepare
 from maury.preparation.network_input import to_network
@@ -42,9 +45,9 @@ from maury.simulation.haze import Haze
 
 Floats = NDArray[np.float64]
 
-NODES_K = TEFF_K
+NODES_K = (3600.0, 4100.0, 5200.0)
 """Temperatures of the relation; 0 at the last."""
-TRIED = tuple(np.round(np.arange(-0.02, 0.301, 0.02), 2))
+TRIED = (0.0, 0.03, 0.06, 0.09, 0.12, 0.15, 0.18, 0.22)
 MAIN = ("teff", "logg", "mh")
 
 
@@ -67,6 +70,10 @@ def measure(folder: Path, row: dict[str, str], simulator: Simulator, pixels: Net
         LabelPrior(n, float(row[n]), *2 * [max(float(row[f"e_{n}"]), least)])
         for n, least in zip(MAIN, (10, 0.02, 0.02), strict=True)
     ]
+    alpha = float(row["alpha"] or 0.0)
+    elements = [name for name in coordinates.names if name in ELEMENTS]
+    known += [LabelPrior(name, alpha if name in ALPHA else 0.0, 0.03, 0.03) for name in elements]
+    known.append(LabelPrior("vmic", usual_vmic(float(row["teff"]), float(row["logg"])), 0.2, 0.2))
     start = {**prepared.template, **{name: float(row[name]) for name in MAIN}}
     labels = torch.tensor([[start.get(name, 0.0) for name in coordinates.names]]).double()
     real = coordinates.transform.unconstrained(labels)[0].nan_to_num(0.0).clamp(-3, 3)
@@ -158,6 +165,8 @@ def main() -> None:
     }  # fmt: skip
     with atomic_path(options.out) as temporary:
         temporary.write_text(json.dumps(report, indent=1) + "\n")
+    used = np.interp(teff, TEFF_K, SIZE)
+    out.print("used", used.round(3))
     out.print(values, scatter, off.round(3), trends)
 
 

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-TEFF_K = (3600.0, 4100.0, 5200.0)
+TEFF_K = (3600.0, 3850.0, 4050.0, 4280.0, 5050.0, 5200.0)
 """Temperatures of `SIZE`, K."""
 
-SIZE = (0.16, 0.08, 0.0)
+SIZE = (0.16, 0.13, 0.085, 0.07, 0.02, 0.0)
 """Mean h; linear between the temperatures and constant beyond them."""
 
 SCATTER = 0.25
