@@ -14,7 +14,7 @@ from maury.errors import DomainError
 from maury.evaluation.bound import fisher
 from maury.likelihood import Coordinates, ErrorModel, find_mode, refine, relation, usable
 from maury.likelihood.errors import _taken
-from maury.likelihood.importance import Conditional, Copula, StudentT, fit_pareto, sample, smoothed
+from maury.likelihood.importance import Copula, StudentT, fit_pareto, sample, smoothed
 from maury.likelihood.laplace import jacobian
 from maury.likelihood.resolution import log_odds_of_sharper
 from maury.pixelspectra import PixelSpectra
@@ -179,22 +179,6 @@ def test_a_copula_is_a_density_with_the_marginals_of_its_points():
     efficiency, without = (float(w.sum().square() / w.square().sum() / len(w)) for w in (ratio, plain))
     assert efficiency > 0.7
     assert efficiency > 1.5 * without
-
-
-def test_a_proposal_for_some_coordinates_is_completed_by_a_gaussian():
-    """Of a joint Gaussian, its own marginal for two coordinates gives the joint density and its samples back."""
-    root = torch.randn(4, 4, generator=torch.Generator().manual_seed(1)).double()
-    mean, covariance = torch.arange(4.0).double(), root @ root.mT + torch.eye(4)
-
-    class Normal(torch.distributions.MultivariateNormal):
-        def sample(self, count, generator):
-            z = torch.randn(count, len(self.loc), generator=generator, dtype=self.loc.dtype)
-            return self.loc + z @ self.scale_tril.mT
-
-    whole = Conditional(Normal(mean[:2], covariance[:2, :2]), 2, mean, covariance)
-    points = whole.sample(20_000, torch.Generator().manual_seed(2))
-    torch.testing.assert_close(torch.cov(points.mT), covariance, rtol=0.1, atol=0.1)
-    torch.testing.assert_close(whole.log_prob(points[:50]), Normal(mean, covariance).log_prob(points[:50]))
 
 
 def test_a_proposal_that_misses_is_told(simulator):

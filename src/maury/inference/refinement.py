@@ -90,7 +90,6 @@ class FlowProposal:
     def __init__(self, network: PosteriorNetwork, features: Tensor) -> None:
         """For features (1, f)."""
         self.network, self.features = network, features
-        self.size = len(network.config.labels)
 
     def sample(self, count: int, generator: torch.Generator) -> Tensor:
         """Points (count, k)."""

@@ -56,34 +56,6 @@ class StudentT:
         return constant - self.factor.diagonal().log().sum() - (nu + k) / 2 * torch.log1p(z.square().sum(0) / nu)
 
 
-class Conditional:
-    """A proposal for the first coordinates, and for the others a Gaussian that depends linearly on the first."""
-
-    def __init__(self, first: Proposal, size: int, mean: Tensor, covariance: Tensor) -> None:
-        """Complete a proposal for ``size`` coordinates by the Gaussian of a mean (k,) and a covariance (k, k)."""
-        self.first, self.size, self.mean = first, size, mean
-        own, cross = covariance[:size, :size], covariance[size:, :size]
-        self._slope = torch.linalg.solve(own, cross.mT).mT
-        rest = covariance[size:, size:] - self._slope @ cross.mT
-        self._normal = torch.distributions.MultivariateNormal(
-            mean.new_zeros(len(mean) - size), (rest + rest.mT) / 2, validate_args=False
-        )
-
-    def sample(self, count: int, generator: torch.Generator) -> Tensor:
-        """Points (count, k)."""
-        first = self.first.sample(count, generator)
-        z = torch.randn(count, len(self.mean) - self.size, generator=generator, dtype=self.mean.dtype)
-        return torch.cat([first, self._centre(first) + z @ self._normal.scale_tril.mT], 1)
-
-    def log_prob(self, x: Tensor) -> Tensor:
-        """Log density (n,)."""
-        first, rest = x[:, : self.size], x[:, self.size :]
-        return self.first.log_prob(first) + self._normal.log_prob(rest - self._centre(first))
-
-    def _centre(self, first: Tensor) -> Tensor:
-        return self.mean[self.size :] + (first - self.mean[: self.size]) @ self._slope.mT
-
-
 class Copula:
     """Student's t in coordinates in which each marginal distribution of weighted points is normal.
 
@@ -166,11 +138,11 @@ class ImportanceSamples:
         return self.pareto_k < DEPENDABLE_K
 
     def resampled(self, count: int, generator: torch.Generator) -> Tensor:
-        """Points (count, k) of equal weight, by systematic resampling, in random order."""
+        """Rows (count,) of points of equal weight, by systematic resampling, in random order."""
         start = torch.rand(1, generator=generator, dtype=torch.float64)
         positions = (torch.arange(count, dtype=torch.float64) + start) / count
         rows = torch.searchsorted(self.weights.cumsum(0).contiguous(), positions).clamp_max(len(self.weights) - 1)
-        return self.points[rows[torch.randperm(count, generator=generator)]]
+        return rows[torch.randperm(count, generator=generator)]
 
 
 def sample(

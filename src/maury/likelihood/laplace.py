@@ -109,9 +109,9 @@ def _linear(
     return Target(coordinates, star, errors, label_priors), model, slopes
 
 
-def jacobian(coordinates: Coordinates, real: Tensor, resolution: float) -> tuple[Tensor, Tensor]:
-    """Model spectrum (p,), and its derivatives (k, p) by unconstrained coordinates (k,)."""
-    offsets = _STEP * torch.eye(len(real), dtype=real.dtype)
+def jacobian(coordinates: Coordinates, real: Tensor, resolution: float, first: int = 0) -> tuple[Tensor, Tensor]:
+    """Model spectrum (p,), and its derivatives (k - first, p) by unconstrained coordinates (k,) from ``first`` on."""
+    offsets = _STEP * torch.eye(len(real), dtype=real.dtype)[first:]
     rows = coordinates.spectra(torch.cat([real[None], real + offsets, real - offsets]), resolution).double()
     above, below = rows[1:].chunk(2)
     return rows[0], (above - below) / (2 * _STEP)

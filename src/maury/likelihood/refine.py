@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from maury.likelihood.errors import ErrorModel
-from maury.likelihood.importance import Conditional, ImportanceSamples, Proposal, StudentT, sample
-from maury.likelihood.laplace import Mode, find_mode
+from maury.likelihood.importance import ImportanceSamples, Proposal, StudentT, sample
+from maury.likelihood.laplace import Mode, find_mode, jacobian
 from maury.likelihood.priors import LabelPrior
-from maury.likelihood.target import Coordinates, Target
+from maury.likelihood.target import Coordinates, MarginalTarget, Target
 from maury.pixelspectra import PixelSpectra
 
 TARGET_ESS = 400.0
@@ -24,12 +23,6 @@ _FIRST, _PER_ROUND = 768, 512
 _LEAST_EFFICIENCY = 0.08
 """Effective samples per point at which sampling is given up."""
 _WIDER = 1.1
-
-
-class NetworkProposal(Proposal, Protocol):
-    """A proposal for the first ``size`` coordinates."""
-
-    size: int
 
 
 @dataclass(frozen=True)
@@ -53,7 +46,7 @@ def refine(
     star: PixelSpectra,
     starts: Tensor,
     *,
-    network: NetworkProposal | None = None,
+    network: Proposal | None = None,
     label_priors: Sequence[LabelPrior] = (),
     count: int = 4000,
     seed: int = 1,
@@ -67,7 +60,7 @@ def refine(
         errors: what separates spectra from models.
         star: the data.
         starts: unconstrained coordinates (s, k) to climb from; the highest maximum counts.
-        network: proposal for the first coordinates, such as a network's posterior.
+        network: proposal for all coordinates but those of further elements, such as a network's posterior.
         label_priors: further information.
         count: samples of equal weight.
         seed: of all random numbers.
@@ -77,15 +70,20 @@ def refine(
     generator = torch.Generator().manual_seed(seed)
     modes = [find_mode(coordinates, errors, star, start, label_priors, fit_errors) for start in starts]
     mode = max(modes, key=lambda m: m.log_density)
-    target = Target(coordinates, star, mode.noise, label_priors)
-    first: list[tuple[Proposal, int]] = [(StudentT(mode.real, mode.covariance, _WIDER), _FIRST)]
+    full, main = Target(coordinates, star, mode.noise, label_priors), coordinates.main
+    target: Target | MarginalTarget = full
+    if main < len(mode.real):
+        slopes = jacobian(coordinates, mode.real, float(star.resolution), main)[1]
+        target = MarginalTarget(full, mode.real, slopes)
+    first: list[tuple[Proposal, int]] = [(StudentT(mode.real[:main], mode.covariance[:main, :main], _WIDER), _FIRST)]
     if network is not None:
-        whole = network.size == len(mode.real)
-        proposal = network if whole else Conditional(network, network.size, mode.real, mode.covariance)
-        first.append((proposal, _FIRST // 3))
+        first.append((network, _FIRST // 3))
     each = max(_PER_ROUND, int(target_ess / 4))
     rounds = math.ceil(target_ess / _LEAST_EFFICIENCY / each)
     weighted = sample(target.log_density, first, generator, target_ess, rounds, each)
-    real = weighted.resampled(count, generator)
+    rows = weighted.resampled(count, generator)
+    real = weighted.points[rows]
+    if isinstance(target, MarginalTarget):
+        real = torch.cat([real, target.further(rows, generator)], 1)
     labels = coordinates.transform.constrained(real)
     return Refined(labels, mode, weighted)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from maury.errors import DomainError
-from maury.labels import ALPHA
+from maury.labels import ALPHA, FURTHER_ELEMENTS
 from maury.likelihood.errors import NoiseModel
 from maury.likelihood.priors import LabelPrior
 from maury.networks.transform import LabelTransform
@@ -40,6 +41,7 @@ class Coordinates:
         simulator: the physics; its labels less the mean [alpha/M] of others are the k coordinates.
         transform: ranges of the labels and their unconstrained coordinates.
         names: the k labels.
+        main: number of labels that are not `maury.labels.FURTHER_ELEMENTS`, which come last.
         columns: of the simulator's labels.
         centre: median of the prior in unconstrained coordinates (k,).
         precision: inverse covariance of the prior in unconstrained coordinates (k, k).
@@ -52,7 +54,8 @@ class Coordinates:
 
         Args:
             simulator: the physics.
-            names: labels that come first, such as those of a network; the other free ones follow in their order.
+            names: labels that come first, such as those of a network; the other free ones follow in their order, those
+                of `maury.labels.FURTHER_ELEMENTS` last.
             seed: of the draws.
 
         Raises:
@@ -63,7 +66,9 @@ class Coordinates:
         first = tuple(names or ())
         if not set(first) <= set(free):
             raise DomainError(f"labels {', '.join(first)}; only these are free: {', '.join(free)}")
-        self.names = first + tuple(name for name in free if name not in first)
+        others = [name for name in free if name not in first]
+        self.names = (*first, *sorted(others, key=lambda name: name in FURTHER_ELEMENTS))
+        self.main = sum(name not in FURTHER_ELEMENTS for name in self.names)
         self.columns = [simulator.labels.index(name) for name in self.names]
         self.transform = LabelTransform(simulator.space.subset(self.names), simulator.logg_edges)
         drawn = simulator.draw_labels(_DRAWS, torch.Generator(simulator.device).manual_seed(seed)).cpu()
@@ -106,7 +111,7 @@ class Target:
         """Keep what is needed."""
         self.coordinates, self.star, self.noise, self.label_priors = coordinates, star, noise, tuple(label_priors)
         self._flux, self._weight = noise.flux.float(), noise.weight.float()
-        self._projector = noise.projector.float()
+        self.projector = noise.projector.float()
 
     def log_density(self, real: Tensor) -> Tensor:
         """Log density (n,) per unit of the coordinates (n, k), not normalised: its integral is the evidence."""
@@ -122,7 +127,69 @@ class Target:
             total = total + label_prior.log_density(labels)
         return total
 
+    def residual(self, real: Tensor, shift: Tensor | float = 0.0) -> Tensor:
+        """Weighted residuals (n, p) of model spectra of coordinates (n, k), ``shift`` (p,) added to each."""
+        return (self._flux - self.coordinates.spectra(real, float(self.star.resolution)) - shift) * self._weight
+
     def _chi2(self, real: Tensor) -> Tensor:
-        model = self.coordinates.spectra(real, float(self.star.resolution))
-        r = (self._flux - model) * self._weight
-        return r.square().sum(-1).double() - (r @ self._projector).square().sum(-1).double()
+        r = self.residual(real)
+        return r.square().sum(-1).double() - (r @ self.projector).square().sum(-1).double()
+
+
+class MarginalTarget:
+    """A target of which the further elements are integrated out, linearly about a mode.
+
+    Their lines are weak, so that a model spectrum is linear in them: each is a column of the covariance, as nuisances
+    are, with a Gaussian prior, and given all other labels its posterior is Gaussian.
+    """
+
+    def __init__(self, target: Target, mode: Tensor, slopes: Tensor) -> None:
+        """Integrate out the last coordinates.
+
+        Args:
+            target: of all coordinates.
+            mode: coordinates (k,) about which the spectrum is linear.
+            slopes: derivatives (m, p) of the spectrum by the last m coordinates there.
+        """
+        self.target, self.main = target, target.coordinates.main
+        coordinates, noise = target.coordinates, target.noise
+        self._mode, self._centre = mode[self.main :], coordinates.centre[self.main :]
+        self._size = coordinates.precision.diagonal()[self.main :].rsqrt()
+        columns = slopes * self._size[:, None]
+        self._shift = ((self._centre - self._mode) @ slopes).float()
+        weighted = columns * noise.weight
+        self._across = weighted @ noise.projector
+        gram = weighted @ weighted.mT - self._across @ self._across.mT
+        self._factor = torch.linalg.cholesky(gram + torch.eye(len(gram), dtype=gram.dtype))
+        self._weighted = weighted.float()
+        self._constant = noise.constant - float(self._factor.diagonal().log().sum())
+        z = (self._mode - self._centre) / self._size
+        self._own = -0.5 * float(z.square().sum()) - float(self._size.log().sum()) - len(z) / 2 * math.log(2 * math.pi)
+        self._seen: list[Tensor] = []
+
+    def log_density(self, real: Tensor) -> Tensor:
+        """Log density (n,) per unit of the first coordinates (n, k - m), not normalised: its integral is the evidence.
+
+        What the data say on the further elements at these points is kept for `further`.
+        """
+        full = torch.cat([real, self._mode.expand(len(real), -1)], 1)
+        total = self.target.coordinates.log_prior(full) - self._own + self.target.log_label_priors(full)
+        chi2 = torch.cat([self._chi2(part) for part in full.split(_CHUNK)])
+        return total - 0.5 * chi2 + self._constant
+
+    def further(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """Coordinates (n, m) of the further elements for some of the points asked for so far, in their order."""
+        projected = torch.cat(self._seen)[rows]
+        z = torch.randn(projected.shape, generator=generator, dtype=projected.dtype)
+        amplitude = torch.cholesky_solve(projected.mT, self._factor).mT
+        amplitude = amplitude + torch.linalg.solve_triangular(self._factor.mT, z.mT, upper=True).mT
+        return self._centre + self._size * amplitude
+
+    def _chi2(self, full: Tensor) -> Tensor:
+        target = self.target
+        r = target.residual(full, self._shift)
+        slow = (r @ target.projector).double()
+        projected = (r @ self._weighted.mT).double() - slow @ self._across.mT
+        self._seen.append(projected)
+        gained = torch.linalg.solve_triangular(self._factor, projected.mT, upper=False)
+        return r.square().sum(-1).double() - slow.square().sum(-1) - gained.square().sum(0)
