@@ -12,11 +12,13 @@ import torch
 from maury.emulator import load_cached
 from maury.errors import DomainError
 from maury.evaluation.bound import fisher
+from maury.labels import FURTHER_ELEMENTS
 from maury.likelihood import Coordinates, ErrorModel, find_mode, refine, relation, usable
 from maury.likelihood.errors import _taken
 from maury.likelihood.importance import Copula, StudentT, fit_pareto, sample, smoothed
 from maury.likelihood.laplace import jacobian
 from maury.likelihood.resolution import log_odds_of_sharper
+from maury.likelihood.target import MarginalTarget, Target
 from maury.pixelspectra import PixelSpectra
 from maury.simulation import SimulationSettings, Simulator
 from test_simulation import NOTHING
@@ -179,6 +181,26 @@ def test_a_copula_is_a_density_with_the_marginals_of_its_points():
     efficiency, without = (float(w.sum().square() / w.square().sum() / len(w)) for w in (ratio, plain))
     assert efficiency > 0.7
     assert efficiency > 1.5 * without
+
+
+def test_further_elements_are_integrated_out(simulator, coordinates):
+    """The density without them is the integral of the whole one, and their samples are drawn from its integrand."""
+    labels = labels_of(simulator, y=0.4, co=-0.2)
+    star, main = observed(simulator, labels), coordinates.main
+    assert set(coordinates.names[main:]) == set(FURTHER_ELEMENTS)
+    noise = ErrorModel(simulator).whiten(star, labels, fit=False)
+    start = coordinates.transform.unconstrained(labels[coordinates.columns][None])[0]
+    mode = find_mode(coordinates, noise, star, start)
+    whole = Target(coordinates, star, noise)
+    marginal = MarginalTarget(whole, mode.real, jacobian(coordinates, mode.real, star.resolution, main)[1])
+    point = mode.real[:main] + 0.3 * mode.covariance.diagonal()[:main].sqrt()
+    expected = float(marginal.log_density(point[None])[0])
+    drawn = marginal.further(torch.zeros(4000, dtype=torch.int64), torch.Generator().manual_seed(1))
+    density = torch.distributions.MultivariateNormal(drawn.mean(0), torch.cov(drawn.mT))
+    some = drawn[:300]
+    ratio = whole.log_density(torch.cat([point.expand(300, -1), some], 1)) - density.log_prob(some)
+    assert float(ratio.std()) < 0.5
+    assert float(ratio.logsumexp(0)) - math.log(300) == pytest.approx(expected, abs=0.2)
 
 
 def test_a_proposal_that_misses_is_told(simulator):
