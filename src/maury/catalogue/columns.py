@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from maury.inference.columns import FLAGS, PREPARED, QUALITY, SNR, Column, label_columns
+from maury.inference.columns import FLAGS, PREPARED, QUALITY, SNR, Column, derived_columns, label_columns
 from maury.inference.posterior import ELEMENTS, label_set
 
 _WHO = (
@@ -17,18 +17,20 @@ REJECTS = (*_WHO, Column("reason", "text", "", "why there are no values"))
 """Columns of the table of rejects."""
 
 
-def columns_of(names: Sequence[str], posterior: bool, prepared: bool) -> tuple[Column, ...]:
+def columns_of(names: Sequence[str], posterior: bool, prepared: bool, derived: bool = False) -> tuple[Column, ...]:
     """Columns of the table of results.
 
     Args:
         names: labels in the table.
         posterior: whether they have errors.
         prepared: whether the spectra are files, which are prepared.
+        derived: whether stars have parallaxes and magnitudes.
     """
     columns = list(_WHO)
     for name in names:
         columns += label_columns(name, posterior, name == "vsini" or (prepared and name in (*ELEMENTS, "alpha")))
-    return (*columns, *((*PREPARED, *QUALITY) if prepared else ()), SNR, FLAGS)
+    stars = derived_columns() if derived else ()
+    return (*columns, *stars, *((*PREPARED, *QUALITY) if prepared else ()), SNR, FLAGS)
 
 
 def labels_of(names: Sequence[str], posterior: bool, prepared: bool, chosen: str) -> tuple[str, ...]:

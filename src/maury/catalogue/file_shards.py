@@ -60,6 +60,7 @@ class FilePredictor:
             seed=self.config.seed,
             labels=self.config.labels,
             refine=self.config.refine,
+            **entry.light,
         )
         return {**result.record(), **result.numbers(), "flags": ",".join(result.flags)}
 

@@ -27,6 +27,11 @@ _NUMBERS: dict[str, Callable[[str], float]] = {
     "velocity_kms": float,
     "row": _whole,
     "order": _whole,
+    "parallax": float,
+    "parallax_error": float,
+    "gmag": float,
+    "ebv": float,
+    "ebv_error": float,
 }
 _FILES = ("wavelength_file", "sigma_file")
 _TEXTS = ("medium", "wavelength_unit", "extension", "fibre")
@@ -48,6 +53,7 @@ class Entry:
         path: where it lies.
         reading: attributes of `maury.readers.ReadOptions` that the list holds, with types as they have there.
         velocity_kms: radial velocity in the file's wavelengths, if the list holds it.
+        light: ``parallax`` (value and error, mas), ``gmag`` and ``ebv``, as `maury.inference.predict` takes them.
         error: why the row cannot be used, or None.
     """
 
@@ -57,6 +63,7 @@ class Entry:
     path: Path
     reading: dict[str, Any] = field(default_factory=dict)
     velocity_kms: float | None = None
+    light: dict[str, Any] = field(default_factory=dict)
     error: str | None = None
 
 
@@ -68,6 +75,7 @@ class FileList:
         rows: number of files.
         digest: SHA-256 of the list, or of the names in the folder.
         notes: columns that are not looked at.
+        columns: names of the list's columns; none of a folder.
     """
 
     def __init__(self, path: Path) -> None:
@@ -78,6 +86,7 @@ class FileList:
         """
         self.path = path
         self.notes: tuple[str, ...] = ()
+        self.columns: tuple[str, ...] = ()
         if path.is_dir():
             self._names = _names(path)
             self.digest = hashlib.sha256("\n".join(self._names).encode()).hexdigest()
@@ -111,6 +120,7 @@ class FileList:
             names = [str(name) for name in reader.fieldnames or ()]
         if "file" not in names:
             raise FormatError(f"{self.path}: no column file; columns found: {', '.join(names) or 'none'}")
+        self.columns = tuple(names)
         others = [name for name in names if name not in COLUMNS]
         if others and first is not None:
             self.notes = (f"columns of {self.path.name} that are not used: {', '.join(others)}",)
@@ -139,7 +149,17 @@ class FileList:
             if reading["ignore_sigma"] is None:
                 error = error or f"ignore_sigma {given['ignore_sigma']!r} is neither true nor false"
         velocity = reading.pop("velocity_kms", None)
-        return Entry(row, texts["id"] or file or f"row {row + 1}", file, path, reading, velocity, error)
+        name = texts["id"] or file or f"row {row + 1}"
+        return Entry(row, name, file, path, reading, velocity, _light(reading), error)
+
+
+def _light(reading: dict[str, Any]) -> dict[str, Any]:
+    """Parallax, magnitude and reddening with their errors, taken out of what a row holds."""
+    given = {name: reading.pop(name, None) for name in ("parallax", "parallax_error", "gmag", "ebv", "ebv_error")}
+    light = {"gmag": given["gmag"]} if given["gmag"] is not None else {}
+    if given["parallax"] is not None:
+        light["parallax"] = (given["parallax"], given["parallax_error"] or 0.0)
+    return light | ({} if given["ebv"] is None else {"ebv": (given["ebv"], given["ebv_error"] or 0.0)})
 
 
 def _opened(path: Path) -> TextIO:

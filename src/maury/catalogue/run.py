@@ -165,7 +165,8 @@ def _plan(source: Path, out: Path, config: CatalogueConfig) -> _Plan:
     added = () if packed else further_labels(config.emulator)
     label_set(config.labels)
     label_names = labels_of((*names, *added), posterior, not packed, config.labels)
-    columns = columns_of(label_names, posterior, not packed)
+    derived = isinstance(found, FileList) and "parallax" in found.columns
+    columns = columns_of(label_names, posterior, not packed, derived)
     return _Plan(
         config.model_copy(update={"shard": shard}),
         output,
