@@ -77,11 +77,11 @@ class ModelErrorSettings(Settings):
     """
 
     teff_k: Annotated[tuple[Positive, ...], Field(min_length=2)] = (3500.0, 4000.0, 4500.0, 5000.0, 5750.0, 9750.0)
-    level: Annotated[tuple[NotNegative, ...], Field(min_length=2)] = (0.1, 0.064, 0.028, 0.013, 0.0032, 0.0001)
-    mh_slope: float = 0.69
-    floor: NotNegative = 0.008
+    level: Annotated[tuple[NotNegative, ...], Field(min_length=2)] = (0.079, 0.043, 0.022, 0.013, 0.0032, 0.0001)
+    mh_slope: float = 0.54
+    floor: NotNegative = 0.0075
     scatter: NotNegative = 0.3
-    line: NotNegative = 0.043
+    line: NotNegative = 0.044
     width_kms: Positive = 1.5
     emulator: NotNegative = 1.0
 
