@@ -42,6 +42,9 @@ class Settings:
         masks: wavelengths to ignore, Å in air at rest, in the form "5183-5184.2".
         wavelength_file: safe name and bytes of a file with wavelengths, for files that hold none.
         sigma_file: the same with noise.
+        parallax: Gaia's parallax and its error, mas.
+        gmag: Gaia's G, mag.
+        ebv: reddening E(B-V) and its error, mag.
     """
 
     resolution: float | None = None
@@ -54,6 +57,9 @@ class Settings:
     velocity_range_kms: tuple[float, float] | None = None
     wavelength_file: tuple[str, bytes] | None = field(default=None, repr=False)
     sigma_file: tuple[str, bytes] | None = field(default=None, repr=False)
+    parallax: tuple[float, float] | None = None
+    gmag: float | None = None
+    ebv: tuple[float, float] = (0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -106,6 +112,7 @@ def analyse(name: str, content: bytes, settings: Settings, read: dict[Any, Obser
                 observation, DEFAULT_MODEL, resolution="auto" if settings.auto else None,
                 velocity_kms=settings.velocity_kms, velocity_range_kms=settings.velocity_range_kms, mask=mask,
                 labels=settings.labels, priors=priors, seed=SEED,
+                parallax=settings.parallax, gmag=settings.gmag, ebv=settings.ebv,
             )  # fmt: skip
             model = model_flux(result) if result.refinement is None else result.refinement.model
     except Exception as error:  # one file must not end the page
@@ -126,6 +133,9 @@ _FIELDS = {
     "ignore_sigma": "Ignore the noise",
     "mask": "Masked wavelengths",
     "priors": "External information",
+    "parallax": "Parallax (mas)",
+    "gmag": "G (mag)",
+    "ebv": "E(B-V) (mag)",
     "wavelength_file": "Wavelengths",
     "sigma_file": "Noise",
 }
@@ -146,6 +156,11 @@ def warm() -> None:
     make_ready()
     with _ONE:
         model_flux(predict(simulated_star(), DEFAULT_MODEL))
+
+
+def _written(value: tuple[float, float]) -> str:
+    """A value and its error as the command line takes them."""
+    return f"{value[0]:.10g}+-{value[1]:.10g}"
 
 
 def command(name: str, settings: Settings) -> str:
@@ -170,6 +185,10 @@ def command(name: str, settings: Settings) -> str:
         words += ["--prior", text]
     for text in settings.masks:
         words += ["--mask", text]
+    if settings.parallax is not None:
+        words += ["--parallax", _written(settings.parallax)]
+    words += [] if settings.gmag is None else ["--gmag", f"{settings.gmag:.10g}"]
+    words += [] if settings.ebv == (0.0, 0.0) else ["--ebv", _written(settings.ebv)]
     for option, file in (("--wavelength-file", settings.wavelength_file), ("--sigma-file", settings.sigma_file)):
         words += [] if file is None else [option, file[0]]
     return shlex.join(words)

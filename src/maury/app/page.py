@@ -66,6 +66,10 @@ def _settings() -> tuple[Settings, star.Literature]:
         with st.expander("External information"):
             st.caption("From a transit, a parallax or interferometry: the posterior is reweighted with it.")
             known = _values("prior")
+            st.caption("Parallax and G together give luminosity, radius and mass, and log g through them.")
+            parallax = _pair("Parallax (mas)", "parallax", 0.1, 0.1)
+            gmag = st.number_input("G (mag)", -5.0, 22.0, None, 0.1, key="gmag")
+            ebv = _pair("E(B-V) (mag)", "ebv", 0.01, 0.01)
         masked = st.text_input(
             "Masked wavelengths (Å)", key="mask", placeholder="5183-5184.2, 5269-5271",
             help="In air, in the star's rest frame, as in the chart of the fit: ignored in preparation and fit.",
@@ -81,7 +85,19 @@ def _settings() -> tuple[Settings, star.Literature]:
         st.caption("Files stay in the memory of this machine until the page is closed.")
     priors = tuple(f"{name}={value:.10g}+-{error:.10g}" for name, (value, error) in known.items() if error > 0)
     found = Settings(
-        resolution, auto, velocity, labels, priors, masks, reading, velocities, wavelength_file, sigma_file
+        resolution,
+        auto,
+        velocity,
+        labels,
+        priors,
+        masks,
+        reading,
+        velocities,
+        wavelength_file,
+        sigma_file,
+        parallax,
+        gmag,
+        ebv or (0.0, 0.0),
     )
     return found, literature
 
@@ -110,6 +126,14 @@ def _reading() -> tuple[tuple[tuple[str, Any], ...], tuple[float, float] | None]
 def _file(label: str, key: str) -> tuple[str, bytes] | None:
     upload = st.file_uploader(label, key=key, max_upload_size=MOST_MB)
     return None if upload is None else (safe_name(upload.name), upload.getvalue())
+
+
+def _pair(label: str, key: str, step: float, error: float) -> tuple[float, float] | None:
+    """Fields for a value with its error; None where it is empty."""
+    left, right = st.columns(2)
+    value = left.number_input(label, value=None, step=step, key=key)
+    uncertainty = right.number_input("±", 0.0, None, error, key=f"{key}_error")
+    return None if value is None else (float(value), float(uncertainty))
 
 
 def _values(what: str) -> star.Literature:
@@ -149,8 +173,9 @@ def _stars(
     chosen = st.selectbox("Star", names, key="star") if len(names) > 1 else names[0]
     index = names.index(chosen)
     other = {}
-    if settings.priors:
-        other["without external information"] = _outcome(*files[index], replace(settings, priors=())).result
+    if settings.priors or settings.parallax:
+        alone = replace(settings, priors=(), parallax=None, gmag=None)
+        other["without external information"] = _outcome(*files[index], alone).result
     if settings.masks:
         other["without masks"] = _outcome(*files[index], replace(settings, masks=())).result
     star.show(outcomes[index], settings, literature, other)
