@@ -122,8 +122,8 @@ def first_fit(folder: Path, row: Row) -> Fitted:
 
     star = read(folder / row["file"], resolution=float(row["resolution"]), **hints(folder, row))
 
-    def plain_physics(model: str, emulator: str, _real: bool) -> Physics | None:
-        return physics_of(model, emulator, False)  # there may be no packaged factors yet
+    def plain_physics(model: str, emulator: str, _real: bool, differential: bool = False) -> Physics | None:
+        return physics_of(model, emulator, False, differential)  # there may be no packaged factors yet
 
     with mock.patch.multiple(module, refined=keep, physics_of=plain_physics):
         result = predict(star, labels="abundances")

@@ -1,17 +1,15 @@
 """What ships: the packaged emulator and network, on real library spectra and a real star when they are at hand."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from maury.config import make_config, preset_path, read_toml
 from maury.emulator import PACKAGED, grid_for, load, rms_per_star, to_modes
-from maury.evaluation.emulator import unseen_rows
-from maury.files import sha256
+from maury.labels import SYNTHESISED
 from maury.library import OFF_NODE, read_library
-from maury.lines import apply_changes, read_changes, read_line_file
 from maury.networks import load as load_network
 from maury.networks import packaged_networks
 from maury.training.emulator_fit import to_modes_of
@@ -27,44 +25,47 @@ def test_packaged_emulator_says_what_it_is():
 
 
 @pytest.mark.shared
-def test_packaged_emulator_against_spectra_made_for_the_test(shared, tmp_path):
-    """With the calibrated line list, at labels that no library has."""
+def test_packaged_emulator_against_spectra_made_for_the_test(shared):
+    """By the packaged recipe, at labels that no library has."""
     pytest.importorskip("pysme", reason="needs the extra 'synthesis'")
-    from maury.synthesis import PhysicsConfig, read_atmospheres, read_lines, synthesize
+    from maury.synthesis import SynthesisConfig, read_atmospheres, read_lines, synthesize
+    from maury.synthesis.changes import changed_lines
+    from maury.synthesis.settings import PACKAGED_CHANGES
 
-    changes = read_changes(Path(__file__).parents[1] / "docs" / "results" / "lines" / "changes.ecsv")
-    given = shared / "data" / "linelists" / "mgb_5035_5365_air.lin"
-    (tmp_path / "cal.lin").write_bytes(apply_changes(read_line_file(given), changes))
-    assert sha256(tmp_path / "cal.lin") == load().header["library"]["line_list_sha256"]
-    labels = [
+    recipe = preset_path("synthesis", "packaged")
+    config = make_config(read_toml(recipe), SynthesisConfig, str(recipe)).located(shared / "data")
+    labels = np.zeros((5, len(SYNTHESISED)))
+    labels[:, :10] = [
         [5772.0, 4.44, 0.0, 1.0, 0, 0, 0, 0, 0, 0],
         [4750.0, 2.6, -0.55, 1.6, -0.1, 0.25, 0.2, 0.25, 0.02, 0.03],
         [6480.0, 4.1, -0.25, 1.7, 0.05, 0.05, 0.0, 0.1, -0.05, 0.0],
         [4150.0, 4.6, 0.1, 0.9, 0.0, 0.0, 0.05, 0.0, 0.0, 0.05],
         [4650.0, 1.3, -2.7, 1.8, 0.0, 0.4, 0.3, 0.25, -0.1, 0.0],
     ]
+    labels[1:, SYNTHESISED.index("y")] = 0.2
     wavelength = 5050 + 300 / 29787 * (np.arange(29788 + 1000) - 500)
-    atmospheres = read_atmospheres(shared / "data" / "atmospheres" / "ck04_odfnew.tar.xz", extrapolate_mh=True)
-    config = PhysicsConfig(sampling="uniform")
-    spectra = synthesize(read_lines(tmp_path / "cal.lin"), atmospheres, labels, wavelength, config)
+    atmospheres = read_atmospheres(config.atmospheres, extrapolate_mh=True)
+    lines = changed_lines(read_lines(config.line_list), PACKAGED_CHANGES)
+    cool = read_lines(config.cool_lines)
+    lines.joined(cool)
+    spectra = synthesize(lines, atmospheres, labels, wavelength, config.physics, cool=cool)
     assert not spectra.failures
     emulator = load()
     modes = torch.from_numpy(to_modes(spectra.flux, wavelength, grid_for(wavelength)))
     rms = rms_per_star(emulator, torch.tensor(labels).float(), modes)
-    assert (rms < [0.002, 0.004, 0.002, 0.007, 0.003]).all(), rms
+    assert (rms < [0.003, 0.005, 0.003, 0.008, 0.004]).all(), rms
 
 
 @pytest.mark.shared
 def test_packaged_emulator_beside_the_older_library(shared):
-    """That was made with the line list as it was before its calibration on five stars: close, closer when hot."""
+    """That was made in LTE, with the line list before its calibrations and without TiO: close where it is hot."""
     emulator = load()
     library = read_library(shared / "data" / "library" / "spc_library.h5")
-    library = library.subset(unseen_rows(emulator, library.labels))
-    library = library.subset(library.kind == OFF_NODE)
-    rms = rms_per_star(emulator, torch.from_numpy(library.labels).float(), torch.from_numpy(to_modes_of(library)))
-    cool = library.labels[:, 0] < 4500
-    assert np.median(rms[~cool]) < 0.008
-    assert np.median(rms[cool]) < 0.025
+    library = library.subset((library.kind == OFF_NODE) & (library.labels[:, 0] > 5500) & (library.labels[:, 2] > -0.5))
+    labels = np.zeros((len(library), len(emulator.space)))
+    labels[:, :10] = library.labels
+    rms = rms_per_star(emulator, torch.from_numpy(labels).float(), torch.from_numpy(to_modes_of(library)))
+    assert np.median(rms) < 0.013  # the lists differ by that much
 
 
 def test_packaged_founding_network_keeps_its_promise():
