@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from maury.emulator import Emulator, load
-from maury.labels import INTRINSIC, lowest_logg
+from maury.labels import lowest_logg
 from maury.preparation.templates import usable_aa
 from maury.preparation.velocity import LINE_SHIFT_KMS
 from maury.spectra import Observation, Spectrum
@@ -28,8 +28,8 @@ def emulator() -> Emulator:
 
 
 def intrinsic(labels: dict[str, float]) -> torch.Tensor:
-    """Labels (1, 10) of a star; abundances that are not named are solar."""
-    return torch.tensor([[labels.get(name, 0.0) for name in INTRINSIC]])
+    """Labels (1, k) of a star, those of the packaged emulator; abundances that are not named are solar."""
+    return torch.tensor([[labels.get(name, 0.0) for name in emulator().space.names]])
 
 
 def star_flux(labels: dict[str, float], rest_aa: NDArray[np.float64], resolution: float) -> NDArray[np.float64]:
