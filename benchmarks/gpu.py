@@ -141,7 +141,7 @@ class Bench:
         coordinates = {kind: Coordinates(s, self.network.config.labels) for kind, s in self.simulators.items()}
         for star, generator in self._stars(2 if self.smoke else 8):
             densities = {}
-            real = 0.3 * torch.randn(32, len(self.network.config.labels), generator=generator).double()
+            real = 0.3 * torch.randn(32, len(coordinates["cpu"].names), generator=generator).double()
             for kind, c in coordinates.items():
                 labels = c.full(c.transform.constrained(real[0]))
                 target = Target(c, star, ErrorModel(c.simulator).whiten(star, labels, False))

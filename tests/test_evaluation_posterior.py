@@ -121,6 +121,7 @@ class TestBound:
         sampler = emulator.sampler(simulator.pixels.wavelength_aa, 42_000.0)
         x = labels.clone().requires_grad_(True)
         flux = emulator.flux(x[:, :10], x[:, 10], torch.full((3,), 42_000.0), sampler, x[:, 11])
+        flux = flux + simulator.haze.usual(x)[:, None] * (1 - flux)
         for seed in range(3):
             weight = torch.randn(flux.shape, generator=torch.Generator().manual_seed(seed))
             (expected,) = torch.autograd.grad(flux, x, weight, retain_graph=True)

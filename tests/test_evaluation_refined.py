@@ -13,6 +13,7 @@ from maury.emulator import load_cached
 from maury.evaluation.calibration import tarp, tarp_curve
 from maury.evaluation.posterior import Judged
 from maury.evaluation.refined import conformal, refined_bound
+from maury.labels import FURTHER_ELEMENTS
 from maury.likelihood.target import with_alpha
 from maury.networks import load_posterior
 
@@ -63,7 +64,7 @@ def test_refined_errors_reach_the_bound():
     for name, measured in rows.items():
         assert [row["error_ratio"] for row in measured] == pytest.approx([1, 1], abs=0.15), name
         scatter[name] = np.sqrt(np.mean([row["scatter_ratio"] ** 2 for row in measured]))
-        assert 0.5 < scatter[name] < 1.65, name
+        assert (0.4 if name in FURTHER_ELEMENTS else 0.5) < scatter[name] < 1.65, name  # of some hardly known
     for name in ("teff", "logg", "mh", "mg"):
         assert np.mean([row["error_ratio"] for row in rows[name]]) == pytest.approx(1, abs=0.06)
     assert np.sqrt(np.mean(np.square(list(scatter.values())))) == pytest.approx(1, abs=0.2)

@@ -16,6 +16,8 @@ import torch
 
 import observatory
 import synthetic
+import test_readers_choice
+import test_readers_pipelines
 from maury.cli.app import main
 from maury.evaluation import figures
 from maury.readers import write
@@ -97,6 +99,8 @@ FILES = {
     "rj76.279.fits": like(observatory.hires),
     "rabh.225.fits": like(observatory.apf_raw),
     "apf_wave.fits": like(observatory.apf_raw, "wavelength_file"),
+    "stars.fits": test_readers_choice.multispec,
+    "kpf_L2.fits": test_readers_pipelines.eprv,
     "list.csv": lambda path: path.write_text("file,resolution\nstar.fits,67000\n"),
     "lines.vald": vald_short,
     "standards.toml": standards,

@@ -11,7 +11,7 @@ from maury.broadening import instrument_sigma
 from maury.config import make_config, to_toml
 from maury.emulator import Emulator, NetworkPixels, load
 from maury.errors import ConfigError, DomainError
-from maury.labels import LabelSpace, lowest_logg
+from maury.labels import SYNTHESISED, LabelSpace, lowest_logg
 from maury.pixelspectra import NAMES, PixelSpectra
 from maury.simulation import SimulationSettings, Simulator
 from maury.simulation.conditions import HazeSettings
@@ -52,11 +52,16 @@ def residual(simulator, batch, resolution=None):
     return (batch.flux - truth).double().numpy(), truth
 
 
+def row_of(emulator: Emulator, teff: float, logg: float, mh: float, vsini: float = 0.0) -> torch.Tensor:
+    """Labels (1, k) of a star with solar abundance ratios and a microturbulence of 1 km/s."""
+    row = torch.zeros(1, len(emulator.space) + 3)
+    row[0, :4], row[0, len(emulator.space)] = torch.tensor([teff, logg, mh, 1.0]), vsini
+    return row
+
+
 def test_labels_fill_the_domain_and_stay_in_it(stream):
     simulator, batch = stream
-    assert simulator.labels == (
-        "teff", "logg", "mh", "vmic", "c", "mg", "ca", "ti", "cr", "ni", "vsini", "vmac", "alpha"
-    )  # fmt: skip
+    assert simulator.labels == (*SYNTHESISED, "vsini", "vmac", "alpha")
     simulator.space.require_inside(batch.labels.double().numpy())
     teff, logg = column(simulator, batch, "teff"), column(simulator, batch, "logg")
     assert (logg >= lowest_logg(teff) - 1e-4).all()
@@ -102,8 +107,9 @@ def test_without_errors_it_is_the_emulators_flux(emulator):
     simulator = Simulator(emulator, only(resolution=(10_000.0, 50_000.0)))
     batch = simulator.batch(12, seeded(5))
     sampler = emulator.sampler(simulator.pixels.wavelength_aa, 50_000.0)
-    vsini, vmac = batch.labels[:, 10], batch.labels[:, 11]
-    expected = emulator.flux(batch.labels[:, :10], vsini, batch.resolution, sampler, vmac_kms=vmac)
+    own = len(emulator.space)
+    vsini, vmac = batch.labels[:, own], batch.labels[:, own + 1]
+    expected = emulator.flux(batch.labels[:, :own], vsini, batch.resolution, sampler, vmac_kms=vmac)
     assert (batch.flux - expected).abs().max() < 1e-4
     assert (batch.flux.std(1) > 1e-3).all()
 
@@ -116,7 +122,7 @@ def test_sharp_spectra_come_at_the_reference_resolution(emulator):
     assert (sharp.flux - reference.flux).abs().max() < 1e-4
     assert (sharp.resolution == 50_000).all()
     assert (low.resolution - 20_000).abs().max() < 0.1
-    slow = labels[:, 10] < 30
+    slow = labels[:, len(emulator.space)] < 30
     assert (low.flux.std(1) < reference.flux.std(1))[slow].all()
 
 
@@ -170,9 +176,7 @@ def test_model_errors_have_the_level_told_and_shrink_with_rotation(emulator):
     table = {"level": (0.01, 0.01), "teff_k": (3000.0, 10_000.0), "mh_slope": 0.0, "scatter": 0.0}
     settings = only(model_error=table, resolution=(50_000.0, 50_000.0))
     simulator = Simulator(emulator, settings)
-    row = torch.tensor([[5772.0, 4.44, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0]])
-    fast = row.clone()
-    fast[0, 10] = 50.0
+    row, fast = (row_of(emulator, 5772.0, 4.44, 0.0, vsini) for vsini in (0.0, 50.0))
     slow_error, fast_error = (
         residual(simulator, simulator.observe(x.expand(16, -1), seeded(10)))[0] for x in (row, fast)
     )
@@ -187,7 +191,7 @@ def test_model_errors_have_the_level_told_and_shrink_with_rotation(emulator):
 def test_model_errors_grow_towards_cool_and_metal_rich_stars(emulator):
     settings = only(model_error={**SimulationSettings().model_error.model_dump(), "emulator": 0.0})
     simulator = Simulator(emulator, settings)
-    rows = torch.tensor([[teff, 4.5, mh, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0] for teff in (4000, 6000) for mh in (-2, 0.2)])
+    rows = torch.cat([row_of(emulator, teff, 4.5, mh) for teff in (4000, 6000) for mh in (-2, 0.2)])
     scatter = residual(simulator, simulator.observe(rows.repeat(16, 1), seeded(11)))[0].reshape(16, 4, -1).std((0, 2))
     assert scatter[1] > 4 * scatter[3]
     assert scatter[1] > 3 * scatter[0]
@@ -195,9 +199,9 @@ def test_model_errors_grow_towards_cool_and_metal_rich_stars(emulator):
 
 def test_the_emulators_own_error_is_that_of_its_map(emulator):
     simulator = Simulator(emulator, only(model_error={"emulator": 1.0}, resolution=(42_000.0, 42_000.0)))
-    rows = torch.tensor([[3800.0, 4.5, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0]]).expand(64, -1)
+    rows = row_of(emulator, 3800.0, 4.5, 0.0).expand(64, -1)
     found = np.sqrt((residual(simulator, simulator.observe(rows, seeded(12)))[0] ** 2).mean(0))
-    mapped = emulator.errors.at(rows[:1, :10])[0].double().numpy()
+    mapped = emulator.errors.at(rows[:1, : len(emulator.space)])[0].double().numpy()
     expected = np.interp(simulator.pixels.wavelength_aa, emulator.errors.grid.wavelength_aa, mapped)
     assert abs(np.sqrt((found**2).mean() / (expected**2).mean()) - 1) < 0.1
     wide = np.ones(40) / 40
@@ -236,7 +240,7 @@ def test_scattered_light_fills_lines_and_leaves_the_continuum(emulator):
 
 def test_velocities_move_lines(emulator):
     simulator = Simulator(emulator, only(velocity_kms=2.0))
-    sun = torch.tensor([[5772.0, 4.44, 0, 1, 0, 0, 0, 0, 0, 0, 3, 0, 0]]).expand(64, -1)
+    sun = row_of(emulator, 5772.0, 4.44, 0.0, 3.0).expand(64, -1)
     error, truth = residual(simulator, simulator.observe(sun, seeded(16)))
     slope = np.gradient(truth.double().numpy(), 2.0, axis=1)
     moved = -(error * slope).sum(1) / (slope**2).sum(1)
@@ -329,10 +333,10 @@ def test_bad_requests_are_named(emulator):
     simulator = Simulator(emulator)
     with pytest.raises(DomainError, match="at least 1 spectrum must be asked for, got 0"):
         simulator.batch(0, seeded(1))
-    row = torch.tensor([[5772.0, 9.0, 0, 1, 0, 0, 0, 0, 0, 0, 3, 0, 0]])
+    row = row_of(emulator, 5772.0, 9.0, 0.0, 3.0)
     with pytest.raises(DomainError, match=r"labels: row 1: logg = 9 .* outside the allowed range 0 to 5"):
         simulator.observe(row, seeded(1))
-    row[0, 1], row[0, 10] = 4.0, -5.0
+    row[0, 1], row[0, len(emulator.space)] = 4.0, -5.0
     with pytest.raises(DomainError, match="labels: row 1: vsini = -5 km/s is outside the allowed range 0 to 200"):
         simulator.observe(row, seeded(1))
     with pytest.raises(DomainError, match="labels: 12 columns, but the labels are teff, logg"):

@@ -15,6 +15,7 @@ from maury.emulator.domain import require_known
 from maury.emulator.model import MAX_RESOLUTION, Emulator
 from maury.errors import DomainError
 from maury.files import atomic_path
+from maury.haze import haze_at
 from maury.labels import LABELS, LabelSpace
 from maury.library import read_label_table
 from maury.wavelengths import (
@@ -144,6 +145,8 @@ def simulate_star(
 ) -> None:
     """Write one noisy, normalised rest-frame spectrum as ECSV with its true labels in the header.
 
+    Cool stars have the haze that real ones have (`maury.haze`).
+
     Args:
         emulator: the emulator.
         labels: the emulator's and v sin i (`columns`), in their units.
@@ -167,6 +170,8 @@ def simulate_star(
         sampler = emulator.sampler(fine, resolution, average)
         given = torch.tensor([resolution]), sampler, torch.tensor([vmac])
         flux = emulator.flux(x[:, :-1], x[:, -1], *given)[0].double().numpy()
+        if "teff" in emulator.space.names:
+            flux += float(haze_at(x[:, emulator.space.names.index("teff")])[0]) * (1 - flux)
     sigma = np.full(flux.shape, 1 / snr)
     noisy = flux + sigma * np.random.default_rng(seed).standard_normal(flux.shape)
     table = Table({"wavelength": wavelength, "flux": noisy.round(5), "sigma": sigma})
