@@ -189,7 +189,7 @@ def _table(result: Result, truth: dict[str, float] | None) -> Table:
     errors = result.posterior is not None
     last = "68 % of the posterior" if errors else "68 % of synthetic spectra within"
     parts = errors and result.refinement is not None and bool(result.refinement.systematic)
-    shown = ["uncertainty", *(["statistical", "systematic"] if parts else [])] if errors else []
+    shown = ["±", *(["± stat.", "± syst."] if parts else [])] if errors else []
     right = ["value", *shown, *(["truth"] if truth else [])]
     derived = {} if result.refinement is None else result.refinement.derived
     caption = [
