@@ -19,10 +19,9 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from observed import APF_WAVELENGTHS, catalogue, hints
+from observed import APF_WAVELENGTHS, catalogue, hints, measured
 
-from maury.cli.console import fail, out, progress
-from maury.errors import MauryError
+from maury.cli.console import out
 from maury.files import atomic_path
 from maury.inference import predict
 from maury.plots import plot_literature, save_figure
@@ -156,13 +155,7 @@ def main() -> None:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     rows = catalogue(options.folder, "resolution", "teff", "mh")
-    stars = []
-    with progress() as bar:
-        for row in bar.track(rows, description="stars"):
-            try:
-                stars.append(measure(row, options))
-            except MauryError as error:
-                fail(str(error))
+    stars = measured(rows, lambda row: measure(row, options), "stars")
     stars.sort(key=lambda star: star["literature"]["teff"])
     table, text = tables(stars)
     written = json.dumps(stars, indent=1) + "\n"

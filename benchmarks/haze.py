@@ -23,11 +23,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from observed import catalogue, hints
+from observed import catalogue, hints, measured
 from scipy.optimize import minimize
 from scipy.stats import spearmanr
 
-from maury.cli.console import fail, out, progress
+from maury.cli.console import fail, out
 from maury.emulator import NetworkPixels, load
 from maury.errors import MauryError
 from maury.files import atomic_path
@@ -128,15 +128,8 @@ def main() -> None:
         if emulator.space.lower[0] <= float(row["teff"]) < 5500 and row["role"] in options.roles
         and row["labels_verified"] == "True" and float(row["mh"]) > -1
     ]  # fmt: skip
-    spectra = []
-    with progress() as bar:
-        for row in bar.track(rows, description="cool stars"):
-            try:
-                spectra.append(measure(options.folder, row, simulator, pixels))
-            except MauryError as error:
-                out.print(f"{row['file']}: {error}")
-                continue
-            out.print(spectra[-1])
+    spectra = measured(rows, lambda row: measure(options.folder, row, simulator, pixels), "cool stars")
+    out.print(spectra)
     names = sorted({row["star"] for row in spectra}, key=lambda n: next(r["teff"] for r in spectra if r["star"] == n))
     stars = [
         {k: float(np.mean([row[k] for row in spectra if row["star"] == n])) for k in (*MAIN, "h", "h_err")}

@@ -21,13 +21,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from observed import catalogue, hints
+from observed import catalogue, hints, measured
 from scipy.optimize import minimize, nnls
 
 from maury.broadening import instrument_sigma
-from maury.cli.console import fail, out, progress
+from maury.cli.console import out
 from maury.emulator import Emulator, NetworkPixels, load
-from maury.errors import MauryError
 from maury.files import atomic_path
 from maury.pixelspectra import PixelSpectra
 from maury.preparation import prepare
@@ -164,13 +163,7 @@ def main() -> None:
     emulator = load()
     pixels = NetworkPixels.of(emulator)
     rows = catalogue(options.folder, "resolution", "teff", "mh")
-    stars = []
-    with progress() as bar:
-        for row in bar.track(rows, description="stars"):
-            try:
-                stars.append(measure(options.folder, row, emulator, pixels))
-            except MauryError as error:
-                fail(str(error))
+    stars = measured(rows, lambda row: measure(options.folder, row, emulator, pixels), "stars")
     for star in sorted(stars, key=lambda s: s["teff"]):
         out.print(" ".join(str(value) for value in star.values()), soft_wrap=True, markup=False, highlight=False)
     table = fit_levels(stars, np.array(options.nodes))

@@ -24,12 +24,12 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from observed import catalogue, hints
+from observed import catalogue, hints, measured
 from scipy.ndimage import gaussian_filter1d
 
 import maury
 from maury import checkpoints
-from maury.cli.console import fail, out, progress
+from maury.cli.console import out, progress
 from maury.errors import MauryError
 from maury.files import atomic_path
 from maury.inference import predict
@@ -211,13 +211,7 @@ def main() -> None:
     physics = physics_of("default", "packaged", False)
     if physics is None:
         raise SystemExit("the default network was not trained with the packaged emulator")
-    stars = []
-    with progress() as bar:
-        for row in bar.track(catalogue(options.folder, "resolution"), description="stars"):
-            try:
-                stars.append(first_fit(options.folder, row))
-            except MauryError as error:
-                fail(str(error))
+    stars = measured(catalogue(options.folder, "resolution"), lambda row: first_fit(options.folder, row), "stars")
     wavelength, factor = physics.coordinates.simulator.pixels.wavelength_aa, factors(stars)
     rows = compare(stars, physics)
     voters = sorted({star.name for star in stars if star.votes})

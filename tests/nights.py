@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from maury.emulator import Emulator, load
-from maury.haze import haze_at
+from maury.haze import haze_of, with_haze
 from maury.labels import lowest_logg
 from maury.preparation.templates import usable_aa
 from maury.preparation.velocity import LINE_SHIFT_KMS
@@ -41,9 +41,9 @@ def star_flux(labels: dict[str, float], rest_aa: NDArray[np.float64], resolution
     flux = np.ones(rest_aa.shape)
     sampler = model.sampler(rest_aa[inside], resolution)
     vsini, r = torch.tensor([labels.get("vsini", 0.0)]), torch.tensor([resolution])
-    flux[inside] = model.flux(intrinsic(labels), vsini, r, sampler)[0].double().numpy()
-    haze = float(haze_at(torch.tensor([labels["teff"]]))[0])  # as real stars have it
-    return flux + haze * (1 - flux)
+    haze = haze_of(intrinsic(labels), model.space.names)  # as real stars have it
+    flux[inside] = with_haze(model.flux(intrinsic(labels), vsini, r, sampler), haze)[0].double().numpy()
+    return flux
 
 
 @dataclass(frozen=True)

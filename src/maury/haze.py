@@ -21,9 +21,26 @@ SCATTER = 0.25
 """Standard deviation of h from star to star, per unit of its mean."""
 
 
-def haze_at(teff: Tensor, nodes: Sequence[float] = TEFF_K, sizes: Sequence[float] = SIZE) -> Tensor:
-    """Mean h (n,) at Teff (n,), K, linear between its nodes and constant beyond them."""
+def haze_of(
+    labels: Tensor, names: Sequence[str], nodes: Sequence[float] = TEFF_K, sizes: Sequence[float] = SIZE
+) -> Tensor:
+    """Mean h (n,) of labels (n, k), linear in Teff between its nodes and constant beyond them; 0 without Teff.
+
+    Args:
+        labels: in their units; further columns may follow those named.
+        names: of the first columns.
+        nodes: temperatures of ``sizes``, K, increasing.
+        sizes: mean h there.
+    """
+    if "teff" not in names:
+        return labels.new_zeros(len(labels))
+    teff = labels[:, list(names).index("teff")]
     x, y = teff.new_tensor(nodes), teff.new_tensor(sizes)
     right = torch.bucketize(teff.contiguous(), x).clamp(1, len(x) - 1)
     part = ((teff - x[right - 1]) / (x[right] - x[right - 1])).clamp(0, 1)
     return torch.lerp(y[right - 1], y[right], part)
+
+
+def with_haze(flux: Tensor, h: Tensor) -> Tensor:
+    """Continuum-normalised flux (n, p) with haze h (n,)."""
+    return flux + h[:, None] * (1 - flux)

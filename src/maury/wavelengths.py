@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -81,6 +81,16 @@ class LogGrid:
     def with_size(self, size: int) -> LogGrid:
         """The same start and period with another number of pixels (for truncated or padded Fourier transforms)."""
         return LogGrid(self.start_aa, self.step_kms * self.size / size, size)
+
+
+def add_velocities(velocity_kms: Any, frame_kms: float) -> Any:
+    """Velocity (km/s) of what has ``velocity_kms`` in a frame that has ``frame_kms``: the Doppler factors multiply."""
+    return C_KMS * ((1 + velocity_kms / C_KMS) * (1 + frame_kms / C_KMS) - 1)
+
+
+def subtract_velocities(velocity_kms: Any, frame_kms: float) -> Any:
+    """Velocity (km/s) in a frame that has ``frame_kms``: the inverse of `add_velocities`."""
+    return C_KMS * ((1 + velocity_kms / C_KMS) / (1 + frame_kms / C_KMS) - 1)
 
 
 def sinc_weights(position: ArrayLike, size: int, taps: int = 16, beta: float = 10.0) -> sparse.csr_array:

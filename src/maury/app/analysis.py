@@ -158,7 +158,7 @@ def warm() -> None:
         model_flux(predict(simulated_star(), DEFAULT_MODEL))
 
 
-def _written(value: tuple[float, float]) -> str:
+def written(value: tuple[float, float]) -> str:
     """A value and its error as the command line takes them."""
     return f"{value[0]:.10g}+-{value[1]:.10g}"
 
@@ -186,9 +186,9 @@ def command(name: str, settings: Settings) -> str:
     for text in settings.masks:
         words += ["--mask", text]
     if settings.parallax is not None:
-        words += ["--parallax", _written(settings.parallax)]
+        words += ["--parallax", written(settings.parallax)]
     words += [] if settings.gmag is None else ["--gmag", f"{settings.gmag:.10g}"]
-    words += [] if settings.ebv == (0.0, 0.0) else ["--ebv", _written(settings.ebv)]
+    words += [] if settings.ebv == (0.0, 0.0) else ["--ebv", written(settings.ebv)]
     for option, file in (("--wavelength-file", settings.wavelength_file), ("--sigma-file", settings.sigma_file)):
         words += [] if file is None else [option, file[0]]
     return shlex.join(words)

@@ -11,7 +11,7 @@ from typing import Any
 import streamlit as st
 
 from maury.app import sandbox, star
-from maury.app.analysis import Outcome, Settings, analyse
+from maury.app.analysis import Outcome, Settings, analyse, written
 from maury.app.serve import MOST_MB
 from maury.app.uploads import plain, safe_name
 from maury.app.worker import make_ready
@@ -83,21 +83,20 @@ def _settings() -> tuple[Settings, star.Literature]:
         with st.expander("Compare with the literature"):
             literature = _values("literature")
         st.caption("Files stay in the memory of this machine until the page is closed.")
-    priors = tuple(f"{name}={value:.10g}+-{error:.10g}" for name, (value, error) in known.items() if error > 0)
     found = Settings(
-        resolution,
-        auto,
-        velocity,
-        labels,
-        priors,
-        masks,
-        reading,
-        velocities,
-        wavelength_file,
-        sigma_file,
-        parallax,
-        gmag,
-        ebv or (0.0, 0.0),
+        resolution=resolution,
+        auto=auto,
+        velocity_kms=velocity,
+        labels=labels,
+        priors=tuple(f"{name}={written(value)}" for name, value in known.items() if value[1] > 0),
+        masks=masks,
+        reading=reading,
+        velocity_range_kms=velocities,
+        wavelength_file=wavelength_file,
+        sigma_file=sigma_file,
+        parallax=parallax,
+        gmag=gmag,
+        ebv=ebv or (0.0, 0.0),
     )
     return found, literature
 
@@ -140,11 +139,9 @@ def _values(what: str) -> star.Literature:
     """Fields for values with errors, by label; those that are empty are left out."""
     found = {}
     for name in FOUNDING:
-        left, right = st.columns(2)
-        value = left.number_input(titled(name), value=None, step=_STEPS[name], key=f"{what}_{name}")
-        error = right.number_input("±", 0.0, None, _ERRORS[name], key=f"{what}_{name}_error")
-        if value is not None:
-            found[name] = (float(value), float(error))
+        pair = _pair(titled(name), f"{what}_{name}", _STEPS[name], _ERRORS[name])
+        if pair is not None:
+            found[name] = pair
     return found
 
 

@@ -82,8 +82,7 @@ def _numbers(result: Result) -> None:
     others = {titled(name): measured(result, name)[0] for name in result.values if name not in names}
     if others:
         st.caption(", ".join(f"{plain(name)} {plain(text)}" for name, text in others.items()))
-    solar = [in_solar_units(result)] if result.refinement is not None and result.refinement.derived else []
-    st.caption(plain("; ".join([*solar, *about(result)])))
+    st.caption(plain("; ".join([*in_solar_units(result), *about(result)])))
 
 
 def measured(result: Result, name: str) -> tuple[str, str | None]:

@@ -191,12 +191,7 @@ def _table(result: Result, truth: dict[str, float] | None) -> Table:
     parts = errors and result.refinement is not None and bool(result.refinement.systematic)
     shown = ["±", *(["± stat.", "± syst."] if parts else [])] if errors else []
     right = ["value", *shown, *(["truth"] if truth else [])]
-    derived = {} if result.refinement is None else result.refinement.derived
-    caption = [
-        *about(result),
-        *([in_solar_units(result)] if derived else []),
-        f"flags: {', '.join(result.flags) or 'none'}",
-    ]
+    caption = [*about(result), *in_solar_units(result), f"flags: {', '.join(result.flags) or 'none'}"]
     if result.mask_aa:
         caption.insert(-1, f"masked: {', '.join(texts(result.mask_aa))} Å at rest")
     made = table(f"{result.file}  (model {result.model})", ["label"], right, "\n".join(caption))

@@ -15,7 +15,7 @@ from maury.emulator.domain import require_known
 from maury.emulator.model import MAX_RESOLUTION, Emulator
 from maury.errors import DomainError
 from maury.files import atomic_path
-from maury.haze import haze_at
+from maury.haze import haze_of, with_haze
 from maury.labels import LABELS, LabelSpace
 from maury.library import read_label_table
 from maury.wavelengths import (
@@ -169,9 +169,8 @@ def simulate_star(
         x = torch.from_numpy(row).float()
         sampler = emulator.sampler(fine, resolution, average)
         given = torch.tensor([resolution]), sampler, torch.tensor([vmac])
-        flux = emulator.flux(x[:, :-1], x[:, -1], *given)[0].double().numpy()
-        if "teff" in emulator.space.names:
-            flux += float(haze_at(x[:, emulator.space.names.index("teff")])[0]) * (1 - flux)
+        clear = emulator.flux(x[:, :-1], x[:, -1], *given).double()
+        flux = with_haze(clear, haze_of(x, emulator.space.names).double())[0].numpy()
     sigma = np.full(flux.shape, 1 / snr)
     noisy = flux + sigma * np.random.default_rng(seed).standard_normal(flux.shape)
     table = Table({"wavelength": wavelength, "flux": noisy.round(5), "sigma": sigma})

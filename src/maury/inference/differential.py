@@ -30,12 +30,10 @@ class Reference:
         resolution: R of it there.
         ratio: model over observed flux (p,), 1 where nothing is known.
         sigma: noise of the ratio (p,).
-        labels: of the reference by name.
     """
 
     name: str
     resolution: float
-    labels: dict[str, float]
     ratio: NDArray[np.float64] = field(repr=False)
     sigma: NDArray[np.float64] = field(repr=False)
 
@@ -64,7 +62,7 @@ class Reference:
         ratio = model.numpy() / observed
         known = star.good.numpy() & (np.abs(np.log(np.maximum(ratio, 1e-3))) < _LARGEST)
         noise = np.where(known, ratio * star.sigma.numpy() / observed, 0.0)
-        return cls(name, float(star.resolution), labels, np.where(known, ratio, 1.0), noise)
+        return cls(name, float(star.resolution), np.where(known, ratio, 1.0), noise)
 
     def applied(self, star: PixelSpectra, name: str) -> PixelSpectra:
         """A spectrum with the model's errors of the reference taken out, the reference's noise added.

@@ -64,11 +64,12 @@ def about(result: Result) -> list[str]:
     return phrases
 
 
-def in_solar_units(result: Result) -> str:
-    """Luminosity, radius and mass with their uncertainties, for people."""
+def in_solar_units(result: Result) -> list[str]:
+    """Luminosity, radius and mass with their uncertainties, as one phrase; none without parallax and magnitude."""
     numbers = result.numbers()
-    return ", ".join(
-        f"{name} {numbers[name]:.3g} ± {numbers[f'{name}_err']:.2g} {DERIVED[name][0].replace('_', '')}"
-        for name in DERIVED
+    found = [
+        f"{name} {numbers[name]:.3g} ± {numbers[f'{name}_err']:.2g} {unit.replace('_', '')}"
+        for name, (unit, _) in DERIVED.items()
         if name in numbers
-    )
+    ]
+    return [", ".join(found)] if found else []

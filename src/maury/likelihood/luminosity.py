@@ -71,9 +71,6 @@ _COOL_K, _COOL_DEX = (4000.0, 4700.0), 0.06
 """Below the second Teff scatter grows, to that of cool stars at the first; the stars of the relation of masses end at
 0.6 Msun."""
 
-DERIVED = ("luminosity", "radius", "mass")
-"""What follows from parallax and magnitude, in solar units."""
-
 
 def zero_point(gmag: float) -> float:
     """What Gaia's parallaxes (mas) of sources of magnitude G are too large by; negative: too small."""
@@ -150,14 +147,14 @@ class Luminosity(LabelPrior):
         return abs(float(off.mean())) / math.sqrt(float(off.var()) + float(error.mean()) ** 2)
 
     def derived(self, labels: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
-        """Samples (n,) of `DERIVED` in solar units for samples of labels by name."""
+        """Samples (n,) of luminosity, radius and mass in solar units, by name, for samples of labels by name."""
         teff, logg = labels["teff"], labels["logg"]
         light, error = self.log_luminosity(teff)
         light = light + error * torch.randn(len(teff), generator=generator, dtype=teff.dtype)
         radius = light / 2 - 2 * (teff / _SUN_TEFF_K).log10()
         mass, scatter = log_mass(teff, logg, labels.get("mh", torch.zeros_like(teff)))
         mass = mass + scatter * torch.randn(len(teff), generator=generator, dtype=teff.dtype)
-        return dict(zip(DERIVED, (10**light, 10**radius, 10**mass), strict=True))
+        return {"luminosity": 10**light, "radius": 10**radius, "mass": 10**mass}
 
 
 def luminosity(

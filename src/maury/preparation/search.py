@@ -12,7 +12,7 @@ from maury.preparation.template_fit import Fit
 from maury.preparation.templates import Bank
 from maury.preparation.velocity import LINE_SHIFT_KMS, NEAR_KMS, Correlation, correlate
 from maury.spectra import Observation
-from maury.wavelengths import C_KMS
+from maury.wavelengths import C_KMS, add_velocities, doppler, subtract_velocities
 
 FASTEST_KMS = 1500.0
 """Largest velocity that is accepted: the fastest stars known have about 1,200 km/s."""
@@ -57,13 +57,15 @@ def search(
         given = velocity_kms + zero
         centre = 0.0 if abs(velocity_kms) <= REACH_KMS else velocity_kms
         segments = _cut(observation, window_aa, centre)
-        guess = less(given, centre)
+        guess = subtract_velocities(given, centre)
         return Found(segments, correlate(segments, templates, (guess - NEAR_KMS, guess + NEAR_KMS)), guess, centre)
     low, high = range_kms or (-np.inf, np.inf)
     found = []
     for centre in _centres(low, high):
         segments = _cut(observation, window_aa, centre)
-        correlation = correlate(segments, templates, (less(low, centre), less(high, centre)))
+        correlation = correlate(
+            segments, templates, (subtract_velocities(low, centre), subtract_velocities(high, centre))
+        )
         found.append(Found(segments, correlation, correlation.peak_kms, centre))
     best = max(found, key=lambda one: one.correlation.height)
     others = [one.correlation.height for one in found if abs(_apart(one, best)) > 2 * NEAR_KMS]
@@ -81,17 +83,7 @@ def _centres(low_kms: float, high_kms: float) -> list[float]:
 
 
 def _apart(one: Found, other: Found) -> float:
-    return plus(one.guess_kms, one.centre_kms) - plus(other.guess_kms, other.centre_kms)
-
-
-def plus(velocity_kms: float, frame_kms: float) -> float:
-    """Velocity (km/s) of what has ``velocity_kms`` in a frame that has ``frame_kms``: the factors of both multiply."""
-    return C_KMS * ((1 + velocity_kms / C_KMS) * (1 + frame_kms / C_KMS) - 1)
-
-
-def less(velocity_kms: float, frame_kms: float) -> float:
-    """Velocity (km/s) in a frame that has ``frame_kms``: the inverse of `plus`."""
-    return C_KMS * ((1 + velocity_kms / C_KMS) / (1 + frame_kms / C_KMS) - 1)
+    return add_velocities(one.guess_kms, one.centre_kms) - add_velocities(other.guess_kms, other.centre_kms)
 
 
 def _cut(observation: Observation, window_aa: tuple[float, float], centre_kms: float) -> list[OrderSegment]:
@@ -112,12 +104,14 @@ def in_frame(
     """What was found in a frame of velocity ``centre_kms``, in that of the file's wavelengths."""
     if not centre_kms:
         return fit, correlation, records, second
-    factor = 1 + centre_kms / C_KMS
-    moved = [replace(r, segment=replace(r.segment, wavelength_aa=r.segment.wavelength_aa * factor)) for r in records]
+    moved = [
+        replace(r, segment=replace(r.segment, wavelength_aa=doppler(r.segment.wavelength_aa, centre_kms)))
+        for r in records
+    ]
     correlation = replace(
         correlation,
-        velocity_kms=C_KMS * ((1 + correlation.velocity_kms / C_KMS) * factor - 1),
-        peak_kms=plus(correlation.peak_kms, centre_kms),
+        velocity_kms=add_velocities(correlation.velocity_kms, centre_kms),
+        peak_kms=add_velocities(correlation.peak_kms, centre_kms),
     )
-    fit = replace(fit, velocity_kms=plus(fit.velocity_kms, centre_kms))
-    return fit, correlation, tuple(moved), (plus(second[0], centre_kms), second[1])
+    fit = replace(fit, velocity_kms=add_velocities(fit.velocity_kms, centre_kms))
+    return fit, correlation, tuple(moved), (add_velocities(second[0], centre_kms), second[1])

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from maury.errors import ConfigError
 from maury.preparation.masks import ordered
 from maury.preparation.search import FASTEST_KMS
+from maury.readers import ReadOptions
 
 
 def check_settings(
@@ -21,8 +22,7 @@ def check_settings(
     Raises:
         ConfigError: a setting is out of its range.
     """
-    if resolution is not None and not 500 <= resolution <= 1_000_000:
-        raise ConfigError(f"resolution {resolution:g}: must be between 500 and 1,000,000")
+    ReadOptions(resolution=resolution)
     if velocity_kms is not None and not abs(velocity_kms) <= FASTEST_KMS:
         raise ConfigError(f"velocity {velocity_kms:g} km/s: must be between -1500 and 1500", parameter="velocity_kms")
     if velocity_range_kms is not None:

@@ -17,13 +17,13 @@ from scipy.linalg import block_diag, cho_factor, cho_solve
 
 from maury.broadening import remaining_resolution, shift, transfer
 from maury.emulator import MAX_RESOLUTION, Emulator
-from maury.haze import haze_at
+from maury.haze import haze_of, with_haze
 from maury.labels import FURTHER_ELEMENTS, is_packaged, lowest_logg
 from maury.preparation.continuum import curvature_penalty, knot_distance, spline_basis
 from maury.preparation.segments import OrderSegment, fwhm_pixels
 from maury.preparation.templates import usable_aa, usual_labels
 from maury.preparation.velocity import NEAR_KMS
-from maury.wavelengths import C_KMS
+from maury.wavelengths import C_KMS, add_velocities
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -129,11 +129,7 @@ class Problem:
         vsini = (x[:, -2].square() - _SOFT_KMS**2).clamp_min(0).sqrt()
         kernel = transfer(frequency, vsini_kms=vsini, resolution=self.resolution.expand(len(x)))
         modes = self.emulator.modes(x[:, :-2], count) * kernel * shift(frequency, x[:, -1])
-        flux = self.sampler(modes)
-        if "teff" in self.emulator.space.names:
-            h = haze_at(x[:, self.emulator.space.names.index("teff")])[:, None]
-            flux = flux + h * (1 - flux)
-        return flux.double().numpy()
+        return with_haze(self.sampler(modes), haze_of(x, self.emulator.space.names)).double().numpy()
 
     def with_slopes(self, x: Floats) -> tuple[Floats, Floats]:
         """Model (n,) and its derivatives (n, k + 2), 0 by elements that the template leaves at the solar ratio."""
@@ -295,7 +291,7 @@ def _finish(problem: Problem, x: Floats, coefficients: Floats, flux: Floats, pre
     noise = float(np.median((problem.sigma / safe)[problem.good]))
     growth = np.sqrt((noise**2 + problem.spacing * error**2) / (noise**2 + error**2))
     spread = np.sqrt(np.einsum("ij,jk,ik->i", problem.basis, covariance[n:, n:], problem.basis))
-    velocity = C_KMS * ((1 + problem.guess_kms / C_KMS) * (1 + x[-1] / C_KMS) - 1)
+    velocity = add_velocities(x[-1], problem.guess_kms)
     return Fit(
         x[:-2].copy(),
         float(np.sqrt(max(x[-2] ** 2 - _SOFT_KMS**2, 0.0))),

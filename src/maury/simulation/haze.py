@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from maury.haze import haze_at
+from maury.haze import haze_of
 from maury.simulation.conditions import HazeSettings
 from maury.simulation.draws import Draws
 
@@ -14,14 +14,11 @@ class Haze:
 
     def __init__(self, settings: HazeSettings, names: tuple[str, ...]) -> None:
         """Keep the relation; ``names`` are the labels of which the columns given later are made."""
-        self.settings = settings
-        self._column = names.index("teff") if "teff" in names else None
+        self.settings, self.names = settings, names
 
     def usual(self, labels: Tensor) -> Tensor:
         """Mean h (n,) of labels (n, k); 0 where Teff is none of them."""
-        if self._column is None:
-            return labels.new_zeros(len(labels))
-        return haze_at(labels[:, self._column], self.settings.teff_k, self.settings.size)
+        return haze_of(labels, self.names, self.settings.teff_k, self.settings.size)
 
     def draw(self, labels: Tensor, draws: Draws) -> Tensor:
         """Values of h (n,) of stars of labels (n, k), with its scatter."""
