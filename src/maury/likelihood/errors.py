@@ -43,8 +43,8 @@ class NoiseModel:
         flux: observed (p,).
         weight: 1 / standard deviation (p,), 0 where not good, Huber's weight included.
         projector: Q (p, k): chi-square is |r|^2 - |Q^T r|^2 for r = weight x (flux - model).
-        scale: of the errors of the physics that was found, in units of the usual one for such stars.
-        noise_scale: of the noise that was told.
+        scale: fitted errors of the physics, in units of those usual for such stars.
+        noise_scale: standard deviation of the noise over the nominal one.
         log_determinant: of the covariance in good pixels.
         size: standard deviation of binned residuals in units of that with the usual errors: 1 for a usual star.
         outliers: share of the good pixels beyond 3 standard deviations.

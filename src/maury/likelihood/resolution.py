@@ -1,4 +1,4 @@
-"""Whether a spectrum is sharper than the resolution that is told of it."""
+"""Whether a spectrum is sharper than its nominal resolving power."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from maury.pixelspectra import PixelSpectra
 from maury.wavelengths import C_KMS
 
 SHARPER = 1.2
-"""R is tried so many times larger."""
+"""Ratio of the tested R to the nominal one."""
 
 
 def log_odds_of_sharper(
     coordinates: Coordinates, star: PixelSpectra, mode: Mode, label_priors: Sequence[LabelPrior] = ()
 ) -> float:
-    """Log of the evidence of R that is `SHARPER` times what is told over that of R as told (Laplace's approximation).
+    """Log evidence ratio of R `SHARPER` times the nominal one over nominal R (Laplace's approximation).
 
     Lines that are sharper than the instrument's profile need a star that hardly rotates and has little macroturbulence,
-    which is rare, and are still too broad. The opposite cannot be told: R that is smaller than told looks like
+    which is rare, and are still too broad. A true R below the nominal one cannot be found: it looks like
     rotation.
 
     Args:
         coordinates: labels and prior.
         star: the data.
-        mode: with R as told; its covariance of the errors counts for both.
+        mode: at nominal R; its covariance of the errors is used for both.
         label_priors: further information, such as on the macroturbulence.
 
     Returns:
-        Minus infinity where nothing can be said: the pixels do not resolve what is sharper, or rotation hides it.
+        The log ratio; minus infinity where the pixels cannot resolve the larger R or rotation hides it.
     """
     sharper = SHARPER * float(star.resolution)
     vsini = float(mode.labels[coordinates.simulator.labels.index("vsini")])

@@ -27,7 +27,7 @@ _ELEMENT = 0.03
 """Scatter (dex) of single elements beside that of the alpha elements together, which they share."""
 
 _VSINI_KMS, _VSINI_SHARE = 1.5, 0.03
-"""Systematic error of v sin i, km/s, and as a share of it: rotation is hardly told from macroturbulence."""
+"""Systematic error of v sin i, km/s, and as a share of it: it is nearly degenerate with macroturbulence."""
 
 _REPEATS = 8
 """Systematic errors drawn for each sample of the fit."""

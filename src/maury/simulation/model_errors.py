@@ -21,8 +21,8 @@ class ModelError:
 
     White noise n |n| / sqrt(3), heavy-tailed as missing and wrong lines are, is multiplied by the error of each pixel,
     and convolved with the width of a line. The pixel's error is that of the emulator (its error map) and that of the
-    physics, level + line x (1 - flux), in quadrature; both were measured after an instrument profile and are
-    raised by what that takes away.
+    physics, level + line x (1 - flux), in quadrature; both were measured behind an instrument profile and are
+    scaled up to the values before it.
     """
 
     def __init__(

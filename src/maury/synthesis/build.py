@@ -144,8 +144,8 @@ def build_library(
 ) -> list[Failure]:
     """Synthesise a library and write it.
 
-    Each spectrum is kept in a hidden folder beside ``path`` until all are there, so that the same call goes on after a
-    kill. One that fails twice is listed in the file, with its labels; going on tries it again.
+    Each spectrum is kept in a hidden folder beside ``path`` until all are there, so that the same call resumes an
+    interrupted one. A spectrum that fails twice is listed in the file, with its labels; resuming tries it again.
 
     Args:
         path: the HDF5 file to write.
@@ -228,7 +228,7 @@ def _assemble(folder: Path, shards: list[Path], plan: Plan, failed: list[Failure
 
 
 def _attributes(plan: Plan) -> dict[str, Any]:
-    """What the library says of its making."""
+    """Attributes of the library: how it was made."""
     config = plan.config
     domain = {"domain": json.dumps(plan.targets.domain)} if plan.targets.domain else {}
     return domain | {

@@ -273,7 +273,7 @@ def _pysme_lines(lines: LineList) -> Any:
 
 
 def _native_library() -> Any:
-    """PySME's native library, which limits the reach of weak lines when it is told to."""
+    """PySME's native library; it limits the reach of weak lines where ``narrowest`` is positive."""
     from pysme.sme_synth import SME_DLL
 
     class Library(SME_DLL):

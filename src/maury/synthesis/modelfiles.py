@@ -17,7 +17,7 @@ from maury.errors import FormatError
 from maury.files import sha256
 
 SUFFIXES = (".krz", ".dat", ".mod")
-"""Endings of files that are taken for model atmospheres; others (a README) are passed over."""
+"""Endings of files that are read as model atmospheres; others (a README) are skipped."""
 
 _NUMBER = r"([-+]?\d*\.?\d+(?:[eEdD][-+]?\d+)?)"
 _DECK = re.compile(r"^\s*READ DECK\S*\s+(\d+)", re.MULTILINE)

@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 Advance = Callable[[int], None]
 
 HIGHEST_FLUX = 1.2
-"""A continuum-normalised flux above this is taken for a failure."""
+"""A continuum-normalised flux above this counts as a failure."""
 
 
 class Synthesizer(Protocol):

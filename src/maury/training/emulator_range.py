@@ -44,7 +44,7 @@ class Domain:
     axes: dict[str, list[float]] | None = None
 
     def header(self) -> dict[str, Any]:
-        """What the emulator's header says of it; what does not apply is left out."""
+        """Range as entries of the emulator's header; those that do not apply are left out."""
         known: dict[str, Any] = {"window": list(self.window_aa)}
         for name in ("fixed", "resolution", "hull", "axes"):
             if getattr(self, name):
