@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from dataclasses import dataclass, field
+
 import numpy as np
 import pytest
 
@@ -10,6 +14,7 @@ from maury.errors import ConfigError
 from maury.preparation.many import Options, prepare_files
 from maury.readers import read, write
 from nights import K_DWARF, OLD_GIANT, SUN, Instrument, observe
+from verbs import run
 
 COARSE = Instrument(44_000.0, 0.05)
 
@@ -87,3 +92,27 @@ def test_two_files_of_one_name_are_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"a/a\.fits and .*b/a\.fits: both would be written as a; use two folders"):
         list(prepare_files(paths, Options(HINTS, {}, tmp_path / "out")))
     assert not (tmp_path / "out").exists()
+
+
+@dataclass(frozen=True)
+class Deadly(Options):
+    """Options with which ``star1`` kills the worker process that prepares it, as a machine without memory does."""
+
+    parent: int = field(default_factory=os.getpid)
+
+    def target(self, file):
+        if file.stem == "star1" and os.getpid() != self.parent:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().target(file)
+
+
+def test_a_killed_worker_costs_its_own_file_alone(files, monkeypatch, capsys):
+    """One line for that file, the others have results, exit code 2; relative names count from here."""
+    monkeypatch.setattr("maury.preparation.many.Options", Deadly)
+    monkeypatch.chdir(files[0].parent)
+    names = [path.name for path in files if path.stem.startswith("star")]
+    assert run("prepare", "-R", 44_000, "--workers", 2, *names) == 2
+    printed = capsys.readouterr()
+    assert "error: star1.fits: crashed with SIGKILL\n" in printed.err
+    assert printed.err.count("error: star") == 1
+    assert [name in printed.out for name in names] == [True, False, True]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,10 @@ from maury.errors import ConfigError, in_one_line
 from maury.preparation.pipeline import Preparation, prepare
 from maury.preparation.settings import check_settings
 from maury.readers import ReadOptions, read, write
+from maury.synthesis.pool import Workers
+
+_TIMEOUT_S = 600.0
+"""Longest time for one file in a worker process."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +65,12 @@ class Outcome:
 def prepare_files(files: Sequence[str | os.PathLike[str]], options: Options, workers: int = 1) -> Iterator[Outcome]:
     """Prepare files one after the other, in their order.
 
+    A file whose worker process is killed is tried once more in a new one, then gives a result with its error.
+
     Args:
         files: spectra of any supported format.
         options: the same for all.
-        workers: processes.
+        workers: processes; 1 for none besides this one.
 
     Raises:
         ConfigError: a setting is out of its range, two files have one name, or an input would be overwritten.
@@ -74,13 +79,26 @@ def prepare_files(files: Sequence[str | os.PathLike[str]], options: Options, wor
     check_settings(**options.settings)
     ReadOptions(**options.reading)
     _check_names(paths, options)
-    work = partial(_one, options=options)
     if workers == 1 or len(paths) == 1:
-        yield from map(work, paths)
+        yield from map(partial(_one, options), paths)
         return
-    count = min(workers, len(paths))
-    with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(work, paths, chunksize=max(1, min(16, len(paths) // (4 * count))))
+    waiting: dict[int, Outcome] = {}
+    due = 0
+    with Workers(min(workers, len(paths))) as processes:
+        tasks = ((number, (path,)) for number, path in enumerate(paths))
+        with closing(processes.map((_in_folder, (os.getcwd(), options)), tasks, _TIMEOUT_S)) as results:  # type: ignore[type-var]
+            for number, result in results:
+                failed = not isinstance(result, Outcome)
+                waiting[number] = Outcome(paths[number], error=f"{paths[number]}: {result}") if failed else result
+                while due in waiting:
+                    yield waiting.pop(due)
+                    due += 1
+
+
+def _in_folder(folder: str, options: Options) -> partial[Outcome]:
+    """What a worker process calls with each file; it moves to a folder, from which relative names count."""
+    os.chdir(folder)
+    return partial(_one, options)
 
 
 def _check_names(paths: list[Path], options: Options) -> None:
@@ -95,7 +113,7 @@ def _check_names(paths: list[Path], options: Options) -> None:
             raise ConfigError(f"{target}: is an input and would be overwritten; give another folder")
 
 
-def _one(file: Path, options: Options) -> Outcome:
+def _one(options: Options, file: Path) -> Outcome:
     try:
         result = prepare(read(file, **options.reading), **options.settings)
         target = options.target(file)
