@@ -197,6 +197,56 @@ def test_a_damaged_chunk_costs_its_rows_only(model, tmp_path):
     assert [reject["row"] for reject in parts.each_reject(tmp_path / "r.parquet")] == [10, 11]
 
 
+def test_damaged_identifiers_cost_their_rows_only(model, tmp_path):
+    path = tmp_path / "s.h5"
+    arrays = write_packed(path)
+    with h5py.File(path, "a") as file:
+        del file["id"]
+        chunk = file.create_dataset("id", data=arrays["id"], chunks=(3,), compression="gzip").id.get_chunk_info(4)
+    with open(path, "r+b") as stream:
+        stream.seek(chunk.byte_offset)
+        stream.write(b"\xff" * chunk.size)
+    summary = run_catalogue(path, tmp_path / "r.parquet", CatalogueConfig(model=model, shard=20))
+    assert (summary.results, summary.rejects) == (ROWS - 3, 3)
+    for row, reject in enumerate(parts.each_reject(tmp_path / "r.parquet"), 12):
+        assert (reject["id"], reject["row"], reject["reason"]) == (str(row), row, "its id is damaged in the file")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_file_that_cannot_be_opened_any_more_costs_its_own_rows(model, tmp_path, workers):
+    """It was whole when the catalogue was begun; the other file has its results, and --retry makes the rest."""
+    files = [tmp_path / name for name in ("a.h5", "b.h5")]
+    for seed, path in enumerate(files):
+        write_packed(path, rows=10, seed=seed, id=lambda ids: None)
+    content, out, config = files[0].read_bytes(), tmp_path / "r.parquet", CatalogueConfig(model=model)
+
+    def truncate(total, results, rejects):
+        assert total == 20
+        files[0].write_bytes(content[:1000])
+
+    summary = run_catalogue(tmp_path / "*.h5", out, config, start=truncate, workers=workers)
+    assert (summary.results, summary.rejects) == (10, 10)
+    rejects = list(parts.each_reject(out))
+    assert [reject["id"] for reject in rejects] == [f"a.h5:{row}" for row in range(10)]
+    assert all("a.h5: " in reject["reason"] and "truncated" in reject["reason"] for reject in rejects)
+    files[0].write_bytes(content)
+    assert run_catalogue(tmp_path / "*.h5", out, config, retry=True).results == 20
+
+
+def test_a_worker_that_dies_on_a_part_costs_that_part(packed, model, tmp_path, monkeypatch):
+    def map_tasks(self, maker, tasks, timeout_s):
+        """The second part ends its process."""
+        call = maker[0](*maker[1])
+        yield from ((k, SynthesisError("crashed with SIGKILL") if k == 1 else call(*task)) for k, task in tasks)
+
+    monkeypatch.setattr("maury.synthesis.pool.Workers.map", map_tasks)
+    summary = run_catalogue(packed[0], tmp_path / "r.fits", CatalogueConfig(model=model, shard=20), workers=2)
+    assert (summary.results, summary.rejects) == (ROWS - 20, 20)
+    rejects = list(parts.each_reject(tmp_path / "r.fits"))
+    assert [reject["id"] for reject in rejects] == [f"star-{row}" for row in range(20, 40)]
+    assert {reject["reason"] for reject in rejects} == {"crashed with SIGKILL"}
+
+
 def test_integers_with_a_scale_a_mask_and_one_resolution(packed, model, tmp_path):
     _, arrays = packed
     path = tmp_path / "counts.h5"
@@ -426,6 +476,32 @@ def test_the_columns_of_a_list_say_how_its_files_are_read(tmp_path):
     )
     assert third.error == "row '2.5' is not a whole number"
     assert fourth.error == "ignore_sigma 'maybe' is neither true nor false"
+
+
+def test_options_of_reading_hold_where_the_list_has_no_value(tmp_path, packed, model, capsys):
+    """A folder of spectra in vacuum whose files do not say so; a column beats the option."""
+    from maury.wavelengths import air_to_vacuum
+
+    star = observe(SUN, Instrument(44_000.0, 0.05), snr=100, sigma=False)
+    (tmp_path / "night").mkdir()
+    for name in ("a.txt", "b.txt"):
+        wave = star.orders[0].wavelength_aa
+        np.savetxt(
+            tmp_path / "night" / name, np.c_[air_to_vacuum(wave) if name == "a.txt" else wave, star.orders[0].flux]
+        )
+    options = ("-R", 44_000, "--model", model, "--no-refine", "--medium", "vacuum")
+    assert run("catalog", tmp_path / "night", *options, "--out", tmp_path / "r.fits") == 0
+    speeds = dict(zip(*(read_catalogue(tmp_path / "r.fits")[name] for name in ("id", "rv_kms")), strict=True))
+    assert speeds["a.txt"].value == pytest.approx(0, abs=0.2)
+    assert speeds["b.txt"].value < -80
+    assert read_manifest(tmp_path / "r.fits")["settings"]["reading"] == {"medium": "vacuum"}
+    (tmp_path / "list.csv").write_text("file,medium\nnight/a.txt,\nnight/b.txt,air\n")
+    assert run("catalog", tmp_path / "list.csv", *options, "--out", tmp_path / "s.fits") == 0
+    np.testing.assert_allclose(read_catalogue(tmp_path / "s.fits")["rv_kms"].value, 0, atol=0.2)
+    assert run("catalog", tmp_path / "list.csv", *options, "--row", 2, "--out", tmp_path / "s.fits") == 2
+    assert "was begun with settings.reading.row = None, now it is 2" in " ".join(capsys.readouterr().err.split())
+    assert run("catalog", packed[0], *options[2:4], "--medium", "air", "--out", tmp_path / "t.fits") == 2
+    assert "medium: for a list or a folder of files" in " ".join(capsys.readouterr().err.split())
 
 
 def test_rejects_are_tried_again_once_their_cause_is_gone(night, tmp_path):

@@ -51,7 +51,7 @@ class FilePredictor:
 
     def _values(self, entry: Entry) -> dict[str, Any]:
         result = predict(
-            read(entry.path, **{"resolution": self.config.resolution, **entry.reading}),
+            read(entry.path, **{"resolution": self.config.resolution, **self.config.reading, **entry.reading}),
             self.config.model,
             velocity_kms=entry.velocity_kms,
             velocity_range_kms=self.config.velocity_range,

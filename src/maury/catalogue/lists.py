@@ -33,12 +33,13 @@ _NUMBERS: dict[str, Callable[[str], float]] = {
     "ebv": float,
     "ebv_error": float,
 }
-_FILES = ("wavelength_file", "sigma_file")
+FILES = ("wavelength_file", "sigma_file")
+"""Columns with names of files, which are relative to the list's folder."""
 _TEXTS = ("medium", "wavelength_unit", "extension", "fibre")
 _SWITCH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _UNKNOWN = ("", "nan", "--", "null", "none")
 """How tables write an unknown value."""
-COLUMNS = ("file", "id", *_NUMBERS, *_FILES, *_TEXTS, "ignore_sigma")
+COLUMNS = ("file", "id", *_NUMBERS, *FILES, *_TEXTS, "ignore_sigma")
 """Columns of a list; all but ``file`` may be left out. Others are not looked at."""
 
 
@@ -141,7 +142,7 @@ class FileList:
             except ValueError:
                 kind = "a number" if _NUMBERS[name] is float else "a whole number"
                 error = error or f"{name} {given[name]!r} is not {kind}"
-        for name in set(_FILES) & given.keys():
+        for name in set(FILES) & given.keys():
             reading[name] = str((self.path.parent / os.path.expanduser(given[name])).absolute())
         reading |= {name: given[name] for name in _TEXTS if name in given}
         if "ignore_sigma" in given:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -22,6 +22,7 @@ class CatalogueConfig(Settings):
         refine: of files, weigh samples by the likelihood of model spectra, as `maury.inference.predict` does, which
             takes most of the time; None: wherever it is possible. Spectra of HDF5 are never refined.
         resolution: nominal R = lambda / FWHM of files, if neither the list nor the file gives it.
+        reading: attributes of `maury.readers.ReadOptions` for files, where the list has no value.
         velocity_range: where the velocity of files is searched, km/s; by default -500 to 500.
         shard: spectra in a part of the output; by default 8,192 of HDF5 and 64 files. A kill costs at most the parts
             that were being made.
@@ -34,5 +35,6 @@ class CatalogueConfig(Settings):
     labels: str = "default"
     refine: bool | None = None
     resolution: Annotated[float, Field(ge=500, le=1_000_000)] | None = None
+    reading: dict[str, Any] = Field(default_factory=dict)
     velocity_range: tuple[float, float] | None = None
     shard: Annotated[int, Field(ge=1)] | None = None

@@ -25,6 +25,9 @@ from maury.catalogue.identity import require_distinct, sampled_sha256
 from maury.errors import FormatError
 from maury.pixelspectra import PixelSpectra
 
+DAMAGED = (OSError, RuntimeError)
+"""What HDF5 raises where a part of a file is damaged."""
+
 _IDS = 65_536
 
 
@@ -44,20 +47,19 @@ class PackedFile:
     digest: str
     prefix: str = ""
 
-    def ids(self, first: int, last: int) -> list[str]:
-        """Identifiers of rows from ``first`` to before ``last``.
-
-        Raises:
-            FormatError: they cannot be read.
-        """
+    def ids(self, first: int, last: int) -> list[str | None]:
+        """Identifiers of rows from ``first`` to before ``last``; None where they are damaged in the file."""
         try:
             with h5py.File(self.path) as file:
                 if "id" not in file:
-                    return [f"{self.prefix}{row}" for row in range(first, last)]
-                values = file["id"][first:last]
-        except (OSError, RuntimeError) as error:
-            raise FormatError(f"{self.path}: dataset id cannot be read: truncated or damaged") from error
-        return [value.decode(errors="replace") if isinstance(value, bytes) else str(value) for value in values]
+                    return [self.number(row) for row in range(first, last)]
+                return _texts(file["id"], first, last)
+        except DAMAGED:
+            return [None] * (last - first)
+
+    def number(self, row: int) -> str:
+        """Stands in for the identifier of a row that has none."""
+        return f"{self.prefix}{row}"
 
 
 def open_packed(paths: Sequence[Path], wavelength_aa: NDArray[np.float64]) -> list[PackedFile]:
@@ -84,14 +86,23 @@ def _all_ids(files: list[PackedFile]) -> Iterator[tuple[str, str]]:
         for first in range(0, file.rows, _IDS):
             ids = file.ids(first, min(first + _IDS, file.rows))
             where = f" of {file.path.name}" if files[1:] else ""
-            yield from ((identifier, f"row {first + k}{where}") for k, identifier in enumerate(ids))
+            yield from ((identifier, f"row {first + k}{where}") for k, identifier in enumerate(ids) if identifier)
+
+
+def _texts(dataset: h5py.Dataset, first: int, last: int) -> list[str | None]:
+    """Values as text, read one by one where a chunk is damaged, which are None."""
+    try:
+        values = dataset[first:last]
+    except DAMAGED:
+        return [None] if last - first == 1 else [_texts(dataset, row, row + 1)[0] for row in range(first, last)]
+    return [value.decode(errors="replace") if isinstance(value, bytes) else str(value) for value in values]
 
 
 def read_block(file: h5py.File, first: int, last: int) -> PixelSpectra:
     """Spectra from row ``first`` to before ``last``.
 
     Raises:
-        OSError: they are damaged.
+        OSError, RuntimeError: they are damaged (`DAMAGED`).
     """
     flux, sigma = (_scaled(file[name], first, last) for name in ("flux", "sigma"))
     mask = None

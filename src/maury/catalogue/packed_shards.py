@@ -15,9 +15,9 @@ from torch import Tensor
 from maury.catalogue.columns import REJECTS, Column, append, empty
 from maury.catalogue.manifest import Output
 from maury.catalogue.options import CatalogueConfig
-from maury.catalogue.packed import PackedFile, read_block
+from maury.catalogue.packed import DAMAGED, PackedFile, read_block
 from maury.catalogue.parts import write_part
-from maury.errors import FormatError
+from maury.errors import OutputError, in_one_line
 from maury.inference import Posteriors, predict_batch
 from maury.inference.columns import column_of
 from maury.inference.single import LEAST_SNR
@@ -50,27 +50,45 @@ class PackedShards:
     about: dict[str, Any]
 
     def __call__(self, shard: int, file: PackedFile, first: int, last: int) -> tuple[int, int]:
-        """Make one part.
+        """Make one part; of rejects alone where it fails as a whole.
 
         Returns:
             Numbers of results and of rejects.
 
         Raises:
-            FormatError: the file cannot be opened, or is another one than before.
             OutputError: the part cannot be written.
         """
-        results, rejects = empty(self.columns), empty(REJECTS)
         try:
-            opened = h5py.File(file.path)
-        except OSError as error:
-            raise FormatError(f"{file.path}: cannot be opened ({error})") from error
-        with opened:
+            return self._made(shard, file, first, last)
+        except OutputError:
+            raise
+        except Exception as error:  # one file among many must not end the whole
+            return self.rejected(shard, file, first, last, in_one_line(error, file.path))
+
+    def rejected(self, shard: int, file: PackedFile, first: int, last: int, reason: str) -> tuple[int, int]:
+        """Write a part in which all spectra are rejected for one reason.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        rejects = empty(REJECTS)
+        for row, identifier in enumerate(file.ids(first, last), first):
+            who = {"id": identifier or file.number(row), "file": file.path.name, "row": row}
+            append(rejects, REJECTS, who | {"reason": reason})
+        return write_shard(self.output, shard, self.columns, empty(self.columns), rejects, self.about)
+
+    def _made(self, shard: int, file: PackedFile, first: int, last: int) -> tuple[int, int]:
+        results, rejects = empty(self.columns), empty(REJECTS)
+        with h5py.File(file.path) as opened:
             for start in range(first, last, _ROWS):
                 stop = min(start + _ROWS, last)
                 ids = file.ids(start, stop)
                 for block, offset, reasons in _readable(opened, start, stop):
-                    named = [(ids[offset + k], file.path.name, start + offset + k) for k in range(len(reasons))]
-                    self._take(block, named, reasons, results, rejects)
+                    rows = range(start + offset, start + offset + len(reasons))
+                    named = [(ids[row - start] or file.number(row), file.path.name, row) for row in rows]
+                    lost = ["" if ids[row - start] else "its id is damaged in the file" for row in rows]
+                    known = [reason or other for reason, other in zip(reasons, lost, strict=True)]
+                    self._take(block, named, known, results, rejects)
         return write_shard(self.output, shard, self.columns, results, rejects, self.about)
 
     def _take(
@@ -83,7 +101,8 @@ class PackedShards:
     ) -> None:
         """Sort spectra into results and rejects."""
         if block is not None:
-            reasons = check(block, self._wavelength, self._sharpest)
+            own = check(block, self._wavelength, self._sharpest)
+            reasons = [before or now for before, now in zip(reasons, own, strict=True)]
         for (identifier, file, row), reason in zip(named, reasons, strict=True):
             if reason:
                 append(rejects, REJECTS, {"id": identifier, "file": file, "row": row, "reason": reason})
@@ -138,7 +157,7 @@ def _readable(file: h5py.File, first: int, last: int) -> list[tuple[PixelSpectra
     """Blocks of rows with their offset; one by one where a chunk of the file is damaged."""
     try:
         return [(read_block(file, first, last), 0, [""] * (last - first))]
-    except OSError as error:
+    except DAMAGED as error:
         if last - first == 1:
             return [(None, 0, [f"damaged in the file ({' '.join(str(error).split())[:120]})"])]
     found = []

@@ -12,7 +12,7 @@ from typing import Any
 
 from maury.catalogue.columns import Column, columns_of, labels_of
 from maury.catalogue.file_shards import TIMEOUT_S, FilePredictor, make_parts
-from maury.catalogue.lists import FileList
+from maury.catalogue.lists import FILES, FileList
 from maury.catalogue.manifest import Output, identity, open_output, write_manifest
 from maury.catalogue.options import CatalogueConfig
 from maury.catalogue.packed import PackedFile, open_packed
@@ -28,6 +28,7 @@ from maury.library import expand
 from maury.networks import is_posterior, load_cached, pixel_wavelengths
 from maury.networks.store import find
 from maury.preparation.settings import check_settings
+from maury.readers import ReadOptions
 from maury.synthesis.pool import Maker, Workers
 
 _PACKED, _FILES = 8192, 64
@@ -139,14 +140,20 @@ def _plan(source: Path, out: Path, config: CatalogueConfig) -> _Plan:
     config = _absolute(config)
     models = {kind: {"sha256": digest} for kind, digest in _digests(config, not packed).items()}
     check_settings(velocity_range_kms=config.velocity_range)
+    ReadOptions(**config.reading)
     about = config.model_dump(mode="json", exclude={"model", "emulator"})
-    if config.velocity_range is None:
-        del about["velocity_range"]  # as manifests were before there was a choice
+    for name in ("velocity_range", "reading"):
+        if not getattr(config, name):
+            del about[name]  # as manifests were before there was a choice
     tasks: list[tuple[PackedFile, int, int]] = []
     found: FileList | list[PackedFile]
     if packed:
         if not posterior:
             raise ConfigError(f"{config.model}: gives points alone; HDF5 catalogues need a network with a posterior")
+        if config.reading:
+            raise ConfigError(
+                f"{', '.join(config.reading)}: for a list or a folder of files; HDF5 is read without them"
+            )
         shard = config.shard or _PACKED
         found = open_packed([path.absolute() for path in expand([source])], pixel_wavelengths(header))
         for file in found:
@@ -182,7 +189,8 @@ def _absolute(config: CatalogueConfig) -> CatalogueConfig:
     changes = {
         name: os.path.abspath(value) for name in ("model", "emulator") if os.path.exists(value := getattr(config, name))
     }
-    return config.model_copy(update=changes)
+    files = {name: os.path.abspath(config.reading[name]) for name in FILES if name in config.reading}
+    return config.model_copy(update=changes | {"reading": config.reading | files})
 
 
 def models_of(config: CatalogueConfig, files: bool) -> dict[str, str]:
@@ -226,11 +234,11 @@ def _make(plan: _Plan, skip: set[int], workers: int, ray: str | None) -> Iterato
             yield from make_parts(plan.source, plan.output, shard, skip, plan.columns, plan.known, run)
         return
     tasks = ((number, (number, *task)) for number, task in enumerate(plan.tasks) if number not in skip)
-    with _mapper((PackedShards, (plan.config, plan.output, plan.columns, plan.known)), workers, ray, plan) as run:
-        for _, result in run(tasks):
-            if isinstance(result, MauryError):
-                raise result
-            yield result
+    made = (plan.config, plan.output, plan.columns, plan.known)
+    with _mapper((PackedShards, made), workers, ray, plan) as run:
+        for number, result in run(tasks):
+            failed = isinstance(result, MauryError)  # its process died, or could not write
+            yield PackedShards(*made).rejected(number, *plan.tasks[number], str(result)) if failed else result
 
 
 @contextlib.contextmanager

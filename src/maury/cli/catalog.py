@@ -12,11 +12,13 @@ from maury.cli import options
 _REASONS = 20
 
 
+@options.reads_files
 def catalog(
     source: Annotated[
         str, typer.Argument(metavar="SOURCE", help="A list of files (CSV, ECSV), a folder, or an HDF5 file of spectra.")
     ],
     output: Annotated[Path, options.out_folder("Folder to write; its name ends with .parquet or .fits.")],
+    reading: dict[str, Any],
     resolution: options.Resolution = None,
     velocity_range: options.VelocityRange = None,
     model: options.Model = "default",
@@ -32,9 +34,10 @@ def catalog(
 ) -> None:
     """Stellar parameters of any number of spectra, with uncertainties.
 
-    The columns of a list hold the values of each file: resolution, velocity_kms, medium, wavelength_unit, row, fibre,
-    order, extension, wavelength_file, sigma_file and ignore_sigma. Results are written in parts: an interrupted run
-    resumes with the same command. Spectra that cannot be used are in a table of rejects, and the exit code is 2.
+    The columns of a list hold the values of each file: velocity_kms, resolution, medium, wavelength_unit, row, fibre,
+    order, extension, wavelength_file, sigma_file and ignore_sigma. Options hold for files of which the list has no
+    value. Results are written in parts: an interrupted run resumes with the same command. Spectra that cannot be used
+    are in a table of rejects, and the exit code is 2.
 
     Example: `maury catalog list.csv --out results.parquet --workers 2`
     """
@@ -43,7 +46,8 @@ def catalog(
     from maury.config import make_config
 
     settings = {"model": model, "emulator": emulator, "labels": labels, "refine": refine, "samples": samples,
-                "seed": seed, "resolution": resolution, "velocity_range": velocity_range}  # fmt: skip
+                "seed": seed, "resolution": resolution, "velocity_range": velocity_range,
+                "reading": {name: value for name, value in reading.items() if value not in (None, False)}}  # fmt: skip
     config = make_config(settings, CatalogueConfig, "options")
     with progress() as bar:
         task = bar.add_task("checking the catalogue", total=None)
