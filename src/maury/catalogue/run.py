@@ -235,10 +235,12 @@ def _make(plan: _Plan, skip: set[int], workers: int, ray: str | None) -> Iterato
         return
     tasks = ((number, (number, *task)) for number, task in enumerate(plan.tasks) if number not in skip)
     made = (plan.config, plan.output, plan.columns, plan.known)
+    shards = PackedShards(*made)
     with _mapper((PackedShards, made), workers, ray, plan) as run:
         for number, result in run(tasks):
             failed = isinstance(result, MauryError)  # its process died, or could not write
-            yield PackedShards(*made).rejected(number, *plan.tasks[number], str(result)) if failed else result
+            file, first, last = plan.tasks[number]
+            yield shards.rejected(number, file, first, last, str(result)) if failed else result
 
 
 @contextlib.contextmanager
