@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from maury.inference.columns import FLAGS, PREPARED, QUALITY, SNR, Column, derived_columns, label_columns
+from maury.inference.columns import FLAGS, PREPARED, QUALITY, SNR, Column, derived_columns, label_columns, lines_column
 from maury.inference.posterior import ELEMENTS, label_set
 
 _WHO = (
@@ -29,6 +29,7 @@ def columns_of(names: Sequence[str], posterior: bool, prepared: bool, derived: b
     columns = list(_WHO)
     for name in names:
         columns += label_columns(name, posterior, name == "vsini" or (prepared and name in (*ELEMENTS, "alpha")))
+        columns += (lines_column(name),) if prepared and posterior and name in ELEMENTS else ()
     stars = derived_columns() if derived else ()
     return (*columns, *stars, *((*PREPARED, *QUALITY) if prepared else ()), SNR, FLAGS)
 

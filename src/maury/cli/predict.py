@@ -68,6 +68,10 @@ def predict(
     samples_output: Annotated[
         Path | None, options.of_output("FILE", "HDF5 file for the samples of all stars.", "--samples-out")
     ] = None,
+    lines_output: Annotated[
+        Path | None,
+        options.of_output("FOLDER", "A table and a figure of the lines of each element in --labels.", "--lines"),
+    ] = None,
     as_json: options.AsJson = False,
     plot: options.Plot = None,
 ) -> None:
@@ -135,6 +139,8 @@ def predict(
                 out.print(_table(result, observation.provenance.get("truth")))
             if plot is not None:
                 _draw(result, plot)
+            if lines_output is not None:
+                _lines(result, lines_output, emulator)
     if as_json:
         show_json(records)
     for path, write, what in ((output, write_table, "rows"), (samples_output, write_samples, "stars with samples")):
@@ -224,6 +230,24 @@ def _row(result: Result, name: str, parts: bool) -> list[str]:
     k = posterior.names.index(name)
     own = (posterior.statistical[k], posterior.systematic[k]) if parts else ()
     return [column_of(name), value, *(number(name, float(x), error) for x in (error, *own)), interval]
+
+
+def _lines(result: Result, folder: Path, emulator: str) -> None:
+    """Write a table and a figure of the lines of each element shown; one that no line measures is named."""
+    from maury.cli.console import err
+    from maury.files import atomic_path
+    from maury.inference import element_lines
+    from maury.inference.columns import column_of
+    from maury.plots import plot_element_lines, save_figure
+
+    for element, count in result.lines.items():
+        stem = f"{Path(result.file).stem}-{column_of(element)}"
+        if not count:
+            err.print(f"{result.file}: no line measures {column_of(element)}", markup=False)
+            continue
+        with atomic_path(folder / f"{stem}.ecsv") as temporary:
+            element_lines(result, element, emulator).write(temporary, format="ascii.ecsv", overwrite=True)
+        save_figure(plot_element_lines(result, element, emulator=emulator), folder / stem)
 
 
 def _draw(result: Result, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from maury.inference.batch import Posteriors, predict_batch
 from maury.inference.differential import Reference
+from maury.inference.element_lines import element_lines
 from maury.inference.model import model_flux
 from maury.inference.posterior import LABELS_OF, Posterior
 from maury.inference.refinement import Refinement
@@ -18,6 +19,7 @@ __all__ = [
     "Reference",
     "Refinement",
     "Result",
+    "element_lines",
     "model_flux",
     "predict",
     "predict_batch",

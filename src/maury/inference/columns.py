@@ -48,6 +48,16 @@ DERIVED = {
 """Unit and meaning of what follows from parallax and magnitude."""
 
 
+LINES = "_lines"
+"""Ending of the column of an element's number of lines."""
+
+
+def lines_column(element: str) -> Column:
+    """Number of lines that measure an element."""
+    what = "lines that alone would measure to 0.3 dex, other labels known:"
+    return Column(column_of(element) + LINES, "number", "", f"{what} {LABELS[element].description}")
+
+
 def derived_columns() -> tuple[Column, ...]:
     """Columns of results with parallax and magnitude: median, half the central 68 %, and its ends."""
     spread = {end: what for end, what in ENDINGS.items() if end in ("_err", "_lo", "_hi")}

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maury.flags import limits_trust
-from maury.inference.columns import column_of
+from maury.inference.columns import LINES, column_of
 from maury.inference.posterior import INTERVAL, Posterior
 from maury.inference.refinement import Refinement
 from maury.inference.spectraltype import spectral_type
@@ -99,6 +99,7 @@ class Result:
         posterior: of the labels, or None from a network that gives points alone.
         refinement: what the likelihood says, or None where the posterior is the network's own.
         mask_aa: ranges that were left out as asked for, Å in air, at rest.
+        lines: number of lines that measure each element shown (`maury.inference.element_lines`), where refined.
     """
 
     file: str
@@ -113,6 +114,7 @@ class Result:
     posterior: Posterior | None = field(default=None, repr=False)
     refinement: Refinement | None = field(default=None, repr=False)
     mask_aa: Mask = ()
+    lines: dict[str, int] = field(default_factory=dict, repr=False)
 
     @property
     def status(self) -> str:
@@ -184,6 +186,7 @@ class Result:
             for name, drawn in ({} if self.refinement is None else self.refinement.derived).items():
                 low, middle, high = map(float, np.quantile(drawn, (INTERVAL[0], 0.5, INTERVAL[1])))
                 numbers |= {name: middle, f"{name}_err": (high - low) / 2, f"{name}_lo": low, f"{name}_hi": high}
+            numbers |= {column_of(name) + LINES: count for name, count in self.lines.items()}
             numbers |= {f"{column_of(name)}_upper": limit for name, limit in self.posterior.upper_limits.items()}
         return numbers
 

@@ -15,6 +15,7 @@ from maury.emulator import load_cached as load_emulator
 from maury.errors import ConfigError, DomainError
 from maury.flags import of_stage
 from maury.inference.differential import SUN, Reference
+from maury.inference.element_lines import count_lines
 from maury.inference.posterior import label_set, posterior_of
 from maury.inference.refinement import Refinement, Samples, physics_of, refined
 from maury.inference.result import Result
@@ -293,6 +294,9 @@ def _posterior(
     transform = network.transform if physics is None else physics.coordinates.transform
     sizes = None if fit is None else fit.systematic
     posterior = posterior_of(transform, drawn, float(star.resolution), ask.labels, ask.model, before, sizes)
+    lines = (
+        {} if physics is None or fit is None else count_lines(physics.coordinates.simulator, star, fit, posterior.names)
+    )
     short = ("short_coverage",) if float(star.good.double().mean()) < _WHOLE else ()
     return {
         "values": dict(zip(posterior.names, map(float, posterior.median), strict=True)),
@@ -302,6 +306,7 @@ def _posterior(
         "spectrum": star,
         "posterior": posterior,
         "refinement": fit,
+        "lines": lines,
     }
 
 

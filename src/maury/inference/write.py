@@ -13,7 +13,8 @@ import numpy as np
 
 from maury.errors import OutputError
 from maury.files import atomic_path
-from maury.inference.columns import derived_columns, label_columns
+from maury.inference.columns import derived_columns, label_columns, lines_column
+from maury.inference.posterior import ELEMENTS
 from maury.inference.result import Result, unit_of
 from maury.labels import LABELS
 from maury.preparation.masks import texts
@@ -39,7 +40,8 @@ def to_table(results: Sequence[Result]) -> QTable:
             if any(entry.name in row for row in numbers):
                 table[entry.name] = [row.get(entry.name, np.nan) for row in numbers] * unit_of(name)
                 table[entry.name].info.description = entry.description
-    for entry in derived_columns():
+    elements = (name for name in results[0].values if name in ELEMENTS)
+    for entry in (*map(lines_column, elements), *derived_columns()):
         if any(entry.name in row for row in numbers):
             table[entry.name] = [row.get(entry.name, np.nan) for row in numbers] * u.Unit(entry.unit)
             table[entry.name].info.description = entry.description

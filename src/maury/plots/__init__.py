@@ -2,6 +2,7 @@
 
 from maury.plots.calibrations import plot_calibration
 from maury.plots.corner import plot_corner
+from maury.plots.elements import plot_element_lines
 from maury.plots.emulators import plot_emulator_error, plot_emulator_pixels, plot_library_size
 from maury.plots.errors import plot_bias, plot_errors
 from maury.plots.explanations import plot_explanation
@@ -26,6 +27,7 @@ __all__ = [
     "plot_calibration",
     "plot_corner",
     "plot_coverage",
+    "plot_element_lines",
     "plot_emulator_error",
     "plot_emulator_pixels",
     "plot_errors",
