@@ -84,12 +84,16 @@ _TEFF_SHARES = ((3500.0, 0.0), (4000.0, 0.2), (4500.0, 0.36), (5500.0, 0.58), (7
 _MH_SHARES = ((-3.0, 0.0), (-2.0, 0.38), (-1.0, 0.66), (0.5, 1.0))
 """Share of them below each [M/H]."""
 
+_METAL_RICH_TEFF_SHARES = ((3500.0, 0.0), (4000.0, 0.12), (4500.0, 0.25), (5500.0, 0.6), (7000.0, 0.95), (9750.0, 1.0))
+_METAL_RICH_MH_SHARES = ((-3.0, 0.0), (-1.0, 0.05), (-0.5, 0.25), (0.5, 1.0))
+"""The same of points that are densest where most observed stars are."""
+
 _LOWEST_VMIC_KMS = 0.2
 _SCATTER = {"y": (0.5, 1.5), "nd": (0.5, 1.5)}
 """Standard deviation and limit (dex) of [X/M] of the further elements; 0.25 and 0.8 for those not named."""
 
 
-def dense_labels(count: int, seed: int) -> NDArray[np.float64]:
+def dense_labels(count: int, seed: int, *, metal_rich: bool = False) -> NDArray[np.float64]:
     """Scrambled Sobol points (count, 17) over the domain, densest where stars are coolest and most metal-poor.
 
     Labels of `maury.labels.SYNTHESISED`. Log g is uniform above the lowest model atmosphere, microturbulence 0.2 to 4
@@ -99,12 +103,14 @@ def dense_labels(count: int, seed: int) -> NDArray[np.float64]:
     Args:
         count: number of points.
         seed: of the scrambling.
+        metal_rich: densest at 4500 to 7000 K and [M/H] -0.5 to 0.5 instead.
     """
     from scipy.stats import qmc
 
     u = qmc.Sobol(len(SYNTHESISED) + 1, scramble=True, seed=seed).random(1 << (count - 1).bit_length())[:count]
     q = ndtri(np.clip(u, 1e-4, 1 - 1e-4))
-    (teff_k, teff_share), (metals, mh_share) = (np.array(shares).T for shares in (_TEFF_SHARES, _MH_SHARES))
+    tables = (_METAL_RICH_TEFF_SHARES, _METAL_RICH_MH_SHARES) if metal_rich else (_TEFF_SHARES, _MH_SHARES)
+    (teff_k, teff_share), (metals, mh_share) = (np.array(shares).T for shares in tables)
     teff = np.interp(u[:, 0], teff_share, teff_k)
     low = lowest_logg(teff)
     logg, mh = low + (5 - low) * u[:, 1], np.interp(u[:, 2], mh_share, metals)

@@ -178,12 +178,14 @@ class DenseDesign(Settings):
         kind: "dense".
         count: number of points of `maury.designs.dense_labels`.
         nodes: number of nodes of the SPC grid, drawn at random, besides.
-        seed: of both.
+        metal_rich: number of further points that are densest at 4500 to 7000 K and solar metallicity.
+        seed: of all; that of the further points is one more.
     """
 
     kind: Literal["dense"] = "dense"
     count: Count
     nodes: Annotated[int, Field(ge=0, le=100_000)] = 0
+    metal_rich: Annotated[int, Field(ge=0, le=100_000)] = 0
     seed: Seed = 1
 
 

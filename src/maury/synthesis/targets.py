@@ -159,15 +159,21 @@ def _nodes(design: NodesDesign) -> tuple[tuple[str, ...], Floats]:
 
 def _dense(design: DenseDesign, atmospheres: AtmosphereGrid) -> Floats:
     """Points of the design that have an atmosphere, and the nodes drawn."""
-    points = dense_labels(2 * design.count, design.seed)
-    points = points[_inside(points, atmospheres)][: design.count]
-    if len(points) < design.count:
-        raise DomainError(
-            f"design dense: fewer than {design.count} points have a model atmosphere in {atmospheres.source}"
-        )
+
+    def inside(count: int, seed: int, metal_rich: bool) -> Floats:
+        points = dense_labels(2 * count, seed, metal_rich=metal_rich)
+        points = points[_inside(points, atmospheres)][:count]
+        if len(points) < count:
+            raise DomainError(
+                f"design dense: fewer than {count} points have a model atmosphere in {atmospheres.source}"
+            )
+        return points
+
     nodes = spc_nodes()
     chosen = np.random.default_rng(design.seed).choice(len(nodes), min(design.nodes, len(nodes)), replace=False)
-    return np.concatenate([points, check_labels(intrinsic_labels(nodes[np.sort(chosen)]))])
+    chosen_nodes = check_labels(intrinsic_labels(nodes[np.sort(chosen)]))
+    further = [inside(design.metal_rich, design.seed + 1, True)] if design.metal_rich else []
+    return np.concatenate([inside(design.count, design.seed, False), chosen_nodes, *further])
 
 
 def _points(
