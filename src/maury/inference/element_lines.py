@@ -81,8 +81,9 @@ def features(wavelength_aa: Floats, slope: Floats, weight: Floats) -> list[Featu
         weight: 1 / standard deviation of the pixels (p,), 0 where a pixel is not used.
     """
     strength = np.abs(slope) * weight
-    peaks = 1 + np.flatnonzero((strength[1:-1] > strength[:-2]) & (strength[1:-1] >= strength[2:]))
-    if not len(peaks):
+    higher = (strength[1:-1] > strength[:-2]) & (strength[1:-1] >= strength[2:])
+    peaks: list[int] = (1 + np.flatnonzero(higher)).tolist()
+    if not peaks:
         return []
     ends = [0, *(a + int(strength[a:b].argmin()) for a, b in pairwise(peaks)), len(slope)]
     weakest = -_WEAKEST * float(np.abs(slope * (weight > 0)).max())
