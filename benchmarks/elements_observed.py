@@ -86,8 +86,9 @@ def draw(results: dict[str, Result]) -> Figure:
             axes.plot(wave[near], flux[near], ".", color=INK, ms=3, label="observed")
             axes.plot(wave[near], fit.model[near], color=COLOURS[1], lw=1.1, label="fit")
             axes.plot(wave[near], without[near], "--", color=COLOURS[0], lw=0.9, label=f"fit with [X/M] = {least:g}")
-            axes.set(xlim=(place - 0.8, place + 0.8), ylim=(0.55, 1.07))
-            axes.set_xticks([round(place) - 0.5, round(place) + 0.5])
+            axes.set(xlim=(place - 0.8, place + 0.8), ylim=(0.78, 1.05))
+            axes.set_xticks([round(place - 0.4, 1), round(place + 0.4, 1)])
+            axes.ticklabel_format(axis="x", useOffset=False)
             axes.text(0.05, 0.05, f"{species} {place:.2f}", transform=axes.transAxes, fontsize=9)
             if column == 0:
                 axes.set_ylabel(f"{star}\nflux")
