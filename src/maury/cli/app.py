@@ -10,6 +10,7 @@ import typer
 from maury import __version__
 from maury.cli import (
     catalog,
+    cite,
     doctor,
     emulator,
     evaluate,
@@ -42,6 +43,7 @@ TASKS: dict[str, dict[str, Any]] = {
         "prepare": prepare.prepare,
         "app": page.page,
         "doctor": doctor.doctor,
+        "cite": cite.cite,
     },
     "Understand: what a spectrum allows, and how far to trust a result": {
         "limits": limits.limits,

@@ -63,7 +63,7 @@ def predict(
     samples: options.Samples = None,
     seed: options.Seed = 1,
     output: Annotated[
-        Path | None, options.out_file("Table to write: .ecsv, .fits, .csv or .vot, by the name's ending.")
+        Path | None, options.out_file("Table to write: .ecsv, .fits, .csv, .vot, .tex or .mrt, by the name's ending.")
     ] = None,
     samples_output: Annotated[
         Path | None, options.of_output("FILE", "HDF5 file for the samples of all stars.", "--samples-out")

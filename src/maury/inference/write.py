@@ -13,16 +13,25 @@ import numpy as np
 
 from maury.errors import OutputError
 from maury.files import atomic_path
-from maury.inference.columns import derived_columns, label_columns, lines_column
+from maury.inference.columns import column_of, derived_columns, label_columns, lines_column
 from maury.inference.posterior import ELEMENTS
 from maury.inference.result import Result, unit_of
+from maury.inference.words import number
 from maury.labels import LABELS
 from maury.preparation.masks import texts
 
 if TYPE_CHECKING:
-    from astropy.table import QTable
+    from astropy.table import QTable, Table
 
-_FORMATS = {".ecsv": "ascii.ecsv", ".csv": "ascii.csv", ".fits": "fits", ".vot": "votable", ".xml": "votable"}
+_FORMATS = {
+    ".ecsv": "ascii.ecsv",
+    ".csv": "ascii.csv",
+    ".fits": "fits",
+    ".vot": "votable",
+    ".xml": "votable",
+    ".tex": "ascii.aastex",
+    ".mrt": "ascii.mrt",
+}
 
 
 def to_table(results: Sequence[Result]) -> QTable:
@@ -66,8 +75,65 @@ def to_table(results: Sequence[Result]) -> QTable:
     return table
 
 
+def paper_table(results: Sequence[Result]) -> Table:
+    """One row per star for a paper: each label as ``value ± uncertainty`` or an upper limit, in LaTeX.
+
+    Args:
+        results: of one model.
+    """
+    from astropy.table import Table
+
+    table = Table({"Star": [Path(result.file).stem.replace("_", r"\_") for result in results]})
+    units = {"Star": ""}
+    for name in results[0].values:
+        title = LABELS[name].symbol.replace("/M]", "/Fe]") if name in ELEMENTS else LABELS[name].symbol
+        table[title] = [_in_latex(result, name) for result in results]
+        unit = "dex" if LABELS[name].unit.startswith("dex") else LABELS[name].unit
+        units[title] = unit.replace("km/s", r"km\,s$^{-1}$")
+    if any(result.preparation is not None for result in results):
+        rows = [result.record() for result in results]
+        known = [row.get("rv_kms") is not None for row in rows]
+        table["$v_r$"] = [
+            rf"${row['rv_kms']:.3f} \pm {row['rv_err']:.3f}$" if there else r"\nodata"
+            for row, there in zip(rows, known, strict=True)
+        ]
+        units["$v_r$"] = r"km\,s$^{-1}$"
+    table.meta["units"] = units
+    return table
+
+
+def _machine_readable(table: QTable) -> Table:
+    """A table that the format MRT can hold: it has no unit dex, which goes to the description, and no NaN."""
+    from astropy.table import MaskedColumn, Table
+
+    plain = Table(meta={})
+    for name in table.colnames:
+        column, unit = table[name], table[name].unit
+        values = column.value if unit is not None else np.asarray(column)
+        dex = unit is not None and "dex" in unit.to_string()
+        missing = ~np.isfinite(values) if values.dtype.kind == "f" else np.array([not text for text in values])
+        values = np.round(values, 5) if values.dtype.kind == "f" else values
+        plain[name] = MaskedColumn(values, mask=missing, unit=None if dex else unit)
+        plain[name].description = (column.info.description or name) + (f" ({unit})" if dex else "")
+    return plain
+
+
+def _in_latex(result: Result, name: str) -> str:
+    row, column = result.numbers(), column_of(name)
+    value, error, limit = (row.get(column + end, np.nan) for end in ("", "_err", "_upper"))
+    if np.isfinite(limit):
+        return f"$<{number(name, limit)}$"
+    if not np.isfinite(value):
+        return r"\nodata"
+    if not np.isfinite(error):
+        return f"${number(name, value)}$"
+    return rf"${number(name, value, error)} \pm {number(name, error, error)}$"
+
+
 def write_table(results: Sequence[Result], path: str | os.PathLike[str]) -> None:
     """Write one row per star; the format goes by the file's name.
+
+    ``.tex`` is a deluxetable of AASTeX with few digits, ``.mrt`` a machine-readable table of the AAS journals.
 
     Raises:
         OutputError: an unknown ending, or the file cannot be written.
@@ -75,8 +141,14 @@ def write_table(results: Sequence[Result], path: str | os.PathLike[str]) -> None
     path = Path(path)
     if path.suffix not in _FORMATS:
         raise OutputError(f"{path}: unknown ending {path.suffix or 'none'}; allowed: {', '.join(_FORMATS)}")
+    if path.suffix == ".tex":
+        table = paper_table(results)
+        options = {"latexdict": {"units": table.meta["units"], "tablehead": ""}}
+    else:
+        table, options = to_table(results), {}
+        table = _machine_readable(table) if path.suffix == ".mrt" else table
     with atomic_path(path) as temporary:
-        to_table(results).write(temporary, format=_FORMATS[path.suffix], overwrite=True)
+        table.write(temporary, format=_FORMATS[path.suffix], overwrite=True, **options)
 
 
 def write_samples(results: Sequence[Result], path: str | os.PathLike[str]) -> None:
