@@ -69,8 +69,8 @@ _ALL = (
     ),
     Flag(
         "damaged_pixels",
-        "more than 1 % of the pixels hold neither star nor noise (hot pixels, ghosts, fillings): masked where they "
-        "stand out, else in the fit",
+        "more than 1 % of the pixels hold neither star nor noise (hot pixels, fillings): masked where they stand out, "
+        "else in the fit; or lines in one stretch are too shallow or too deep, as of a ghost",
         True,
         "preparation",
     ),

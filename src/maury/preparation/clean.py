@@ -91,7 +91,7 @@ def _excess(residual: Floats, good: Bools, part: float) -> tuple[Floats, Bools]:
 
 
 def damaged(residual: Floats, sigma: Floats, good: Bools, fwhm_pixels: float) -> int:
-    """Number of pixels that cannot be of the star, whatever their noise was taken for.
+    """Number of pixels that cannot be of the star, whatever their stated noise.
 
     They stand out from their neighbours more than lines do (`_sharp`), by 5 % of the continuum (15 % where the profile
     is hardly sampled) and four times the scatter of the densest quarter of the residuals, which is that of good pixels

@@ -19,7 +19,7 @@ def observed(star: Observation | Spectrum | str | os.PathLike[str], **reading: A
 
     Raises:
         FormatError: the file cannot be read.
-        ConfigError: options for reading what is no file.
+        ConfigError: options of reading, but not a file.
     """
     if isinstance(star, str | os.PathLike):
         return read(star, **reading)

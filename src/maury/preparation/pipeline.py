@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from maury.emulator import MAX_RESOLUTION, Emulator, load_cached
 from maury.errors import DomainError
 from maury.preparation.clean import damaged_part, final_sigma, first_sigma, spikes
+from maury.preparation.ghosts import ghost
 from maury.preparation.masks import Mask, ordered, require_rest, texts, without
 from maury.preparation.merge import Merged, OrderRecord, log_pixels, merge, step_of
 from maury.preparation.observed import observed
@@ -330,6 +331,8 @@ def _assemble(
         notes.append(f"{merged.discordant} pixels where orders disagree: the best order alone was kept")
     if damage > DAMAGED:
         notes.append(f"{100 * damage:.0f} % of the pixels are damaged: masked as far as they stand out")
+    if (foreign := ghost(merged, fit.model_error)) is not None:
+        notes.append(foreign)
     template = dict(zip(names, map(float, fit.labels), strict=True)) | {"vsini": fit.vsini_kms}
     flags = {
         "velocity_uncertain": fit.velocity_error_kms > 5 or not correlation.believable,
@@ -341,7 +344,7 @@ def _assemble(
         "resolution_unknown": resolution is None,
         "medium_assumed": bool(observation.provenance.get("medium_assumed")),
         "low_snr": snr < 10,
-        "damaged_pixels": damage > DAMAGED,
+        "damaged_pixels": damage > DAMAGED or foreign is not None,
     }
     raised = tuple(name for name, applies in flags.items() if applies)
     provenance = {

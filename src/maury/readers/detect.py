@@ -1,4 +1,4 @@
-"""Which family a file belongs to: told from its content, never from its name."""
+"""Which family a file belongs to: found from its content, never from its name."""
 
 from __future__ import annotations
 

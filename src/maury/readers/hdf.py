@@ -1,4 +1,4 @@
-"""HDF5 files: datasets of orders told by their names, as in the TRES files of Starfish (wls, fls, sigmas, masks)."""
+"""HDF5 files: datasets of orders recognised by name, as in the TRES files of Starfish (wls, fls, sigmas, masks)."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ def _barycentric(headers: list[Header], raw: Raw, log: Log) -> None:
 
 
 def describe(headers: list[Header], raw: Raw, log: Log) -> Raw:
-    """Fill in, from the headers, whatever the family of the file has not told already.
+    """Fill in, from the headers, whatever the reader of the family has not found already.
 
     Args:
         headers: headers in order of preference (primary first).

@@ -120,7 +120,7 @@ def _is_desi(parts: list[Part]) -> str | None:
 
 
 def read_survey(parts: list[Part], log: Log) -> Raw | None:
-    """Read APOGEE and DESI products, told by their headers, through specutils; vacuum, barycentric.
+    """Read APOGEE and DESI products, recognised by their headers, through specutils; vacuum, barycentric.
 
     Raises:
         FormatError: specutils is not installed or cannot read the file, or it holds several targets.

@@ -49,7 +49,7 @@ def axis(header: fits.Header, size: int, log: Log) -> Floats:
     lambda = CRVAL1 exp((value - CRVAL1) / CRVAL1) (FITS paper III, eq. 5).
 
     Raises:
-        FormatError: the axis is no wavelength or its unit cannot be told.
+        FormatError: the axis is not a wavelength or its unit is unknown.
     """
     pixel = np.arange(1, size + 1, dtype=float)
     if as_number(header.get("COEFF0")) is not None and as_number(header.get("COEFF1")) is not None:

@@ -1,4 +1,4 @@
-"""IRAF multispec and equispec echelle images: orders with wavelengths in the header, planes told by their BANDID.
+"""IRAF multispec and equispec echelle images: orders with wavelengths in the header, planes named by their BANDID.
 
 Sources: IRAF help page `specwcs` (linear, log-linear, Chebyshev, Legendre, cubic and linear spline, pixel and sample
 arrays); `apall` and CarPy band identifiers; FIES, TLS, TRES, MIKE, UVES echelle products.

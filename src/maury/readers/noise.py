@@ -153,7 +153,7 @@ def unnamed_noise(values: Floats, flux: Floats, log: Log, what: str) -> tuple[Fl
         share = float(np.nanmedian(np.abs(values / flux)))
     if fitting == ["variance"] and 0.1 < share < 10:
         log.warn(f"{what} has no name and the size of the flux: a variance, or counts of something else: not used")
-        return None, f"none ({what} could not be told)"
+        return None, f"none ({what} is unknown)"
     if fitting == ["sigma", "relative error"] and normal:
         fitting = ["sigma"]
     shown = ", ".join(f"{kind} {ratio:.3g}" for kind, ratio in ratios.items())
@@ -162,7 +162,7 @@ def unnamed_noise(values: Floats, flux: Floats, log: Log, what: str) -> tuple[Fl
             log.warn(
                 f"{what} has no name and {len(fitting)} readings agree with the noise measured ({shown}): not used"
             )
-        return None, f"none ({what} could not be told)"
+        return None, f"none ({what} is unknown)"
     log.rule(
         f"{what} has no name: read as {fitting[0]}, the only reading whose noise agrees with that measured in the flux "
         f"(measured over claimed: {shown})"

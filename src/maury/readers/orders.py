@@ -105,7 +105,7 @@ def _with_companions(part: Part, parts: list[Part], wave_aa: Floats, used: list[
 
 
 def _named_images(parts: list[Part], log: Log) -> Raw | None:
-    """Images told by their extension names, as in S2D (SCIDATA, WAVEDATA_AIR_BARY) or CARMENES (SPEC, SIG, WAVE)."""
+    """Images named by their extensions, as in S2D (SCIDATA, WAVEDATA_AIR_BARY) or CARMENES (SPEC, SIG, WAVE)."""
     pictures = [p for p in parts if p.shape and p.name and named(p.name, np.empty(0)).role is not None]
     arrays = [named(p.name, np.zeros(p.shape), p.header.get("BUNIT")) for p in pictures]
     if not {"flux", "wavelength"} <= {array.role for array in arrays if parse_unit(array.unit) not in OTHER_AXES}:

@@ -1,4 +1,4 @@
-"""Images whose rows or planes are wavelength, flux and noise themselves, told by header or by a check of the first.
+"""Images whose rows or planes are wavelength, flux and noise themselves, by header or a check of the first.
 
 Sources: ESPaDOnS and NARVAL Libre-ESpRIT FITS (i.fits, p.fits: CFHT, "FITS format of reduced spectra"); SDSS spSpec
 (rows: spectrum, continuum-subtracted, noise, mask) and LAMOST (flux, inverse variance, wavelength, masks); UVES_popler

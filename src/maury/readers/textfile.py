@@ -49,7 +49,7 @@ def decode(path: Path, log: Log) -> str:
 
 @dataclass(frozen=True)
 class _Dialect:
-    """How the fields of a line are told apart: by a delimiter (None: blanks), with points or commas in numbers."""
+    """How the fields of a line are separated: by a delimiter (None: blanks), with points or commas in numbers."""
 
     delimiter: str | None
     comma: bool = False
