@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 import typer
+from rich.console import Console
 
 import maury
+from maury.cli import console
 from maury.cli.app import TASKS, app, current
 from maury.cli.console import worded
 from maury.errors import ConfigError, DomainError
@@ -132,3 +134,16 @@ def test_documented_commands_are_understood(page):
             command, rest = command.commands[rest[0]], rest[1:]
         if not hasattr(command, "commands"):
             command.make_context(command.name, rest)
+
+
+@pytest.mark.parametrize(("every_s", "lines"), [(0.0, ["spectra: 0 of 4", "spectra: 3 of 4"]), (3600.0, [])])
+def test_progress_is_printed_as_lines_where_stderr_is_a_file(every_s, lines, monkeypatch, tmp_path):
+    monkeypatch.setattr(console, "LINE_EVERY_S", every_s)
+    with open(tmp_path / "log", "w") as log:
+        monkeypatch.setattr(console, "err", Console(file=log))
+        with console.progress() as bar:
+            task = bar.add_task("inputs", total=None)
+            bar.update(task, description="spectra", total=4)
+            bar.advance(task, 3)
+    printed = (tmp_path / "log").read_text().splitlines()
+    assert [line.partition(",")[0] for line in printed if line.startswith("spectra: ")] == lines

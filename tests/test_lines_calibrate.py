@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,15 +12,16 @@ from scipy import sparse
 
 from linelists import row, write_list
 from maury.broadening import transfer
-from maury.errors import ConfigError
+from maury.errors import ConfigError, SynthesisError
 from maury.evaluation.lines import write_calibrated, write_verdicts
 from maury.lines import change_of, read_changes, read_line_file
 from maury.lines.calibrate import calibrate
 from maury.lines.judge import cross_validate, judge
+from maury.lines.kept import all_responses
 from maury.lines.leastsquares import robust_steps
 from maury.lines.observed import Broadening, broadening_matrix, continuum, continuum_basis, model_grid
 from maury.lines.parameters import group_components, line_parameters, qualities
-from maury.lines.response import Response, isotope_shifts
+from maury.lines.response import Response, count_jobs, isotope_shifts
 from maury.lines.settings import CalibrateConfig, load_calibration
 from maury.lines.standards import Standard
 from maury.lines.unexplained import find_unexplained, unexplained_mask, write_unexplained
@@ -213,6 +215,9 @@ def test_errors_of_log_gf_come_back_and_missing_lines_do_not_go_in(toy, tmp_path
     assert ranges["first"][0] < MISSING_AA < ranges["last"][0]
     assert ranges["difference"][0] < -0.1
     write_unexplained(ranges, tmp_path / "u.ecsv", {"anchor": "Sun"})
+    rows = [line.split(",") for line in (tmp_path / "u.ecsv").read_text().splitlines() if line[0].isdigit()]
+    assert rows
+    assert all(len(word.partition(".")[2]) <= 3 for words in rows for word in words[:3])
     mask = unexplained_mask([MISSING_AA - 1, MISSING_AA, MISSING_AA + 1], tmp_path / "u.ecsv")
     assert mask.tolist() == [False, True, False]
 
@@ -240,6 +245,47 @@ def test_the_anchor_keeps_its_labels(toy):
     verdict = judge(toy, outcome.change, responses)[0]
     assert abs(verdict.before.offsets["teff"]) > 100
     assert abs(verdict.after.offsets["teff"]) < 25
+
+
+def test_an_interrupted_calibration_resumes(toy, tmp_path):
+    table = SimpleNamespace(species=toy.lines.species, columns={"excit": toy.lines.excitation_ev})
+    made, steps = [], []
+    failing = {"Sun"}
+
+    def respond(star):
+        if star.name in failing:
+            raise SynthesisError("the machine was switched off")
+        made.append(star.name)
+        return toy.respond(star)
+
+    def run(**changes):
+        atmospheres = SimpleNamespace(digest="models")
+        config = settings(**changes)
+        return SimpleNamespace(
+            config=config, lines=toy.lines, table=table, cool=None, atmospheres=atmospheres,
+            advance=steps.append, respond=respond,
+        )  # fmt: skip
+
+    with pytest.raises(SynthesisError):
+        all_responses(run(), tmp_path)
+    failing.clear()
+    first = all_responses(run(), tmp_path)
+    assert made == ["warm", "Sun"]
+    assert steps == [count_jobs(table)]
+    again = all_responses(run(bound=2.0), tmp_path)  # the bound of a line changes no spectrum
+    assert made == ["warm", "Sun"]
+    for name, response in first.items():
+        np.testing.assert_array_equal(again[name].lines.toarray(), response.lines.toarray())
+        np.testing.assert_array_equal(again[name].labels["teff"], toy.respond(response_star(name)).labels["teff"])
+    next((tmp_path / "derivatives").glob("Sun-*.npz")).write_bytes(b"PK damaged")
+    all_responses(run(), tmp_path)
+    assert made == ["warm", "Sun", "Sun"]
+    all_responses(run(window=(5101.0, 5130.0)), tmp_path)
+    assert made == ["warm", "Sun", "Sun", "warm", "Sun"]
+
+
+def response_star(name):
+    return next(star for star in settings().stars if star.name == name)
 
 
 def test_the_committed_settings_are_valid():

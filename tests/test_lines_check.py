@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from linelists import row, write_list
-from maury.cli.app import app
+from maury.cli.app import app, main
 from maury.errors import DomainError
 from maury.lines import check_lines, read_line_file
 
@@ -78,3 +78,12 @@ def test_the_command_shows_a_table_and_json(tmp_path):
         "species": "Ni 1", "lines": 38, "radiative": 38, "stark": 38, "waals": 38, "anstee_barklem": 0,
         "loggf": [-2.0, -2.0],
     }  # fmt: skip
+
+
+def test_without_the_window_the_command_names_the_option(tmp_path, capsys):
+    path = write_list(tmp_path / "a.lin", *(row("Ni 1", 6000 + k, 4.0, -2.0) for k in range(30)))
+    with pytest.raises(SystemExit) as left:
+        main(["lines", "check", str(path)])
+    assert left.value.code == 2
+    shown = " ".join(capsys.readouterr().err.split())
+    assert "no line between 5050 and 5350 Å; it covers 6000.0 to 6029.0 Å (--window)" in shown

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    TaskID,
     TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
@@ -118,9 +120,45 @@ def facts(title: str) -> Table:
     return made
 
 
+LINE_EVERY_S = 60.0
+"""Seconds between two lines of progress where stderr is not a terminal."""
+
+
+class _Lines(Progress):
+    """Progress as lines of text, for a file or a pipe, where a bar cannot be redrawn."""
+
+    _last: float | None = None
+
+    def advance(self, task_id: TaskID, advance: float = 1) -> None:
+        """Count steps of a task."""
+        super().advance(task_id, advance)
+        self._line(task_id)
+
+    def update(self, task_id: TaskID, **changes: Any) -> None:
+        """Change a task."""
+        super().update(task_id, **changes)
+        self._line(task_id)
+
+    def _line(self, task_id: TaskID) -> None:
+        """Print a line unless the last one (or the first step) was less than a minute ago."""
+        now = time.monotonic()
+        self._last = now if self._last is None else self._last
+        task = next((task for task in self.tasks if task.id == task_id), None)
+        if self.disable or task is None or now - self._last < LINE_EVERY_S:
+            return
+        self._last = now
+        total = f" of {task.total:,.0f}" if task.total is not None else ""
+        left = f", {task.time_remaining / 60:.1f} min left" if task.time_remaining is not None else ""
+        self.console.print(f"{task.description}: {task.completed:,.0f}{total}{left}", markup=False)
+
+
 def progress(shown: bool = True) -> Progress:
-    """A progress bar with count, elapsed time and time left, on stderr; or none, for a single quick thing."""
-    return Progress(
+    """A progress bar with count, elapsed time and time left, on stderr; or none, for a single quick thing.
+
+    Where stderr is not a terminal, a line is printed every minute.
+    """
+    kind = Progress if err.is_terminal else _Lines
+    return kind(
         TextColumn("{task.description}"),
         BarColumn(),
         TaskProgressColumn(),

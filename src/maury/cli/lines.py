@@ -107,9 +107,10 @@ def calibrate(
         bool, typer.Option("--cross-validate", help="Also calibrate without each star in turn, and look at that star.")
     ] = False,
 ) -> None:
-    """Fit log gf to standard stars, within the error of each source, and tell what moved and what stays unexplained.
+    """Fit log gf to standard stars, within the error of each source, and list what moved and what stays unexplained.
 
-    Writes changes.ecsv (for `maury lines apply`), unexplained.ecsv, stars.json and a figure.
+    Writes changes.ecsv (for `maury lines apply`), unexplained.ecsv, stars.json and a figure. Derivatives of each star
+    are kept in the folder: after an interruption the same command resumes.
 
     Example: `maury lines calibrate docs/results/lines/calibrate.toml --out calibration --workers 2`
     """
@@ -118,12 +119,13 @@ def calibrate(
     from maury.files import check_writable
     from maury.lines.calibrate import calibrate, count_spectra
     from maury.lines.judge import cross_validate, judge
+    from maury.lines.kept import all_responses
     from maury.lines.settings import load_calibration
 
     config = load_calibration(settings)
     check_writable(output / "changes.ecsv")
     with _running(config, workers, lambda table: count_spectra(config, table, True, validate)) as run:
-        responses = {star.name: run.respond(star) for star in config.stars}
+        responses = all_responses(run, output)
         outcome = calibrate(run, responses)
         moved = write_calibrated(run, outcome, responses, output)
         verdicts = judge(run, outcome.change, responses, cross_validate(run, responses) if validate else None)
@@ -157,13 +159,14 @@ def judge_changes(
     from maury.lines import change_of, read_changes
     from maury.lines.calibrate import count_spectra
     from maury.lines.judge import judge
+    from maury.lines.kept import all_responses
     from maury.lines.settings import load_calibration
 
     config, table = load_calibration(settings), read_changes(changes)
     check_writable(output / "stars.json")
     with _running(config, workers, lambda lines: count_spectra(config, lines, False, False)) as run:
         change = change_of(run.lines, table)
-        responses = {star.name: run.respond(star) for star in config.stars}
+        responses = all_responses(run, output)
         summary = write_verdicts(run, judge(run, change, responses), output, {"molecules": table.terms})
     _show(summary, output)
 

@@ -67,11 +67,14 @@ def check_lines(lines: LineFile, window_aa: tuple[float, float]) -> list[Finding
     """
     low, high = window_aa
     if not low < high:
-        raise DomainError(f"window {low:g} to {high:g} Å is empty: the first wavelength must be below the second")
+        raise DomainError(
+            f"window {low:g} to {high:g} Å is empty: the first wavelength must be below the second", parameter="window"
+        )
     wave = lines.wavelength_aa
     if not ((wave >= low) & (wave <= high)).any():
         raise DomainError(
-            f"{lines.path}: no line between {low:g} and {high:g} Å; it covers {wave.min():.1f} to {wave.max():.1f} Å"
+            f"{lines.path}: no line between {low:g} and {high:g} Å; it covers {wave.min():.1f} to {wave.max():.1f} Å",
+            parameter="window",
         )
     return [
         _coverage(lines, low, high),

@@ -55,11 +55,10 @@ def find_unexplained(
         stars = [name for name in smooth if differs[name][span].any()]
         strongest = max((peaks[name] for name in stars), key=abs)
         half = _MEAN_AA / 2
-        rows.append((wave[first] - half, wave[last] + half, strongest, ", ".join(stars)))
+        ends = (round(float(wave[first] - half), 2), round(float(wave[last] + half), 2))
+        rows.append((*ends, round(strongest, 3), ", ".join(stars)))
     table = Table(rows=rows, names=_COLUMNS, dtype=("f8", "f8", "f8", "str"))
     table["first"].unit = table["last"].unit = "Angstrom"
-    for name, digits in (("first", 2), ("last", 2), ("difference", 3)):
-        table[name].info.format = f".{digits}f"
     return table
 
 
