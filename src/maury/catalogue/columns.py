@@ -17,7 +17,9 @@ REJECTS = (*_WHO, Column("reason", "text", "", "why there are no values"))
 """Columns of the table of rejects."""
 
 
-def columns_of(names: Sequence[str], posterior: bool, prepared: bool, derived: bool = False) -> tuple[Column, ...]:
+def columns_of(
+    names: Sequence[str], posterior: bool, prepared: bool, derived: bool = False, refined: bool | None = None
+) -> tuple[Column, ...]:
     """Columns of the table of results.
 
     Args:
@@ -25,25 +27,27 @@ def columns_of(names: Sequence[str], posterior: bool, prepared: bool, derived: b
         posterior: whether they have errors.
         prepared: whether the spectra are files, which are prepared.
         derived: whether stars have parallaxes and magnitudes.
+        refined: whether they may be refined, as those of files may.
     """
+    fitted = prepared if refined is None else refined
     columns = list(_WHO)
     for name in names:
-        columns += label_columns(name, posterior, name == "vsini" or (prepared and name in (*ELEMENTS, "alpha")))
-        columns += (lines_column(name),) if prepared and posterior and name in ELEMENTS else ()
+        columns += label_columns(name, posterior, name == "vsini" or (fitted and name in (*ELEMENTS, "alpha")))
+        columns += (lines_column(name),) if fitted and posterior and name in ELEMENTS else ()
     stars = derived_columns() if derived else ()
-    return (*columns, *stars, *((*PREPARED, *QUALITY) if prepared else ()), SNR, FLAGS)
+    return (*columns, *stars, *(PREPARED if prepared else ()), *(QUALITY if fitted else ()), SNR, FLAGS)
 
 
-def labels_of(names: Sequence[str], posterior: bool, prepared: bool, chosen: str) -> tuple[str, ...]:
-    """Labels in the table: of files those that `maury.inference.predict` shows, else all of the network.
+def labels_of(names: Sequence[str], posterior: bool, fitted: bool, chosen: str) -> tuple[str, ...]:
+    """Labels in the table: of files and refined spectra those that `maury.inference.predict` shows, else all.
 
     Args:
-        names: labels of the network, and of files those that refinement adds.
+        names: labels of the network, and those that refinement adds.
         posterior: whether it gives posteriors.
-        prepared: whether the spectra are files.
+        fitted: whether the spectra are files, or are refined.
         chosen: as `maury.inference.posterior.label_set` takes it.
     """
-    if not posterior or not prepared:
+    if not posterior or not fitted:
         return tuple(names)
     known = {*names, *(("alpha",) if {"mg", "ca", "ti"} <= set(names) else ())}
     return tuple(name for name in label_set(chosen) if name in known)

@@ -18,9 +18,10 @@ class CatalogueConfig(Settings):
         samples: samples of each posterior; without it spectra of HDF5 get the quantiles that the network gives by
             itself, thousands a second, and files 4,000 samples.
         seed: of the samples.
-        labels: set of labels for files, as `maury.inference.posterior.label_set` takes it; HDF5 catalogues get all.
-        refine: of files, weigh samples by the likelihood of model spectra, as `maury.inference.predict` does, which
-            takes most of the time; None: wherever it is possible. Spectra of HDF5 are never refined.
+        labels: set of labels, as `maury.inference.posterior.label_set` takes it; HDF5 catalogues that are not refined
+            get all of the network.
+        refine: weigh samples by the likelihood of model spectra, as `maury.inference.predict` does, which takes most of
+            the time; None: files wherever it is possible, spectra of HDF5 not.
         resolution: nominal R = lambda / FWHM of files, if neither the list nor the file gives it.
         reading: attributes of `maury.readers.ReadOptions` for files, where the list has no value.
         velocity_range: where the velocity of files is searched, km/s; by default -500 to 500.

@@ -18,9 +18,9 @@ from maury.catalogue.options import CatalogueConfig
 from maury.catalogue.packed import DAMAGED, PackedFile, read_block
 from maury.catalogue.parts import write_part
 from maury.errors import OutputError, in_one_line
-from maury.inference import Posteriors, predict_batch
+from maury.inference import Posteriors, predict_batch, predict_pixels
 from maury.inference.columns import column_of
-from maury.inference.single import LEAST_SNR
+from maury.inference.single import LEAST_SNR, SAMPLES
 from maury.networks import load_cached, pixel_wavelengths
 from maury.pixelspectra import PixelSpectra
 from maury.preparation.resample import least_overlap
@@ -110,9 +110,26 @@ class PackedShards:
         if block is None or not rows:
             return
         spectra = block[rows]
+        if self.config.refine:
+            for k, (identifier, file, row) in enumerate(named[k] for k in rows):
+                who = {"id": identifier, "file": file, "row": row}
+                try:
+                    append(results, self.columns, self._refined(spectra[k], identifier) | who)
+                except Exception as error:  # one spectrum among many must not end the whole
+                    append(rejects, REJECTS, who | {"reason": in_one_line(error, identifier)})
+            return
         found = predict_batch(spectra, self.config.model, samples=self.config.samples or 0, seed=self.config.seed)
         flags = flags_of(found, spectra.good.numpy(), self._space)
         _fill(results, self.columns, [named[k] for k in rows], found, flags, typical(spectra.sigma, spectra.mask))
+
+    def _refined(self, star: PixelSpectra, identifier: str) -> dict[str, Any]:
+        """Values of one spectrum by column."""
+        result = predict_pixels(
+            star, self.config.model, name=identifier, emulator=self.config.emulator,
+            samples=self.config.samples or SAMPLES, seed=self.config.seed, labels=self.config.labels,
+        )  # fmt: skip
+        snr = 1 / float(star.sigma[star.good].median())
+        return {**result.record(), **result.numbers(), "snr": snr, "flags": ",".join(result.flags)}
 
     @property
     def _header(self) -> dict[str, Any]:

@@ -137,8 +137,9 @@ def _plan(source: Path, out: Path, config: CatalogueConfig) -> _Plan:
     _, header = load_cached(config.model)
     names, posterior = header["labels"]["names"], is_posterior(header)
     packed = source.suffix.lower() in _HDF5
+    fitted = not packed or config.refine is True
     config = _absolute(config)
-    models = {kind: {"sha256": digest} for kind, digest in _digests(config, not packed).items()}
+    models = {kind: {"sha256": digest} for kind, digest in _digests(config, fitted).items()}
     check_settings(velocity_range_kms=config.velocity_range)
     ReadOptions(**config.reading)
     about = config.model_dump(mode="json", exclude={"model", "emulator"})
@@ -154,7 +155,7 @@ def _plan(source: Path, out: Path, config: CatalogueConfig) -> _Plan:
             raise ConfigError(
                 f"{', '.join(config.reading)}: for a list or a folder of files; HDF5 is read without them"
             )
-        shard = config.shard or _PACKED
+        shard = config.shard or (_FILES if fitted else _PACKED)
         found = open_packed([path.absolute() for path in expand([source])], pixel_wavelengths(header))
         for file in found:
             tasks += [(file, first, min(first + shard, file.rows)) for first in range(0, file.rows, shard)]
@@ -169,11 +170,11 @@ def _plan(source: Path, out: Path, config: CatalogueConfig) -> _Plan:
         inputs = {"files": [{"name": source.name, "rows": found.rows, "sha256": found.digest}]}
     about["shard"] = shard
     output = Output(out.absolute(), form, sizes)
-    added = () if packed else further_labels(config.emulator)
+    added = further_labels(config.emulator) if fitted else ()
     label_set(config.labels)
-    label_names = labels_of((*names, *added), posterior, not packed, config.labels)
+    label_names = labels_of((*names, *added), posterior, fitted, config.labels)
     derived = isinstance(found, FileList) and "parallax" in found.columns
-    columns = columns_of(label_names, posterior, not packed, derived)
+    columns = columns_of(label_names, posterior, not packed, derived, fitted)
     return _Plan(
         config.model_copy(update={"shard": shard}),
         output,
@@ -248,7 +249,9 @@ def _mapper(maker: Maker, workers: int, ray: str | None, plan: _Plan) -> Iterato
     """What calls the object made with each task: here, in worker processes, or on a cluster."""
     if ray is not None:
         with RayWorkers(ray, workers if workers > 1 else None) as cluster:
-            cluster.require_same(models_of, plan.config, isinstance(plan.source, FileList))
+            cluster.require_same(
+                models_of, plan.config, isinstance(plan.source, FileList) or plan.config.refine is True
+            )
             yield lambda tasks: cluster.map(maker, tasks, TIMEOUT_S)
         return
     if workers == 1:

@@ -7,7 +7,7 @@ from maury.inference.model import model_flux
 from maury.inference.posterior import LABELS_OF, Posterior
 from maury.inference.refinement import Refinement
 from maury.inference.result import Measurement, Result
-from maury.inference.single import DEFAULT_MODEL, predict, reference_star
+from maury.inference.single import DEFAULT_MODEL, predict, predict_pixels, reference_star
 from maury.inference.write import to_table, write_samples, write_table
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "model_flux",
     "predict",
     "predict_batch",
+    "predict_pixels",
     "reference_star",
     "to_table",
     "write_samples",

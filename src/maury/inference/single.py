@@ -144,7 +144,9 @@ def predict(
         ask = _Ask(model, emulator, labels, samples, seed, refine, given_priors, tuple(relations), systematics)
         if reference is not None:
             ask = replace(ask, reference=_reference(reference, resolution, reference_labels, ask))
-        result = _posterior(network, header, spectrum, template, ask)
+        name = str(spectrum.provenance.get("file", "spectrum"))
+        noted = spectrum.provenance.get("warnings", ())
+        result = _posterior(network, header, to_network(spectrum, _pixels(header)), name, ask, template, noted)
     elif refine or given_priors or labels != "default":
         raise DomainError(f"{model}: gives points alone; refinement, priors and sets of labels need a posterior")
     else:
@@ -155,6 +157,44 @@ def predict(
     given = tuple(map(parse_range, observation.provenance.get("mask", ())))  # when it was prepared
     result |= {"flags": flags, "mask_aa": ordered((*given, *ranges))}
     return Result(file, model, typical_errors=typical, preparation=preparation, **result)
+
+
+@one_thread()
+def predict_pixels(
+    star: PixelSpectra,
+    model: str = DEFAULT_MODEL,
+    *,
+    name: str = "spectrum",
+    emulator: str = "packaged",
+    samples: int = SAMPLES,
+    seed: int = 1,
+    labels: str = "default",
+    relations: Sequence[str] = RELATIONS,
+    systematics: bool = True,
+) -> Result:
+    """Refined stellar parameters of one spectrum that is on a network's pixels already; arguments as for `predict`.
+
+    Args:
+        star: as `maury.preparation.network_input.to_network` gives it.
+        model: a network with a posterior.
+        name: of the star, for messages.
+        emulator: of the refinement.
+        samples: of the posterior.
+        seed: of the samples.
+        labels: set of labels.
+        relations: from the literature, that the posterior obeys.
+        systematics: whether uncertainties include systematic ones.
+
+    Raises:
+        DomainError: as `predict`; a network without posterior.
+        FormatError: the network or the emulator cannot be read.
+    """
+    network, header = load_cached(model)
+    if not isinstance(network, PosteriorNetwork):
+        raise DomainError(f"{model}: gives points alone, no posterior")
+    ask = _Ask(model, emulator, labels, samples, seed, True, (), tuple(relations), systematics)
+    typical = {key: float(value) for key, value in header.get("typical_errors", {}).items()}
+    return Result(name, model, typical_errors=typical, **_posterior(network, header, star, name, ask))
 
 
 def reference_star(
@@ -261,13 +301,16 @@ class _Ask:
 
 
 def _posterior(
-    network: PosteriorNetwork, header: dict[str, Any], spectrum: Spectrum, template: dict[str, float] | None, ask: _Ask
+    network: PosteriorNetwork,
+    header: dict[str, Any],
+    star: PixelSpectra,
+    name: str,
+    ask: _Ask,
+    template: dict[str, float] | None = None,
+    noted: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Medians, flags, resolution, pixels, posterior and refinement by the default network."""
-    pixels = _pixels(header)
-    star = to_network(spectrum, pixels)
-    name = str(spectrum.provenance.get("file", "spectrum"))
-    _require_signal(star, name, spectrum.provenance.get("warnings", ()))
+    _require_signal(star, name, noted)
     if ask.reference is not None:
         star = ask.reference.applied(star, name)
     with torch.inference_mode():
@@ -302,7 +345,7 @@ def _posterior(
         "values": dict(zip(posterior.names, map(float, posterior.median), strict=True)),
         "flags": (*short, *posterior.flags, *more),
         "resolution": float(star.resolution),
-        "wavelength_aa": pixels.wavelength_aa,
+        "wavelength_aa": _pixels(header).wavelength_aa,
         "spectrum": star,
         "posterior": posterior,
         "refinement": fit,
