@@ -129,3 +129,17 @@ def test_too_little_coverage_is_refused():
         to_network(star.with_(mask=star.wavelength_aa > 5090), PIXELS)
     with pytest.raises(DomainError, match=r"covers 0\.0 Å"):
         to_network(star.with_(wavelength_aa=star.wavelength_aa + 1000), PIXELS)
+
+
+@pytest.mark.parametrize("step", [12.0, 8.5, 7.0])
+def test_pixels_wider_than_a_resolution_element_are_refused_with_the_r_that_they_leave(step):
+    star = spectrum(44_000, step)  # a resolution element is 6.8 km/s wide
+    with pytest.raises(
+        DomainError, match=r"pixels of 0\.\d+ Å are wider than a resolution element at R = 44,000, 0\.118 Å"
+    ) as e:
+        to_network(star, PIXELS)
+    assert e.value.parameter == "resolution"
+    left = float(str(e.value).split()[-1].replace(",", ""))
+    assert 0.5 < left * step / C_KMS <= 1.001
+    to_network(star.with_(resolution=left), PIXELS)
+    to_network(spectrum(44_000, 6.8), PIXELS)

@@ -37,20 +37,18 @@ def ghost(merged: Merged, model_error: float) -> str | None:
         model_error: rms of data minus template beyond the noise.
 
     Returns:
-        A sentence for the notes.
+        A sentence for the notes, in ASCII, as FITS headers hold it.
     """
     step, at, noise = _step(merged)
     if step > max(_STEP + 4 * noise, 3 * model_error):
-        return (
-            f"at {at:.0f} Å (at rest) the flux changes by {100 * step:.0f} % in a step: a ghost, or orders badly joined"
-        )
+        return f"at {at:.0f} Angstrom (at rest) the flux changes by {100 * step:.0f} % in a step: a ghost, or orders badly joined"
     change, first, last = _stretch(*_depths(merged, model_error))
     if not change:
         return None
     low = float(merged.wavelength_aa[0])
     word = "shallower" if change < 0 else "deeper"
     return (
-        f"lines between {low + first * _BLOCK_AA:.0f} and {low + last * _BLOCK_AA:.0f} Å (at rest) are "
+        f"lines between {low + first * _BLOCK_AA:.0f} and {low + last * _BLOCK_AA:.0f} Angstrom (at rest) are "
         f"{100 * abs(change):.0f} % {word} than elsewhere: a ghost or stray light, of positive or negative sign"
     )
 

@@ -17,6 +17,8 @@ from maury.wavelengths import C_KMS, LogGrid, fast_size, pixel_points
 MIN_OVERLAP_AA = 60.0
 """Least good coverage of a network's window; half of a window narrower than twice that."""
 
+_BOX_FWHM = np.sqrt(12) / np.sqrt(8 * np.log(2))
+"""Width of a pixel over the FWHM of the Gaussian of the same variance."""
 _STEP_KMS = 0.5
 _PADDING_KMS = 150.0
 _BAND_LIMIT = 0.6  # cycles per km/s: a profile of R = 44,000 passes nothing above 0.3
@@ -58,7 +60,7 @@ def require_prepared(spectrum: Spectrum, noise: bool) -> float:
     """Resolving power of a spectrum that is normalised, at rest and, if ``noise``, has a noise.
 
     Raises:
-        DomainError: it is not, or its resolving power is unknown.
+        DomainError: it is not, its resolving power is unknown, or its pixels are wider than a resolution element.
     """
     resolution = require_resolution(spectrum.name, spectrum.resolution)
     if not spectrum.normalised or spectrum.frame != "rest" or (noise and spectrum.sigma is None):
@@ -66,7 +68,27 @@ def require_prepared(spectrum: Spectrum, noise: bool) -> float:
         frame = "at rest" if spectrum.frame == "rest" else f"in the {spectrum.frame} frame"
         known = f", {'without' if spectrum.sigma is None else 'with'} noise" if noise else ""
         raise DomainError(f"{spectrum.name}: {state}, {frame}{known}; it has to be prepared")
+    require_sampled(spectrum, float(resolution))
     return float(resolution)
+
+
+def require_sampled(spectrum: Spectrum, resolution: float) -> None:
+    """Check that pixels are not wider than the instrument's profile: they, not it, would set the resolution.
+
+    Raises:
+        DomainError: the typical pixel is wider than the FWHM lambda / R.
+    """
+    wave = spectrum.wavelength_aa
+    pixel = float(np.median(np.diff(wave))) if wave.size > 1 else 0.0
+    width = float(np.median(wave)) / resolution
+    if pixel > 1.02 * width:
+        both = max(np.hypot(width, pixel / _BOX_FWHM), pixel)
+        raise DomainError(
+            f"{spectrum.name}: pixels of {pixel:.3g} Å are wider than a resolution element at R = {resolution:,.0f}, "
+            f"{width:.3g} Å; give the R that its pixels leave, at most {float(np.median(wave)) / both:,.0f}",
+            parameter="resolution",
+            value=resolution,
+        )
 
 
 def to_pixels(
