@@ -72,7 +72,7 @@ def count(stars: list[Preparation]) -> dict[str, int]:
         "stars": len(stars),
         "flagged": sum("damaged_pixels" in star.flags for star in stars),
         "by the depth of lines": sum("than elsewhere" in text for text in notes),
-        "by a step": sum("in a step" in text for text in notes),
+        "by a step": sum("has a step" in text for text in notes),
     }
 
 

@@ -41,7 +41,9 @@ def ghost(merged: Merged, model_error: float) -> str | None:
     """
     step, at, noise = _step(merged)
     if step > max(_STEP + 4 * noise, 3 * model_error):
-        return f"at {at:.0f} Angstrom (at rest) the flux changes by {100 * step:.0f} % in a step: a ghost, or orders badly joined"
+        return (
+            f"at {at:.0f} Angstrom (at rest) the flux has a step of {100 * step:.0f} %: a ghost, or orders badly joined"
+        )
     change, first, last = _stretch(*_depths(merged, model_error))
     if not change:
         return None
