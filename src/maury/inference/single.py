@@ -171,6 +171,7 @@ def predict_pixels(
     labels: str = "default",
     relations: Sequence[str] = RELATIONS,
     systematics: bool = True,
+    reference: Reference | None = None,
 ) -> Result:
     """Refined stellar parameters of one spectrum that is on a network's pixels already; arguments as for `predict`.
 
@@ -184,6 +185,7 @@ def predict_pixels(
         labels: set of labels.
         relations: from the literature, that the posterior obeys.
         systematics: whether uncertainties include systematic ones.
+        reference: what the model gets wrong in a star whose labels are known, to be taken out.
 
     Raises:
         DomainError: as `predict`; a network without posterior.
@@ -192,7 +194,7 @@ def predict_pixels(
     network, header = load_cached(model)
     if not isinstance(network, PosteriorNetwork):
         raise DomainError(f"{model}: gives points alone, no posterior")
-    ask = _Ask(model, emulator, labels, samples, seed, True, (), tuple(relations), systematics)
+    ask = _Ask(model, emulator, labels, samples, seed, True, (), tuple(relations), systematics, reference)
     typical = {key: float(value) for key, value in header.get("typical_errors", {}).items()}
     return Result(name, model, typical_errors=typical, **_posterior(network, header, star, name, ask))
 
