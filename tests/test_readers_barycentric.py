@@ -61,6 +61,21 @@ def test_extensions(seen):
     assert seen({}, table).barycentric_kms == 7.25
 
 
+def test_metres_a_second_of_maroon_x_in_an_extension(seen):
+    image = fits.ImageHDU(np.zeros(3))
+    image.header["HIERARCH BERV_MIDPOINT"] = -7100.0
+    image.header["HIERARCH BERV_FLUXWEIGHTED_FRD"] = -7250.0
+    assert seen({}, image).barycentric_kms == -7.25
+
+
+def test_the_extension_of_expres_is_not_believed(seen):
+    """RVData wrote it with the other sign for years: the velocity is computed."""
+    image = fits.ImageHDU(np.array([-HARPS_KMS]), name="BARYCORR_KMS")
+    assert seen({"INSTRUME": "EXPRES"}, image).barycentric_kms is None
+    observation = seen(HD189733 | LA_SILLA | {"INSTRUME": "EXPRES"}, image)
+    assert observation.barycentric_kms == pytest.approx(HARPS_KMS, abs=0.01)
+
+
 def test_without_one_it_is_computed_and_said(seen, monkeypatch):
     """The network is not asked: astropy's tables of the Earth's rotation are those that come with it."""
     monkeypatch.setattr(socket.socket, "connect", lambda *given: pytest.fail("asks the network"))

@@ -41,6 +41,9 @@ _KEYS = (
 )
 """In km/s; CARACAL of CARMENES, BVCOR of HERMES, BVC of SONG."""
 
+_METRES = ("BERV_FLUXWEIGHTED_FRD", "BERV_FLUXWEIGHTED_PC", "BERV_MIDPOINT")
+"""In m/s, of MAROON-X, in the header of its first extension (https://github.com/GeminiDRSoftware/MAROONXDR)."""
+
 _SITES = (
     ("KECK|HIRES|KPF", 19.8260, -155.4747, 4145.0),
     ("CFHT|ESPADONS", 19.8253, -155.4689, 4204.0),
@@ -93,10 +96,17 @@ def as_number(value: Any) -> float | None:
 
 
 def note_extension(parts: Sequence[Part]) -> None:
-    """Note in the primary header the velocity that an extension holds: EPRV's BARYCORR_KMS, KPF's table BARY_CORR."""
+    """Note in the primary header the velocity that an extension holds.
+
+    These are EPRV's BARYCORR_KMS, KPF's table BARY_CORR and keywords of MAROON-X. Not EXPRES' BARYCORR_KMS: RVData
+    wrote it with the other sign, 1 - bary_wavelength / wavelength, before it was mended.
+    """
     header = parts[0].header
-    for part in parts[1:]:
-        if part.name == "BARYCORR_KMS" and part.shape:
+    for part in parts:
+        metres = [number for key in _METRES if (number := as_number(part.header.get(key))) is not None]
+        if metres:
+            values = np.array(metres[:1]) / 1000
+        elif part.name == "BARYCORR_KMS" and part.shape and "EXPRES" not in text_of(header, "INSTRUME"):
             values = part.image()
         elif part.name == "BARY_CORR" and part.is_table and "BARYVEL" in part.hdu.columns.names:
             unit = str(part.hdu.columns["BARYVEL"].unit or "m/s").replace(" ", "")
@@ -106,6 +116,7 @@ def note_extension(parts: Sequence[Part]) -> None:
         values = values[np.isfinite(values) & (values != 0)]
         if values.size:
             header["BARYCORR"] = (float(np.median(values)), f"extension {part.name}")
+            return
 
 
 def stated(header: Header) -> tuple[float, str] | None:

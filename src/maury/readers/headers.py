@@ -67,6 +67,7 @@ def _medium(headers: list[Header], raw: Raw, pipeline: Pipeline | None, log: Log
             log.rule(f"{stated} wavelengths: {source}")
             return
     if pipeline is not None and pipeline.medium is not None:
+        raw.medium_assumed = pipeline.assumed
         raw.medium = pipeline.medium
         log.rule(f"{pipeline.medium} wavelengths: {pipeline.name} ({pipeline.source})")
 

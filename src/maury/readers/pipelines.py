@@ -23,7 +23,7 @@ class Pipeline:
 
     Attributes:
         name: what notes call it.
-        matches: whether a primary header is one of its; None if the layout of the file alone tells.
+        matches: whether a primary header is one of its; None if the layout of the file alone shows it.
         medium: air or vacuum; None where the file states it.
         frame: frame of the wavelengths; "unknown" where the file states it, or nothing does.
         raw_only: the frame holds only for files that no other program has changed since.
@@ -31,6 +31,8 @@ class Pipeline:
             WAVE, VAR, ERR), or of tables, with groups ``trace`` and ``order``.
         star: pattern of the names of traces with the light of the star.
         fibres: from the primary header, the numbers of the fibres on stars.
+        unit: unit of the wavelengths where their extensions state none; Å by default.
+        assumed: whether the medium is that of similar pipelines, as no documentation states it.
         mask: what a number other than 0 in an array named mask marks.
         instruments: instruments, for the table of the documentation.
         usual_r: nominal resolving power, for the table.
@@ -48,6 +50,8 @@ class Pipeline:
     traces: str | None = None
     star: str = r"(sci|science|targ|target|obj|object|star)\d*$"
     fibres: Callable[[Header], tuple[int, ...]] | None = None
+    unit: str | None = None
+    assumed: bool = False
     mask: Literal["bad", "good"] | None = None
     instruments: str
     usual_r: str = ""
@@ -134,11 +138,13 @@ PIPELINES = (
         traces=r"(?P<kind>OPTIMAL_REDUCED_FIBER|OPTIMAL_REDUCED_VAR|OPTIMAL_REDUCED_ERR|BPM_FIBER|WLS\w*_FIBER|WAVELENGTHS?\w*_FIBER)"
         r"_(?P<trace>\d)",
         star=r"[234]$",
+        unit="nm",
+        assumed=True,
         instruments="MAROON-X",
         usual_r="85,000",
         product="fibres 2, 3 and 4, the slices of the star",
         noise="their VAR or ERR, BPM",
-        source="Seifahrt et al. 2018, SPIE 10702; https://github.com/GeminiDRSoftware/MAROONXDR",
+        source="https://github.com/GeminiDRSoftware/MAROONXDR (manual: names, nm, BERV in m/s); medium: stated nowhere",
     ),
     Pipeline(
         name="NRES (banzai-nres)",
@@ -284,17 +290,18 @@ PIPELINES = (
         usual_r="110,000 (HR), 60,000 (HE)",
         product="SCIFLUX with SCIWAVE",
         noise="SCIVAR",
-        source="https://neid.ipac.caltech.edu/docs/NEID-DRP",
+        source="https://neid.ipac.caltech.edu/docs/NEID-DRP; https://github.com/EPRV-RCN/RVData (instruments/neid)",
     ),
     Pipeline(
         name="EXPRES",
         matches=_instrument("EXPRES"),
         medium="vacuum",
+        mask="good",
         instruments="EXPRES",
         usual_r="137,500",
-        product="table with `spectrum` and `bary_wavelength`",
-        noise="`uncertainty`",
-        source="Petersen et al. 2020, AJ 159, 187",
+        product="table with `spectrum` and `bary_wavelength` = `wavelength` (1 + v/c)",
+        noise="`uncertainty`, `pixel_mask`",
+        source="Petersburg et al. 2020, AJ 159, 187; https://github.com/EPRV-RCN/RVData (instruments/expres)",
     ),
     Pipeline(
         name="Libre-ESpRIT",
@@ -395,6 +402,7 @@ def table_of_pipelines() -> list[str]:
     ]
     for p in PIPELINES:
         frame = {"topocentric": "observer's", "unknown": "as it says"}.get(p.frame, p.frame)
-        cells = (p.name, p.instruments, p.usual_r, p.product, f"{p.medium or 'as it says'}, {frame}", p.noise, p.seen)
+        medium = (p.medium or "as it says") + (" (assumed)" if p.assumed else "")
+        cells = (p.name, p.instruments, p.usual_r, p.product, f"{medium}, {frame}", p.noise, p.seen)
         lines.append(f"| {' | '.join(cells)} | {p.source} |")
     return lines

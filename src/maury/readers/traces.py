@@ -85,19 +85,20 @@ def read_traces(parts: list[Part], log: Log) -> Raw | None:
         log.rule(f"{pipeline.name}: traces {', '.join(dict.fromkeys(names[key][0] for key in keys))} read")
         raw = Raw(pipeline.name, [], one_star=True, pipeline=pipeline.name)
         for key in keys:
-            _add(raw, traces[key], names[key][0], log)
+            _add(raw, traces[key], names[key][0], pipeline.unit, log)
         return describe([header, *(traces[key]["flux"].header for key in keys)], raw, log)
     return None
 
 
-def _add(raw: Raw, trace: Trace, name: str, log: Log) -> None:
-    """Add the orders of one trace."""
+def _add(raw: Raw, trace: Trace, name: str, unit: str | None, log: Log) -> None:
+    """Add the orders of one trace, whose wavelengths are in ``unit`` if they do not state theirs."""
     flux = trace["flux"].image()
     if not np.nan_to_num(flux).any():
         log.warn(f"trace {name} holds no flux: left out")
         return
     wave_part = trace["wave"]
-    wave = to_angstrom(wave_part.image(), wave_part.header.get("BUNIT"), log, f"wavelengths ({wave_part.title})")
+    stated = wave_part.header.get("BUNIT") or unit
+    wave = to_angstrom(wave_part.image(), stated, log, f"wavelengths ({wave_part.title})")
     sigma, source = None, "none"
     for kind, reading in (("var", "variance"), ("err", "sigma")):
         if kind in trace and trace[kind].shape == trace["flux"].shape:
