@@ -12,8 +12,9 @@ from scipy import sparse
 
 from linelists import row, write_list
 from maury.broadening import transfer
+from maury.cli.lines import _warn
 from maury.errors import ConfigError, SynthesisError
-from maury.evaluation.lines import write_calibrated, write_verdicts
+from maury.evaluation.lines import absorbed_ranges, write_calibrated, write_verdicts
 from maury.lines import change_of, read_changes, read_line_file
 from maury.lines.calibrate import calibrate
 from maury.lines.judge import cross_validate, judge
@@ -23,7 +24,7 @@ from maury.lines.observed import Broadening, broadening_matrix, continuum, conti
 from maury.lines.parameters import group_components, line_parameters, qualities
 from maury.lines.response import Response, count_jobs, isotope_shifts
 from maury.lines.settings import CalibrateConfig, load_calibration
-from maury.lines.standards import Standard
+from maury.lines.standards import Standard, elements_with_lines
 from maury.lines.unexplained import find_unexplained, unexplained_mask, write_unexplained
 from maury.synthesis.changes import molecule_shift
 
@@ -126,6 +127,56 @@ def test_a_source_without_a_pattern_is_named(lines):
     config = settings(sources=[{"name": "laboratory", "pattern": "LM", "width": 0.06}])
     with pytest.raises(ConfigError, match=r"no pattern in sources matches the reference 'KUR'"):
         qualities(lines, config)
+
+
+def test_any_species_moves_by_offset_and_slope(tmp_path):
+    rows = [row("TiO 1", 5110, 0.3), row("TiO 2", 5110.5, 0.3), row("Fe 1", 5111, 2.0)]
+    lines = read_line_file(write_list(tmp_path / "a.lin", *rows))
+    terms = {"offset": 0.3, "slope": 0.2, "line": 0.02}
+    config = settings(molecules={"TiO": terms, "TiO 2": terms | {"line": 0.01}})
+    quality = qualities(lines, config)
+    assert quality.name.tolist() == ["molecule", "molecule", "laboratory"]
+    assert quality.width.tolist() == [0.02, 0.01, 0.06]
+    number = np.full(3, -1)
+    matrix = line_parameters(lines, number, quality.width, config).matrix.toarray()
+    np.testing.assert_allclose(matrix, [[1, -0.2, 0, 0], [0, 0, 1, -0.2], [0, 0, 0, 0]])
+    np.testing.assert_allclose(molecule_shift(lines, {"TiO:offset": 1, "TiO 2:slope": 1}), [1, -0.2, 0])
+
+
+def test_elements_with_enough_lines_are_free(tmp_path):
+    species = ["Fe 1"] * 4 + ["V 1"] * 3 + ["Ba 2"] * 3 + ["Si 1"] * 2 + ["TiO 1"] * 3 + ["MgH 1"] * 5
+    lines = read_line_file(write_list(tmp_path / "a.lin", *(row(s, 6100 + k) for k, s in enumerate(species))))
+    change = np.where(lines.species == "Ba 2", 0.01, 0.1)  # barium's lines are too weak
+    by_line = sparse.csr_array(-np.diag(change))
+    assert elements_with_lines(lines, by_line) == ["O", "Ti", "V"]
+
+
+def test_the_figure_shows_where_another_window_absorbs():
+    wave = np.arange(5985, 6270, 0.02)
+    model = np.ones_like(wave)
+    model[(wave > 6101) & (wave < 6129)] = 0.5
+    model[(wave > 6200) & (wave < 6210)] = 0.4
+    verdict = SimpleNamespace(wavelength_aa=wave, new=model)
+    first, second = absorbed_ranges(verdict, (5985.0, 6270.0))
+    assert first[0] <= 6101
+    assert first[1] >= 6129
+    assert second[0] <= 6200
+    assert second[1] >= 6210
+    assert [round(b - a) for a, b in (first, second)] == [30, 13]
+    assert absorbed_ranges(verdict, (5985.0, 6000.0)) == ((5985.0, 6000.0),)
+
+
+def test_transitions_at_their_bound_and_an_anchor_that_moves_are_warned_of(toy, tmp_path, capsys):
+    off = Toy(settings(iterations=1, bound=1.0), toy.lines, toy.lines.loggf + 0.4 * (toy.lines.species == "Fe 1"))
+    responses = {star.name: off.respond(star) for star in off.config.stars}
+    outcome = calibrate(off, responses)
+    moved = write_calibrated(off, outcome, responses, tmp_path)
+    _warn(off.config, moved)
+    shown = " ".join(capsys.readouterr().err.split())
+    at_bound = np.sum(np.abs(outcome.values[: outcome.parameters.transitions]) >= 0.06 - 1e-6)
+    assert at_bound > 20
+    assert f"of {outcome.parameters.transitions} transitions are at their bound of 1 widths (" in shown
+    assert "the labels of Sun, fitted back, are off after 1 iterations: teff " in shown
 
 
 def test_lines_with_carbon_13_gain_what_the_others_lose():
@@ -299,6 +350,7 @@ def test_the_committed_settings_are_valid():
     [
         ({"anchor": "Vega"}, "anchor 'Vega' must be the name of a star with role calibrate"),
         ({"window": [5130, 5100]}, "is empty"),
+        ({"figure": [[5160, 5190]]}, "figure: 5160 to 5190 Å is empty or not in the window"),
         ({"sources": [{"name": "x", "pattern": "(", "width": 1}]}, "not a regular expression"),
     ],
 )

@@ -68,6 +68,7 @@ def test_the_shares_of_the_lines_are_their_own_derivatives(inputs, workers):
         ("Fe 1", 0.9, "Fe 1 0"),
         ("Fe 1", 4.5, "Fe 1 3"),
         ("MgH 1", 0.5, "MgH 1 0"),
+        ("TiO 1", 0.2, "TiO 1 0"),
         ("Zn 1", 4.0, "neutral 1"),
         ("Ti 2", 1.5, "ionised"),
         ("Nd 2", 0.5, "rare earths"),

@@ -114,7 +114,6 @@ def calibrate(
 
     Example: `maury lines calibrate docs/results/lines/calibrate.toml --out calibration --workers 2`
     """
-    from maury.cli.console import fail, out
     from maury.evaluation.lines import write_calibrated, write_verdicts
     from maury.files import check_writable
     from maury.lines.calibrate import calibrate, count_spectra
@@ -131,14 +130,7 @@ def calibrate(
         verdicts = judge(run, outcome.change, responses, cross_validate(run, responses) if validate else None)
         summary = write_verdicts(run, verdicts, output, moved)
     _show(summary, output)
-    at_bound = sum(row["at_bound"] for row in moved["moves"])
-    transitions = sum(row["transitions"] for row in moved["moves"])
-    out.print(f"{at_bound} of {transitions} transitions are at their bound of {config.bound:g} widths")
-    last = ", ".join(f"{name} {value:+.3g}" for name, value in outcome.anchor[-1].items())
-    if outcome.holds:
-        out.print(f"{config.anchor} holds after {len(outcome.anchor)} iterations: {last}")
-    else:
-        fail(f"the labels of {config.anchor} do not hold after {len(outcome.anchor)} iterations: {last}")
+    _warn(config, moved)
 
 
 @app.command("judge")
@@ -185,6 +177,29 @@ def _running(config: CalibrateConfig, workers: int, count: Callable[[LineList], 
         task = bar.add_task("synthesising", total=count(table))
         cool = read_lines(config.cool_lines, pool) if config.cool_lines else None
         yield Calibration(config, lines, table, atmospheres, pool, lambda n: bar.advance(task, n), cool)
+
+
+def _warn(config: CalibrateConfig, moved: dict[str, Any]) -> None:
+    """Print how many transitions are at their bound, and whether the anchor kept its labels."""
+    from maury.cli.console import note, out
+
+    at_bound, transitions = (sum(row[key] for row in moved["moves"]) for key in ("at_bound", "transitions"))
+    if at_bound:
+        sources = ", ".join(f"{row['source']} {row['at_bound']}" for row in moved["moves"] if row["at_bound"])
+        note(
+            f"{at_bound} of {transitions} transitions are at their bound of {config.bound:g} widths ({sources}): "
+            "their widths may be too small, or lines are missing beside them"
+        )
+    anchor = moved["anchor"]
+    last = ", ".join(f"{name} {value:+.3g}" for name, value in anchor["offsets"][-1].items())
+    iterations = len(anchor["offsets"])
+    if anchor["holds"]:
+        out.print(f"{config.anchor} holds after {iterations} iterations: {last}")
+    else:
+        note(
+            f"the labels of {config.anchor}, fitted back, are off after {iterations} iterations: {last}. "
+            "Set iterations higher, or look for missing lines in unexplained.ecsv"
+        )
 
 
 def _show(summary: dict[str, Any], folder: Path) -> None:

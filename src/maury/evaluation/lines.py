@@ -22,8 +22,8 @@ from maury.plots import plot_calibration, save_figure
 from maury.synthesis.changes import make_changes, write_changes
 from maury.synthesis.linefile import Strings
 
-RANGES_AA = ((5160.0, 5190.0), (5203.0, 5216.0))
-"""Ranges of the figure: Mg b, and the head of the (0, 0) band of MgH."""
+FIGURE_AA = (30.0, 13.0)
+"""Widths of the ranges of the figure."""
 
 
 def write_calibrated(
@@ -77,7 +77,7 @@ def write_verdicts(
     } | more
     with atomic_path(folder / "stars.json") as temporary:
         temporary.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
-    _figure(verdicts, ranges, folder / "stars")
+    _figure(verdicts, config.figure or absorbed_ranges(verdicts[0], config.window), ranges, folder / "stars")
     return summary
 
 
@@ -116,8 +116,28 @@ def _moves(outcome: Outcome, quality: Qualities, bound: float) -> list[dict[str,
     return rows
 
 
-def _figure(verdicts: Sequence[Verdict], ranges: Table, stem: Path) -> None:
+def absorbed_ranges(verdict: Verdict, window_aa: tuple[float, float]) -> tuple[tuple[float, float], ...]:
+    """The ranges of 30 and of 13 Å with the most absorption in a star's model; the whole of a narrow window."""
+    low, high = window_aa
+    if high - low <= sum(FIGURE_AA):
+        return (window_aa,)
+    starts = np.arange(low, high)
+    bins = np.append(starts, starts[-1] + 1)
+    pixels, total = (np.histogram(verdict.wavelength_aa, bins, weights=w)[0] for w in (None, 1 - verdict.new))
+    depth = total / np.maximum(pixels, 1)
+    chosen: list[tuple[float, float]] = []
+    for width in FIGURE_AA:
+        places = [
+            i for i, a in enumerate(starts) if a + width <= high and all(a + width <= c or a >= d for c, d in chosen)
+        ]
+        best = max(places, key=lambda i: depth[i : i + int(width)].sum(), default=None)
+        if best is not None:
+            chosen.append((float(starts[best]), float(starts[best] + width)))
+    return tuple(sorted(chosen))
+
+
+def _figure(verdicts: Sequence[Verdict], shown: Sequence[tuple[float, float]], ranges: Table, stem: Path) -> None:
     chosen = [verdict for verdict in verdicts if verdict.role == "calibrate"]
     stars = [(v.star, v.wavelength_aa, v.observed, v.old, v.new) for v in chosen]
     shaded = list(zip(ranges["first"].tolist(), ranges["last"].tolist(), strict=True))
-    save_figure(plot_calibration(stars, RANGES_AA, shaded), stem)
+    save_figure(plot_calibration(stars, shown, shaded), stem)

@@ -153,7 +153,7 @@ def calibrate(run: Calibration, responses: dict[str, Response], without: str = "
             scale = _growth(standard.response.strength, change)
             standard.response.lines = sparse.csc_array(first[standard.star.name] @ sparse.diags_array(scale))
             standard.compare()
-        back = fit_back(run.lines, standards[0]).labels
+        back = fit_back(run.lines, standards[0], abundances=config.free).labels
         anchor.append({name: back[name] for name in ANCHOR})
         if len(anchor) >= _FEWEST_ITERATIONS and _holds(anchor[-1]):
             break
@@ -191,7 +191,7 @@ def _step(run: Calibration, standards: list[Standard], parameters: LineParameter
         widths.append(width)
         steps = [0.0 if name.startswith("continuum") else -standard.moved.get(name, 0.0) for name in mine]
         centres.append(np.array(steps))
-    rows, target, tight = anchor_rows(run.lines, standards[0], common[0])
+    rows, target, tight = anchor_rows(run.lines, standards[0], common[0], run.config.free)
     blocks = sparse.hstack([sparse.vstack(common), sparse.block_diag(own)])
     padding = sparse.csc_array((len(target), blocks.shape[1] - rows.shape[1]))
     design = sparse.csc_array(sparse.vstack([blocks, sparse.hstack([rows, padding])]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,13 +11,10 @@ from scipy import sparse
 
 from maury.lines.leastsquares import STUDENT_NU, robust_steps
 from maury.lines.settings import SOLVED
-from maury.lines.standards import CONTINUUM_WIDTH, Standard, element_derivatives
+from maury.lines.standards import CONTINUUM_WIDTH, Standard, element_derivatives, elements_with_lines
 from maury.synthesis.linefile import LineFile
 
 Floats = NDArray[np.float64]
-
-ABUNDANCES = ("C", "Mg", "Ca", "Ti", "Cr", "Ni")
-"""Abundances that are free when labels are fitted back: those of the library."""
 
 WIDE = {"teff": 500.0, "logg": 0.7, "mh": 0.5, "vmic": 0.5, "vmac": 1.5, "velocity": 0.3, "resolution": 0.1}
 """Widths that leave the labels free, yet keep the solution finite; 0.15 dex for abundances."""
@@ -39,7 +37,9 @@ class FitBack:
     residual: Floats
 
 
-def _columns(lines: LineFile, standard: Standard, labels_free: bool) -> tuple[list[str], Floats, Floats]:
+def _columns(
+    lines: LineFile, standard: Standard, labels_free: bool, abundances: Sequence[str] | None
+) -> tuple[list[str], Floats, Floats]:
     """Names, derivatives (p, k) and widths of what is fitted."""
     columns: dict[str, Floats] = {}
     if labels_free:
@@ -48,7 +48,7 @@ def _columns(lines: LineFile, standard: Standard, labels_free: bool) -> tuple[li
         by_line = standard.line_derivatives()
         elements = element_derivatives(lines, by_line)
         hydride = by_line @ (lines.species == "MgH 1").astype(float)
-        for element in ABUNDANCES:
+        for element in elements_with_lines(lines, by_line) if abundances is None else abundances:
             if element in elements:
                 columns[element] = elements[element] + (hydride if element == "Mg" else 0.0)
     columns |= standard.free_derivatives()
@@ -62,15 +62,18 @@ def _sigma(standard: Standard) -> Floats:
     return np.full(len(standard.flux), _SIGMA * np.sqrt(max(1.0, _ELEMENT_AA / step)))
 
 
-def fit_back(lines: LineFile, standard: Standard, labels_free: bool = True) -> FitBack:
+def fit_back(
+    lines: LineFile, standard: Standard, labels_free: bool = True, abundances: Sequence[str] | None = None
+) -> FitBack:
     """Fit a star's labels, broadening and continuum, linearly, from where its model was made.
 
     Args:
         lines: the list.
         standard: the star, at its literature labels.
         labels_free: False to fit broadening and continuum alone.
+        abundances: elements that are free with the labels; None for those with enough lines.
     """
-    names, derivatives, widths = _columns(lines, standard, labels_free)
+    names, derivatives, widths = _columns(lines, standard, labels_free, abundances)
     difference = standard.observed - standard.model
     centre = np.zeros(len(widths))
     solution = robust_steps(sparse.csc_array(derivatives), difference, _sigma(standard), widths, centre)
@@ -78,7 +81,7 @@ def fit_back(lines: LineFile, standard: Standard, labels_free: bool = True) -> F
 
 
 def anchor_rows(
-    lines: LineFile, standard: Standard, by_parameter: sparse.csc_array
+    lines: LineFile, standard: Standard, by_parameter: sparse.csc_array, abundances: Sequence[str] | None = None
 ) -> tuple[sparse.csc_array, Floats, Floats]:
     """Observations that hold the anchor's labels: what is fitted back has to be zero after the lines have moved.
 
@@ -89,11 +92,12 @@ def anchor_rows(
         lines: the list.
         standard: the anchor.
         by_parameter: J (p, k), derivatives of its pixels by the lines' parameters.
+        abundances: as in `fit_back`.
 
     Returns:
         Rows (labels, k), their target and sigma (labels,).
     """
-    _, derivatives, widths = _columns(lines, standard, True)
+    _, derivatives, widths = _columns(lines, standard, True, abundances)
     residual = standard.observed - standard.model
     sigma = _sigma(standard)
     weight = 1 / sigma**2 / (1 + (residual / sigma) ** 2 / STUDENT_NU)

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maury.lines.calibrate import Calibration, calibrate
-from maury.lines.fitback import ABUNDANCES, fit_back
+from maury.lines.fitback import fit_back
 from maury.lines.response import Response
-from maury.lines.settings import SOLVED, StandardStar
-from maury.lines.standards import Standard
+from maury.lines.settings import StandardStar
+from maury.lines.standards import FREE_WIDTHS, Standard
 
 Floats = NDArray[np.float64]
 
@@ -111,8 +111,8 @@ def _fit(run: Calibration, star: StandardStar, response: Response, flux: Floats)
     mine.flux = flux
     standard = run.standard(star, mine)
     fixed = fit_back(run.lines, standard, labels_free=False).residual
-    free = fit_back(run.lines, standard)
-    offsets = {name: value for name, value in free.labels.items() if name in (*SOLVED, *ABUNDANCES)}
+    free = fit_back(run.lines, standard, abundances=run.config.free)
+    offsets = {name: value for name, value in free.labels.items() if name not in FREE_WIDTHS}
     fit = Fit(float(fixed.std()), robust_rms(fixed), float(free.residual.std()), robust_rms(free.residual), offsets)
     return fit, free.residual, standard
 

@@ -11,7 +11,7 @@ from scipy import sparse
 
 from maury.errors import ConfigError
 from maury.lines.settings import CalibrateConfig
-from maury.synthesis.changes import ENERGY_ZERO_EV
+from maury.synthesis.changes import ENERGY_ZERO_EV, is_molecule
 from maury.synthesis.linefile import LineFile, Strings
 
 Floats = NDArray[np.float64]
@@ -36,7 +36,7 @@ def qualities(lines: LineFile, config: CalibrateConfig) -> Qualities:
     """
     names, widths = [], []
     for species, reference in zip(lines.species, lines.reference, strict=True):
-        molecule = config.molecules.get(str(species).partition(" ")[0])
+        molecule = config.molecules.get(str(species), config.molecules.get(str(species).removesuffix(" 1")))
         if molecule:
             names.append("molecule")
             widths.append(molecule.line)
@@ -110,7 +110,7 @@ def line_parameters(
     blocks = [sparse.csc_array((np.ones(moved.size), (moved, number[moved])), shape=(len(lines), count))]
     names = [f"line {k}" for k in range(count)]
     for molecule, terms in config.molecules.items():
-        member = (lines.species == f"{molecule} 1").astype(float)
+        member = is_molecule(lines.species, molecule).astype(float)
         slope = member * (lines.excitation_ev - ENERGY_ZERO_EV)
         blocks.append(sparse.csc_array(np.column_stack([member, slope])))
         names += [f"{molecule}:offset", f"{molecule}:slope"]

@@ -17,7 +17,7 @@ from scipy.special import wofz
 
 from maury.errors import SynthesisError
 from maury.lines.physics import Job, StarSynthesizer
-from maury.lines.settings import SOLVED, StandardStar
+from maury.lines.settings import SOLVED, StandardStar, atoms
 from maury.synthesis import AtmosphereGrid, LineList, PhysicsConfig, Workers
 from maury.synthesis.linefile import Strings
 from maury.wavelengths import C_KMS, LogGrid
@@ -37,14 +37,14 @@ WEAKEST = 1e-3
 MASSES = {
     "C": 12.0, "N": 14.0, "O": 16.0, "Na": 23.0, "Mg": 24.3, "Al": 27.0, "Si": 28.1, "S": 32.1, "Ca": 40.1,
     "Sc": 45.0, "Ti": 47.9, "V": 50.9, "Cr": 52.0, "Mn": 54.9, "Fe": 55.8, "Co": 58.9, "Ni": 58.7, "Cu": 63.5,
-    "Zn": 65.4, "Y": 88.9, "Zr": 91.2, "MgH": 25.3, "C2": 24.0, "CN": 26.0, "CH": 13.0,
+    "Zn": 65.4, "Y": 88.9, "Zr": 91.2, "H": 1.0,
 }  # fmt: skip
-"""Atomic masses for Doppler widths; heavier species, with 140, have narrow lines anyway."""
+"""Atomic masses for Doppler widths; heavier atoms, with 140, have narrow lines anyway."""
 
 _SPLIT_EV = {
     "Fe 1": (1.6, 3.3, 4.15),
     **dict.fromkeys(("Ti 1", "V 1", "Cr 1", "Co 1", "Ni 1"), (1.8,)),
-    **dict.fromkeys(("Mg 1", "Ca 1", "Sc 1", "Mn 1", "Fe 2", "C 1", "MgH 1", "C2 1", "CN 1", "CH 1"), ()),
+    **dict.fromkeys(("Mg 1", "Ca 1", "Sc 1", "Mn 1", "Fe 2", "C 1"), ()),
 }
 _IONISED_METALS = ("Sc", "Ti", "V", "Cr", "Mn", "Co", "Ni", "Y", "Zr")
 _RARE_EARTHS = ("La", "Ce", "Pr", "Nd", "Sm", "Eu", "Gd", "Tb", "Dy", "Er")
@@ -72,10 +72,10 @@ class Response:
 
 
 def class_of(species: str, excitation_ev: float) -> str:
-    """The class of a line."""
-    if species in _SPLIT_EV:
-        return f"{species} {np.searchsorted(_SPLIT_EV[species], excitation_ev)}"
+    """The class of a line; each molecule is a class of its own."""
     element, _, stage = species.partition(" ")
+    if species in _SPLIT_EV or sum(atoms(element).values()) > 1:
+        return f"{species} {np.searchsorted(_SPLIT_EV.get(species, ()), excitation_ev)}"
     if stage == "1":
         return f"neutral {int(excitation_ev >= 2)}"
     if element in _IONISED_METALS:
@@ -214,9 +214,10 @@ def _shares(
 
 def _profile(star: StandardStar, lines: LineList, grid: LogGrid, i: int, strength: float) -> tuple[int, Floats]:
     """Opacity of a line over the continuum's, where it is above 3e-4: first pixel and values; a Voigt function."""
-    element = lines.species[i].partition(" ")[0]
+    formula = lines.species[i].partition(" ")[0]
+    mass = sum(count * MASSES.get(element, 140.0) for element, count in atoms(formula).items())
     temperature = _LINE_TEMPERATURE * star.teff
-    doppler = np.sqrt(_BOLTZMANN_KMS2 * temperature / MASSES.get(element, 140.0) + star.vmic**2)
+    doppler = np.sqrt(_BOLTZMANN_KMS2 * temperature / mass + star.vmic**2)
     waals = float(lines.columns["gamvw"][i])
     hydrogen = 17.0 - 0.45 * (5 - np.clip(star.logg, 0, 5))  # log10 of number density where lines form, roughly
     gamma = 10 ** ((waals if waals < 0 else _UNSOELD) + hydrogen) + _RADIATIVE

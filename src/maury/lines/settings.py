@@ -18,6 +18,14 @@ SOLVED = ("teff", "logg", "mh", "vmic")
 """Labels of a star that are solved for, within the widths of its settings, together with the lines."""
 
 
+def atoms(formula: str) -> dict[str, int]:
+    """How many atoms of each element a formula has: {"C": 2} for "C2"."""
+    counts: dict[str, int] = {}
+    for element, count in re.findall(r"([A-Z][a-z]?)(\d*)", formula):
+        counts[element] = counts.get(element, 0) + int(count or 1)
+    return counts
+
+
 class LabelWidths(Settings):
     """Standard deviations of what the calibration may change in a star, so that its errors do not go into the lines.
 
@@ -129,13 +137,16 @@ class CalibrateConfig(Settings):
         anchor: star whose labels, fitted back with the new list, have to come out as they are.
         stars: the stars.
         sources: qualities of atomic lines; the first whose pattern matches counts.
-        molecules: common terms by molecule.
+        molecules: common terms by molecule, or by any other species with its stage ("CH 2", else stage 1).
         bound: a line moves by at most so many widths.
         threshold: lines that change the flux of a star by less, per dex and relative to its ``sigma`` over that of
             the anchor, stay.
         continuum_aa: distance of the knots of the continuum, Å.
         physics: how spectra are made, with departures from LTE.
         iterations: most times that the spectra are made anew; fewer once the labels of the anchor hold.
+        free: elements whose abundances are free when labels are fitted back; by default all but iron, on which [M/H]
+            rests, that have at least three lines in the star.
+        figure: ranges shown in the figure, Å; by default the two with the most absorption in the anchor.
         unexplained: flux (mean of 0.1 Å) by which the anchor star or two others have to differ from their model for
             their wavelengths to be listed as unexplained.
     """
@@ -154,12 +165,17 @@ class CalibrateConfig(Settings):
     continuum_aa: Annotated[float, Field(ge=5)] = 20.0
     physics: PhysicsConfig = PhysicsConfig(sampling="uniform")
     iterations: Annotated[int, Field(ge=1, le=20)] = 10
+    free: tuple[str, ...] | None = None
+    figure: tuple[tuple[float, float], ...] = ()
     unexplained: Positive = 0.03
 
     @model_validator(mode="after")
     def _consistent(self) -> CalibrateConfig:
         if not self.window[0] < self.window[1]:
             raise ValueError(f"window {self.window} is empty")
+        for low, high in self.figure:
+            if not self.window[0] <= low < high <= self.window[1]:
+                raise ValueError(f"figure: {low:g} to {high:g} Å is empty or not in the window {self.window}")
         names = [star.name for star in self.stars]
         if len(set(names)) < len(names):
             raise ValueError(f"stars must have distinct names, got {', '.join(names)}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,7 +11,7 @@ from scipy import sparse
 
 from maury.lines.observed import Broadening, broadening_kernel, broadening_matrix, continuum, continuum_basis
 from maury.lines.response import Response
-from maury.lines.settings import SOLVED, StandardStar
+from maury.lines.settings import SOLVED, StandardStar, atoms
 from maury.synthesis.linefile import LineFile
 from maury.wavelengths import C_KMS, LogGrid
 
@@ -25,6 +25,7 @@ CONTINUUM_WIDTH = 0.05
 _RESOLUTION_ELEMENT_AA = 0.12
 _CORE = 0.4
 _SEEN = 0.003
+_STRONG, _FEWEST = 0.02, 3
 
 
 @dataclass
@@ -164,13 +165,28 @@ def element_derivatives(lines: LineFile, by_line: sparse.csr_array) -> dict[str,
 
     A molecule counts for each of its atoms but H (carbon twice in C2); MgH has a parameter of its own.
     """
-    formulae = np.array([species.partition(" ")[0] for species in lines.species])
     sums: dict[str, Floats] = {}
-    for formula in np.unique(formulae):
-        if formula == "MgH":
-            continue
-        total = by_line @ (formulae == formula).astype(float)
-        for element, count in re.findall(r"([A-Z][a-z]?)(\d*)", str(formula)):
+    for formula, member in _formulae(lines):
+        total = by_line @ member.astype(float)
+        for element, count in atoms(formula).items():
             if element != "H" or formula == "H":
-                sums[element] = sums.get(element, 0.0) + int(count or 1) * total
+                sums[element] = sums.get(element, 0.0) + count * total
     return sums
+
+
+def elements_with_lines(lines: LineFile, by_line: sparse.csr_array) -> list[str]:
+    """Elements, iron and hydrogen left out, with at least three lines that change a pixel by 0.02 per dex or more."""
+    shown = np.abs(by_line).max(0).toarray().ravel() >= _STRONG
+    counts: dict[str, int] = {}
+    for formula, member in _formulae(lines):
+        for element in atoms(formula):
+            counts[element] = counts.get(element, 0) + int((shown & member).sum())
+    return sorted(element for element, count in counts.items() if count >= _FEWEST and element not in ("Fe", "H"))
+
+
+def _formulae(lines: LineFile) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    """Elements and molecules of a list, without MgH, and their lines (n,)."""
+    formulae = np.array([species.partition(" ")[0] for species in lines.species])
+    for formula in np.unique(formulae):
+        if formula != "MgH":
+            yield str(formula), formulae == formula

@@ -181,11 +181,16 @@ def _changed(lines: LineFile, change: Floats, terms: Mapping[str, float]) -> byt
     return lines.replaced({"loggf": loggf}, MARK)
 
 
+def is_molecule(species: Strings, name: str) -> NDArray[np.bool_]:
+    """Which lines (n,) are of a molecule, or of any species: "CH" for "CH 1", else with its stage, "CH 2"."""
+    return np.asarray(species == (name if " " in name else f"{name} 1"))
+
+
 def molecule_shift(lines: LineFile, terms: dict[str, float]) -> Floats:
     """Change of log gf (n,) by the common terms "MgH:offset" and "MgH:slope" of molecules."""
     shift = np.zeros(len(lines))
     for name, value in terms.items():
         molecule, _, kind = name.partition(":")
-        member = lines.species == f"{molecule} 1"
+        member = is_molecule(lines.species, molecule)
         shift[member] += value * (1.0 if kind == "offset" else lines.excitation_ev[member] - ENERGY_ZERO_EV)
     return shift
