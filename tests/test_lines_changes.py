@@ -1,4 +1,4 @@
-"""Tables of changes: they make the new list from the old one, and from no other."""
+"""Tables of changes: they make the new list from the old one, and find their lines in other lists."""
 
 import hashlib
 from pathlib import Path
@@ -10,7 +10,15 @@ from typer.testing import CliRunner
 from linelists import row, write_list
 from maury.cli.app import app
 from maury.errors import FormatError
-from maury.lines import apply_changes, make_changes, read_changes, read_line_file, write_changes
+from maury.lines import (
+    apply_changes,
+    change_of,
+    make_changes,
+    read_changes,
+    read_line_file,
+    without_partner,
+    write_changes,
+)
 
 COMMITTED = Path(__file__).parents[1] / "docs" / "results" / "lines" / "changes.ecsv"
 
@@ -48,8 +56,41 @@ def test_changes_survive_the_file_and_make_the_new_list(lines, changes, tmp_path
 
 def test_another_list_is_refused(lines, changes):
     other = read_line_file(write_list(lines.path.parent / "b.lin", row("Fe 1", 5100.1)))
-    with pytest.raises(FormatError, match=r"b\.lin: not the list these changes are for: SHA-256 .* \(a\.lin\)"):
+    with pytest.raises(FormatError, match=r"b\.lin: has none of the 2 lines that the changes are for"):
         apply_changes(other, changes)
+
+
+def test_changes_are_carried_to_another_list_by_species_wavelength_energy_and_log_gf(lines, changes, tmp_path):
+    """Wavelengths differ in the third decimal, there are more lines, and MgH has another log gf."""
+    rows = [
+        row("Ti 1", 5100.1, 0.99, -2.4),
+        row("Fe 1", 5100.095, 0.991, -2.1),
+        row("Fe 1", 5100.108, 0.991, -2.4),
+        row("Fe 1", 5100.15, 0.99, -2.4),
+        row("MgH 1", 5100.2, 0.6, -0.7, (0, 0, 0), "M112.00124"),
+    ]
+    path = write_list(tmp_path / "more.lin", *rows)
+    other = read_line_file(path)
+    write_changes(changes, tmp_path / "c.ecsv")
+    found = change_of(other, read_changes(tmp_path / "c.ecsv"))
+    np.testing.assert_allclose(found, [0, 0, -0.25, 0, 0.1 + 0.2 * 0.1], atol=1e-9)
+    assert without_partner(other, changes)["species"].tolist() == ["MgH 1"]
+    arguments = ["lines", "apply", str(path), str(tmp_path / "c.ecsv"), "--out", str(tmp_path / "new.lin")]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert "1 of 5 lines changed one by one" in result.output
+    assert "1 of 2 changes found no line in this list" in result.output
+    assert "MgH 1 5100.200 Å, 0.600 eV: +0.05 dex" in result.output
+    np.testing.assert_allclose(read_line_file(tmp_path / "new.lin").loggf - other.loggf, found, atol=1e-9)
+
+
+def test_tables_without_the_old_log_gf_are_read(lines, changes, tmp_path):
+    changes.table.remove_column("loggf")
+    write_changes(changes, tmp_path / "c.ecsv")
+    path = write_list(tmp_path / "b.lin", row("Fe 1", 5100.1, 0.99, -1.0))
+    again = read_changes(tmp_path / "c.ecsv")
+    assert change_of(read_line_file(path), again).tolist() == [-0.25]
+    assert len(without_partner(lines, again)) == 0
 
 
 def test_a_line_that_is_not_there_is_named(lines, changes):

@@ -78,20 +78,36 @@ def apply(
     changes: Annotated[Path, typer.Argument(help="Table of changes (ECSV) that `maury lines calibrate` wrote.")],
     output: Annotated[Path, options.out_file("The new list.")],
 ) -> None:
-    """Put calibrated values into the list that they were made for; all other bytes stay.
+    """Put calibrated values into a list; all other bytes stay.
+
+    In another list than the one they were made for, lines are found by species, wavelength, energy and old log gf; the
+    changes whose line is missing are listed.
 
     Example: `maury lines apply mgb.lin changes.ecsv --out mgb_cal.lin`
     """
     from maury.cli.console import out
     from maury.files import atomic_path, check_writable
-    from maury.lines import apply_changes, read_changes, read_line_file
+    from maury.lines import apply_changes, read_changes, read_line_file, without_partner
 
     check_writable(output)
     lines, table = read_line_file(path), read_changes(changes)
     new = apply_changes(lines, table)
     with atomic_path(output) as temporary:
         temporary.write_bytes(new)
-    out.print(f"{output}: {len(table.table)} of {len(lines)} lines changed one by one, molecules by {table.terms}")
+    missing = without_partner(lines, table)
+    changed = len(table.table) - len(missing)
+    out.print(f"{output}: {changed} of {len(lines)} lines changed one by one, molecules by {table.terms}")
+    _show_missing(missing, len(table.table))
+
+
+def _show_missing(missing: Any, count: int) -> None:
+    """List the changes that found no line."""
+    from maury.cli.console import note, out
+
+    if len(missing):
+        note(f"{len(missing)} of {count} changes found no line in this list:")
+    for row in missing:
+        out.print(f"{row['species']} {row['wavelength']:.3f} Å, {row['excitation']:.3f} eV: {row['change']:+.2f} dex")
 
 
 Config = Annotated[Path, typer.Argument(help="Settings (TOML): list, atmospheres, stars; paths from its folder.")]
@@ -148,7 +164,7 @@ def judge_changes(
     """
     from maury.evaluation.lines import write_verdicts
     from maury.files import check_writable
-    from maury.lines import change_of, read_changes
+    from maury.lines import change_of, read_changes, without_partner
     from maury.lines.calibrate import count_spectra
     from maury.lines.judge import judge
     from maury.lines.kept import all_responses
@@ -158,6 +174,7 @@ def judge_changes(
     check_writable(output / "stars.json")
     with _running(config, workers, lambda lines: count_spectra(config, lines, False, False)) as run:
         change = change_of(run.lines, table)
+        _show_missing(without_partner(run.lines, table), len(table.table))
         responses = all_responses(run, output)
         summary = write_verdicts(run, judge(run, change, responses), output, {"molecules": table.terms})
     _show(summary, output)

@@ -3,7 +3,15 @@
 from maury.lines.check import Finding, check_lines, species_table
 from maury.lines.strong import STRONG_LINES, deepest_lines, named_lines
 from maury.lines.unexplained import unexplained_mask
-from maury.synthesis.changes import Changes, apply_changes, change_of, make_changes, read_changes, write_changes
+from maury.synthesis.changes import (
+    Changes,
+    apply_changes,
+    change_of,
+    make_changes,
+    read_changes,
+    without_partner,
+    write_changes,
+)
 from maury.synthesis.linefile import LineFile, read_line_file
 
 __all__ = [
@@ -21,5 +29,6 @@ __all__ = [
     "read_line_file",
     "species_table",
     "unexplained_mask",
+    "without_partner",
     "write_changes",
 ]

@@ -1,7 +1,11 @@
-"""A small table of what was changed in a line list, that makes the new list from the old one, byte for byte."""
+"""A small table of what was changed in a line list: it makes the new list from the old one, byte for byte.
+
+In another list, a change is applied to the line of the same species, wavelength, lower energy and old log gf.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 from collections.abc import Mapping
@@ -26,6 +30,9 @@ MARK = "CAL"
 ENERGY_ZERO_EV = 0.5
 """Energy at which a molecule's common slope changes nothing."""
 
+NEAR_AA, NEAR_EV, NEAR_DEX = 0.02, 0.005, 0.01
+"""In another list, a line is the same one within these differences of wavelength, lower energy and old log gf."""
+
 _HEAD = ("list", "sha256", "result_sha256", "molecules")
 _COLUMNS = ("species", "wavelength", "excitation", "number", "change", "source", "stars")
 
@@ -36,7 +43,8 @@ class Changes:
 
     Attributes:
         table: columns species, wavelength (Å), excitation (eV), number (0 for the first line with these three), change
-            (dex, besides the molecules' terms), source (quality of the old value), stars (letters of ``notes``).
+            (dex, besides the molecules' terms), source (quality of the old value), stars (letters of ``notes``), and,
+            but in old tables, loggf (the old value).
         terms: offset (dex) and slope (dex per eV, from 0.5 eV) common to all lines of a molecule: "MgH:offset".
         list_name: name of the list's file.
         list_digest: its SHA-256.
@@ -72,8 +80,9 @@ def make_changes(
     """
     keys = lines.keys()
     moved = np.flatnonzero(change != 0)
-    rows = [(*keys[i], round(float(change[i]), 2), str(source[i]), str(stars[i])) for i in moved]
-    table = Table(rows=rows, names=_COLUMNS, dtype=("str", "f8", "f8", "i4", "f8", "str", "str"))
+    rows = [(*keys[i], round(float(change[i]), 2), str(source[i]), str(stars[i]), float(lines.loggf[i])) for i in moved]
+    names = (*_COLUMNS, "loggf")
+    table = Table(rows=rows or None, names=names, dtype=("str", "f8", "f8", "i4", "f8", "str", "str", "f8"))
     table["wavelength"].unit, table["excitation"].unit = "Angstrom", "eV"
     result = hashlib.sha256(_changed(lines, change, terms)).hexdigest()
     return Changes(table, dict(terms), lines.path.name, sha256(lines.path), result, dict(notes))
@@ -126,54 +135,79 @@ def change_of(lines: LineFile, changes: Changes) -> Floats:
     """Change of log gf of each line (n,), the molecules' terms included.
 
     Raises:
-        FormatError: the list is not the one the changes were made for, or a line is not in it.
+        FormatError: no changed line is in the list, or one is missing in the list the changes were made for.
     """
-    return _single(lines, changes) + molecule_shift(lines, changes.terms)
+    return _single(lines, changes)[0] + molecule_shift(lines, changes.terms)
 
 
 def apply_changes(lines: LineFile, changes: Changes) -> bytes:
     """The bytes of the list with the changes put in; a line never changed before gets the mark `MARK`.
 
     Raises:
-        FormatError: the list is not the one the changes were made for, a line is not in it, or the table was altered.
+        FormatError: no changed line is in the list; or it is the list the changes were made for, and a line is
+            missing or the table was altered.
     """
-    result = _changed(lines, _single(lines, changes), changes.terms)
-    if hashlib.sha256(result).hexdigest() != changes.result_digest:
+    result = _changed(lines, _single(lines, changes)[0], changes.terms)
+    if sha256(lines.path) == changes.list_digest and hashlib.sha256(result).hexdigest() != changes.result_digest:
         raise FormatError(f"the changes for {changes.list_name} were altered: they do not make the list that they name")
     return result
+
+
+def without_partner(lines: LineFile, changes: Changes) -> Table:
+    """Rows of the table whose line is not in the list; none in the list the changes were made for.
+
+    Raises:
+        FormatError: as in `change_of`.
+    """
+    return changes.table[~_single(lines, changes)[1]]
 
 
 def changed_lines(lines: LineList, path: str | os.PathLike[str]) -> LineList:
     """A list as the synthesis reads it, with the changes of a table in its log gf.
 
     Raises:
-        FormatError: the list is not the one that the changes were made for, or not in VALD's short format, Å and air.
+        FormatError: no changed line is in the list, or it is not in VALD's short format, Å and air.
     """
     file = read_line_file(lines.source)
     if lines.notes:
         raise FormatError(f"{lines.source}: changes of log gf need a list in Å, air: {'; '.join(lines.notes)}")
-    log_gf = np.round(file.loggf + change_of(file, read_changes(path)), 3)
-    return lines.with_log_gf(log_gf[np.argsort(file.wavelength_aa, kind="stable")])
+    changes = read_changes(path)
+    log_gf = np.round(file.loggf + change_of(file, changes), 3)
+    missing = len(without_partner(file, changes))
+    notes = (f"{missing} of {len(changes.table)} changes in {path} have no line in {lines.source}",) if missing else ()
+    changed = lines.with_log_gf(log_gf[np.argsort(file.wavelength_aa, kind="stable")])
+    return dataclasses.replace(changed, notes=notes)
 
 
-def _single(lines: LineFile, changes: Changes) -> Floats:
-    """Changes of single lines (n,)."""
-    digest = sha256(lines.path)
-    if digest != changes.list_digest:
-        raise FormatError(
-            f"{lines.path}: not the list these changes are for: SHA-256 {digest[:12]}..., "
-            f"expected {changes.list_digest[:12]}... ({changes.list_name})"
-        )
+def _single(lines: LineFile, changes: Changes) -> tuple[Floats, NDArray[np.bool_]]:
+    """Changes of single lines (n,), and which rows of the table found their line."""
+    change, found = np.zeros(len(lines)), np.zeros(len(changes.table), bool)
+    same = sha256(lines.path) == changes.list_digest
     index = {key: i for i, key in enumerate(lines.keys())}
-    change = np.zeros(len(lines))
-    for row in changes.table:
-        key = (str(row["species"]), float(row["wavelength"]), float(row["excitation"]), int(row["number"]))
-        if key not in index:
+    free = np.ones(len(lines), bool)
+    for row, entry in enumerate(changes.table):
+        key = (str(entry["species"]), float(entry["wavelength"]), float(entry["excitation"]), int(entry["number"]))
+        if same and key not in index:
             raise FormatError(
                 f"{lines.path}: has no line {key[0]} at {key[1]:g} Å with {key[2]:g} eV (number {key[3]})"
             )
-        change[index[key]] = row["change"]
-    return change
+        place = index[key] if same else _partner(lines, entry, free)
+        if place is not None:
+            change[place], found[row], free[place] = entry["change"], True, False
+    if len(found) and not found.any():
+        raise FormatError(f"{lines.path}: has none of the {len(found)} lines that the changes are for")
+    return change, found
+
+
+def _partner(lines: LineFile, entry: Any, free: NDArray[np.bool_]) -> int | None:
+    """The nearest line of the same species and energy, of the same old log gf where the table has it."""
+    away = np.abs(lines.wavelength_aa - entry["wavelength"])
+    near = free & (lines.species == entry["species"]) & (away <= NEAR_AA)
+    near &= np.abs(lines.excitation_ev - entry["excitation"]) <= NEAR_EV
+    if "loggf" in entry.colnames:
+        near &= np.abs(lines.loggf - entry["loggf"]) <= NEAR_DEX
+    places = np.flatnonzero(near)
+    return int(places[away[places].argmin()]) if places.size else None
 
 
 def _changed(lines: LineFile, change: Floats, terms: Mapping[str, float]) -> bytes:
