@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from smoke import parse
 from torch import Tensor
 
 from maury.cli.console import out, progress
@@ -120,7 +121,7 @@ def main() -> None:
     parser.add_argument("--detections", type=int, default=40, help="of each class of the third")
     parser.add_argument("--seed", type=int, default=31)
     parser.add_argument("--out", type=Path, required=True)
-    options = parser.parse_args()
+    options = parse(parser, lambda folder: ["--stars", 2, "--detections", 1, "--out", folder / "out"])
     torch.set_num_threads(1)
     network, _ = load_posterior("default")
     settings = SimulationSettings.model_validate({"noise": {"snr": (SNR, SNR)}, "resolution": (RESOLUTION, RESOLUTION)})

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 from playwright.sync_api import Browser, sync_playwright
+from smoke import parse
 
 from maury.app.serve import arguments, environment
 from maury.emulator import load_cached
@@ -99,7 +100,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=5, help="sessions once everything is loaded")
     parser.add_argument("--warm", type=float, default=8.0, help="seconds given to loading")
-    options = parser.parse_args()
+    options = parse(parser, lambda folder: ["--runs", 1, "--warm", 0])
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     with tempfile.TemporaryDirectory() as name, sync_playwright() as driver:
         folder = Path(name)

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from bayesian_heads import BATCH, Data, GaussianHead, Variant
+from smoke import parse
 from torch import Tensor
 
 from maury.cli.console import out, progress
@@ -45,8 +46,8 @@ def part(simulator: Simulator, network: PosteriorNetwork, path: Path, count: int
     columns = [simulator.labels.index(name) for name in network.config.labels]
     generator, rows = torch.Generator().manual_seed(seed), []
     with torch.inference_mode():
-        for _ in range(count // BATCH):
-            stars = simulator.batch(BATCH, generator)
+        for _ in range(-(-count // BATCH)):
+            stars = simulator.batch(min(BATCH, count), generator)
             labels = stars.labels[:, columns]
             features = network(stars)
             rows.append((features.numpy(), network.transform.unconstrained(labels).numpy()))
@@ -231,7 +232,10 @@ def main() -> None:
     parser.add_argument("--stars", type=int, default=8192, help="stars of a set, a multiple of 1024; others: half")
     parser.add_argument("--steps", type=int, default=2000, help="of training, for each head")
     parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args()
+    options = parse(
+        parser,
+        lambda folder: ["--stars", 64, "--parts", 1, "--steps", 2, "--work", folder / "work", "--out", folder / "out"],
+    )
     torch.set_num_threads(1)
     options.work.mkdir(parents=True, exist_ok=True)
     network, header = load_posterior(options.model)

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from observed import APF_WAVELENGTHS, catalogue, hints, measured
+from smoke import observed_stars, parse
 
 from maury.cli.console import out
 from maury.files import atomic_path
@@ -152,7 +153,7 @@ def main() -> None:
     parser.add_argument("--no-refine", dest="refine", action="store_false", help="the network's own posterior")
     parser.add_argument("--apf-wavelengths", default=APF_WAVELENGTHS, help="wavelengths of raw APF orders")
     parser.add_argument("--out", type=Path, required=True, help="folder for the tables")
-    options = parser.parse_args()
+    options = parse(parser, lambda folder: [observed_stars(folder, "sun.fits"), "--out", folder / "out"])
     options.out.mkdir(parents=True, exist_ok=True)
     rows = catalogue(options.folder, "resolution", "teff", "mh")
     stars = measured(rows, lambda row: measure(row, options), "stars")

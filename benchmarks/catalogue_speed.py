@@ -23,11 +23,15 @@ from pathlib import Path
 import h5py
 import numpy as np
 import torch
+from smoke import parse
 
 from maury.catalogue import read_catalogue
 from maury.cli.console import progress
 from maury.emulator import load
 from maury.simulation import Simulator
+
+REJECTS = 2
+"""Exit code of `maury catalog` where some spectra cannot be used."""
 
 
 def write_spectra(path: Path, count: int, seed: int = 1) -> int:
@@ -106,7 +110,7 @@ def main() -> None:
     parser.add_argument("--model", default="default")
     parser.add_argument("--folder", type=Path, help="where spectra and tables stay")
     parser.add_argument("--out", type=Path, help="JSON file for the figures")
-    arguments = parser.parse_args()
+    arguments = parse(parser, lambda folder: ["--spectra", 200, "--workers", 1, "--out", folder / "out.json"])
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
@@ -128,7 +132,7 @@ def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, object]:
     process = subprocess.Popen([*command, "--out", str(whole), "--fresh"])
     memory = Memory(process.pid)
     memory.start()
-    if process.wait():
+    if process.wait() not in (0, REJECTS):
         raise SystemExit("the catalogue failed")
     seconds = time.monotonic() - begun
     table = read_catalogue(whole)
@@ -171,7 +175,8 @@ def killed(folder: Path, command: list[str], seconds: float, kills: int, table, 
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         parts.append(len(list(folder.glob("part-*"))))
-    subprocess.run([*command, "--out", str(folder)], check=True)
+    if subprocess.run([*command, "--out", str(folder)]).returncode not in (0, REJECTS):
+        raise SystemExit("the resumed catalogue failed")
     same = all(
         len(one) == len(other)
         and all(np.array_equal(_plain(one[c]), _plain(other[c]), equal_nan=_number(one[c])) for c in one.colnames)

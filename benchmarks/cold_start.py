@@ -18,6 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from nights import SUN, Instrument, observe  # noqa: I001
+from smoke import parse
 
 from maury.readers import write
 from maury.spectra import Observation
@@ -73,17 +74,19 @@ def main() -> None:
     """Time three commands, and the parts of the last."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5)
-    repeats = parser.parse_args().repeats
+    options = parse(parser, lambda _: ["--repeats", 1])
+    repeats = options.repeats
     with tempfile.TemporaryDirectory() as folder:
         star = Path(folder) / "star.fits"
         seen = observe(SUN, Instrument(), velocity_kms=25.0)
         write(Observation(tuple(o.with_(resolution=60_000.0) for o in seen.orders), None, {}), star)
         print(f"{'':28}{'wall s':>8}{'CPU s':>8}")
-        for name, command in (
+        commands = [
             ("maury --version", ["--version"]),
             ("maury predict --help", ["predict", "--help"]),
             ("maury predict star.fits", ["predict", str(star)]),
-        ):
+        ]
+        for name, command in commands[:1] if options.smoke else commands:
             wall, cpu = best(repeats, ["-m", "maury", *command])
             print(f"{name:28}{wall:8.2f}{cpu:8.2f}", flush=True)
         runs = [json.loads(run(["-c", PARTS, str(star)])[2]) for _ in range(repeats)]

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
+from smoke import nights, observed_stars, parse, synthesis_inputs
 
 from maury.cli.console import progress
 from maury.config import make_config, preset_path, read_toml
@@ -37,6 +38,7 @@ from maury.synthesis import PhysicsConfig, SynthesisConfig, Workers, read_atmosp
 WINDOW_AA = (5050.0, 5300.0)
 STEPS = {"teff": 50.0, "logg": 0.1, "mh": 0.1, "vmic": 0.15, **dict.fromkeys(("c", "mg", "ca", "ti", "cr", "ni"), 0.1)}
 LARGEST = {"teff": 250.0, "logg": 0.4, "mh": 0.3, "vmic": 0.4}
+CALIBRATION = Path(__file__).parents[1] / "docs/results/lines/calibrate.toml"
 NAMES = ("Sun, UVES", "Arcturus", "eps Eri", "Procyon", "iot Hor", "bet Gem", "HD 106038", "HD 140283")
 
 
@@ -66,12 +68,14 @@ def start_of(star: StandardStar) -> dict[str, float]:
     return {name: getattr(star, name) for name in ("teff", "logg", "mh", "vmic")} | elements
 
 
-def fitted(star: StandardStar, folder: str, flux: np.ndarray, slopes: dict[str, np.ndarray]) -> tuple[dict, float]:
+def fitted(
+    star: StandardStar, folder: str, window: tuple[float, float], flux: np.ndarray, slopes: dict[str, np.ndarray]
+) -> tuple[dict, float]:
     """Steps of the labels that fit a star best, and the robust residual."""
-    grid = model_grid(WINDOW_AA)
-    wave, observed = read_standard(star, folder, WINDOW_AA)
+    grid = model_grid(window)
+    wave, observed = read_standard(star, folder, window)
     response = Response(flux, sparse.csc_array((grid.size, 1)), slopes, np.zeros(1))
-    standard = Standard(star, wave, observed, grid, response, WINDOW_AA, 20.0)
+    standard = Standard(star, wave, observed, grid, response, window, 20.0)
     columns = {**standard.label_derivatives(), **standard.free_derivatives()}
     smooth = standard.continuum_derivatives().toarray()
     widths = np.r_[[WIDE.get(name, 0.3) for name in columns], np.full(smooth.shape[1], CONTINUUM_WIDTH)]
@@ -79,6 +83,51 @@ def fitted(star: StandardStar, folder: str, flux: np.ndarray, slopes: dict[str, 
     design = sparse.csc_array(np.column_stack([*columns.values(), smooth]))
     solution = robust_steps(design, standard.observed - standard.model, sigma, widths, np.zeros(len(widths)))
     return dict(zip(columns, solution.step, strict=False)), robust_rms(solution.residual)
+
+
+RECIPE = """line_list = "{lines}"
+cool_lines = "{lines}"
+atmospheres = "{models}"
+[design]
+kind = "sobol"
+count = 1
+[physics]
+sampling = "uniform"
+[[physics.departures.corrections]]
+species = ["Fe 1"]
+file = "not-read.npz"
+ranges = {{ teff = [5000, 6500], logg = [4.0, 4.5], abundance = [4.5, 7.5], vmic = [0, 3] }}
+"""
+STAR = """list = "{lines}"
+atmospheres = "{models}"
+observed = "{folder}"
+window = [5160, 5180]
+anchor = "Sun"
+[[sources]]
+name = "all"
+pattern = "test"
+width = 0.1
+[[stars]]
+name = "Sun"
+file = "star.fits"
+resolution = 65000
+teff = 5500
+logg = 4.44
+mh = -0.5
+vmic = 1.0
+"""
+"""Settings of a smoke run."""
+
+
+def tiny(folder: Path) -> list[Any]:
+    """Options of a smoke run: one simulated star, 20 Å, no departures."""
+    observed_stars(folder, "star.fits", labels=nights.SUN | {"teff": 5500.0, "mh": -0.5})
+    _, lines, _, models = synthesis_inputs(folder)
+    (folder / "recipe.toml").write_text(RECIPE.format(lines=lines, models=models))
+    (folder / "calibrate.toml").write_text(STAR.format(lines=lines, models=models, folder=folder))
+    settings = ["--recipe", folder / "recipe.toml", "--calibration", folder / "calibrate.toml", "--stars", "Sun"]
+    work = ["--window", 5160, 5180, "--sets", "none", "--iterations", 1, "--workers", 1]
+    return [folder, *settings, *work, "--out", folder / "out.json"]
 
 
 def main() -> None:
@@ -90,12 +139,14 @@ def main() -> None:
     parser.add_argument("--sets", nargs="*", help="by default all")
     parser.add_argument("--iterations", type=int, default=2)
     parser.add_argument("--workers", type=int, default=os.cpu_count())
-    options = parser.parse_args()
-    path = preset_path("synthesis", "packaged")
-    config = make_config(read_toml(path), SynthesisConfig, str(path)).located(options.inputs)
-    settings = load_calibration(Path(__file__).parents[1] / "docs/results/lines/calibrate.toml")
+    parser.add_argument("--recipe", type=Path, default=preset_path("synthesis", "packaged"), help="of the library")
+    parser.add_argument("--calibration", type=Path, default=CALIBRATION, help="settings with the stars")
+    parser.add_argument("--window", type=float, nargs=2, default=WINDOW_AA, help="Å")
+    options = parse(parser, tiny)
+    config = make_config(read_toml(options.recipe), SynthesisConfig, str(options.recipe)).located(options.inputs)
+    settings = load_calibration(options.calibration)
     stars = [star for star in settings.stars if star.name in options.stars]
-    grid = model_grid(WINDOW_AA)
+    grid = model_grid(options.window)
     atmospheres = read_atmospheres(config.atmospheres, config.vturb, True, True)
     chosen = {name: p for name, p in sets(config.physics).items() if not options.sets or name in options.sets}
     report: dict[str, Any] = {"date": datetime.date.today().isoformat(), "machine": platform.machine(), "sets": {}}
@@ -118,7 +169,7 @@ def main() -> None:
                 for i, star in enumerate(stars):
                     flux, *others = made.flux[i * (len(STEPS) + 1) : (i + 1) * (len(STEPS) + 1)]
                     slopes = {k: (f - flux) / s for (k, s), f in zip(STEPS.items(), others, strict=True)}
-                    steps, residual[star.name] = fitted(star, settings.observed, flux, slopes)
+                    steps, residual[star.name] = fitted(star, settings.observed, tuple(options.window), flux, slopes)
                     for label in STEPS:
                         most = LARGEST.get(label, 0.3)
                         now[star.name][label] = now[star.name].get(label, 0.0) + float(

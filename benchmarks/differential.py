@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from observed import catalogue, hints
+from smoke import observed_stars, parse
 
 from maury.cli.console import out, progress
 from maury.files import atomic_path
@@ -63,12 +64,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--out", type=Path, required=True)
-    options = parser.parse_args()
+    options = parse(parser, lambda folder: [observed_stars(folder, *PAIRS[2]), "--out", folder / "out.md"])
     known = {row["file"]: row for row in catalogue(options.folder, "resolution")}
     groups: dict[str, list[tuple[dict[str, float], dict[str, float]]]] = {"like the Sun": [], "others": []}
     lines = ["| star, reference | Teff (K) | log g | [M/H] | [α/M] | χ² |", "|" + "---|" * 6]
     with progress() as bar:
-        for name, sun in bar.track(PAIRS, description="pairs"):
+        for name, sun in bar.track(PAIRS[2:3] if options.smoke else PAIRS, description="pairs"):
             row, other = known[name], known[sun]
             spectrum = read(options.folder / sun, resolution=float(other["resolution"]), **hints(options.folder, other))
             reference = reference_star(spectrum)
@@ -81,7 +82,7 @@ def main() -> None:
             ]
             title = f"{row['star'].split(' (')[0]} (`{name}`), `{sun}`"
             lines.append(line(title, [*cells, ", ".join(f"{way['chi2']:.2f}" for way in both)]))
-    lines += [text for title, rows in groups.items() for text in spread(rows, title)]
+    lines += [text for title, rows in groups.items() if rows for text in spread(rows, title)]
     with atomic_path(options.out) as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
     out.print("\n".join(lines), markup=False)

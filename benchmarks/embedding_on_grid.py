@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from smoke import parse, tiny_grid
 from torch import Tensor, nn
 
 from maury.cli.console import out, progress
@@ -31,6 +32,9 @@ from maury.networks.architectures import PosteriorConfig
 from maury.networks.embeddings import ResidualEmbedding
 from maury.training.grid_source import Batches, Spectra
 from maury.training.recipes import TrainConfig
+
+TINY = ("--minutes", 0.005, "--components", 8, "--between", 16, "--batch-size", 16)
+"""Options of a smoke run."""
 
 
 class Points(nn.Module):
@@ -117,10 +121,11 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=512)
     parser.add_argument("--depth", type=int, default=4)
     parser.add_argument("--float32", dest="bf16", action="store_false", help="float32 products")
+    parser.add_argument("--between", type=int, default=2048, help="spectra between the nodes")
     parser.add_argument("--splits", nargs="+", default=["random", "block"])
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, required=True)
-    options = parser.parse_args()
+    options = parse(parser, lambda folder: [tiny_grid(folder), *TINY, "--out", folder / "out.json"])
     grid = open_grid(options.grid)
     report: dict[str, Any] = {key: value for key, value in vars(options).items() if key not in ("grid", "out")}
     report |= {"machine": platform.machine(), "threads": torch.get_num_threads(), "torch": torch.__version__}
@@ -138,7 +143,7 @@ def main() -> None:
         report[split] = {
             "processor_minutes": round(spent / 60, 1),
             "validation": errors(network, mean, held, spectra.targets[rows]),
-            "between": between(network, mean, spectra, grid, 2048, options.seed),
+            "between": between(network, mean, spectra, grid, options.between, options.seed),
         }
         out.print(split, report[split])
     with atomic_path(options.out) as temporary:

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import torch
+from smoke import parse
 from torch.optim.swa_utils import AveragedModel
 
 from maury.emulator import load
@@ -36,6 +37,8 @@ RECIPES = {
     "128 components": {"components": 128},
     "width 256": {"width": 256},
 }
+TINY = ("--seconds", 0.2, "--only", "residual", "--validation", 32, "--components", 16, "--batch-size", 16)
+"""Options of a smoke run."""
 
 
 @torch.no_grad()
@@ -84,9 +87,14 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=120.0)
     parser.add_argument("--out", type=Path, default=Path("embeddings.json"))
     parser.add_argument("--only", nargs="*", help="names of variants")
-    arguments = parser.parse_args()
+    parser.add_argument("--validation", type=int, default=2048, help="held-out stars")
+    parser.add_argument("--components", type=int, help="principal components, by default those of the preset")
+    parser.add_argument("--batch-size", type=int, help="by default that of the preset")
+    arguments = parse(parser, lambda folder: [*TINY, "--out", folder / "out.json"])
     torch.set_num_threads(1)
-    base = read_preset("default").model_dump() | {"validation": 2048}
+    base = read_preset("default").model_dump() | {"validation": arguments.validation}
+    base["batch_size"] = arguments.batch_size or base["batch_size"]
+    base["network"]["components"] = arguments.components or base["network"]["components"]
     source = Simulator(load())
     results = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
     for name, changes in {**EMBEDDINGS, **RECIPES}.items():

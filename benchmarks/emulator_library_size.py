@@ -14,19 +14,31 @@ import json
 import platform
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from smoke import parse
 
+from libraries import line_library
 from maury.cli.console import out, progress
-from maury.config import PRESETS, load_config
+from maury.config import PRESETS, load_config, save_config
 from maury.emulator import rms_per_star
 from maury.evaluation.emulator import unseen_rows
 from maury.files import atomic_path
-from maury.library import OFF_NODE, expand, read_libraries
+from maury.library import OFF_NODE, expand, read_libraries, write_library
 from maury.plots import plot_library_size, save_figure
 from maury.training.emulator_fit import fit_and_measure, to_modes_of
 from maury.training.recipes import EmulatorConfig
+
+
+def tiny(folder: Path) -> list[Any]:
+    """Options of a smoke run: sixty spectra of Gaussian lines, a small network."""
+    write_library(line_library(60, lines=10), folder / "library.h5")
+    settings = folder / "emulator.toml"
+    save_config(settings, EmulatorConfig(components=6, width=16, depth=1, batch_size=16, test_fraction=0.3))
+    inputs = ["--library", folder / "library.h5", "--settings", settings, "--runs", folder / "runs"]
+    return [*inputs, "--sizes", 20, 40, "--steps", 4, "--out", folder / "out"]
 
 
 def main() -> None:
@@ -34,12 +46,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--library", nargs="+", required=True)
     parser.add_argument("--sizes", type=int, nargs="+", required=True)
+    parser.add_argument("--settings", type=Path, default=PRESETS / "emulator.toml", help="by default the packaged ones")
     parser.add_argument("--steps", type=int, default=8000, help="steps of every fit (default 8000)")
     parser.add_argument("--runs", type=Path, default=Path("runs/emulator-size"), help="folder for the fits")
     parser.add_argument("--out", type=Path, required=True)
-    options = parser.parse_args()
+    options = parse(parser, tiny)
     library = read_libraries(expand(options.library))
-    settings = load_config(PRESETS / "emulator.toml", EmulatorConfig)
+    settings = load_config(options.settings, EmulatorConfig)
     rows = []
     for size in options.sizes:
         epochs = max(1, round(options.steps / max(size // settings.batch_size, 1)))

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from smoke import parse
 from torch import Tensor
 
 from maury.cli.console import out, progress
@@ -85,14 +86,18 @@ CASES: dict[str, tuple[str, Spoil]] = {
     "another window": ("another part of the spectrum", elsewhere),
 }
 
+TINY = ("usual", "emission", "binary")
+"""Cases of a smoke run."""
+
 
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--stars", type=int, default=24)
     parser.add_argument("--seed", type=int, default=21)
+    parser.add_argument("--cases", nargs="+", default=list(CASES), choices=CASES, help="by default all")
     parser.add_argument("--out", type=Path, required=True)
-    options = parser.parse_args()
+    options = parse(parser, lambda folder: ["--stars", 1, "--cases", *TINY, "--out", folder / "out.json"])
     network, _ = load_posterior("default")
     physics = physics_of("default", "packaged", False)
     assert physics is not None
@@ -112,8 +117,9 @@ def main() -> None:
     batch = simulator.observe(labels, generator)
     report: dict[str, Any] = {}
     with progress() as bar:
-        task = bar.add_task("spectra", total=len(CASES) * len(labels))
-        for name, (what, spoil) in CASES.items():
+        task = bar.add_task("spectra", total=len(options.cases) * len(labels))
+        for name in options.cases:
+            what, spoil = CASES[name]
             counts: Counter[str] = Counter()
             sizes = []
             for i in range(len(labels)):
@@ -124,7 +130,11 @@ def main() -> None:
                 samples, fit, flags = refined(
                     physics, star, network, features.clone(), relations=relations, systematics=False, count=500, seed=i
                 )
-                own = [flag for flag in edges(network.transform, samples.fit) if flag[5:] in ("teff", "logg", "mh")]
+                own = [
+                    flag
+                    for flag in edges(physics.coordinates.transform, samples.fit)
+                    if flag[5:] in ("teff", "logg", "mh")
+                ]
                 counts.update([*flags, *own])
                 counts["any"] += bool(flags or own)
                 sizes.append(fit.chi2)

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from observed import catalogue, hints
 from scipy.ndimage import gaussian_filter1d
+from smoke import observed_stars, parse
 
 from maury.broadening import instrument_sigma, remaining_resolution
 from maury.cli.console import out, progress
@@ -49,7 +50,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="folder with CATALOG.csv and the spectra")
     parser.add_argument("--out", type=Path, required=True)
-    options = parser.parse_args()
+    options = parse(parser, lambda folder: [observed_stars(folder, "sun.fits"), "--out", folder / "out.json"])
     rows = [
         row
         for row in catalogue(options.folder, "resolution", "teff")

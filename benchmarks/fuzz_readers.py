@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from smoke import parse
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
@@ -43,7 +44,6 @@ from maury.spectra import Observation
 Floats = NDArray[np.float64]
 Junk = Callable[[Floats, Any, float, np.random.Generator], None]
 RESOLUTION = 44_000.0
-SMOKE = 60
 _EVERY = 50
 """Inputs after which the report is written, so that a run that is stopped has one."""
 
@@ -209,9 +209,8 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=2000, help="inputs")
     parser.add_argument("--seed", type=int, default=1, help="of the first input; those after it count on")
     parser.add_argument("--out", type=Path, help="JSON file to write")
-    parser.add_argument("--smoke", action="store_true", help=f"{SMOKE} inputs")
-    options = parser.parse_args()
-    count = SMOKE if options.smoke else options.count
+    options = parse(parser, lambda folder: ["--count", 6, "--out", folder / "out.json"])
+    count = options.count
     tables: dict[str, Counter[str]] = {}
     faults: list[dict[str, str]] = []
     for done in range(1, count + 1):

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from smoke import parse
 from torch import Tensor
 
 from maury.config import PRESETS
@@ -196,8 +197,7 @@ def main() -> None:
     """Run all parts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("gpu.json"), help="JSON to write")
-    parser.add_argument("--smoke", action="store_true", help="tiny inputs, the CPU where there is no GPU")
-    options = parser.parse_args()
+    options = parse(parser, lambda folder: ["--out", folder / "gpu.json"])
     if not (options.smoke or torch.cuda.is_available()):
         parser.error("no GPU here; --smoke runs the same code on the CPU")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

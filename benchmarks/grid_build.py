@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from smoke import TINY_GRID, parse
 
 from maury.emulator import PACKAGED, load
 from maury.files import sha256
@@ -38,7 +39,7 @@ def parts(config: GridConfig) -> dict[str, float]:
     emulator = load()
     plan = make_plan(config, emulator)
     maker = NodeMaker(emulator, config, plan)
-    node = torch.from_numpy(plan.nodes[900:901]).float()
+    node = torch.from_numpy(plan.nodes[-1:]).float()
 
     @torch.no_grad()
     def emulate() -> torch.Tensor:
@@ -63,8 +64,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pixels", type=int, default=7447)
     parser.add_argument("--out", type=Path, help="JSON file for the figures")
-    options = parser.parse_args()
-    config = GridConfig(pixels=options.pixels)
+    options = parse(parser, lambda folder: ["--out", folder / "out.json"])
+    config = GridConfig(pixels=options.pixels, **TINY_GRID if options.smoke else {})
     threads = torch.get_num_threads()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "spc.h5"

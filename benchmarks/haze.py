@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from observed import catalogue, hints, measured
 from scipy.optimize import minimize
 from scipy.stats import spearmanr
+from smoke import nights, observed_stars, parse
 
 from maury.cli.console import fail, out
 from maury.emulator import NetworkPixels, load
@@ -57,7 +58,9 @@ def constant(simulator: Simulator, h: float) -> None:
     simulator.haze = Haze(settings, simulator.labels)
 
 
-def measure(folder: Path, row: dict[str, str], simulator: Simulator, pixels: NetworkPixels) -> dict[str, Any]:
+def measure(
+    folder: Path, row: dict[str, str], simulator: Simulator, pixels: NetworkPixels, tried: list[float]
+) -> dict[str, Any]:
     """Most probable haze of one spectrum at the labels of the literature."""
     emulator = simulator._emulator
     prepared = prepare(
@@ -78,16 +81,16 @@ def measure(folder: Path, row: dict[str, str], simulator: Simulator, pixels: Net
     labels = torch.tensor([[start.get(name, 0.0) for name in coordinates.names]]).double()
     real = coordinates.transform.unconstrained(labels)[0].nan_to_num(0.0).clamp(-3, 3)
     densities = []
-    for h in TRIED:
+    for h in tried:
         constant(simulator, float(h))
         mode = find_mode(coordinates, errors, star, real, known)
         real = mode.real
         densities.append(mode.log_density)
-    best, error = peak(np.array(TRIED), np.array(densities))
+    best, error = peak(np.array(tried), np.array(densities))
     return {
         "star": row["star"].split(" (")[0], "file": row["file"], **{name: float(row[name]) for name in MAIN},
         "h": round(best, 4), "h_err": round(error, 4),
-        "gain": round(float(max(densities) - np.interp(0.0, TRIED, densities)), 1),
+        "gain": round(float(max(densities) - np.interp(0.0, tried, densities)), 1),
     }  # fmt: skip
 
 
@@ -112,15 +115,20 @@ def relation(teff: Floats, h: Floats, error: Floats) -> tuple[Floats, float]:
     return np.abs(found.x[:2]), float(np.exp(np.clip(found.x[2], -4, 0)))
 
 
+def tiny_stars(folder: Path) -> list[Any]:
+    """Two simulated cool stars."""
+    return [observed_stars(folder, "a.fits", "b.fits", labels=nights.K_DWARF), "--out", folder / "out.json"]
+
+
 def main() -> None:
     """Measure all cool stars and fit the relation."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--emulator", default="packaged")
+    parser.add_argument("--tried", type=float, nargs="+", default=TRIED, help="values of h")
     parser.add_argument("--roles", nargs="+", default=["calibrate", "develop"])
     parser.add_argument("--out", type=Path, required=True)
-    options = parser.parse_args()
-    torch.set_num_threads(2)
+    options = parse(parser, lambda folder: [*tiny_stars(folder), "--tried", 0, 0.06, 0.12])
     emulator = load(options.emulator)
     simulator, pixels = Simulator(emulator), NetworkPixels.of(emulator)
     rows = [
@@ -128,7 +136,7 @@ def main() -> None:
         if emulator.space.lower[0] <= float(row["teff"]) < 5500 and row["role"] in options.roles
         and row["labels_verified"] == "True" and float(row["mh"]) > -1
     ]  # fmt: skip
-    spectra = measured(rows, lambda row: measure(options.folder, row, simulator, pixels), "cool stars")
+    spectra = measured(rows, lambda row: measure(options.folder, row, simulator, pixels, options.tried), "cool stars")
     out.print(spectra)
     names = sorted({row["star"] for row in spectra}, key=lambda n: next(r["teff"] for r in spectra if r["star"] == n))
     stars = [

@@ -14,6 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from smoke import parse, synthesis_inputs
 
 from maury.broadening import instrument
 from maury.emulator import grid_for, to_modes
@@ -37,7 +38,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--line-list", required=True)
     parser.add_argument("--atmospheres", required=True)
-    options = parser.parse_args()
+    nodes = {"teff": (4500.0, 5500.0, 6500.0), "logg": (1.0, 3.0, 4.5), "mh": (LOW, HIGH)}
+    options = parse(parser, lambda folder: synthesis_inputs(folder, **nodes))
     own = read_atmospheres(options.atmospheres, extrapolate_logg=True)
     cut = replace(own, models={node: model for node, model in own.models.items() if node[2] >= HIGH})
     cut = replace(cut, extrapolate_mh=True)
@@ -45,11 +47,12 @@ def main() -> None:
     with Workers(1) as workers:
         lines = read_lines(options.line_list, workers)
     config = PhysicsConfig(sampling="uniform")
-    grid = grid_for(WAVELENGTH)
+    wavelength = WAVELENGTH[:3000] if options.smoke else WAVELENGTH
+    grid = grid_for(wavelength)
     spectra = []
     for atmospheres in (own, cut):
-        made = synthesize(lines, atmospheres, labels, WAVELENGTH, config)
-        modes = torch.from_numpy(to_modes(made.flux, WAVELENGTH, grid))
+        made = synthesize(lines, atmospheres, labels, wavelength, config)
+        modes = torch.from_numpy(to_modes(made.flux, wavelength, grid))
         modes = modes * instrument(torch.from_numpy(grid.frequency).float(), torch.tensor(RESOLUTION))
         spectra.append(torch.fft.irfft(modes, n=grid.size).numpy())
     inside = (grid.wavelength_aa > WINDOW_AA[0]) & (grid.wavelength_aa < WINDOW_AA[1])

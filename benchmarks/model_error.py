@@ -23,6 +23,7 @@ import torch
 from numpy.typing import NDArray
 from observed import catalogue, hints, measured
 from scipy.optimize import minimize, nnls
+from smoke import observed_stars, parse
 
 from maury.broadening import instrument_sigma
 from maury.cli.console import out
@@ -159,7 +160,10 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--nodes", type=float, nargs="+", default=[3500, 4000, 4500, 5000, 5750, 9750])
     parser.add_argument("--out", type=Path, required=True)
-    options = parser.parse_args()
+    options = parse(
+        parser,
+        lambda folder: [observed_stars(folder, "a.fits", "b.fits"), "--out", folder, "--nodes", 3500, 5500, 9750],
+    )
     emulator = load()
     pixels = NetworkPixels.of(emulator)
     rows = catalogue(options.folder, "resolution", "teff", "mh")

@@ -15,6 +15,7 @@ import argparse
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from smoke import parse
 
 from maury.broadening import instrument, remaining_resolution, rotation
 from maury.cli.console import out
@@ -35,7 +36,8 @@ def slopes(emulator: Emulator, star: NDArray[np.float64]) -> torch.Tensor:
     """Derivatives (6, m) of the rotating star's modes by its labels."""
 
     def modes(x: NDArray[np.float64]) -> torch.Tensor:
-        row = torch.tensor([[*x[:4], 0.0, x[4], x[4], x[4], 0.0, 0.0]]).float()
+        known = dict(zip(("teff", "logg", "mh", "vmic"), x, strict=False)) | dict.fromkeys(("mg", "ca", "ti"), x[4])
+        row = torch.tensor([[known.get(name, 0.0) for name in emulator.space.names]]).float()
         return (emulator.modes(row) * rotation(emulator.frequency, torch.tensor([x[5]]).float()))[0].to(
             torch.complex128
         )
@@ -53,7 +55,7 @@ def main() -> None:
     """Compare and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--resolution", type=float, default=100_000.0)
-    own = parser.parse_args().resolution
+    own = parse(parser, lambda _: []).resolution
     emulator = load()
     frequency = emulator.frequency.double()
     out.print("star; step km/s, R: best and plain for Teff, log g, [M/H]", markup=False)

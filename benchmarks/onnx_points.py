@@ -8,19 +8,28 @@ samples), and how far either is from the truth.
 """
 
 import argparse
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import torch
+from smoke import parse
 
 from maury.emulator import load
 from maury.inference import predict_batch
 from maury.labels import LABELS
 from maury.likelihood import simulator_for
 from maury.networks import load_posterior
+from maury.networks.exported import export_onnx
 from maury.pixelspectra import PixelSpectra
 
 BATCH = 256
+
+
+def exported_file(folder: Path) -> Path:
+    """Export the default network."""
+    export_onnx("default", folder / "default.onnx")
+    return folder / "default.onnx"
 
 
 def exported(path: str, arrays: dict[str, np.ndarray]) -> np.ndarray:
@@ -40,7 +49,7 @@ def main() -> None:
     parser.add_argument("--model", default="default", help="the network it was exported from")
     parser.add_argument("--stars", type=int, default=3000)
     parser.add_argument("--samples", type=int, default=1000)
-    arguments = parser.parse_args()
+    arguments = parse(parser, lambda folder: [exported_file(folder), "--stars", 32, "--samples", 100])
     network, header = load_posterior(arguments.model)
     simulator = simulator_for(header, load())
     parts = [simulator.batch(BATCH, torch.Generator().manual_seed(i)) for i in range(-(-arguments.stars // BATCH))]

@@ -26,6 +26,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from observed import catalogue, hints, measured
 from scipy.ndimage import gaussian_filter1d
+from smoke import observed_stars, parse
 
 import maury
 from maury import checkpoints
@@ -102,7 +103,7 @@ def factors(stars: list[Fitted], without: str = "") -> Floats:
     for star in stars:
         if star.votes and star.name != without:
             named.setdefault(star.name, []).append(squares(star))
-    total, votes = 0.0, 0.0
+    total = votes = np.zeros(len(stars[0].data.flux))
     for spectra in named.values():
         total = total + sum(square * weight for square, weight in spectra) / len(spectra)
         votes = votes + sum(weight for _, weight in spectra) / len(spectra)
@@ -207,7 +208,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--package", action="store_true", help="write the factors into the package")
-    options = parser.parse_args()
+    options = parse(parser, lambda folder: [observed_stars(folder, "sun.fits"), "--out", folder / "out"])
     physics = physics_of("default", "packaged", False)
     if physics is None:
         raise SystemExit("the default network was not trained with the packaged emulator")

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from smoke import parse
 
 from maury.emulator import load
 from maury.inference import predict_batch
@@ -48,16 +49,17 @@ def main() -> None:
     parser.add_argument("--model", help="a run's folder or a network file")
     parser.add_argument("--stars", type=int, default=4096)
     parser.add_argument("--repeats", type=int, default=5)
-    arguments = parser.parse_args()
+    arguments = parse(parser, lambda folder: ["--stars", 16, "--repeats", 1])
     source = Simulator(load())
+    many = min(256, arguments.stars)
     stars = source.batch(arguments.stars, torch.Generator().manual_seed(1))
     with tempfile.TemporaryDirectory() as folder:
         model = arguments.model or untrained(Path(folder) / "default.safetensors", source)
         size = 0 if arguments.model else Path(model).stat().st_size / 1e6
-        predict_batch(stars[:256], model)
+        predict_batch(stars[:many], model)
         print(f"{torch.get_num_threads()} threads" + (f", file of {size:.1f} MB" if size else ""))
         print(f"quantiles: {rate(arguments.stars, arguments.repeats, stars, model):,.0f} stars a second")
-        print(f"posteriors of 1,000 samples: {rate(256, arguments.repeats, stars, model, samples=1000):,.0f} a second")
+        print(f"posteriors of 1,000 samples: {rate(many, arguments.repeats, stars, model, samples=1000):,.0f} a second")
 
 
 if __name__ == "__main__":

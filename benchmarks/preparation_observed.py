@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 from observed import APF_WAVELENGTHS, catalogue, hints
+from smoke import observed_stars, parse
 
 from maury.files import atomic_path
 from maury.plots import plot_preparation
@@ -60,7 +61,9 @@ def main() -> None:
     parser.add_argument("--apf-wavelengths", default=APF_WAVELENGTHS, help="wavelengths of raw APF orders")
     parser.add_argument("--out", type=Path, required=True, help="folder for the table and the figures")
     parser.add_argument("--figure", action="append", help="beginnings of the names of files to be drawn")
-    options = parser.parse_args()
+    options = parse(
+        parser, lambda folder: [observed_stars(folder, "sun.fits"), "--out", folder / "out", "--figure", "sun"]
+    )
     rows = catalogue(options.folder)
     lines = []
     for row in rows:

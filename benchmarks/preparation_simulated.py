@@ -22,6 +22,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from nights import Instrument, draw_star, observe, star_flux  # noqa: I001
+from smoke import parse
 
 from maury.files import atomic_path
 from maury.preparation import Preparation, prepare
@@ -113,20 +114,21 @@ def figures(rows: list[dict[str, float]]) -> dict[str, float]:
     }
 
 
-def throughput(files: int) -> dict[str, object]:
-    """Seconds to prepare files by one and by two processes, and by one a tenth of them."""
+def throughput(files: int, processes: int) -> dict[str, object]:
+    """Seconds to prepare files by one and by several processes, and by one a tenth of them."""
     instrument = Instrument(60_000.0, 0.02, 6, True, 0.02)
     rng = np.random.default_rng(5)
     with tempfile.TemporaryDirectory() as folder:
         paths = []
-        for i in range(20):
+        for i in range(min(20, files)):
             path = Path(folder) / f"{i}.fits"
             write(observe(draw_star(rng), instrument, velocity_kms=20.0, snr=80, seed=i), path)
             paths.append(path)
         many = [paths[i % len(paths)] for i in range(files)]
         options = Options({"resolution": 60_000.0})
         seconds = {}
-        for name, part, workers in (("tenth", many[: files // 10], 1), ("one", many, 1), ("two", many, 2)):
+        tenth = many[: max(files // 10, 1)]
+        for name, part, workers in (("tenth", tenth, 1), ("one", many, 1), ("several", many, processes)):
             start = time.perf_counter()
             failed = [r.error for r in prepare_files(part, options, workers) if r.error]
             seconds[name] = time.perf_counter() - start
@@ -136,7 +138,8 @@ def throughput(files: int) -> dict[str, object]:
         "files": files,
         "seconds_per_file": seconds["one"] / files,
         "growth_over_linear": seconds["one"] / (10 * seconds["tenth"]),
-        "two_processes_over_one": seconds["one"] / seconds["two"],
+        "processes": processes,
+        "gain_of_processes": seconds["one"] / seconds["several"],
     }
 
 
@@ -145,13 +148,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--stars", type=int, default=0, help="simulated stars for the accuracy")
     parser.add_argument("--files", type=int, default=0, help="files for the speed")
+    parser.add_argument("--processes", type=int, default=2, help="compared with one")
     parser.add_argument("--out", type=Path, required=True, help="folder for accuracy.json and speed.json")
-    options = parser.parse_args()
+    options = parse(parser, lambda folder: ["--stars", 4, "--files", 2, "--processes", 1, "--out", folder / "out"])
     results = {}
     if options.stars:
         results["accuracy"] = accuracy(options.stars)
     if options.files:
-        results["speed"] = throughput(options.files)
+        results["speed"] = throughput(options.files, options.processes)
     for name, result in results.items():
         print(json.dumps(result, indent=1))
         with atomic_path(options.out / f"{name}.json") as temporary:

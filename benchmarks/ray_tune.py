@@ -17,7 +17,9 @@ import time
 from collections import Counter
 from pathlib import Path
 
-TRIALS, RUNGS = 24, (1, 3, 9)
+from smoke import parse
+
+RUNGS = (1, 3, 9)
 
 
 def trainable(config: dict[str, float]) -> None:
@@ -29,7 +31,7 @@ def trainable(config: dict[str, float]) -> None:
         tune.report({"error": (config["x"] - 0.3) ** 2 + 1 / step})
 
 
-def study(folder: Path) -> None:
+def study(folder: Path, trials: int) -> None:
     """Run the study in a folder, or restore it."""
     import optuna
     import ray
@@ -57,7 +59,7 @@ def study(folder: Path) -> None:
                 mode="min",
                 search_alg=search,
                 scheduler=ASHAScheduler(max_t=RUNGS[-1], grace_period=1, reduction_factor=3),
-                num_samples=TRIALS,
+                num_samples=trials,
                 max_concurrent_trials=2,
             ),
             run_config=tune.RunConfig(name="tune", storage_path=str(folder), verbose=0),
@@ -92,17 +94,21 @@ def main() -> None:
     """Run one study whole and one with a kill, each in a process of its own."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    parser.add_argument("--trials", type=int, default=24)
+    arguments = parse(parser, lambda _: ["--trials", 2])
     if arguments.folder is not None:
-        study(arguments.folder)
+        study(arguments.folder, arguments.trials)
         return
     with tempfile.TemporaryDirectory() as temporary:
         whole, killed = Path(temporary, "whole"), Path(temporary, "killed")
         for folder in (whole, killed):
             folder.mkdir()
-        command = [sys.executable, __file__, "--folder"]
+        command = [sys.executable, __file__, "--trials", str(arguments.trials), "--folder"]
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         subprocess.run([*command, str(whole)], check=True, **quiet)
+        if arguments.smoke:
+            print(json.dumps({"whole": figures(whole)}, indent=1))
+            return
         process = subprocess.Popen([*command, str(killed)], start_new_session=True, **quiet)
         journal = killed / "study.journal"
         while process.poll() is None and (not journal.exists() or journal.read_text().count('"op_code":6') < 8):

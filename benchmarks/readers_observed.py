@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from observed import APF_WAVELENGTHS, catalogue, hints
+from smoke import observed_stars, parse
 
 from maury.broadening import rotation
 from maury.readers import WINDOW_AA, read
@@ -158,7 +159,10 @@ def main() -> None:
     parser.add_argument("--apf-wavelengths", default=APF_WAVELENGTHS, help="wavelengths of raw APF orders")
     parser.add_argument("--template", default="ATLAS.Sun_47000.fits", help="the solar flux atlas")
     parser.add_argument("--out", type=Path, help="write a page there")
-    options = parser.parse_args()
+    options = parse(
+        parser,
+        lambda folder: [observed_stars(folder, "a.fits", "b.fits"), "--template", "a.fits", "--out", folder / "out.md"],
+    )
     rows = catalogue(options.folder)
     sun = on_grid(read(options.folder / options.template), 0.0)
     lines, outside, hinted = [], [], 0

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from smoke import parse
 
 from maury.cli.console import out, progress
 from maury.evaluation.refined import posterior_of
@@ -35,8 +36,9 @@ from maury.memory import keep_freed_memory
 from maury.networks import load_posterior
 from maury.pixelspectra import PixelSpectra
 
-MANY = 5000.0
 SAMPLES = 4000
+TINY = ("--stars", 1, "--processes", 1, "--many", 100)
+"""Options of a smoke run."""
 
 
 def start() -> None:
@@ -75,7 +77,7 @@ def best(function: Callable[[], Any], repeats: int = 20) -> float:
     return min(times)
 
 
-def spectra(count: int = 128) -> dict[str, float]:
+def spectra(count: int) -> dict[str, float]:
     """Milliseconds of a model spectrum on one thread, and of the product with the basis alone."""
     start()
     physics = physics_of("default", "packaged", False)
@@ -98,12 +100,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--stars", type=int, default=24)
     parser.add_argument("--processes", type=int, default=os.cpu_count())
+    parser.add_argument("--many", type=float, default=5000.0, help="effective samples of the second time")
     parser.add_argument("--seed", type=int, default=1000)
     parser.add_argument("--out", type=Path, required=True)
-    options = parser.parse_args()
+    options = parse(parser, lambda folder: [*TINY, "--out", folder / "out.json"])
     report: dict[str, Any] = {
         "machine": f"{options.processes} cores, {platform.machine()}", "stars": options.stars, "seed": options.seed,
-        **spectra(),
+        **spectra(8 if options.smoke else 128),
     }  # fmt: skip
     seeds = range(options.seed, options.seed + options.stars)
     with (
@@ -111,7 +114,7 @@ def main() -> None:
         progress() as bar,
     ):
         list(pool.map(partial(work, 100.0), seeds[: 2 * options.processes]))
-        for name, target_ess in (("usual", TARGET_ESS), ("many", MANY)):
+        for name, target_ess in (("usual", TARGET_ESS), ("many", options.many)):
             before = time.perf_counter()
             rows = list(bar.track(pool.map(partial(work, target_ess), seeds), total=options.stars, description=name))
             wall = time.perf_counter() - before

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from smoke import parse
+
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 
 SPECTRA = 1e8
@@ -212,7 +214,7 @@ def main() -> None:
     """Write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=RESULTS / "scale")
-    out = parser.parse_args().out
+    out = parse(parser, lambda folder: ["--out", folder / "out"]).out
     out.mkdir(parents=True, exist_ok=True)
     found = stages()
     (out / "costs.md").write_text(costs(found))

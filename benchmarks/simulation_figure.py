@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from observed import catalogue
+from smoke import observed_stars, parse
 
 from maury.emulator import Emulator, NetworkPixels, load
 from maury.pixelspectra import PixelSpectra
@@ -60,14 +61,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--out", type=Path, required=True)
-    options = parser.parse_args()
+    options = parse(parser, lambda folder: [observed_stars(folder, FILES[0]), "--out", folder / "out"])
     rows = {row["file"]: row for row in catalogue(options.folder)}
     emulator = load()
     pixels = NetworkPixels.of(emulator)
     wavelength = pixels.wavelength_aa
     chosen = (wavelength >= WINDOW_AA[0]) & (wavelength <= WINDOW_AA[1])
     observed, simulated, titles = [], [], []
-    for seed, name in enumerate(FILES):
+    for seed, name in enumerate(FILES[:1] if options.smoke else FILES):
         row = rows[name]
         star = prepare(read(options.folder / name, resolution=float(row["resolution"])), emulator=emulator)
         seen = to_network(star, pixels)

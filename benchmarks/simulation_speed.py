@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from smoke import parse
 
 from maury.cli.console import out
 from maury.emulator import Emulator, load
@@ -32,12 +33,14 @@ def one_by_one(emulator: Emulator, simulator: Simulator, count: int) -> Callable
     wavelength = simulator.pixels.wavelength_aa
     sampler = emulator.sampler(wavelength, simulator.pixels.resolution)
     rng = np.random.default_rng(1)
+    intrinsic = [simulator.labels.index(name) for name in emulator.space.names]
+    vsini, vmac = (simulator.labels.index(name) for name in ("vsini", "vmac"))
     labels = simulator.batch(count, torch.Generator(simulator.device).manual_seed(1)).labels.cpu()
 
     def run() -> None:
         for row in labels:
             r = torch.tensor([rng.uniform(10_000, 50_000)]).float()
-            flux = emulator.flux(row[None, :10], row[10:11], r, sampler, vmac_kms=row[11:12])[0].numpy()
+            flux = emulator.flux(row[None, intrinsic], row[[vsini]], r, sampler, vmac_kms=row[[vmac]])[0].numpy()
             flux = flux * (1 + 0.003 * np.sin(wavelength / 20 + rng.uniform(0, 6)))
             flux + np.sqrt(np.clip(flux, 0, None)) / 100 * rng.standard_normal(flux.size)
 
@@ -61,18 +64,18 @@ def operations(emulator: Emulator, simulator: Simulator) -> float:
     return networks + basis + 4 * 2.5 * size * float(np.log2(size)) + 60 * (size / 2 + simulator.pixels.count)
 
 
-def machine_speed(device: torch.device) -> tuple[float, float]:
+def machine_speed(device: torch.device, size: int = 2048) -> tuple[float, float]:
     """Operations per second of a matrix product, bytes per second written by a copy; best of five.
 
     By processor time on a CPU, else by the wall clock.
     """
     clock = int(device.type == "cpu")
-    a = torch.randn(2048, 2048, device=device)
-    b, c = torch.empty_like(a), torch.randn(1 << 25, device=device)
+    a = torch.randn(size, size, device=device)
+    b, c = torch.empty_like(a), torch.randn(8 * size**2, device=device)
     d = torch.empty_like(c)
     product = min(timed(lambda: torch.mm(a, a, out=b), device)[clock] for _ in range(5))
     copy = min(timed(lambda: d.copy_(c), device)[clock] for _ in range(5))
-    return 2 * 2048**3 / product, 4 * c.numel() / copy
+    return 2 * size**3 / product, 4 * c.numel() / copy
 
 
 def main() -> None:
@@ -83,7 +86,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--out", type=Path, required=True)
-    options = parser.parse_args()
+    options = parse(parser, lambda folder: ["--threads", 1, "--batch", 16, "--rounds", 1, "--out", folder / "out"])
     device = torch.device(options.device)
     emulator = load()
     simulator = Simulator(emulator, device=device)
@@ -101,7 +104,7 @@ def main() -> None:
         wall, processor = (options.batch / np.array(ours)).T
         peer_wall, peer_processor = (48 / np.array(theirs)).T
         growth = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory) / 1024
-        flops, copied = machine_speed(device)
+        flops, copied = machine_speed(device, 256 if options.smoke else 2048)
         work, written = operations(emulator, simulator), 9.0 * simulator.pixels.count
         floor = max(work / flops, written / copied)
         rate = processor if device.type == "cpu" else wall

@@ -16,15 +16,17 @@ import json
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
+from smoke import parse, synthesis_inputs
 
 from maury.cli.console import out, progress
 from maury.files import atomic_path
 from maury.labels import INTRINSIC
-from maury.library import Library, read_library
+from maury.library import OFF_NODE, SCALE, Library, read_library, write_library
 from maury.synthesis import (
     AtmosphereGrid,
     LineList,
@@ -100,15 +102,15 @@ def agreement(library: Library, lines: LineList, atmospheres: AtmosphereGrid, co
     return rows
 
 
-def scaling(library: Library, lines: LineList, atmospheres: AtmosphereGrid) -> dict[str, float]:
-    """Seconds for 64 spectra of 20 Å with one and with two workers that are ready: by the clock, and by processor time.
+def scaling(library: Library, lines: LineList, atmospheres: AtmosphereGrid, spectra: int) -> dict[str, float]:
+    """Seconds for spectra of 20 Å with one and with two workers that are ready: by the clock, and by processor time.
 
     On cores that are busy with other work the clock tells little: the processor time of the busier worker, and of the
     parent, is what would pass on free ones.
     """
     wavelength = library.wavelength_aa
     wavelength = wavelength[(wavelength >= 5160) & (wavelength <= 5180)]
-    labels = library.labels[np.linspace(0, len(library) - 1, 64).astype(int)]
+    labels = library.labels[np.linspace(0, len(library) - 1, spectra).astype(int)]
     seconds: dict[str, float] = {"load before": os.getloadavg()[0]}
     for count in (1, 2):
         with Workers(count) as workers:
@@ -146,19 +148,33 @@ def table(rows: list[dict[str, float]]) -> str:
     return text
 
 
+def tiny(folder: Path) -> list[Any]:
+    """Options of a smoke run: one spectrum of 8 Å."""
+    wavelength = np.arange(5168.0, 5176.0, 0.02)
+    labels = np.zeros((2, len(INTRINSIC)))
+    labels[:, :4] = [[5200, 4.2, -0.5, 1.0], [5800, 4.8, 0.0, 2.0]]
+    counts = np.full((2, len(wavelength)), round(1 / SCALE), np.uint16)
+    kind, attributes = np.full(2, OFF_NODE, np.uint8), {"code": "test"}
+    write_library(Library(wavelength, labels, counts, SCALE, kind, ("flat",), attributes), folder / "library.h5")
+    inputs = [*synthesis_inputs(folder), "--library", folder / "library.h5"]
+    return [*inputs, "--stars", 1, "--spectra", 0, "--out", folder / "out"]
+
+
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("library", "line-list", "atmospheres", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--stars", type=int, default=12)
-    options = parser.parse_args()
+    parser.add_argument("--spectra", type=int, default=64, help="of 20 Å by one and two workers; 0: none")
+    options = parse(parser, tiny)
     library = read_library(options.library)
     lines = read_lines(options.line_list)
     atmospheres = read_atmospheres(options.atmospheres, extrapolate_logg=True)
     rows = agreement(library, lines, atmospheres, options.stars)
     report = {"lines": len(lines), "pixels": len(library.wavelength_aa), "stars": rows}
-    report["64 spectra of 20 Å"] = scaling(library, lines, atmospheres)
+    if options.spectra:
+        report[f"{options.spectra} spectra of 20 Å"] = scaling(library, lines, atmospheres, options.spectra)
     for name in WAYS:
         report[f"mean seconds, {name}"] = float(np.mean([row[f"{name} s"] for row in rows]))
         report[f"largest rms to the library, {name}"] = max(row[f"{name} to library"] for row in rows)

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
+from smoke import parse
 
 from maury.cli.console import out
 from maury.files import atomic_path
@@ -75,12 +76,26 @@ def fit(stars: list[dict[str, Any]], name: str) -> tuple[list[float], float]:
     return np.exp(x[:-1]).tolist(), float(abs(x[-1]))
 
 
+def tiny_stars(folder: Path) -> Path:
+    """Results of three stars, 1 % or 0.1 dex from the literature's labels."""
+    rows = []
+    for number, off in enumerate((-1, 0, 1)):
+        known = {"teff": 5000.0 + 500 * number, "logg": 4.4, "mh": -0.2 * number, "alpha": 0.1}
+        result = {name: value + off * (50 if name == "teff" else 0.1) for name, value in known.items()}
+        result |= {f"{name}_stat": 25.0 if name == "teff" else 0.03 for name in known}
+        error = {name: 20.0 if name == "teff" else 0.02 for name in known}
+        star = {"star": f"star {number}", "verified": True, "literature": known, "literature_error": error}
+        rows.append(star | {"result": result})
+    (folder / "stars.json").write_text(json.dumps(rows))
+    return folder / "stars.json"
+
+
 def main() -> None:
     """Fit all labels, and leave each star out."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("stars", type=Path, help="stars.json of benchmark_stars.py")
     parser.add_argument("--package", action="store_true", help="write the sizes that maury uses")
-    options = parser.parse_args()
+    options = parse(parser, lambda folder: [tiny_stars(folder)])
     sizes, poor, report = {}, {}, {}
     for name in CENTRE:
         stars = stars_of(options.stars, name)

@@ -14,7 +14,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from optuna import Study
 from ray.cluster_utils import Cluster
+from smoke import TINY_GRID, parse
 
 from maury.config import PRESETS
 from maury.emulator import PACKAGED, load
@@ -30,40 +32,50 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=12)
     parser.add_argument("--seconds", type=float, default=4.0, help="training time of a trial")
     parser.add_argument("--out", type=Path, help="JSON file for the figures")
-    arguments = parser.parse_args()
+    arguments = parse(parser, lambda folder: ["--trials", 2, "--seconds", 0.5, "--out", folder / "out.json"])
     with tempfile.TemporaryDirectory() as temporary:
-        figures = measure(Path(temporary), arguments.trials, arguments.seconds)
+        figures = measure(Path(temporary), arguments.trials, arguments.seconds, arguments.smoke)
     print(json.dumps(figures, indent=1))
     if arguments.out is not None:
         arguments.out.write_text(json.dumps(figures, indent=1) + "\n")
 
 
-def measure(folder: Path, trials: int, seconds: float) -> dict[str, object]:
+def on_cluster(command: list[str], study: Study, kill_after: int) -> tuple[int, int]:
+    """Run the study on two nodes and kill one after so many trials; trials finished then, and the exit code."""
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    second = cluster.add_node(num_cpus=1)
+    try:
+        process = subprocess.Popen([*command, "--ray", cluster.address])
+        while process.poll() is None and len(finished(study)) < kill_after:
+            time.sleep(0.2)
+        before = len(finished(study))
+        cluster.remove_node(second, allow_graceful=False)
+        return before, process.wait()
+    finally:
+        cluster.shutdown()
+
+
+def measure(folder: Path, trials: int, seconds: float, smoke: bool) -> dict[str, object]:
     """Figures of one study."""
     grid = folder / "grid.h5"
-    build_grid(grid, load(), sha256(PACKAGED), GridConfig(teff=(5000, 6000), vsini=(0, 12)))
+    nodes = TINY_GRID if smoke else {"teff": (5000, 6000), "vsini": (0, 12)}
+    build_grid(grid, load(), sha256(PACKAGED), GridConfig(**nodes))
     text = (PRESETS / "studies" / "founding.toml").read_text()
     settings = folder / "study.toml"
     top, space = text.split("[space]", 1)
     changed = ("seconds", "clock", "training", "validation", "trials")
     kept = [line for line in top.splitlines() if not line.startswith(changed)]
-    new = [f"trials = {trials}", f"seconds = {seconds}", 'clock = "wall"', "training = 1024", "validation = 256"]
+    new = [f"trials = {trials}", f"seconds = {seconds}", 'clock = "wall"']
+    new += ["training = 32", "validation = 8"] if smoke else ["training = 1024", "validation = 256"]
     settings.write_text("\n".join([*kept, *new, "[space]"]) + space)
     config, digest, out = load_study(settings), open_grid(grid).digest, folder / "study"
     study = open_study(out, config, digest)
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    second = cluster.add_node(num_cpus=1)
+    command = [sys.executable, "-m", "maury", "tune", str(settings), "--grid", str(grid), "--out", str(out)]
     begun = time.monotonic()
-    try:
-        command = [sys.executable, "-m", "maury", "tune", str(settings), "--grid", str(grid), "--out", str(out)]
-        process = subprocess.Popen([*command, "--ray", cluster.address])
-        while process.poll() is None and len(finished(study)) < trials // 3:
-            time.sleep(0.2)
-        before = len(finished(study))
-        cluster.remove_node(second, allow_graceful=False)
-        code = process.wait()
-    finally:
-        cluster.shutdown()
+    if smoke:
+        before, code = 0, subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode
+    else:
+        before, code = on_cluster(command, study, trials // 3)
     rows = [
         {"trial": trial.number, "state": trial.state.name, "in_place_of": trial.user_attrs.get("again")}
         for trial in study.trials

@@ -31,7 +31,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from catalogue_speed import write_spectra
+from catalogue_speed import REJECTS, write_spectra
+from smoke import parse
 
 from maury.cli.console import progress
 from maury.emulator import load
@@ -93,7 +94,7 @@ def predicted(source: Path, out: Path, workers: int) -> None:
     """`maury catalog`."""
     command = ["catalog", str(source), "--out", str(out), "--workers", str(workers), "--fresh"]
     done = subprocess.run([sys.executable, "-m", "maury", *command], capture_output=True, text=True, check=False)
-    if done.returncode:
+    if done.returncode not in (0, REJECTS):
         raise SystemExit(f"{' '.join(command)}: {done.stderr}")
 
 
@@ -161,8 +162,9 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=20, help="files of the small list")
     parser.add_argument("--spectra", type=int, default=16, help="spectra of the small synthesis")
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--kinds", nargs="+", default=["catalogue", "files", "synthesis"])
     parser.add_argument("--out", type=Path, help="JSON file for the figures")
-    arguments = parser.parse_args()
+    arguments = parse(parser, lambda folder: ["--files", 1, "--kinds", "files", "--out", folder / "out.json"])
     figures: dict[str, object] = {"cores": os.cpu_count(), "rounds": arguments.rounds}
     with tempfile.TemporaryDirectory() as temporary, progress() as bar:
         folder = Path(temporary)
@@ -173,8 +175,14 @@ def main() -> None:
         if arguments.line_list and arguments.atmospheres:
             kinds["synthesis"] = lambda: synthesis(arguments.line_list, arguments.atmospheres, arguments.spectra)
         for name, prepare in kinds.items():
+            if name not in arguments.kinds:
+                continue
             task = bar.add_task(name, total=4 * arguments.rounds)
-            figures[name] = gain(*prepare(), arguments.rounds, lambda task=task: bar.advance(task))
+            work, small, large = prepare()
+            if arguments.smoke:
+                figures[name] = timed(work, 1, False)
+            else:
+                figures[name] = gain(work, small, large, arguments.rounds, lambda task=task: bar.advance(task))
     print(json.dumps(figures, indent=1))
     if arguments.out is not None:
         arguments.out.write_text(json.dumps(figures, indent=1) + "\n")

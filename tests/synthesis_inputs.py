@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from maury.synthesis.modelfiles import BOLTZMANN
 
 LAYERS = 24
-_SCALE = {0.5: "3.16228", 0.0: "1.00000", -0.5: "0.31623", -1.0: "0.10000", -2.0: "0.01000"}
+_SCALE = {0.5: "3.16228", 0.0: "1.00000", -0.5: "0.31623", -1.0: "0.10000", -2.0: "0.01000", -2.5: "0.00316"}
 
 
 def grey(teff: float, logg: float, mh: float = 0.0) -> np.ndarray:
@@ -91,12 +92,14 @@ LINES = (
 
 
 def vald_short(
-    path: Path, heading: str = "Elm Ion       WL_air(A) Excit(eV) log gf*   Rad.  Stark    Waals  factor"
+    path: Path,
+    heading: str = "Elm Ion       WL_air(A) Excit(eV) log gf*   Rad.  Stark    Waals  factor",
+    lines: Sequence[tuple[str, float, float, float]] = LINES,
 ) -> Path:
     """An "extract all" in the short format."""
     rows = "".join(
         f"'{name}',{' ' * 6}{wave:.5f}, {excitation:8.4f}, {gf:7.3f}, 8.000,-6.000,  -7.500, 99.000, '  1 test'\n"
-        for name, wave, excitation, gf in sorted(LINES, key=lambda line: line[1])
+        for name, wave, excitation, gf in sorted(lines, key=lambda line: line[1])
     )
     top = f"{' ' * 45}Damping parameters   Lande\n{heading}   References\n"
     path.write_text(
