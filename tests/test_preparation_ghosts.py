@@ -8,10 +8,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from maury.preparation import Preparation, prepare
-from maury.preparation.ghosts import ghost
-from maury.spectra import Observation
-from nights import K_DWARF, SUN, Instrument, observe
+from maury.preparation import Preparation, ghosts, prepare
+from maury.spectra import Observation, Spectrum
+from nights import K_DWARF, SUN, Instrument, observe, star_flux
 
 ECHELLE = Instrument(44_000.0, 0.04, orders=4, blaze=True)
 MERGED = Instrument(60_000.0, 0.03, wave=0.05)
@@ -62,6 +61,10 @@ def spectrum(flux, model, sigma=0.01):
     return SimpleNamespace(wavelength_aa=wave, flux=flux, model=model, sigma=np.full(flux.size, sigma))
 
 
+def ghost(star, model_error):
+    return ghosts.ghost(star, model_error, (5050.0, 5350.0))
+
+
 def test_how_much_shallower_lines_are_and_where():
     rng = np.random.default_rng(3)
     depth = 0.6 * np.exp(-0.5 * ((np.arange(15_000) % 125 - 62) / 5) ** 2)  # a line each 2.5 Å
@@ -82,3 +85,13 @@ def test_a_step_needs_to_be_larger_than_the_misfit():
     note = ghost(spectrum(flux, np.ones(15_000)), 0.0)
     assert re.match(r"at (5199|5200|5201) Angstrom \(at rest\) the flux has a step of 16 %", note)
     assert ghost(spectrum(flux, np.ones(15_000)), 0.06) is None
+
+
+def test_the_ends_of_the_window_where_templates_end_are_left_out():
+    flux = np.where(np.arange(15_000) < 100, 1.3, 1.0)
+    assert ghost(spectrum(flux, np.ones(15_000)), 0.0) is None
+    wave = np.arange(5040.0, 5360.0, 0.03)
+    inside = (wave > 5050) & (wave < 5350)
+    flux = np.where(inside, star_flux(SUN, wave, 50_000.0), 1.0)  # no lines beyond the window
+    noisy = flux + 0.01 * np.random.default_rng(1).standard_normal(wave.size)
+    assert prepare(Spectrum(wave, noisy, frame="barycentric"), resolution=50_000.0).flags == ()

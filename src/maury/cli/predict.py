@@ -83,7 +83,7 @@ def predict(
     fails does not stop the others: it is named at the end and the exit code is 2. `--model starnet-spc` is the founding
     network: values without uncertainties. For very many spectra use `maury catalog`.
 
-    Example: `maury predict sun.txt --resolution 78000 --plot figures`
+    Example: `maury predict sun.txt --resolution 78000 --medium air --plot figures`
     """
     from maury.cli.startup import imports
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from maury.preparation.merge import Merged
 
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 _BLOCK_AA = 5.0
 _STRETCH = (3, 20)
@@ -18,13 +19,14 @@ _FLOOR = 0.02
 _DILUTED = 0.1
 _SIGNIFICANT = 6.5
 """At most 5.7 in 43 observed stars, 2.7 in 100 simulated nights."""
+_EDGE_AA = 2.0
 _BIN_AA, _BINS = 0.5, 5
 _STEP = 0.12
 """In 43 observed stars the step is 0.1 at most, or within 3 times the misfit; light of 30 % that sets in sharply makes
 0.15 or more."""
 
 
-def ghost(merged: Merged, model_error: float) -> str | None:
+def ghost(merged: Merged, model_error: float, window_aa: tuple[float, float]) -> str | None:
     """A stretch of the spectrum with foreign light, or None.
 
     Light a that is added smoothly to the continuum c is fitted as continuum, but lines become shallower there by
@@ -35,19 +37,23 @@ def ghost(merged: Merged, model_error: float) -> str | None:
     Args:
         merged: the normalised spectrum with its template.
         model_error: rms of data minus template beyond the noise.
+        window_aa: the window; the outermost 2 Å, where the template ends, are left out.
 
     Returns:
         A sentence for the notes, in ASCII, as FITS headers hold it.
     """
-    step, at, noise = _step(merged)
+    wave = merged.wavelength_aa
+    seen = np.isfinite(merged.flux) & np.isfinite(merged.model)
+    seen &= (wave > window_aa[0] + _EDGE_AA) & (wave < window_aa[1] - _EDGE_AA)
+    step, at, noise = _step(merged, seen)
     if step > max(_STEP + 4 * noise, 3 * model_error):
         return (
             f"at {at:.0f} Angstrom (at rest) the flux has a step of {100 * step:.0f} %: a ghost, or orders badly joined"
         )
-    change, first, last = _stretch(*_depths(merged, model_error))
+    change, first, last = _stretch(*_depths(merged, model_error, seen))
     if not change:
         return None
-    low = float(merged.wavelength_aa[0])
+    low = float(wave[0])
     word = "shallower" if change < 0 else "deeper"
     return (
         f"lines between {low + first * _BLOCK_AA:.0f} and {low + last * _BLOCK_AA:.0f} Angstrom (at rest) are "
@@ -55,12 +61,11 @@ def ghost(merged: Merged, model_error: float) -> str | None:
     )
 
 
-def _depths(merged: Merged, model_error: float) -> tuple[Floats, Floats]:
+def _depths(merged: Merged, model_error: float, seen: Bools) -> tuple[Floats, Floats]:
     """Depth of lines relative to the template's in each block (b,), and its error.
 
     The error is infinite where there are no lines, NaN where less than half of a block was observed.
     """
-    seen = np.isfinite(merged.flux) & np.isfinite(merged.model)
     wave, flux, model = merged.wavelength_aa, 1 - merged.flux, 1 - merged.model
     block = ((wave - wave[0]) // _BLOCK_AA).astype(int)
     depth, error = np.ones(block[-1] + 1), np.full(block[-1] + 1, np.inf)
@@ -116,12 +121,11 @@ def _stretch(depth: Floats, error: Floats) -> tuple[float, int, int]:
     return float(change[best]), int(first[best]), int(last[best])
 
 
-def _step(merged: Merged) -> tuple[float, float, float]:
+def _step(merged: Merged, seen: Bools) -> tuple[float, float, float]:
     """Largest difference between the typical residuals on both sides of a wavelength, that wavelength, and its noise.
 
     Typical is the median of five means over 0.5 Å each.
     """
-    seen = np.isfinite(merged.flux) & np.isfinite(merged.model)
     residual = np.where(seen, merged.flux - merged.model, 0.0)
     wave = merged.wavelength_aa
     number = ((wave - wave[0]) // _BIN_AA).astype(int)

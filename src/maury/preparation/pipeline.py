@@ -331,7 +331,7 @@ def _assemble(
         notes.append(f"{merged.discordant} pixels where orders disagree: the best order alone was kept")
     if damage > DAMAGED:
         notes.append(f"{100 * damage:.0f} % of the pixels are damaged: masked as far as they stand out")
-    if (foreign := ghost(merged, fit.model_error)) is not None:
+    if (foreign := ghost(merged, fit.model_error, window_aa)) is not None:
         notes.append(foreign)
     template = dict(zip(names, map(float, fit.labels), strict=True)) | {"vsini": fit.vsini_kms}
     flags = {
