@@ -1,4 +1,4 @@
-"""`maury lines`: check a line list, calibrate its log gf on standard stars, put calibrated values into a list."""
+"""`maury lines`: check, convert and merge line lists, calibrate log gf on standard stars, apply calibrated values."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from maury.cli import options
 
 if TYPE_CHECKING:
     from maury.lines.calibrate import Calibration
+    from maury.lines.convert import Converted
     from maury.lines.settings import CalibrateConfig
     from maury.synthesis import LineList
 
@@ -108,6 +109,75 @@ def _show_missing(missing: Any, count: int) -> None:
         note(f"{len(missing)} of {count} changes found no line in this list:")
     for row in missing:
         out.print(f"{row['species']} {row['wavelength']:.3f} Å, {row['excitation']:.3f} eV: {row['change']:+.2f} dex")
+
+
+@app.command()
+def convert(
+    path: Annotated[Path, typer.Argument(metavar="IN", help="Line list; for ExoMol the .states file.")],
+    kind: Annotated[str, options.of("NAME", "gaia-eso, turbospectrum, moog, kurucz or exomol.", "--format")],
+    output: Annotated[Path, options.out_file("The list in VALD's short format.")],
+    window: Annotated[options.Range | None, options.of("LOW HIGH", "Lines to take, Å in air [default: all].")] = None,
+    isotopes: Annotated[
+        str,
+        options.of("FILE|solar|scaled", "Isotopic fractions: CSV (element, mass, fraction); scaled: log gf has them."),
+    ] = "solar",
+    medium: options.Medium = None,
+    unit: Annotated[
+        str | None, options.of("UNIT", "Unit of the wavelengths, if not the format's: nm, 1/cm.", "--wavelength-unit")
+    ] = None,
+) -> None:
+    """Convert a line list of Gaia-ESO, Turbospectrum, MOOG, Kurucz or ExoMol to VALD's short format.
+
+    Wavelengths become Å in air, energies eV, and log gf is scaled by isotopic fractions. What is missing is listed.
+
+    Example: `maury lines convert gf0600.100 --format kurucz --window 5985 6270 --out kurucz.lin`
+    """
+    from maury.files import check_writable
+    from maury.lines.convert import convert
+    from maury.lines.isotopes import FRACTIONS, read_fractions
+
+    check_writable(output)
+    known = {"solar": FRACTIONS, "scaled": None}
+    fractions = known[isotopes] if isotopes in known else read_fractions(isotopes)
+    _write_list(convert(path, kind, window, fractions, medium, unit), output)
+
+
+@app.command()
+def merge(
+    first: Annotated[Path, typer.Argument(metavar="A", help="Line list in VALD's short format.")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="Another one.")],
+    output: Annotated[Path, options.out_file("The merged list.")],
+    gf: Annotated[str, options.of("a|b", "List whose log gf, components and wavelengths count.")] = "a",
+    damping: Annotated[str, options.of("a|b", "List whose damping counts, where it has some.")] = "a",
+) -> None:
+    """Merge two line lists: each transition once, found by species, wavelength and energy.
+
+    Transitions whose log gf differ by over 1 dex between the lists are named.
+
+    Example: `maury lines merge gaia-eso.lin kurucz.lin --gf a --damping b --out merged.lin`
+    """
+    from maury.errors import ConfigError
+    from maury.files import check_writable
+    from maury.lines import read_line_file
+    from maury.lines.convert import merge
+
+    for name, value in (("gf", gf), ("damping", damping)):
+        if value not in ("a", "b"):
+            raise ConfigError(f"{name} {value!r}: must be a or b", parameter=name)
+    check_writable(output)
+    _write_list(merge(read_line_file(first), read_line_file(second), gf, damping), output)  # type: ignore[arg-type]
+
+
+def _write_list(made: Converted, output: Path) -> None:
+    """Write a list, and print its range and what there is to know."""
+    from maury.cli.console import note, out
+    from maury.files import atomic_path
+
+    with atomic_path(output) as temporary:
+        temporary.write_text(made.text, encoding="latin-1")
+    for text in made.notes:
+        note(text)
+    out.print(f"{output}: {made.lines:,} lines, {made.span_aa[0]:.2f} to {made.span_aa[1]:.2f} Å (air)")
 
 
 Config = Annotated[Path, typer.Argument(help="Settings (TOML): list, atmospheres, stars; paths from its folder.")]
