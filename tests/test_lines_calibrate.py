@@ -8,24 +8,27 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from astropy.io import fits
+from astropy.table import Table
 from scipy import sparse
 
 from linelists import row, write_list
 from maury.broadening import transfer
 from maury.cli.lines import _warn
-from maury.errors import ConfigError, SynthesisError
+from maury.errors import ConfigError, DomainError, SynthesisError
 from maury.evaluation.lines import absorbed_ranges, write_calibrated, write_verdicts
 from maury.lines import change_of, read_changes, read_line_file
-from maury.lines.calibrate import calibrate
+from maury.lines.calibrate import Calibration, calibrate
 from maury.lines.judge import cross_validate, judge
 from maury.lines.kept import all_responses
 from maury.lines.leastsquares import robust_steps
-from maury.lines.observed import Broadening, broadening_matrix, continuum, continuum_basis, model_grid
+from maury.lines.observed import Broadening, broadening_matrix, continuum, continuum_basis, model_grid, read_standard
 from maury.lines.parameters import group_components, line_parameters, qualities
 from maury.lines.response import Response, count_jobs, isotope_shifts
 from maury.lines.settings import CalibrateConfig, load_calibration
 from maury.lines.standards import Standard, elements_with_lines
-from maury.lines.unexplained import find_unexplained, unexplained_mask, write_unexplained
+from maury.lines.unexplained import candidates, find_unexplained, unexplained_mask, write_unexplained
+from maury.synthesis import LineList
 from maury.synthesis.changes import molecule_shift
 
 WINDOW = (5100.0, 5130.0)
@@ -179,6 +182,47 @@ def test_transitions_at_their_bound_and_an_anchor_that_moves_are_warned_of(toy, 
     assert "the labels of Sun, fitted back, are off after 1 iterations: teff " in shown
 
 
+def test_candidates_for_what_is_unexplained(tmp_path):
+    rows = [row("Fe 1", 5110.0, 2.0), row("Ti 1", 5110.05, 1.0), row("V 1", 5112.0, 2.0), row("Ni 1", 5114.0, 2.0)]
+    more = [row("Ni 1", 5114.002, 2.001), row("Co 1", 5114.01, 3.0, -2), row("Ce 2", 5114.05, 0.3, -1)]
+    lines = read_line_file(write_list(tmp_path / "a.lin", *rows))
+    further = read_line_file(write_list(tmp_path / "b.lin", *more))
+    ends = [(5109.9, 5110.1), (5111.9, 5112.1), (5113.9, 5114.1), (5115.0, 5115.2)]
+    columns = ([a for a, _ in ends], [b for _, b in ends], [0.1, -0.1, -0.1, 0.1])
+    ranges = Table(columns, names=("first", "last", "difference"))
+    height = np.array([0.1, 0.4, 0.1, 0.1])
+    at_bound = np.array([False, False, True, False])
+    found = candidates(ranges, lines, height, at_bound, further)
+    assert found == [
+        "drop Ti 1 5110.050 (1.00 eV), Fe 1 5110.000 (2.00 eV)",
+        "widen V 1 5112.000 (2.00 eV)",
+        "look for Ce 2 5114.050 (0.30 eV), Co 1 5114.010 (3.00 eV)",
+        "",
+    ]
+    assert candidates(ranges, lines, height)[1:3] == ["look for a line in another list"] * 2
+
+
+def test_standards_with_wavelengths_in_a_second_file_and_masks(tmp_path):
+    wave = np.arange(5095, 5135, 0.02)
+    fits.PrimaryHDU(2 + 0 * wave).writeto(tmp_path / "flux.fits")
+    np.savetxt(tmp_path / "wave.txt", wave / 10)
+    reading = {"wavelength_file": "wave.txt", "wavelength_unit": "nm", "medium": "air"}
+    star = settings().stars[0].model_copy(update={"file": "flux.fits", "reading": reading})
+    found, flux = read_standard(star, str(tmp_path), WINDOW, [(5110.0, 5112.0)])
+    np.testing.assert_allclose(found, wave[(wave > 5100) & (wave < 5130) & ((wave < 5110) | (wave > 5112))], atol=1e-6)
+    np.testing.assert_allclose(flux, 1)
+    with pytest.raises(ValueError, match="reading has no option colour; it has extension, fibre"):
+        type(star).model_validate(star.model_dump() | {"reading": {"colour": 1}})
+
+
+def test_a_window_beyond_the_list_is_refused_before_any_spectrum_is_made(lines):
+    columns = {"wlcent": lines.wavelength_aa, "species": lines.species}
+    table = LineList("toy.lin", "", columns, "short", (lines.wavelength_aa.min(), lines.wavelength_aa.max()))
+    config = settings(window=(5100.0, 5160.0))
+    with pytest.raises(DomainError, match=r"toy\.lin: lines from 5101\.00 to 5128\.50 Å do not cover the window"):
+        Calibration(config, lines, table, None, None, None)
+
+
 def test_lines_with_carbon_13_gain_what_the_others_lose():
     star = settings().stars[0].model_copy(update={"carbon13": 1.0})
     species = np.array(["C2 1", "C2 1", "CN 1", "CN 1", "MgH 1"])
@@ -280,9 +324,11 @@ def test_results_are_written(toy, tmp_path):
     changes = read_changes(tmp_path / "changes.ecsv")
     np.testing.assert_allclose(change_of(toy.lines, changes), outcome.change, atol=1e-9)
     assert set(changes.table["stars"]) <= {"A", "B", "AB"}
-    summary = write_verdicts(toy, judge(toy, outcome.change, responses), tmp_path, moved)
+    summary = write_verdicts(toy, judge(toy, outcome.change, responses), responses, tmp_path, moved, outcome.at_bound)
     assert json.loads((tmp_path / "stars.json").read_text()) == json.loads(json.dumps(summary))
     assert {row["source"]: row["at_bound"] for row in summary["moves"]}["Kurucz"] == 0
+    (text,) = Table.read(tmp_path / "unexplained.ecsv")["candidates"]
+    assert text == "look for a line in another list"
     assert summary["solved"]["warm"]["velocity"] == pytest.approx(0.0, abs=0.1)
     assert (tmp_path / "stars.png").stat().st_size > 10_000
 

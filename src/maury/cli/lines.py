@@ -214,7 +214,7 @@ def calibrate(
         outcome = calibrate(run, responses)
         moved = write_calibrated(run, outcome, responses, output)
         verdicts = judge(run, outcome.change, responses, cross_validate(run, responses) if validate else None)
-        summary = write_verdicts(run, verdicts, output, moved)
+        summary = write_verdicts(run, verdicts, responses, output, moved, outcome.at_bound)
     _show(summary, output)
     _warn(config, moved)
 
@@ -246,7 +246,8 @@ def judge_changes(
         change = change_of(run.lines, table)
         _show_missing(without_partner(run.lines, table), len(table.table))
         responses = all_responses(run, output)
-        summary = write_verdicts(run, judge(run, change, responses), output, {"molecules": table.terms})
+        verdicts = judge(run, change, responses)
+        summary = write_verdicts(run, verdicts, responses, output, {"molecules": table.terms})
     _show(summary, output)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from astropy.table import Table
+from numpy.typing import NDArray
 
 from maury import __version__
 from maury.files import atomic_path
@@ -17,10 +18,10 @@ from maury.lines.calibrate import Calibration, Outcome
 from maury.lines.judge import Verdict
 from maury.lines.parameters import Qualities, qualities
 from maury.lines.response import Response
-from maury.lines.unexplained import find_unexplained, write_unexplained
+from maury.lines.unexplained import candidates, find_unexplained, write_unexplained
 from maury.plots import plot_calibration, save_figure
 from maury.synthesis.changes import make_changes, write_changes
-from maury.synthesis.linefile import Strings
+from maury.synthesis.linefile import Strings, read_line_file
 
 FIGURE_AA = (30.0, 13.0)
 """Widths of the ranges of the figure."""
@@ -49,15 +50,22 @@ def write_calibrated(
 
 
 def write_verdicts(
-    run: Calibration, verdicts: Sequence[Verdict], folder: str | os.PathLike[str], more: dict[str, Any]
+    run: Calibration,
+    verdicts: Sequence[Verdict],
+    responses: dict[str, Response],
+    folder: str | os.PathLike[str],
+    more: dict[str, Any],
+    at_bound: NDArray[np.bool_] | None = None,
 ) -> dict[str, Any]:
     """Write unexplained.ecsv, stars.json and the figure stars.png and .pdf into a folder.
 
     Args:
         run: inputs.
         verdicts: of all stars.
+        responses: derivatives of all stars.
         folder: where.
         more: to be written into stars.json too.
+        at_bound: lines that moved as far as their bound (n,).
 
     Returns:
         What stars.json holds.
@@ -68,6 +76,9 @@ def write_verdicts(
     folder, config = Path(folder), run.config
     limits = {s.name: config.unexplained * s.sigma / config.calibrating[0].sigma for s in config.calibrating}
     ranges = find_unexplained(verdicts, limits, config.anchor, config.window)
+    further = read_line_file(config.further_list) if config.further_list else None
+    height = np.max([np.abs(response.lines).max(0).toarray().ravel() for response in responses.values()], 0)
+    ranges["candidates"] = np.array(candidates(ranges, run.lines, height, at_bound, further), str)
     write_unexplained(ranges, folder / "unexplained.ecsv", {"limits": limits, "anchor": config.anchor})
     summary = {
         "maury": __version__,

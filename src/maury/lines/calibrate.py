@@ -44,6 +44,7 @@ class Calibration:
 
     Raises:
         ConfigError: a reference that no source matches, a species without lines that departures are for.
+        DomainError: a window that the list does not cover.
         FormatError: an observed spectrum or a file of departures that cannot be read.
     """
 
@@ -57,11 +58,12 @@ class Calibration:
 
     def __post_init__(self) -> None:
         """Check all inputs before the first spectrum is made."""
+        self.table.require(*self.config.window)
         qualities(self.lines, self.config)
         if self.config.physics.departures is not None:
             read_departures(self.config.physics.departures).require(self.lines.species)
         for star in self.config.stars:
-            read_standard(star, self.config.observed, self.config.window)
+            read_standard(star, self.config.observed, self.config.window, self.config.mask)
 
     def log_gf(self, star: StandardStar, change: Floats, hydride: float = 0.0) -> Floats:
         """The log gf of all lines (n,) in a star: changed, with its own isotopes, and MgH shifted."""
@@ -90,7 +92,8 @@ class Calibration:
 
     def standard(self, star: StandardStar, response: Response) -> Standard:
         """A star with its observed spectrum."""
-        wavelength, flux = read_standard(star, self.config.observed, self.config.window)
+        config = self.config
+        wavelength, flux = read_standard(star, config.observed, config.window, config.mask)
         copy = Response(response.flux, response.lines, response.labels, response.strength)
         window = self.config.window
         return Standard(star, wavelength, flux, model_grid(window), copy, window, self.config.continuum_aa)
@@ -115,6 +118,7 @@ class Outcome:
         standards: the stars as they ended.
         anchor: labels of the anchor, fitted back less its own, after each iteration.
         holds: whether they ended within their tolerance.
+        at_bound: lines that moved as far as their bound (n,).
     """
 
     parameters: LineParameters
@@ -124,6 +128,7 @@ class Outcome:
     standards: list[Standard]
     anchor: list[dict[str, float]]
     holds: bool
+    at_bound: NDArray[np.bool_]
 
 
 def calibrate(run: Calibration, responses: dict[str, Response], without: str = "") -> Outcome:
@@ -157,7 +162,10 @@ def calibrate(run: Calibration, responses: dict[str, Response], without: str = "
         anchor.append({name: back[name] for name in ANCHOR})
         if len(anchor) >= _FEWEST_ITERATIONS and _holds(anchor[-1]):
             break
-    return Outcome(parameters, values, change, terms, standards, anchor, _holds(anchor[-1]))
+    count = parameters.transitions
+    stopped = np.abs(values[:count]) > 0.999 * config.bound * parameters.width[:count]
+    at_bound = np.asarray(parameters.matrix[:, :count] @ stopped.astype(float) > 0)
+    return Outcome(parameters, values, change, terms, standards, anchor, _holds(anchor[-1]), at_bound)
 
 
 def _holds(offsets: dict[str, float]) -> bool:

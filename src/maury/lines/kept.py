@@ -19,7 +19,7 @@ from maury.lines.response import Response, count_jobs
 
 FOLDER = "derivatives"
 
-_OF_THE_PIXELS = {"role", "file", "resolution", "velocity_kms", "vsini", "vmac", "sigma", "widths"}
+_OF_THE_PIXELS = {"role", "file", "reading", "resolution", "velocity_kms", "vsini", "vmac", "sigma", "widths"}
 """Settings of a star that its intrinsic spectrum does not depend on."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,19 +106,31 @@ def continuum(flux: Floats, model: Floats, basis: sparse.csc_array) -> Floats:
     return curve
 
 
-def read_standard(star: StandardStar, folder: str, window_aa: tuple[float, float]) -> tuple[Floats, Floats]:
+def read_standard(
+    star: StandardStar, folder: str, window_aa: tuple[float, float], mask_aa: Sequence[tuple[float, float]] = ()
+) -> tuple[Floats, Floats]:
     """Wavelengths (Å air, catalogue velocity taken out) and flux of a star in a window; orders one after another.
+
+    Args:
+        star: the star.
+        folder: of its files.
+        window_aa: range of wavelengths.
+        mask_aa: ranges to leave out.
 
     Raises:
         FormatError: the file cannot be read or has no usable pixel in the window.
     """
-    observation = read(Path(folder) / star.file, resolution=star.resolution, window_aa=window_aa)
+    beside = {k: Path(folder) / str(v) for k, v in star.reading.items() if k in ("wavelength_file", "sigma_file")}
+    options = {"resolution": star.resolution, **star.reading, **beside}
+    observation = read(Path(folder) / star.file, window_aa=window_aa, **options)
     waves, fluxes = [], []
     for order in observation.overlapping(*window_aa):
         wave = order.wavelength_aa / (1 + star.velocity_kms / C_KMS)
         level = float(np.nanmedian(order.flux))
         good = (wave > window_aa[0]) & (wave < window_aa[1]) & ~np.asarray(order.mask, bool)
         good &= order.flux > 0.005 * level
+        for low, high in mask_aa:
+            good &= (wave < low) | (wave > high)
         waves.append(wave[good])
         fluxes.append(order.flux[good] / level)
     wavelength, flux = np.concatenate(waves), np.concatenate(fluxes)

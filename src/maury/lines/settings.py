@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from maury.config import Settings, load_config
+from maury.readers import ReadOptions
 from maury.synthesis import PhysicsConfig
 
 Positive = Annotated[float, Field(gt=0)]
@@ -53,6 +55,8 @@ class StandardStar(Settings):
         name: of the star.
         role: "calibrate", or "test" for one that is only looked at, before and after.
         file: the spectrum; relative to the settings' folder ``observed``.
+        reading: how the file is read: attributes of `maury.readers.ReadOptions` but its resolution, such as
+            wavelength_file = "wave.fits" for wavelengths in a second file.
         resolution: R = lambda / FWHM.
         velocity_kms: velocity to be taken out of the wavelengths; what is left of it is found.
         teff: K.
@@ -73,6 +77,7 @@ class StandardStar(Settings):
     name: Annotated[str, Field(min_length=1)]
     role: Literal["calibrate", "test"] = "calibrate"
     file: str
+    reading: dict[str, str | int | bool] = Field(default_factory=dict)
     resolution: Annotated[float, Field(ge=5_000, le=1_000_000)]
     velocity_kms: Annotated[float, Field(ge=-1000, le=1000)] = 0.0
     teff: Annotated[float, Field(gt=2000, lt=50_000)]
@@ -86,6 +91,15 @@ class StandardStar(Settings):
     carbon13: Annotated[float, Field(ge=0, le=2)] = 0.0
     sigma: Positive = 0.01
     widths: LabelWidths = LabelWidths()
+
+    @field_validator("reading")
+    @classmethod
+    def _options(cls, reading: dict[str, str | int | bool]) -> dict[str, str | int | bool]:
+        allowed = sorted({option.name for option in fields(ReadOptions)} - {"resolution"})
+        if unknown := sorted(set(reading) - set(allowed)):
+            raise ValueError(f"reading has no option {', '.join(unknown)}; it has {', '.join(allowed)}")
+        ReadOptions(**reading)  # type: ignore[arg-type]
+        return reading
 
 
 class Source(Settings):
@@ -134,6 +148,7 @@ class CalibrateConfig(Settings):
         atmospheres: folder or archive of model atmospheres.
         observed: folder of the spectra.
         window: first and last wavelength used, Å air.
+        mask: ranges (Å, air, at rest) that are left out in all stars.
         anchor: star whose labels, fitted back with the new list, have to come out as they are.
         stars: the stars.
         sources: qualities of atomic lines; the first whose pattern matches counts.
@@ -146,6 +161,7 @@ class CalibrateConfig(Settings):
         iterations: most times that the spectra are made anew; fewer once the labels of the anchor hold.
         free: elements whose abundances are free when labels are fitted back; by default all but iron, on which [M/H]
             rests, that have at least three lines in the star.
+        further_list: second list in which lines are looked for where the first has none for what a star shows.
         figure: ranges shown in the figure, Å; by default the two with the most absorption in the anchor.
         unexplained: flux (mean of 0.1 Å) by which the anchor star or two others have to differ from their model for
             their wavelengths to be listed as unexplained.
@@ -156,6 +172,7 @@ class CalibrateConfig(Settings):
     atmospheres: str
     observed: str
     window: tuple[float, float] = (5047.0, 5353.0)
+    mask: tuple[tuple[float, float], ...] = ()
     anchor: str = "Sun"
     stars: Annotated[tuple[StandardStar, ...], Field(min_length=1)]
     sources: Annotated[tuple[Source, ...], Field(min_length=1)]
@@ -166,6 +183,7 @@ class CalibrateConfig(Settings):
     physics: PhysicsConfig = PhysicsConfig(sampling="uniform")
     iterations: Annotated[int, Field(ge=1, le=20)] = 10
     free: tuple[str, ...] | None = None
+    further_list: str = ""
     figure: tuple[tuple[float, float], ...] = ()
     unexplained: Positive = 0.03
 
@@ -207,6 +225,6 @@ def load_calibration(path: str | os.PathLike[str]) -> CalibrateConfig:
     def place(path: str) -> str:
         return str(folder / path) if path else path
 
-    names = ("list", "cool_lines", "atmospheres", "observed")
+    names = ("list", "cool_lines", "further_list", "atmospheres", "observed")
     files = {name: place(getattr(config, name)) for name in names}
     return config.model_copy(update=files | {"physics": config.physics.placed(place)})

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from maury.errors import FormatError
 from maury.files import atomic_path
 from maury.lines.judge import Verdict
+from maury.synthesis.linefile import LineFile
 
 Floats = NDArray[np.float64]
 
@@ -23,6 +24,9 @@ PACKAGED = Path(__file__).parent / "unexplained.ecsv"
 _MEAN_AA = 0.1
 _STEP_AA = 0.01
 _JOIN_AA = 0.06
+_SAME_AA, _SAME_EV = 0.05, 0.005
+_LEAST_HEIGHT = 0.003
+_MOST = 3
 _COLUMNS = ("first", "last", "difference", "stars")
 
 
@@ -60,6 +64,64 @@ def find_unexplained(
     table = Table(rows=rows, names=_COLUMNS, dtype=("f8", "f8", "f8", "str"))
     table["first"].unit = table["last"].unit = "Angstrom"
     return table
+
+
+def candidates(
+    ranges: Table,
+    lines: LineFile,
+    height: Floats,
+    at_bound: NDArray[np.bool_] | None = None,
+    further: LineFile | None = None,
+) -> list[str]:
+    """What may be wrong in each range: lines to drop, lines whose prior to widen, lines to look for.
+
+    Where stars are brighter than their models, the strongest lines of the list there may not exist, or are too strong.
+    Where they are darker, a line at its bound may need a wider prior; else a line is missing, and a further list may
+    have it.
+
+    Args:
+        ranges: of `find_unexplained`.
+        lines: the list.
+        height: largest change of a star's flux by each line, per dex (n,).
+        at_bound: lines that moved as far as their bound (n,).
+        further: a list in which missing lines are looked for.
+    """
+    shown = height > _LEAST_HEIGHT
+    texts = []
+    for row in ranges:
+        span = (float(row["first"]), float(row["last"]))
+        near = [i for i in _strongest(lines, height, *span) if shown[i]]
+        if row["difference"] > 0:
+            texts.append(_listed("drop", lines, near[:_MOST]))
+            continue
+        stopped = [i for i in near if at_bound is not None and at_bound[i]]
+        if stopped:
+            texts.append(_listed("widen", lines, stopped[:_MOST]))
+        elif further is None:
+            texts.append("look for a line in another list")
+        else:
+            weight = further.loggf - further.excitation_ev
+            new = [j for j in _strongest(further, weight, *span) if not _in_list(lines, further, j)]
+            texts.append(_listed("look for", further, new[:_MOST]))
+    return texts
+
+
+def _strongest(lines: LineFile, height: Floats, first: float, last: float) -> list[int]:
+    """Lines in a range, the highest first."""
+    inside = np.flatnonzero((lines.wavelength_aa >= first) & (lines.wavelength_aa <= last))
+    return [int(i) for i in inside[np.argsort(-height[inside], kind="stable")]]
+
+
+def _in_list(lines: LineFile, further: LineFile, j: int) -> bool:
+    near = np.abs(lines.wavelength_aa - further.wavelength_aa[j]) < _SAME_AA
+    near &= np.abs(lines.excitation_ev - further.excitation_ev[j]) < _SAME_EV
+    return bool((near & (lines.species == further.species[j])).any())
+
+
+def _listed(verb: str, lines: LineFile, places: Sequence[int]) -> str:
+    """A verb and species, wavelength and energy of lines; empty for none."""
+    named = (f"{lines.species[i]} {lines.wavelength_aa[i]:.3f} ({lines.excitation_ev[i]:.2f} eV)" for i in places)
+    return f"{verb} {', '.join(named)}" if places else ""
 
 
 def _averaged(verdict: Verdict, wave: Floats) -> Floats:
