@@ -136,3 +136,12 @@ def test_twins_relative_to_the_sun_line_by_line():
     for name, meta in own.items():
         assert meta["mean"] == pytest.approx(truth.get(name, 0.0), abs=0.05)
         assert meta["scatter"] < 0.5 * element_lines(plain, name).meta["scatter"]
+
+
+def test_the_lines_of_a_model_are_drawn_and_those_that_are_not_there_named(tmp_path, capsys):
+    assert run("explain", "--label", "y_fe", "--out", tmp_path) == 0
+    assert {"y.ecsv", "y.png", "y-lines.png"} <= {path.name for path in tmp_path.iterdir()}
+    hot = ("--teff", 9000, "--mh", -2.5, "--vsini", 150, "--out", tmp_path / "hot")
+    assert run("explain", "--label", "cu_fe", *hot) == 0
+    assert "no line of the window measures [Cu/M] of this star" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "hot" / "cu-lines.png").exists()

@@ -34,7 +34,8 @@ def explain(
     seed: options.Seed = 1,
     count: Annotated[int, options.of_output("", "Ranges of pixels in the table.", min=1)] = 15,
     output: Annotated[
-        Path | None, options.out_folder("Folder for LABEL.ecsv and figures LABEL.png, LABEL.pdf.")
+        Path | None,
+        options.out_folder("Folder for LABEL.ecsv, figures LABEL.png and .pdf, of elements LABEL-lines.png and .pdf."),
     ] = None,
     as_json: options.AsJson = False,
 ) -> None:
@@ -51,12 +52,16 @@ def explain(
 
     from maury.cli.console import note, out, progress, show_json, show_paths
     from maury.emulator import load as load_emulator
+    from maury.errors import DomainError
+    from maury.evaluation.bound import pixel_sigma
     from maury.evaluation.explain import can_tell, explain, require_label
     from maury.evaluation.limits import Bound, star_labels
     from maury.files import check_writable
+    from maury.inference.posterior import ELEMENTS
     from maury.labels import named
     from maury.likelihood import simulator_for
     from maury.networks import load_posterior
+    from maury.plots import plot_model_lines, save_figure
 
     label = [named(name) for name in label]
     for name in label if output is not None else ():
@@ -80,6 +85,13 @@ def explain(
         if not as_json:
             out.print(_table(one, count))
         paths = [] if output is None else _write(one, count, output)
+        if output is not None and one.label in ELEMENTS:
+            sigma, star = pixel_sigma(simulator, snr), labels[0].double()
+            try:
+                figure = plot_model_lines(simulator, star, one.label, sigma, bound.resolution)
+                paths += save_figure(figure, output / f"{one.label}-lines")
+            except DomainError as error:
+                note(str(error))
         show_paths([] if as_json else paths)
 
 

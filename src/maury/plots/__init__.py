@@ -2,7 +2,7 @@
 
 from maury.plots.calibrations import plot_calibration
 from maury.plots.corner import plot_corner
-from maury.plots.elements import plot_element_lines
+from maury.plots.elements import plot_element_lines, plot_model_lines
 from maury.plots.emulators import plot_emulator_error, plot_emulator_pixels, plot_library_size
 from maury.plots.errors import plot_bias, plot_errors
 from maury.plots.explanations import plot_explanation
@@ -39,6 +39,7 @@ __all__ = [
     "plot_library_size",
     "plot_limits_map",
     "plot_literature",
+    "plot_model_lines",
     "plot_observations",
     "plot_predicted",
     "plot_preparation",

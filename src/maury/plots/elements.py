@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from maury.errors import DomainError
 from maury.inference import Result
-from maury.inference.element_lines import element_lines, without_element
+from maury.inference.element_lines import MEASURES_DEX, derivative, element_lines, features, without_element
 from maury.labels import LABELS
 from maury.plots.style import COLOURS, DOUBLE, INK, styled
+from maury.simulation import Simulator
+
+Floats = NDArray[np.float64]
 
 _PANELS, _COLUMNS = 9, 3
 _HALF_AA = 0.9
@@ -33,43 +41,120 @@ def plot_element_lines(result: Result, element: str, *, emulator: str = "package
     if not len(table):
         raise DomainError(f"{result.file}: no line of the window measures {LABELS[element].symbol}: no figure")
     least, without = without_element(result, element, emulator)
-    fit, wave = result.refinement, result.wavelength_aa
+    fit, meta = result.refinement, table.meta
     assert fit is not None  # element_lines would have refused
-    best = table[np.sort(np.argsort(table["error"])[:_PANELS])]
-    data = np.where(np.isfinite(fit.sigma), result.spectrum.flux.double().numpy(), np.nan)
-    rows = -(-len(best) // _COLUMNS)
-    figure = Figure(figsize=(DOUBLE, 2.3 * rows + 0.8))
-    grid = figure.add_gridspec(rows, _COLUMNS)
     symbol = LABELS[element].symbol
-    for k, line in enumerate(best):
-        centre = float(line["wavelength"].value)
-        near = np.abs(wave - centre) < _HALF_AA
-        pair = grid[k // _COLUMNS, k % _COLUMNS].subgridspec(2, 1, height_ratios=[2.4, 1], hspace=0.03)
-        main, strip = figure.add_subplot(pair[0]), figure.add_subplot(pair[1])
-        main.axvspan(float(line["first"].value), float(line["last"].value), color=INK, alpha=0.07, lw=0)
-        main.plot(wave[near], data[near], ".", color=INK, ms=3.5, label="observed")
-        main.plot(wave[near], fit.model[near], color=COLOURS[1], lw=1.1, label="fit")
-        main.plot(wave[near], without[near], "--", color=COLOURS[0], lw=0.9, label=f"fit with {symbol} = {least:g}")
-        shown = np.r_[data[near], fit.model[near], without[near]]
-        low, high = float(np.nanmin(shown)), float(np.nanmax(shown))
-        main.set_ylim(low - 0.08 * (high - low), high + 0.3 * (high - low))
-        value = f"{float(line['abundance'].value):+.2f} ± {float(line['error'].value):.2f}"
-        main.text(0.04, 0.96, value, transform=main.transAxes, va="top", fontsize=9)
-        strip.axhline(0, color=INK, lw=0.6)
-        strip.fill_between(wave[near], -fit.sigma[near], fit.sigma[near], color=COLOURS[5], alpha=0.35, lw=0)
-        strip.plot(wave[near], (data - fit.model)[near], ".", color=INK, ms=3)
-        for axes in (main, strip):
-            axes.set_xlim(centre - _HALF_AA, centre + _HALF_AA)
-        main.tick_params(labelbottom=False)
-        if k % _COLUMNS == 0:
-            main.set_ylabel("flux")
-            strip.set_ylabel("obs. - fit")
-        if k + _COLUMNS >= len(best):
-            strip.set_xlabel("wavelength in air (Å)")
-    figure.legend(*main.get_legend_handles_labels(), loc="outside lower center", ncols=3)
-    meta = table.meta
     mean = f"{symbol} = {meta['mean']:+.2f} ± {meta['error_of_mean']:.2f} by {meta['number']} lines"
     scatter = "" if meta["scatter"] is None else f", scatter {meta['scatter']:.2f} dex"
-    figure.suptitle(f"{Path(result.file).stem}: {mean}{scatter}", wrap=True)
+    lines = []
+    for row in table:
+        centre, first, last, value, error = (
+            float(row[name].value) for name in ("wavelength", "first", "last", "abundance", "error")
+        )
+        lines.append(_Line(centre, first, last, error, f"{value:+.2f} ± {error:.2f}"))
+    data = np.where(np.isfinite(fit.sigma), result.spectrum.flux.double().numpy(), np.nan)
+    title = f"{Path(result.file).stem}: {mean}{scatter}"
+    spectra = {"fit": fit.model, f"fit with {symbol} = {least:g}": without}
+    return _panels(result.wavelength_aa, spectra, lines, fit.sigma, data, title)
+
+
+@styled
+def plot_model_lines(
+    simulator: Simulator, labels: torch.Tensor, element: str, sigma: float, resolution: float
+) -> Figure:
+    """As `plot_element_lines`, for a model spectrum without noise.
+
+    Args:
+        simulator: the physics.
+        labels: of the star (k,), in its order.
+        element: such as ``"y"``.
+        sigma: standard deviation of the noise of a pixel, by which lines are chosen.
+        resolution: R = lambda / FWHM.
+
+    Raises:
+        DomainError: no line measures the element.
+    """
+    wave, symbol = simulator.pixels.wavelength_aa, LABELS[element].symbol
+    slope = derivative(simulator, labels, resolution, element)
+    lines = []
+    for one in features(wave, slope, np.full(len(wave), 1 / sigma)):
+        share = one.slope**2 / (one.slope**2).sum()
+        inside = wave[one.inside]
+        lines.append(_Line(float(share @ inside), inside[0], inside[-1], one.error, f"± {one.error:.2f}"))
+    if not lines:
+        raise DomainError(f"no line of the window measures {symbol} of this star: no figure of lines")
+    least = simulator.space.lower[simulator.labels.index(element)]
+    rows = labels.repeat(2, 1)
+    rows[1, simulator.labels.index(element)] = least
+    flux, without = simulator.spectra(rows, torch.full((2,), float(resolution))).double().numpy()
+    title = (
+        f"{symbol}: {len(lines)} lines that alone measure it to {MEASURES_DEX:g} dex at S/N {1 / sigma:.0f} per pixel"
+    )
+    spectra = {"model": flux, f"model with {symbol} = {least:g}": without}
+    return _panels(wave, spectra, lines, np.full(len(wave), sigma), None, title)
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A panel: centre, first and last wavelength (Å), error (dex) and text."""
+
+    centre: float
+    first: float
+    last: float
+    error: float
+    text: str
+
+
+def _panels(
+    wave: Floats,
+    spectra: Mapping[str, Floats],
+    lines: Sequence[_Line],
+    sigma: Floats,
+    data: Floats | None,
+    title: str,
+) -> Figure:
+    """The best lines, each with the spectra about it; with data also a strip of data minus the first spectrum."""
+    best = sorted(sorted(lines, key=lambda line: line.error)[:_PANELS], key=lambda line: line.centre)
+    rows = -(-len(best) // _COLUMNS)
+    figure = Figure(figsize=(DOUBLE, (2.3 if data is not None else 1.8) * rows + 0.8))
+    grid = figure.add_gridspec(rows, _COLUMNS)
+    styles = zip(spectra.items(), ((COLOURS[1], "-", 1.1), (COLOURS[0], "--", 0.9)), strict=True)
+    looks: list[tuple[str, Floats, dict[str, Any]]] = [
+        (name, flux, {"color": colour, "ls": style, "lw": width}) for (name, flux), (colour, style, width) in styles
+    ]
+    for k, line in enumerate(best):
+        near = np.abs(wave - line.centre) < _HALF_AA
+        last = k + _COLUMNS >= len(best)
+        place = grid[k // _COLUMNS, k % _COLUMNS]
+        strip = None
+        if data is None:
+            main = figure.add_subplot(place)
+        else:
+            pair = place.subgridspec(2, 1, height_ratios=[2.4, 1], hspace=0.03)
+            main, strip = figure.add_subplot(pair[0]), figure.add_subplot(pair[1])
+            main.plot(wave[near], data[near], ".", color=INK, ms=3.5, label="observed")
+        main.axvspan(line.first, line.last, color=INK, alpha=0.07, lw=0)
+        shown = [] if data is None else [data[near]]
+        for name, flux, look in looks:
+            main.plot(wave[near], flux[near], label=name, **look)
+            shown.append(flux[near])
+        low, high = float(np.nanmin(shown)), float(np.nanmax(shown))
+        main.set(ylim=(low - 0.08 * (high - low), high + 0.3 * (high - low)))
+        main.text(0.04, 0.96, line.text, transform=main.transAxes, va="top", fontsize=9)
+        if strip is not None and data is not None:
+            strip.axhline(0, color=INK, lw=0.6)
+            strip.fill_between(wave[near], -sigma[near], sigma[near], color=COLOURS[5], alpha=0.35, lw=0)
+            strip.plot(wave[near], (data - looks[0][1])[near], ".", color=INK, ms=3)
+            strip.set(
+                ylabel="obs. - fit" if k % _COLUMNS == 0 else "", xlim=(line.centre - _HALF_AA, line.centre + _HALF_AA)
+            )
+            main.tick_params(labelbottom=False)
+        main.set(ylabel="flux" if k % _COLUMNS == 0 else "", xlim=(line.centre - _HALF_AA, line.centre + _HALF_AA))
+        lowest = main if strip is None else strip
+        lowest.ticklabel_format(axis="x", useOffset=False)
+        if last:
+            lowest.set_xlabel("wavelength in air (Å)")
+    figure.legend(*main.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    figure.suptitle(title, wrap=True)
     figure.align_ylabels()
     return figure
