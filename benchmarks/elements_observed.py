@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from observed import catalogue, hints
+from smoke import observed_stars, parse
 
 from maury.cli.console import out
 from maury.files import atomic_path
@@ -130,13 +131,24 @@ def text_of(found: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def tiny(folder: Path) -> list[Any]:
+    """Two simulated stars, and results of stars that are drawn at random."""
+    rng = np.random.default_rng(1)
+    drawn = []
+    for star in ("Sun", "Sun", "Arcturus", "a", "b", "c", "d"):
+        row = {f"{name}_fe": 0.1 * rng.standard_normal() for name in ELEMENTS}
+        drawn.append({"star": star, "result": {"teff": 5700.0, "mh": 0.0, "vsini": 2.0, "chi2": 0.5, **row}})
+    (folder / "stars.json").write_text(json.dumps(drawn))
+    return [observed_stars(folder, *PAIR), "--stars", folder / "stars.json", "--out", folder / "out"]
+
+
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--stars", type=Path, default=Path("docs/results/benchmark-stars/stars.json"))
     parser.add_argument("--out", type=Path, required=True)
-    options = parser.parse_args()
+    options = parse(parser, tiny)
     stars = json.loads(options.stars.read_text(encoding="utf-8"))
     known = {row["file"]: row for row in catalogue(options.folder, "resolution")}
     results = {}

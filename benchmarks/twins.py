@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from smoke import parse
 
 from maury.cli.console import out, progress
 from maury.evaluation.bound import pixel_sigma
@@ -38,8 +39,7 @@ def main() -> None:
     parser.add_argument("--twins", type=int, default=30)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--smoke", action="store_true", help="two twins")
-    options = parser.parse_args()
+    options = parse(parser, lambda folder: ["--twins", 2, "--out", folder])
     torch.set_num_threads(1)
     physics = physics_of("default", "packaged", True, differential=True)
     assert physics is not None
@@ -58,7 +58,7 @@ def main() -> None:
     reference = Reference.of(physics, observed(SUN), SUN, "Sun")
     errors: dict[str, dict[str, list[float]]] = {name: {way: [] for way in WAYS} for name in ELEMENTS}
     with progress() as bar:
-        for _ in bar.track(range(2 if options.smoke else options.twins), description="twins"):
+        for _ in bar.track(range(options.twins), description="twins"):
             true = {**SUN} | {name: SUN.get(name, 0.0) + size * rng.standard_normal() for name, size in SPREAD.items()}
             star = observed(true)
             for way, known in (("plain", None), ("reference", reference)):
