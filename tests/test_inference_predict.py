@@ -19,7 +19,7 @@ from maury.readers import read, write
 from maury.spectra import Observation, Spectrum
 from nights import SUN, Instrument, observe, star_flux
 
-MODULE = importlib.import_module("maury.inference.single")
+MODULE = importlib.import_module("maury.inference.ready")
 ECHELLE = Instrument(60_000.0, 0.04, orders=6, blaze=True, wave=0.02)
 
 

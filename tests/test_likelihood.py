@@ -15,7 +15,7 @@ from maury.errors import DomainError
 from maury.evaluation.bound import fisher
 from maury.labels import FURTHER_ELEMENTS
 from maury.likelihood import Coordinates, ErrorModel, find_mode, refine, relation, usable
-from maury.likelihood.errors import _taken
+from maury.likelihood.errors import taken_by_fit
 from maury.likelihood.importance import Copula, StudentT, fit_pareto, sample, smoothed
 from maury.likelihood.laplace import jacobian
 from maury.likelihood.resolution import log_odds_of_sharper
@@ -58,8 +58,8 @@ def test_chi_square_and_determinant_are_those_of_the_dense_covariance(simulator)
     good[1000:1400] = True
     star = star.with_(mask=~good)
     noise = errors.whiten(star, labels, fit=False)
-    model, moved, sharper = errors._models(star, labels)
-    columns = errors._columns(star, labels, model, moved, sharper)[:, good]
+    models = errors.models(star, labels)
+    model, columns = models[0], errors.columns(star, labels, models)[:, good]
     physics, _ = simulator.model_error(labels, float(star.resolution), 8)
     variance = (star.sigma.square() + physics.double().square())[good]
     covariance = torch.diag(variance) + columns.mT @ columns
@@ -285,7 +285,7 @@ def test_what_a_fit_takes_from_sums_of_residuals_is_that_of_dense_matrices():
     columns = torch.randn(5, 64, generator=generator, dtype=torch.float64)
     variance = 0.5 + torch.rand(64, generator=generator, dtype=torch.float64)
     good = torch.rand(64, generator=generator) > 0.1
-    taken = _taken(columns, torch.where(good, variance.rsqrt(), 0.0), good)
+    taken = taken_by_fit(columns, torch.where(good, variance.rsqrt(), 0.0), good)
     d, b = torch.diag(variance[good]), columns[:, good]
     left = d @ torch.linalg.inv(d + b.mT @ b) @ d
     sums = torch.eye(8, dtype=torch.float64).repeat_interleave(8, 1)[:, good]

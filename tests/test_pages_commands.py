@@ -51,6 +51,12 @@ def star(path: Path) -> None:
         write(observe({**SUN, "vmic": 1.0}, Instrument(67_000.0), velocity_kms=12.0, snr=150), path)
 
 
+def night(path: Path) -> None:
+    """An exposure of the star of another night."""
+    with torch.no_grad():
+        write(observe({**SUN, "vmic": 1.0}, Instrument(67_000.0), velocity_kms=-20.0, snr=60, seed=2), path)
+
+
 def synthesis(path: Path) -> None:
     """Sixteen spectra of 10 Å with a dozen lines, in grey atmospheres."""
     atmosphere_folder(path.parent / "models")
@@ -89,6 +95,8 @@ def like(make, hint=None):
 
 FILES = {
     "star.fits": star,
+    "night1.fits": night,
+    "night2.fits": star,
     "harps_s1d_A.fits": like(observatory.harps_s1d),
     "harps_e2ds_A.fits": like(observatory.harps_e2ds),
     "FIEg310102_step010_wave.fits": like(observatory.multispec_linear_cube),

@@ -14,7 +14,7 @@ from astropy.table import QTable
 from fakes import tiny_emulator
 from maury.errors import ConfigError, DomainError
 from maury.flags import of_stage
-from maury.inference.single import is_prepared
+from maury.inference.ready import is_prepared
 from maury.preparation import Preparation, prepare
 from maury.preparation.velocity import LINE_SHIFT_KMS
 from maury.readers import from_specutils, read, to_specutils, write

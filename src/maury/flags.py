@@ -132,6 +132,14 @@ _ALL = (
         True,
         "refinement",
     ),
+    Flag(
+        "exposures_disagree",
+        "an exposure differs from the others in its lines or its labels by more than the uncertainties: another star, "
+        "a companion, or a wrong resolution",
+        True,
+        "refinement",
+    ),
+    Flag("exposures_skipped", "at least one exposure could not be used: its row gives the reason", False, "refinement"),
     Flag("prior_conflict", "prior and spectrum differ by more than 3 standard deviations", True, "refinement"),
 )
 

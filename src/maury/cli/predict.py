@@ -24,6 +24,10 @@ def predict(
     velocity: options.Velocity = None,
     velocity_range: options.VelocityRange = None,
     mask: options.Mask = None,
+    together: Annotated[
+        bool,
+        options.of_spectrum("", "The files are exposures of one star: one fit, one row.", "--together"),
+    ] = False,
     model: options.Model = "default",
     labels: options.LabelSet = "default",
     prior: options.Prior = None,
@@ -83,6 +87,9 @@ def predict(
     fails does not stop the others: it is named at the end and the exit code is 2. `--model starnet-spc` is the founding
     network: values without uncertainties. For very many spectra use `maury catalog`.
 
+    With `--together` all files are exposures of one star, of one or several instruments: each keeps its velocity,
+    continuum and noise, and the labels are those of all. A file that fails is left out by name.
+
     Example: `maury predict sun.txt --resolution 78000 --medium air --plot figures`
     """
     from maury.cli.startup import imports
@@ -92,7 +99,7 @@ def predict(
         from maury.errors import MauryError, in_one_line
         from maury.files import check_writable
         from maury.inference import predict as predict_star
-        from maury.inference import reference_star, write_samples, write_table
+        from maury.inference import reference_star, write_exposures, write_samples, write_table
         from maury.inference.single import RELATIONS, SAMPLES
         from maury.likelihood import parse_prior, parse_value
         from maury.memory import keep_freed_memory
@@ -118,14 +125,14 @@ def predict(
         known = reference_star(read(reference, **hints), model, resolution=r, labels=of_reference, emulator=emulator)
     results, records, failed = [], [], []
     with progress(len(files) > 1 and not as_json) as bar:
-        for file in bar.track(files, description="stars"):
+        for file in bar.track(files[:1] if together else files, description="stars"):
             try:
-                observation = read(file, **hints, **reading)
+                star = files if together else read(file, **hints, **reading)
                 result = predict_star(
-                    observation, model, resolution=r, velocity_kms=velocity, velocity_range_kms=velocity_range,
+                    star, model, resolution=r, velocity_kms=velocity, velocity_range_kms=velocity_range,
                     mask=ranges, emulator=emulator, samples=samples or SAMPLES, seed=seed, labels=labels,
                     refine=refine, priors=priors, relations=relations, systematics=systematics, reference=known,
-                    parallax=light, gmag=gmag, ebv=reddening,
+                    parallax=light, gmag=gmag, ebv=reddening, **(reading if together else {}),
                 )  # fmt: skip
                 record = result.record()
             except Exception as error:  # one file must not end the batch
@@ -135,8 +142,11 @@ def predict(
                 continue
             results.append(result)
             records.append(record)
+            failed += [exposure.error for exposure in result.exposures if exposure.status == "failed"]
             if not as_json:
-                out.print(_table(result, observation.provenance.get("truth")))
+                out.print(_table(result, None if isinstance(star, list) else star.provenance.get("truth")))
+                if result.exposures:
+                    out.print(_exposures(result))
             if plot is not None:
                 _draw(result, plot)
             if lines_output is not None:
@@ -148,6 +158,10 @@ def predict(
             write(results, path)
             if not as_json:
                 out.print(f"{path}: {len(results)} {what}")
+    if output is not None and results and results[0].exposures:
+        beside = write_exposures(results[0], output)
+        if not as_json:
+            out.print(f"{beside}: {len(results[0].exposures)} exposures")
     for message in failed:
         fail(message)
     if failed:
@@ -208,6 +222,22 @@ def _table(result: Result, truth: dict[str, float] | None) -> Table:
         if truth:
             row.append(number(name, truth[name]) if name in truth else "")
         made.add_row(*row, LABELS[name].unit, interval)
+    return made
+
+
+def _exposures(result: Result) -> Table:
+    """One row per exposure: velocity, signal-to-noise, noise and fit beside the others."""
+    from maury.cli.console import table
+
+    made = table("exposures", ["file"], ["velocity", "±", "S/N", "R", "noise x"], "velocities in km/s")
+    made.add_column("status")
+    for row in (exposure.record() for exposure in result.exposures):
+        velocity = row["rv_kms"] if row["rv_barycentric_kms"] is None else row["rv_barycentric_kms"]
+        numbers = ((velocity, "+.3f"), (row["rv_err"], ".3f"), (row["snr"], ".0f"), (row["resolution"], ".0f"),
+                   (row["noise_scale"], ".2f"))  # fmt: skip
+        made.add_row(
+            Path(row["file"]).name, *("" if x is None else format(x, how) for x, how in numbers), row["status"]
+        )
     return made
 
 

@@ -31,6 +31,7 @@ from maury.likelihood.priors import value_of
 from maury.likelihood.profile import error_profile
 from maury.likelihood.resolution import log_odds_of_sharper
 from maury.likelihood.systematics import systematic, with_systematics
+from maury.likelihood.together import Details, Together
 from maury.networks import PosteriorNetwork, load_cached
 from maury.pixelspectra import PixelSpectra
 
@@ -64,6 +65,7 @@ class Refinement:
         derived: samples (n,) of luminosity, radius and mass in solar units, where parallax and magnitude are given.
         model: their spectrum on the network's pixels (p,), nuisances (continuum, velocity, zero level, R) fitted.
         sigma: standard deviation of data minus model as the likelihood takes it (p,), NaN where nothing is used.
+        details: of exposures that were fitted together; model and sigma are then those of their mean.
     """
 
     effective: float
@@ -82,6 +84,7 @@ class Refinement:
     derived: dict[str, Floats] = field(repr=False)
     model: Floats = field(repr=False)
     sigma: Floats = field(repr=False)
+    details: Details | None = None
 
 
 class FlowProposal:
@@ -176,9 +179,9 @@ def refined(
 
     Args:
         physics: of the network.
-        star: the spectrum.
+        star: the spectrum, or exposures (n, p) of one star (`maury.likelihood.together`).
         network: whose posterior is a proposal, and the start.
-        features: of the star (1, f).
+        features: of the star, or of the mean of its exposures (1, f).
         template: labels of the preparation's best template, from where to start too.
         priors: further information on the true labels.
         relations: what labels of the fit obey.
@@ -190,6 +193,7 @@ def refined(
         Samples, what is known of the fit, and flags.
     """
     coordinates = physics.coordinates
+    errors = physics.errors if star.flux.ndim == 1 else Together(physics.errors)
     proposal = FlowProposal(network, features)
     with torch.inference_mode():
         first = proposal.sample(256, torch.Generator().manual_seed(seed)).median(0).values.clone()
@@ -201,7 +205,7 @@ def refined(
         starts.append(torch.where(torch.isfinite(real), real, first))
     result = refine(
         coordinates,
-        physics.errors,
+        errors,
         star,
         torch.stack(starts),
         network=proposal,
@@ -220,13 +224,14 @@ def refined(
         derived = {name: x.numpy() for name, x in light.derived(columns, generator).items()}
         alone, _ = with_systematics(result.samples, coordinates.names, generator, (), systematics)
         far |= light.conflict(dict(zip(coordinates.names, alone.unbind(1), strict=True))) > _CONFLICT
-    fit = _describe(physics, star, result, share, odds, sizes, derived)
+    fit = _describe(coordinates, errors, star, result, share, odds, sizes, derived)
     flags = _flags(coordinates, true, fit, [prior for prior in priors if not isinstance(prior, Luminosity)])
     return Samples(result.samples, true), fit, (*flags, *(("parallax_conflict",) if far else ()))
 
 
 def _describe(
-    physics: Physics,
+    coordinates: Coordinates,
+    errors: ErrorModel | Together,
     star: PixelSpectra,
     result: Refined,
     prior_efficiency: float,
@@ -235,9 +240,15 @@ def _describe(
     derived: dict[str, Floats],
 ) -> Refinement:
     mode, weighted = result.mode, result.weighted
-    model, shift = physics.errors.adjusted(star, mode.labels, mode.noise)
-    weight = mode.noise.weight.numpy()
-    names = physics.coordinates.simulator.labels
+    details = None
+    if isinstance(errors, Together):
+        details = errors.details(star, mode.labels)
+        model, shift, sigma = details.model, details.shift, details.sigma
+    else:
+        model, shift = errors.adjusted(star, mode.labels, mode.noise)
+        weight = mode.noise.weight
+        sigma = torch.where(weight > 0, 1 / torch.where(weight > 0, weight, 1.0), torch.nan)
+    names = coordinates.simulator.labels
     return Refinement(
         weighted.effective,
         weighted.efficiency,
@@ -254,7 +265,8 @@ def _describe(
         systematics,
         derived,
         model.numpy(),
-        np.where(weight > 0, 1 / np.where(weight > 0, weight, 1.0), np.nan),
+        sigma.numpy(),
+        details,
     )
 
 

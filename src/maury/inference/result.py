@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from maury.flags import limits_trust
 from maury.inference.columns import LINES, column_of
+from maury.inference.exposures import Exposure, velocity_of
 from maury.inference.posterior import INTERVAL, Posterior
 from maury.inference.refinement import Refinement
 from maury.inference.spectraltype import spectral_type
@@ -99,6 +100,7 @@ class Result:
         posterior: of the labels, or None from a network that gives points alone.
         refinement: what the likelihood says, or None where the posterior is the network's own.
         mask_aa: ranges that were left out as asked for, Å in air, at rest.
+        exposures: of the star, where several were fitted together.
         lines: number of lines that measure each element shown (`maury.inference.element_lines`), where refined.
     """
 
@@ -114,6 +116,7 @@ class Result:
     posterior: Posterior | None = field(default=None, repr=False)
     refinement: Refinement | None = field(default=None, repr=False)
     mask_aa: Mask = ()
+    exposures: tuple[Exposure, ...] = ()
     lines: dict[str, int] = field(default_factory=dict, repr=False)
 
     @property
@@ -197,6 +200,8 @@ class Result:
             values = {"vsini_upper": None, **values} if "vsini" in self.values else values
         done = self.preparation
         prepared = {} if done is None else {key: done.record()[name] for key, name in _OF_PREPARATION.items()}
+        if self.exposures:
+            prepared = velocity_of(self.exposures) | {"exposures": [one.record() for one in self.exposures]}
         return {
             "file": self.file,
             "status": self.status,

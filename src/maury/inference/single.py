@@ -2,38 +2,35 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
 
-from maury.emulator import MAX_RESOLUTION, NetworkPixels
-from maury.emulator import load_cached as load_emulator
 from maury.errors import ConfigError, DomainError
-from maury.flags import of_stage
 from maury.inference.differential import SUN, Reference
 from maury.inference.element_lines import count_lines
+from maury.inference.exposures import Exposure, Star, common_flags, gathered, judged, label_distances
 from maury.inference.posterior import label_set, posterior_of
+from maury.inference.ready import Ready, guess_resolution, is_prepared, pixels_of, prepare_for, ready, window_of
 from maury.inference.refinement import Refinement, Samples, physics_of, refined
 from maury.inference.result import Result
 from maury.labels import LabelSpace
 from maury.likelihood import LabelPrior, contradictory, luminosity, relation, usable
 from maury.likelihood.priors import Priors, as_priors
+from maury.likelihood.together import exposures_of, mean_of
 from maury.networks import PosteriorNetwork, StarNet, load_cached, pixel_wavelengths
 from maury.networks import predict as predict_labels
 from maury.pixelspectra import PixelSpectra
-from maury.preparation import Preparation, prepare, to_pixels
-from maury.preparation.masks import Mask, inside, ordered, parse_range, require_rest
+from maury.preparation import to_pixels
+from maury.preparation.masks import ordered, require_rest
 from maury.preparation.network_input import to_network
 from maury.preparation.observed import observed
-from maury.preparation.prepared import DAMAGED, without_damage
 from maury.preparation.resample import require_resolution
 from maury.spectra import Observation, Spectrum
 from maury.threads import one_thread
-from maury.wavelengths import C_KMS, LogGrid
 
 DEFAULT_MODEL = "default"
 
@@ -46,14 +43,12 @@ RELATIONS = ("doyle2014", "random-axes")
 LEAST_SNR = 3.0
 """Signal-to-noise per pixel of the network below which nothing is inferred."""
 
-_SLOW_FWHM_KMS = 5.0
-_WINDOW_SLACK_AA = 1.0
 _WHOLE = 0.98
 
 
 @one_thread()
 def predict(
-    star: Spectrum | Observation | str | os.PathLike[str],
+    star: Star | Sequence[Star],
     model: str = DEFAULT_MODEL,
     *,
     resolution: float | Literal["auto"] | None = None,
@@ -81,7 +76,9 @@ def predict(
 
     Args:
         star: what `maury.read` and `maury.prepare` return, or a file: any number of orders, in any frame, normalised
-            or not.
+            or not. A list of these is exposures of one star, which are fitted together: each with its velocity,
+            continuum and noise, the errors of the physics in common. One that cannot be used is left out by name
+            (`Result.exposures`).
         model: a packaged network, a run's folder or a network file.
         resolution: R = lambda / FWHM, where the file does not tell it; "auto" takes it from the width of the lines, as
             if the star rotated slowly.
@@ -118,45 +115,72 @@ def predict(
     given_priors = (*as_priors(priors), *light(parallax, gmag, ebv))
     label_set(labels)
     network, header = load_cached(model)
-    window = _window(header)
+    window = window_of(header)
     require_rest(ranges := ordered(mask), window)
-    observation = observed(star, **reading)
-    file = observation.name
-    if (missed := observation.missed(*window)) is not None:
-        raise DomainError(f"{file}: {missed}")
-    guessed = resolution == "auto"
-    searched = {"velocity_kms": velocity_kms, "velocity_range_kms": velocity_range_kms}
-    if resolution == "auto":
-        resolution = guess_resolution(observation, emulator, ranges, **searched)
-    resolution = require_resolution(file, observation.resolution if resolution is None else resolution)
-    preparation, done = None, _flags_before(observation)
-    if is_prepared(observation) and (observation.single().sigma is not None or isinstance(network, StarNet)):
-        spectrum, damage = without_damage(observation.single().with_(resolution=resolution), resolution)
-        spectrum = _masked(spectrum, ranges)
-        done += ["damaged_pixels"] if damage > DAMAGED and "damaged_pixels" not in done else []
+
+    def prepared(one: Star) -> Ready:
+        return ready(
+            one, window=window, resolution=resolution, emulator=emulator, mask=ranges, velocity_kms=velocity_kms,
+            velocity_range_kms=velocity_range_kms, noise=isinstance(network, PosteriorNetwork), **reading,
+        )  # fmt: skip
+
+    exposures: tuple[Exposure, ...] = ()
+    if isinstance(star, list | tuple):
+        exposures = gathered(star, prepared, _check(network, header))
+        done = [exposure.ready for exposure in exposures if exposure.ready is not None]
     else:
-        if is_prepared(observation) and velocity_kms is None:
-            searched["velocity_kms"] = 0.0
-        preparation = _prepare(observation, window, resolution, emulator, mask=ranges, **searched)
-        spectrum, done = preparation.spectrum, list(preparation.flags)
+        done = [prepared(cast(Star, star))]
+    brightest = max(done, key=lambda one: 0.0 if one.preparation is None else one.preparation.snr)
+    spectrum, preparation = brightest.spectrum, brightest.preparation
     if isinstance(network, PosteriorNetwork):
         template = None if preparation is None else preparation.template
         ask = _Ask(model, emulator, labels, samples, seed, refine, given_priors, tuple(relations), systematics)
         if reference is not None:
-            ask = replace(ask, reference=_reference(reference, resolution, reference_labels, ask))
+            own = require_resolution(brightest.file, spectrum.resolution)
+            ask = replace(ask, reference=_reference(reference, own, reference_labels, ask))
         name = str(spectrum.provenance.get("file", "spectrum"))
         noted = spectrum.provenance.get("warnings", ())
-        result = _posterior(network, header, to_network(spectrum, _pixels(header)), name, ask, template, noted)
+        pixels = [to_network(one.spectrum, pixels_of(header)) for one in done]
+        data = PixelSpectra.cat([one[None] for one in pixels]) if exposures else pixels[0]
+        result = _posterior(network, header, data, name, ask, template, noted)
     elif refine or given_priors or labels != "default":
         raise DomainError(f"{model}: gives points alone; refinement, priors and sets of labels need a posterior")
     else:
         result = _points(network, header, spectrum)
-    done += ["resolution_assumed"] if guessed else []
-    flags = (*done, *(flag for flag in result["flags"] if flag not in done))
     typical = {k: float(v) for k, v in header.get("typical_errors", {}).items()}
-    given = tuple(map(parse_range, observation.provenance.get("mask", ())))  # when it was prepared
-    result |= {"flags": flags, "mask_aa": ordered((*given, *ranges))}
-    return Result(file, model, typical_errors=typical, preparation=preparation, **result)
+    result |= {"mask_aa": done[0].mask_aa, "typical_errors": typical}
+    if exposures and isinstance(network, PosteriorNetwork):
+        return _together(exposures, data, network, model, result)
+    flags = (*done[0].flags, *(flag for flag in result["flags"] if flag not in done[0].flags))
+    return Result(done[0].file, model, preparation=preparation, **result | {"flags": flags})
+
+
+def _check(network: PosteriorNetwork | StarNet, header: dict[str, Any]) -> Callable[[Spectrum, str], None]:
+    """A check of an exposure that is normalised and at rest: that the network can take it.
+
+    Raises:
+        DomainError: a network that gives no posterior.
+    """
+    if not isinstance(network, PosteriorNetwork):
+        raise DomainError("exposures together need a network that gives a posterior", parameter="model")
+
+    def check(spectrum: Spectrum, name: str) -> None:
+        _require_signal(to_network(spectrum, pixels_of(header)), name, spectrum.provenance.get("warnings", ()))
+
+    return check
+
+
+def _together(
+    exposures: tuple[Exposure, ...], data: PixelSpectra, network: PosteriorNetwork, model: str, result: dict[str, Any]
+) -> Result:
+    """The result of exposures of one star: each with what the fit says on it, and their flags."""
+    fit = result["refinement"]
+    exposures = judged(exposures, None if fit is None else fit.details, label_distances(network, data))
+    flags = common_flags(exposures)
+    flags = (*flags, *(flag for flag in result["flags"] if flag not in flags))
+    used = [exposure.file for exposure in exposures if exposure.status != "failed"]
+    file = used[0] if len(used) == 1 else f"{used[0]} (+{len(used) - 1})"
+    return Result(file, model, exposures=exposures, **result | {"flags": flags})
 
 
 @one_thread()
@@ -232,26 +256,8 @@ def reference_star(
     if is_prepared(observation) and observation.single().sigma is not None:
         spectrum = observation.single().with_(resolution=resolution)
     else:
-        spectrum = _prepare(observation, _window(header), resolution, emulator).spectrum
-    return Reference.of(physics, to_network(spectrum, _pixels(header)), dict(labels), name)
-
-
-def guess_resolution(observation: Observation, emulator: str, mask: Mask = (), **searched: Any) -> float:
-    """R from the width of the lines, if v sin i is 2 km/s and macroturbulence usual; a fast rotator gives too low an R.
-
-    A template without an instrument's profile takes up all of the broadening in its rotation, whose profile has a FWHM
-    of 1.5 v sin i; rotation and macroturbulence of a slow star are subtracted in quadrature.
-
-    Args:
-        observation: the spectrum.
-        emulator: of the templates.
-        mask: ranges that are left out.
-        searched: ``velocity_kms`` or ``velocity_range_kms`` of `maury.prepare`.
-    """
-    bare = Observation(tuple(order.with_(resolution=None) for order in observation.orders), None, {})
-    template = prepare(bare, mask=mask, emulator=load_emulator(emulator), **searched).template
-    width = np.sqrt(max((1.5 * template["vsini"]) ** 2 - _SLOW_FWHM_KMS**2, 0.0))
-    return float(np.clip(C_KMS / max(width, 1e-3), 5_000.0, MAX_RESOLUTION))
+        spectrum = prepare_for(observation, window_of(header), resolution, emulator).spectrum
+    return Reference.of(physics, to_network(spectrum, pixels_of(header)), dict(labels), name)
 
 
 def _points(network: StarNet, header: dict[str, Any], spectrum: Spectrum) -> dict[str, Any]:
@@ -311,10 +317,12 @@ def _posterior(
     template: dict[str, float] | None = None,
     noted: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Medians, flags, resolution, pixels, posterior and refinement by the default network."""
-    _require_signal(star, name, noted)
+    """Medians, flags, resolution, pixels, posterior and refinement; of exposures (n, p) the spectrum is their mean."""
+    parts = [star] if star.flux.ndim == 1 else [star[i] for i in range(len(star))]
     if ask.reference is not None:
-        star = ask.reference.applied(star, name)
+        parts = [ask.reference.applied(part, name) for part in parts]
+    several, star = star.flux.ndim == 2, parts[0] if star.flux.ndim == 1 else mean_of(exposures_of(parts))
+    _require_signal(star, name, noted)
     with torch.inference_mode():
         features = network(star[None])
     physics = None
@@ -324,7 +332,7 @@ def _posterior(
     fit: Refinement | None = None
     more: tuple[str, ...] = ()
     if physics is not None:
-        data = usable(star, name)
+        data = exposures_of([usable(part, name) for part in parts]) if several else usable(star, name)
         with torch.inference_mode(False):
             priors, relations = _priors(ask, network)
             drawn, fit, more = refined(
@@ -347,28 +355,12 @@ def _posterior(
         "values": dict(zip(posterior.names, map(float, posterior.median), strict=True)),
         "flags": (*short, *posterior.flags, *more),
         "resolution": float(star.resolution),
-        "wavelength_aa": _pixels(header).wavelength_aa,
+        "wavelength_aa": pixels_of(header).wavelength_aa,
         "spectrum": star,
         "posterior": posterior,
         "refinement": fit,
         "lines": lines,
     }
-
-
-def _window(header: dict[str, Any]) -> tuple[float, float]:
-    """First and last wavelength of a network's pixels, Å."""
-    first, last = pixel_wavelengths(header)[[0, -1]]
-    return float(first), float(last)
-
-
-def _masked(spectrum: Spectrum, mask: Mask) -> Spectrum:
-    """A spectrum at rest without the pixels in the ranges."""
-    return spectrum.with_(mask=np.asarray(spectrum.mask, bool) | inside(spectrum.wavelength_aa, mask))
-
-
-def _pixels(header: dict[str, Any]) -> NetworkPixels:
-    stored = header["pixels"]
-    return NetworkPixels(LogGrid(**stored["grid"]), stored["first"], stored["count"], stored["resolution"])
 
 
 def _reference(
@@ -424,38 +416,3 @@ def _require_physics(there: bool, ask: _Ask) -> None:
             f"{what}: not possible with network {ask.model} and emulator {ask.emulator}: refinement must be on, and "
             "the network trained with that emulator, for all of its labels"
         )
-
-
-def is_prepared(observation: Observation) -> bool:
-    """Whether a spectrum is normalised and at rest by its own header."""
-    return len(observation.orders) == 1 and observation.normalised and observation.frame == "rest"
-
-
-def _flags_before(observation: Observation) -> list[str]:
-    """Flags that a spectrum got when it was prepared, as it or its file tells."""
-    return [flag for flag in observation.provenance.get("flags", ()) if flag in of_stage("preparation")]
-
-
-def _prepare(
-    observation: Observation,
-    window: tuple[float, float],
-    resolution: float,
-    emulator: str,
-    **settings: Any,
-) -> Preparation:
-    """Prepare for a network's window, with further settings of `maury.prepare`.
-
-    Raises:
-        DomainError: the emulator is one of another window.
-    """
-    templates = load_emulator(emulator)
-    low, high = templates.window_aa
-    if window[0] < low - _WINDOW_SLACK_AA or window[1] > high + _WINDOW_SLACK_AA:
-        file = observation.provenance.get("file", "spectrum")
-        raise DomainError(
-            f"{file}: has to be prepared for the network's window {window[0]:.0f} to {window[1]:.0f} Å, but the "
-            f"emulator ({emulator}) is for {low:.0f} to {high:.0f} Å; give one of that window",
-            parameter="emulator",
-            value=emulator,
-        )
-    return prepare(observation, resolution=resolution, window_aa=window, emulator=templates, **settings)

@@ -48,6 +48,7 @@ def about(result: Result) -> list[str]:
         velocity = f"{done.velocity_kms:+.2f} ± {done.velocity_error_kms:.2f} km/s"
         velocity += " (frame of the file not stated)" if done.frame == "unknown" else ""
         phrases.append(f"velocity {velocity}, S/N {done.snr:.0f} per {done.step_kms:.1f} km/s")
+    phrases += [together(result)] if result.exposures else []
     if result.posterior is None:
         typical = ", ".join(f"{plain_name(k)} {number(k, value)}" for k, value in result.typical_errors.items())
         return [*phrases, f"this network gives no uncertainties; 68 % of its validation spectra are within {typical}"]
@@ -62,6 +63,17 @@ def about(result: Result) -> list[str]:
     if fit.prior_efficiency < 1:
         phrases.append(f"external information leaves {fit.prior_efficiency:.0%} of the samples")
     return phrases
+
+
+def together(result: Result) -> str:
+    """Number of exposures, their mean velocity and its scatter, and those that disagree, as one phrase."""
+    row = result.record()
+    phrase = f"{row['n_exposures']} exposures"
+    if row["rv_kms"] is not None:
+        phrase += f", mean velocity {row['rv_kms']:+.2f} ± {row['rv_err']:.2f} km/s"
+        phrase += f", scatter {row['rv_scatter_kms']:.2f} km/s" if row["rv_scatter_kms"] is not None else ""
+    odd = [exposure.file for exposure in result.exposures if exposure.status == "disagrees"]
+    return phrase + (f"; not like the others: {', '.join(odd)}" if odd else "")
 
 
 def in_solar_units(result: Result) -> list[str]:

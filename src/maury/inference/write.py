@@ -14,6 +14,7 @@ import numpy as np
 from maury.errors import OutputError
 from maury.files import atomic_path
 from maury.inference.columns import column_of, derived_columns, label_columns, lines_column
+from maury.inference.exposures import exposures_table
 from maury.inference.posterior import ELEMENTS
 from maury.inference.result import Result, unit_of
 from maury.inference.words import number
@@ -54,13 +55,17 @@ def to_table(results: Sequence[Result]) -> QTable:
         if any(entry.name in row for row in numbers):
             table[entry.name] = [row.get(entry.name, np.nan) for row in numbers] * u.Unit(entry.unit)
             table[entry.name].info.description = entry.description
-    if any(r.preparation is not None for r in results):
+    if any(r.exposures for r in results):
+        table["n_exposures"] = [r.record().get("n_exposures", 1) for r in results]
+        table["rv_scatter"] = [_or_nan(r.record().get("rv_scatter_kms")) for r in results] * u.km / u.s
+        table["rv_scatter"].info.description = "standard deviation of the velocities of the exposures"
+    if any(r.preparation is not None or r.exposures for r in results):
         for column, key in (("rv", "rv_kms"), ("rv_err", "rv_err")):
-            table[column] = [r.record().get(key, np.nan) for r in results] * u.km / u.s
+            table[column] = [_or_nan(r.record().get(key)) for r in results] * u.km / u.s
             table[column].info.description = "radial velocity in the frame of the file's wavelengths" + (
                 ", its standard deviation" if key == "rv_err" else ""
             )
-        table["snr"] = [r.record().get("snr", np.nan) for r in results]
+        table["snr"] = [_or_nan(r.record().get("snr")) for r in results]
     if any(r.refinement is not None for r in results):
         table["chi2"] = [np.nan if r.refinement is None else r.refinement.chi2 for r in results]
         table["efficiency"] = [np.nan if r.refinement is None else r.refinement.efficiency for r in results]
@@ -73,6 +78,10 @@ def to_table(results: Sequence[Result]) -> QTable:
     posteriors = "medians and central 68 % of each star's posterior"
     table.meta["maury"] = points if results[0].posterior is None else posteriors
     return table
+
+
+def _or_nan(value: float | None) -> float:
+    return np.nan if value is None else value
 
 
 def paper_table(results: Sequence[Result]) -> Table:
@@ -149,6 +158,20 @@ def write_table(results: Sequence[Result], path: str | os.PathLike[str]) -> None
         table = _machine_readable(table) if path.suffix == ".mrt" else table
     with atomic_path(path) as temporary:
         table.write(temporary, format=_FORMATS[path.suffix], overwrite=True, **options)
+
+
+def write_exposures(result: Result, path: str | os.PathLike[str]) -> Path:
+    """Write one row per exposure of a star beside its table ``path``: NAME-exposures with the ending of that, or .ecsv.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    path = Path(path)
+    ending = path.suffix if path.suffix in (".csv", ".fits", ".vot", ".xml") else ".ecsv"
+    beside = path.with_name(f"{path.stem}-exposures{ending}")
+    with atomic_path(beside) as temporary:
+        exposures_table(result.exposures).write(temporary, format=_FORMATS[ending], overwrite=True)
+    return beside
 
 
 def write_samples(results: Sequence[Result], path: str | os.PathLike[str]) -> None:

@@ -22,9 +22,9 @@ from maury.simulation import Simulator
 _DISTORTION_AA = 15.0
 """Distance of the knots of splines that follow a distorted wavelength solution."""
 
-_BIN = 8
+BIN = 8
 """Pixels in a bin, on which the size of residuals is measured: independent of their correlation."""
-_HUBER = 3.0
+HUBER = 3.0
 """Residuals beyond so many standard deviations count linearly (Huber 1964)."""
 _CLIP = 5.0
 _LOG_STEP = 0.05
@@ -48,6 +48,8 @@ class NoiseModel:
         log_determinant: of the covariance in good pixels.
         size: standard deviation of binned residuals in units of that with the usual errors: 1 for a usual star.
         outliers: share of the good pixels beyond 3 standard deviations.
+        mixing: of g equivalent spectra (`maury.likelihood.together`): matrices (g, g, p) in place of the weight.
+        extra: log likelihood of what does not depend on the model, such as the differences between exposures.
     """
 
     flux: Tensor = field(repr=False)
@@ -58,10 +60,20 @@ class NoiseModel:
     log_determinant: float
     size: float
     outliers: float
+    mixing: Tensor | None = field(default=None, repr=False)
+    extra: float = 0.0
+
+    def weighted(self, values: Tensor) -> Tensor:
+        """Values (..., p) in units in which errors are independent and of unit variance."""
+        if self.mixing is None:
+            return values * self.weight
+        groups, _, pixels = self.mixing.shape
+        parts = values.reshape(*values.shape[:-1], groups, pixels)
+        return torch.einsum("hgp,...gp->...hp", self.mixing, parts).flatten(-2)
 
     def residual(self, model: Tensor) -> Tensor:
         """ImportanceSamples residuals (..., p) of model spectra (..., p)."""
-        return (self.flux - model) * self.weight
+        return self.weighted(self.flux - model)
 
     def chi2(self, model: Tensor) -> Tensor:
         """Chi-square (n,) of model spectra (n, p), nuisances integrated out."""
@@ -72,7 +84,7 @@ class NoiseModel:
     def constant(self) -> float:
         """Log likelihood less -chi2 / 2."""
         count = int((self.weight > 0).sum())
-        return -0.5 * (self.log_determinant + count * math.log(2 * math.pi))
+        return self.extra - 0.5 * (self.log_determinant + count * math.log(2 * math.pi))
 
 
 class ErrorModel:
@@ -113,22 +125,23 @@ class ErrorModel:
             fitted: changes of the spectrum by labels (m, p), each with a standard normal amplitude, that were fitted
                 to the star: its residuals are smaller by them.
         """
-        model, moved, sharper = self._models(star, labels)
-        physics, share = self._physics(star, labels, model)
+        models = self.models(star, labels)
+        model = models[0]
+        physics, share = self.physics(star, labels, model)
         noise = torch.where(star.good, star.sigma, 1.0)
-        columns = self._columns(star, labels, model, moved, sharper)
+        columns = self.columns(star, labels, models)
         residual = torch.where(star.good, star.flux - model, 0.0)
         first = torch.where(star.good, (noise.square() + physics.square()).rsqrt(), 0.0)
-        residual = residual - _amplitudes(residual * first, columns * first) @ columns
-        taken = _taken(columns if fitted is None else torch.cat([columns, fitted]), first, star.good)
-        bins = _Bins.of(residual, noise, physics, star.good, taken, share)
+        residual = residual - amplitudes(residual * first, columns * first) @ columns
+        taken = taken_by_fit(columns if fitted is None else torch.cat([columns, fitted]), first, star.good)
+        bins = Bins.of(residual, noise, physics, star.good, taken, share)
         size = bins.size()
-        scale, noise_scale = (1.0, 1.0) if not fit else self._scales(bins, share)
+        scale, noise_scale = (1.0, 1.0) if not fit else self.scales(bins, share)
         total = ((noise_scale * noise).square() + (scale * physics).square()).sqrt()
         standard = (residual / total).abs()
-        huber = torch.where(standard > _HUBER, _HUBER / standard.clamp_min(_HUBER), 1.0) if fit else 1.0
+        huber = torch.where(standard > HUBER, HUBER / standard.clamp_min(HUBER), 1.0) if fit else 1.0
         weight = torch.where(star.good, torch.as_tensor(huber, dtype=total.dtype).sqrt() / total, 0.0)
-        outliers = float((standard[star.good] > _HUBER).double().mean())
+        outliers = float((standard[star.good] > HUBER).double().mean())
         projector, determinant = _woodbury(columns * weight)
         determinant += float(-2 * weight[star.good].log().sum())
         return NoiseModel(star.flux, weight, projector, scale, noise_scale, determinant, size, outliers)
@@ -138,27 +151,28 @@ class ErrorModel:
 
         The sizes of noise and of errors of the physics are drawn from what `whiten` takes for probable.
         """
-        model, moved, sharper = self._models(star, labels)
-        physics, _ = self._physics(star, labels, model)
-        columns = self._columns(star, labels, model, moved, sharper)
+        models = self.models(star, labels)
+        model = models[0]
+        physics, _ = self.physics(star, labels, model)
+        columns = self.columns(star, labels, models)
         settings = self.simulator.settings
         t = torch.randn(4, generator=generator, dtype=model.dtype)
         scale = math.exp(settings.model_error.scatter * float(t[0] / (t[1:].square().mean()).sqrt()))
         noise = (1 - settings.noise.reported_error) ** float(2 * torch.rand(1, generator=generator) - 1)
         total = ((noise * star.sigma).square() + (scale * physics).square()).sqrt()
-        amplitudes = torch.randn(len(columns), generator=generator, dtype=model.dtype)
+        drawn = torch.randn(len(columns), generator=generator, dtype=model.dtype)
         white = torch.randn(len(model), generator=generator, dtype=model.dtype)
-        flux = torch.where(star.good, model + amplitudes @ columns + total * white, star.flux)
+        flux = torch.where(star.good, model + drawn @ columns + total * white, star.flux)
         return star.with_(flux=flux)
 
     def adjusted(self, star: PixelSpectra, labels: Tensor, noise: NoiseModel) -> tuple[Tensor, float]:
         """Model (p,) with the most probable nuisances, and the change of ln R in standard deviations of its prior."""
-        model, moved, sharper = self._models(star, labels)
-        columns = self._columns(star, labels, model, moved, sharper)
-        amplitudes = _amplitudes(noise.residual(model), columns * noise.weight)
-        return model + amplitudes @ columns, float(amplitudes[-1])
+        models = self.models(star, labels)
+        columns = self.columns(star, labels, models)
+        found = amplitudes(noise.residual(models[0]), columns * noise.weight)
+        return models[0] + found @ columns, float(found[-1])
 
-    def _scales(self, bins: _Bins, share: float) -> tuple[float, float]:
+    def scales(self, bins: Bins, share: float) -> tuple[float, float]:
         """Most probable sizes of the errors of the physics and of the noise.
 
         The former scatters from star to star as the settings say, with tails of Student's t of 3 degrees of freedom,
@@ -181,7 +195,7 @@ class ErrorModel:
         row, column = divmod(int(likelihood.argmax()), len(noise))
         return math.exp(logs[row]), math.exp(noise[column])
 
-    def _models(self, star: PixelSpectra, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def models(self, star: PixelSpectra, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Model (p,), and its derivatives by radial velocity (per km/s) and ln R."""
         r = min(float(star.resolution), self.simulator.pixels.resolution)
         rows = labels.expand(2, -1)
@@ -190,40 +204,55 @@ class ErrorModel:
         moved = -torch.gradient(both[0], spacing=step)[0]
         return both[0], moved, (both[0] - both[1]) / 0.03
 
-    def _physics(self, star: PixelSpectra, labels: Tensor, model: Tensor) -> tuple[Tensor, float]:
+    def physics(self, star: PixelSpectra, labels: Tensor, model: Tensor) -> tuple[Tensor, float]:
         """Errors of the physics (p,) as if the pixels were independent, and what of their variance bins show."""
         if not self.model_error:
             return torch.zeros_like(model), 1.0
-        error, share = self.simulator.model_error(labels, float(star.resolution), _BIN)
+        error, share = self.simulator.model_error(labels, float(star.resolution), BIN)
         error = error.to(model)
         if self.profile is not None:
             error = error * at_metallicity(self.profile, float(labels[self.simulator.labels.index("mh")]))
         return error, share if self.spread else 1.0
 
-    def _columns(self, star: PixelSpectra, labels: Tensor, model: Tensor, moved: Tensor, sharper: Tensor) -> Tensor:
-        """Nuisance columns (k, p), each with a standard normal amplitude."""
-        s = self.simulator.settings
+    def columns(
+        self,
+        star: PixelSpectra,
+        labels: Tensor,
+        models: tuple[Tensor, Tensor, Tensor],
+        own: float = 1.0,
+        common: float = 1.0,
+    ) -> Tensor:
+        """Nuisance columns (k, p), each with a standard normal amplitude.
+
+        Args:
+            star: the data.
+            labels: of the model (k,).
+            models: its spectrum (p,), and derivatives of it by radial velocity (per km/s) and ln R (`models`).
+            own: factor of the variance of what differs between exposures of one star.
+            common: factor of the variance of what such exposures have in common.
+        """
+        s, (model, moved, sharper) = self.simulator.settings, models
         snr = 1 / float(star.sigma[star.good].median())
         level = self.simulator.usual_level(labels) if self.model_error else 0.0
         c = s.continuum
-        size2 = c.floor**2 + (c.share_of_noise / snr) ** 2 + (c.share_of_model_error * level) ** 2
-        bumps = 2 / 3 * size2 + c.ripple_share * c.ripple**2 / 6 + c.join_share * c.join**2
+        size2 = own * (c.floor**2 + (c.share_of_noise / snr) ** 2) + common * (c.share_of_model_error * level) ** 2
+        bumps = 2 / 3 * size2 + own * (c.ripple_share * c.ripple**2 / 6 + c.join_share * c.join**2)
         vsini = float(labels[self.simulator.labels.index("vsini")])
         velocity2 = (
             s.velocity_kms**2 + (s.velocity_per_vsini * vsini) ** 2 + (s.velocity_per_noise * (5 + vsini) / snr) ** 2
         )
-        distortions = [self.distortion_kms * self._distortion * moved] if self.distortion_kms else []
+        distortions = [math.sqrt(own) * self.distortion_kms * self._distortion * moved] if self.distortion_kms else []
         low, high = c.scattered
         haze = float(self.simulator.haze.usual(labels[None].to(self.simulator.device))[0])
         haze2 = (s.haze.scatter * haze / (1 - haze)) ** 2  # the model's lines are shallower by 1 - h
-        zero2 = c.scattered_share * (low**2 + low * high + high**2) / 3 + haze2
+        zero2 = own * c.scattered_share * (low**2 + low * high + high**2) / 3 + common * haze2
         return torch.cat(
             [
                 math.sqrt(bumps) * self._spline * model,
                 math.sqrt(size2 / 3) * self._parabola * model,
                 *distortions,
-                torch.stack([math.sqrt(velocity2) * moved, math.sqrt(zero2) * (1 - model)]),
-                s.resolution_error * sharper[None],
+                torch.stack([math.sqrt(own * velocity2) * moved, math.sqrt(zero2) * (1 - model)]),
+                math.sqrt(own) * s.resolution_error * sharper[None],
             ]
         )
 
@@ -247,18 +276,18 @@ def _continuum_columns(simulator: Simulator) -> tuple[Tensor, Tensor]:
     return _splines(simulator, simulator.settings.continuum.knot_aa), parabola
 
 
-def _amplitudes(residual: Tensor, weighted: Tensor) -> Tensor:
+def amplitudes(residual: Tensor, weighted: Tensor) -> Tensor:
     """Most probable amplitudes (k,) of weighted columns (k, p) for weighted residuals (p,)."""
     return torch.linalg.solve(_normal(weighted), weighted @ residual)
 
 
-def _summed(values: Tensor) -> Tensor:
+def binned_sums(values: Tensor) -> Tensor:
     """Sums (..., b) of pixels (..., p) over bins."""
-    stop = values.shape[-1] // _BIN * _BIN
-    return values[..., :stop].reshape(*values.shape[:-1], -1, _BIN).sum(-1)
+    stop = values.shape[-1] // BIN * BIN
+    return values[..., :stop].reshape(*values.shape[:-1], -1, BIN).sum(-1)
 
 
-def _taken(columns: Tensor, weight: Tensor, good: Tensor) -> Tensor:
+def taken_by_fit(columns: Tensor, weight: Tensor, good: Tensor) -> Tensor:
     """Variance (b,) by which sums over bins of the residuals of a fit are smaller than those of the errors.
 
     With errors D and columns B of standard normal amplitudes, residuals of the most probable amplitudes have the
@@ -270,7 +299,7 @@ def _taken(columns: Tensor, weight: Tensor, good: Tensor) -> Tensor:
         good: which pixels count (p,).
     """
     factor = torch.linalg.cholesky(_normal(columns * weight))
-    sums = _summed(torch.where(good, columns, 0.0))
+    sums = binned_sums(torch.where(good, columns, 0.0))
     return torch.linalg.solve_triangular(factor, sums, upper=False).square().sum(0)
 
 
@@ -287,7 +316,7 @@ def _woodbury(weighted: Tensor) -> tuple[Tensor, float]:
 
 
 @dataclass(frozen=True)
-class _Bins:
+class Bins:
     """Sums over neighbouring pixels.
 
     Attributes:
@@ -301,7 +330,7 @@ class _Bins:
     physics: Tensor
 
     @classmethod
-    def of(cls, residual: Tensor, noise: Tensor, physics: Tensor, good: Tensor, taken: Tensor, share: float) -> _Bins:
+    def of(cls, residual: Tensor, noise: Tensor, physics: Tensor, good: Tensor, taken: Tensor, share: float) -> Bins:
         """Sum residuals, noise and errors (p,) over bins; those less than half full are left out.
 
         Args:
@@ -312,14 +341,14 @@ class _Bins:
             taken: variance (b,) of the sums that the fit has taken away, which is given back to their squares.
             share: part of the variance of the errors of the physics that sums show.
         """
-        count = _summed(good.double())
-        parts = [_summed(torch.where(good, x, 0.0)) for x in (residual, noise.square(), physics.square())]
+        count = binned_sums(good.double())
+        parts = [binned_sums(torch.where(good, x, 0.0)) for x in (residual, noise.square(), physics.square())]
         parts[2] = share * parts[2]
         left = (1 - taken / (parts[1] + parts[2]).clamp_min(1e-30)).clamp_min(_LEAST_LEFT)
         parts[0] = parts[0].square() / left
         ratio = parts[0] / (parts[1] + parts[2]).clamp_min(1e-30)
-        usual = ratio[count > _BIN // 2].median() / _MEDIAN_SQUARE
-        keep = (count > _BIN // 2) & (ratio <= _CLIP**2 * usual)
+        usual = ratio[count > BIN // 2].median() / _MEDIAN_SQUARE
+        keep = (count > BIN // 2) & (ratio <= _CLIP**2 * usual)
         return cls(*(part[keep] for part in parts))
 
     def size(self) -> float:

@@ -12,6 +12,7 @@ from torch import Tensor
 from maury.likelihood.errors import ErrorModel, NoiseModel
 from maury.likelihood.priors import LabelPrior, value_of
 from maury.likelihood.target import Coordinates, Target
+from maury.likelihood.together import Together
 from maury.pixelspectra import PixelSpectra
 
 _STEP = 0.02
@@ -53,7 +54,7 @@ class Mode:
 
 def find_mode(
     coordinates: Coordinates,
-    errors: ErrorModel | NoiseModel,
+    errors: ErrorModel | Together | NoiseModel,
     star: PixelSpectra,
     start: Tensor,
     label_priors: Sequence[LabelPrior] = (),
@@ -67,7 +68,7 @@ def find_mode(
     Args:
         coordinates: labels and prior.
         errors: what separates spectra from models, or their covariance.
-        star: the data.
+        star: the data; of exposures (n, p) with `Together`.
         start: unconstrained coordinates (k,).
         label_priors: further information.
         fit_errors: measure the size of the errors from the residuals (`ErrorModel.whiten`).
@@ -95,21 +96,21 @@ def find_mode(
 
 def _linear(
     coordinates: Coordinates,
-    errors: ErrorModel | NoiseModel,
+    errors: ErrorModel | Together | NoiseModel,
     star: PixelSpectra,
     real: Tensor,
     label_priors: Sequence[LabelPrior],
     fit_errors: bool,
 ) -> tuple[Target, Tensor, Tensor]:
     """The target with the errors at coordinates (k,), the model spectrum (p,) there, and its derivatives (k, p)."""
-    model, slopes = jacobian(coordinates, real, float(star.resolution))
-    if isinstance(errors, ErrorModel):
+    model, slopes = jacobian(coordinates, real, star.resolution)
+    if not isinstance(errors, NoiseModel):
         labels = coordinates.full(coordinates.transform.constrained(real))
         errors = errors.whiten(star, labels, fit_errors, coordinates.spread @ slopes)
     return Target(coordinates, star, errors, label_priors), model, slopes
 
 
-def jacobian(coordinates: Coordinates, real: Tensor, resolution: float, first: int = 0) -> tuple[Tensor, Tensor]:
+def jacobian(coordinates: Coordinates, real: Tensor, resolution: Tensor, first: int = 0) -> tuple[Tensor, Tensor]:
     """Model spectrum (p,), and its derivatives (k - first, p) by unconstrained coordinates (k,) from ``first`` on."""
     offsets = _STEP * torch.eye(len(real), dtype=real.dtype)[first:]
     rows = coordinates.spectra(torch.cat([real[None], real + offsets, real - offsets]), resolution).double()
@@ -120,7 +121,7 @@ def jacobian(coordinates: Coordinates, real: Tensor, resolution: float, first: i
 def _slopes(target: Target, real: Tensor, model: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
     """Gradient (k,) of the log density, and Gauss-Newton curvature (k, k) of its negative."""
     coordinates, noise = target.coordinates, target.noise
-    r, columns = noise.residual(model), slopes * noise.weight
+    r, columns = noise.residual(model), noise.weighted(slopes)
     projected, slow = columns @ noise.projector, r @ noise.projector
     gradient = columns @ r - projected @ slow
     curvature = columns @ columns.mT - projected @ projected.mT

@@ -14,6 +14,7 @@ from maury.likelihood.importance import ImportanceSamples, Proposal, StudentT, s
 from maury.likelihood.laplace import Mode, find_mode, jacobian
 from maury.likelihood.priors import LabelPrior
 from maury.likelihood.target import Coordinates, MarginalTarget, Target
+from maury.likelihood.together import Together
 from maury.pixelspectra import PixelSpectra
 
 TARGET_ESS = 400.0
@@ -42,7 +43,7 @@ class Refined:
 
 def refine(
     coordinates: Coordinates,
-    errors: ErrorModel,
+    errors: ErrorModel | Together,
     star: PixelSpectra,
     starts: Tensor,
     *,
@@ -58,7 +59,7 @@ def refine(
     Args:
         coordinates: labels and prior.
         errors: what separates spectra from models.
-        star: the data.
+        star: the data; of exposures (n, p) with `Together`.
         starts: unconstrained coordinates (s, k) to climb from; the highest maximum counts.
         network: proposal for all coordinates but those of further elements, such as a network's posterior.
         label_priors: further information.
@@ -73,7 +74,7 @@ def refine(
     full, main = Target(coordinates, star, mode.noise, label_priors), coordinates.main
     target: Target | MarginalTarget = full
     if main < len(mode.real):
-        slopes = jacobian(coordinates, mode.real, float(star.resolution), main)[1]
+        slopes = jacobian(coordinates, mode.real, star.resolution, main)[1]
         target = MarginalTarget(full, mode.real, slopes)
     first: list[tuple[Proposal, int]] = [(StudentT(mode.real[:main], mode.covariance[:main, :main], _WIDER), _FIRST)]
     if network is not None:

@@ -26,16 +26,17 @@ def log_odds_of_sharper(
 
     Args:
         coordinates: labels and prior.
-        star: the data.
+        star: the data, or exposures with R in the same ratio to the nominal ones.
         mode: at nominal R; its covariance of the errors is used for both.
         label_priors: further information, such as on the macroturbulence.
 
     Returns:
         The log ratio; minus infinity where the pixels cannot resolve the larger R or rotation hides it.
     """
-    sharper = SHARPER * float(star.resolution)
+    sharper = SHARPER * star.resolution
+    highest = float(star.resolution.max())
     vsini = float(mode.labels[coordinates.simulator.labels.index("vsini")])
-    if sharper > coordinates.simulator.pixels.resolution or vsini > C_KMS / float(star.resolution):
+    if SHARPER * highest > coordinates.simulator.pixels.resolution or vsini > C_KMS / highest:
         return -math.inf
     other = find_mode(coordinates, mode.noise, star.with_(resolution=sharper), mode.real, label_priors)
     return other.log_evidence - mode.log_evidence

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -96,10 +97,12 @@ class Coordinates:
         labels = self.transform.constrained(real)
         return self.simulator.log_prior(self.full(labels)) - self.transform.log_abs_det_jacobian(labels)
 
-    def spectra(self, real: Tensor, resolution: float) -> Tensor:
-        """Model spectra (n, p), float32."""
+    def spectra(self, real: Tensor, resolution: Tensor | float) -> Tensor:
+        """Model spectra (n, p), float32; for resolving powers (m,) of exposures one for each of them, (n, g p)."""
         full = self.full(self.transform.constrained(real)).float()
-        return self.simulator.spectra(full, torch.full((len(full),), float(resolution)))
+        distinct = torch.as_tensor(resolution).unique()
+        rows = full.repeat_interleave(len(distinct), 0)
+        return self.simulator.spectra(rows, distinct.repeat(len(full))).reshape(len(full), -1)
 
 
 class Target:
@@ -110,7 +113,8 @@ class Target:
     ) -> None:
         """Keep what is needed."""
         self.coordinates, self.star, self.noise, self.label_priors = coordinates, star, noise, tuple(label_priors)
-        self._flux, self._weight = noise.flux.float(), noise.weight.float()
+        mixing = None if noise.mixing is None else noise.mixing.float()
+        self._single = replace(noise, flux=noise.flux.float(), weight=noise.weight.float(), mixing=mixing)
         self.projector = noise.projector.float()
 
     def log_density(self, real: Tensor) -> Tensor:
@@ -129,7 +133,8 @@ class Target:
 
     def residual(self, real: Tensor, shift: Tensor | float = 0.0) -> Tensor:
         """Weighted residuals (n, p) of model spectra of coordinates (n, k), ``shift`` (p,) added to each."""
-        return (self._flux - self.coordinates.spectra(real, float(self.star.resolution)) - shift) * self._weight
+        models = self.coordinates.spectra(real, self.star.resolution)
+        return self._single.weighted(self._single.flux - models - shift)
 
     def _chi2(self, real: Tensor) -> Tensor:
         r = self.residual(real)
@@ -157,7 +162,7 @@ class MarginalTarget:
         self._size = coordinates.precision.diagonal()[self.main :].rsqrt()
         columns = slopes * self._size[:, None]
         self._shift = ((self._centre - self._mode) @ slopes).float()
-        weighted = columns * noise.weight
+        weighted = noise.weighted(columns)
         self._across = weighted @ noise.projector
         gram = weighted @ weighted.mT - self._across @ self._across.mT
         self._factor = torch.linalg.cholesky(gram + torch.eye(len(gram), dtype=gram.dtype))

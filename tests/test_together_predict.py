@@ -1,0 +1,107 @@
+"""Exposures of one star from files to a result: `maury.predict` with a list, and `maury predict --together`."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from astropy.table import QTable
+
+import maury
+from maury.errors import DomainError
+from maury.inference import Exposure
+from maury.inference.exposures import common_flags, velocity_of
+from verbs import run
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Three exposures of one star by two spectrographs, one of another star, and a file that is not a spectrum."""
+    folder = tmp_path_factory.mktemp("exposures")
+    star = ("emulator", "star", "--teff", 5900, "--logg", 4.3, "--mh", -0.2, "--vsini", 6)
+    for name, r, snr, seed in (("a", 45_000, 40, 1), ("b", 28_000, 60, 2), ("c", 45_000, 50, 3)):
+        assert run(*star, "--snr", snr, "-R", r, "--seed", seed, "-o", folder / f"{name}.ecsv") == 0
+    other = ("emulator", "star", "--teff", 6600, "--logg", 4.3, "--mh", -0.2, "--vsini", 6)
+    assert run(*other, "--snr", 50, "-R", 45_000, "-o", folder / "other.ecsv") == 0
+    (folder / "notes.txt").write_text("not a spectrum\n")
+    return folder
+
+
+def test_exposures_give_one_row_and_a_bad_file_is_left_out_by_name(files, tmp_path, capsys):
+    names = [files / name for name in ("a.ecsv", "b.ecsv", "notes.txt", "c.ecsv")]
+    out = tmp_path / "star.ecsv"
+    assert run("predict", *names, "--together", "--json", "--no-systematics", "--out", out) == 2
+    captured = capsys.readouterr()
+    assert "notes.txt" in captured.err
+    (record,) = json.loads(captured.out)
+    assert record["n_exposures"] == 3
+    assert record["teff"] == pytest.approx(5900, abs=4 * record["teff_err"])
+    assert [row["status"] for row in record["exposures"]] == ["ok", "ok", "failed", "ok"]
+    assert "notes.txt" in record["exposures"][2]["error"]
+    assert [row["resolution"] for row in record["exposures"]] == [45_000, 28_000, None, 45_000]
+    assert "exposures_skipped" in record["flags"]
+    assert "exposures_disagree" not in record["flags"]
+    table = QTable.read(tmp_path / "star-exposures.ecsv")
+    assert list(table["status"]) == ["ok", "ok", "failed", "ok"]
+    row = QTable.read(out)
+    assert len(row) == 1
+    assert row["n_exposures"][0] == 3
+
+
+def test_the_uncertainty_is_smaller_than_that_of_each_exposure(files):
+    together = maury.predict([files / "a.ecsv", files / "c.ecsv"], systematics=False)
+    alone = maury.predict(files / "a.ecsv", systematics=False)
+    for name in ("teff", "mh"):
+        assert together.numbers()[f"{name}_err"] < 0.95 * alone.numbers()[f"{name}_err"]
+    assert together.spectrum.flux.shape == alone.spectrum.flux.shape
+    assert float(together.spectrum.sigma.median()) < 0.75 * float(alone.spectrum.sigma.median())
+
+
+def test_an_exposure_of_another_star_is_named(files):
+    result = maury.predict([files / name for name in ("a.ecsv", "b.ecsv", "other.ecsv", "c.ecsv")], systematics=False)
+    assert [exposure.status for exposure in result.exposures] == ["ok", "ok", "disagrees", "ok"]
+    assert "exposures_disagree" in result.flags
+    assert result.status == "flagged"
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        ((), "none of 0 exposures"),
+        (("notes.txt",), "none of 1 exposures can be used"),
+        (("a.ecsv", "a.ecsv"), "the same file twice"),
+    ],
+)
+def test_what_cannot_be_one_star_is_refused(files, names, words):
+    with pytest.raises(DomainError, match=words):
+        maury.predict([files / name for name in names])
+
+
+def test_networks_without_a_posterior_are_refused(files):
+    with pytest.raises(DomainError, match="posterior"):
+        maury.predict([files / "a.ecsv"], "starnet-spc")
+
+
+class _Row(Exposure):
+    def record(self):
+        velocity, error, frame, barycentric = (float(x) if x not in ("b", "u") else x for x in self.file.split())
+        return {"rv_kms": velocity, "rv_err": error, "rv_frame": frame, "snr": 30.0,
+                "rv_barycentric_kms": None if np.isnan(barycentric) else barycentric}  # fmt: skip
+
+
+def test_the_mean_velocity_is_weighted_and_barycentric_where_it_can_be():
+    found = velocity_of([_Row("9 1 b 10"), _Row("9 2 b 15")])
+    assert found["rv_kms"] == pytest.approx(11.0)
+    assert found["rv_err"] == pytest.approx(0.8**0.5, abs=1e-4)
+    assert found["rv_scatter_kms"] == pytest.approx(5 / 2**0.5, abs=1e-4)
+    assert found["snr"] == pytest.approx(42.4)
+    assert velocity_of([_Row("9 1 b 10"), _Row("9 2 u nan")])["rv_kms"] is None
+    assert velocity_of([_Row("9 1 u nan"), _Row("9 1 u nan")])["rv_frame"] == "u"
+
+
+def test_flags_are_those_of_most_exposures(files):
+    assert common_flags([Exposure("a", "failed", "unreadable"), Exposure("b", "disagrees")]) == (
+        "exposures_disagree",
+        "exposures_skipped",
+    )
