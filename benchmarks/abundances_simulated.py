@@ -2,8 +2,8 @@
 
     python benchmarks/abundances_simulated.py --out docs/results/abundances
 
-Stars of 4500 to 7000 K at S/N 100 per 2.3 km/s and R = 42,000, refined. First with white noise alone, against the
-bound; then with all errors of the simulation, how often the truth lies within central intervals; last, for usual,
+Stars of 4500 to 7000 K at S/N 100 (`--snr`) per 2.3 km/s and R = 42,000, refined. First with white noise alone, against
+the bound; then with all errors of the simulation, how often the truth lies within central intervals; last, for usual,
 metal-poor, hot and fast rotating stars, how often `maury predict --labels abundances` gives no value or an upper limit,
 how wide the posterior is in units of the prior, for all and where a value is given, and how often the truth lies above
 the limits. Writes abundances.json and table.md.
@@ -34,7 +34,7 @@ from maury.networks import load_posterior
 from maury.simulation import SimulationSettings, Simulator
 
 NAMES = ("alpha", *ELEMENTS)
-RESOLUTION, SNR, SAMPLES = 42_000.0, 100.0, 1000
+RESOLUTION, SAMPLES = 42_000.0, 1000
 Columns = dict[str, Tensor]
 CLASSES: dict[str, Callable[[Columns], Tensor]] = {
     "4500 to 7000 K, [M/H] > -1, v sin i < 10": lambda x: fgk(x) & (x["mh"] > -1) & (x["vsini"] < 10),
@@ -119,14 +119,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--stars", type=int, default=200, help="of the first two parts")
     parser.add_argument("--detections", type=int, default=40, help="of each class of the third")
+    parser.add_argument("--snr", type=float, default=100.0, help="per 2.3 km/s")
     parser.add_argument("--seed", type=int, default=31)
     parser.add_argument("--out", type=Path, required=True)
     options = parse(parser, lambda folder: ["--stars", 2, "--detections", 1, "--out", folder / "out"])
     torch.set_num_threads(1)
     network, _ = load_posterior("default")
-    settings = SimulationSettings.model_validate({"noise": {"snr": (SNR, SNR)}, "resolution": (RESOLUTION, RESOLUTION)})
+    settings = SimulationSettings.model_validate(
+        {"noise": {"snr": (options.snr, options.snr)}, "resolution": (RESOLUTION, RESOLUTION)}
+    )
     simulator = Simulator(load_cached(), settings)
-    found: dict[str, Any] = {"seed": options.seed, "stars": options.stars, "detections": options.detections}
+    found: dict[str, Any] = {
+        "snr": options.snr,
+        "seed": options.seed,
+        "stars": options.stars,
+        "detections": options.detections,
+    }
     with progress() as bar:
         task = bar.add_task("stars", total=2 * options.stars + len(CLASSES) * options.detections)
 
@@ -134,7 +142,7 @@ def main() -> None:
             bar.advance(task, count)
 
         found["bound"] = refined_bound(
-            network, load_cached(), options.stars, SAMPLES, options.seed, advance, keep=fgk, snrs=(SNR,)
+            network, load_cached(), options.stars, SAMPLES, options.seed, advance, keep=fgk, snrs=(options.snr,)
         )
         labels = drawn(simulator, fgk, options.stars, options.seed)
         names, judged, _ = judge_refined(
