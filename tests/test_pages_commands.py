@@ -24,8 +24,12 @@ from maury.readers import write
 from nights import SUN, Instrument, observe
 from pages import ROOT, commands
 from synthesis_inputs import atmosphere_folder, vald_short
+from test_lines_convert import kurucz
 
-PAGES = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("tutorial", "students", "instruments")))
+PAGES = (
+    ROOT / "README.md",
+    *(ROOT / "docs" / f"{name}.md" for name in ("tutorial", "students", "instruments", "lines")),
+)
 
 NOT_RUN = {
     "pip install .": ".ci/installed, a step of .ci/run, does it",
@@ -111,6 +115,9 @@ FILES = {
     "kpf_L2.fits": test_readers_pipelines.eprv,
     "list.csv": lambda path: path.write_text("file,resolution\nstar.fits,67000\n"),
     "lines.vald": vald_short,
+    "gf.100": lambda path: path.write_text(
+        "\n".join(kurucz(507 + 0.1 * k, -1.0, 26.0, (9000, 29000)) for k in range(16))
+    ),
     "standards.toml": standards,
     "synthesis.toml": synthesis,
     "PHOENIX_DIR": synthetic.phoenix,
