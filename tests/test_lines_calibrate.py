@@ -391,6 +391,13 @@ def test_the_committed_settings_are_valid():
     assert not {star.name for star in config.calibrating} & {star.name for star in config.testing}
 
 
+def test_a_standard_without_labels_is_refused(tmp_path):
+    text = (Path(__file__).parents[1] / "docs" / "results" / "lines" / "calibrate.toml").read_text()
+    (tmp_path / "c.toml").write_text(text.replace("teff = 5772\n", ""))
+    with pytest.raises(ConfigError, match=r"stars\.0\.teff"):
+        load_calibration(tmp_path / "c.toml")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -53,6 +53,16 @@ def test_each_fault_is_found_and_shown(tmp_path, name, change, example):
     assert [other for other, finding in found.items() if finding.count] == [name]
 
 
+def test_isotopes_that_are_not_scaled_are_found(tmp_path):
+    rows = [*good_rows(), row("Cu 1", 5115.2, 1.4, 0.1, reference="KUR (63)Cu")]
+    assert not findings(tmp_path, rows)["isotopes"].count
+    path = tmp_path / "a.lin"
+    path.write_text(path.read_text().replace("were scaled by", "were NOT scaled by"))
+    (found,) = (one for one in check_lines(read_line_file(path), WINDOW) if one.name == "isotopes")
+    assert (found.count, found.serious) == (1, True)
+    assert "Cu 1 5115.200" in found.examples[0]
+
+
 def test_a_weak_line_without_damping_is_no_finding(tmp_path):
     rows = [row("Fe 1", 5094.9, 5.0, -3.0, (0, 0, 0)), *good_rows()]
     assert not findings(tmp_path, rows)["van der Waals damping"].count

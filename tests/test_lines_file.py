@@ -67,6 +67,11 @@ def test_equal_lines_are_told_apart_by_their_number(tmp_path):
         (HEAD + row("Fe 1", 5100.1).replace("-1.000", " 1.0.0") + TAIL, "line 3: loggf is '1.0.0', not a number"),
         (HEAD + row("Fe 1", 5100.1).replace("-1.000", "   nan") + TAIL, "line 3: loggf is nan, not finite"),
         (HEAD + row("Fe 1", 5100.1) + TAIL + row("Fe 1", 5100.2), "after the end of the list"),
+        (
+            HEAD.replace("WL_air", "WL_vac") + row("Fe 1", 5100.1) + TAIL,
+            "wavelengths in A, vacuum: extract the list in",
+        ),
+        (HEAD.replace("(A)", "(cm^-1)") + row("Fe 1", 19600.1) + TAIL, r"wavelengths in cm\^-1, air: extract the list"),
     ],
 )
 def test_damaged_lists_are_refused(tmp_path, text, message):

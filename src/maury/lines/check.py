@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -84,6 +85,7 @@ def check_lines(lines: LineFile, window_aa: tuple[float, float]) -> list[Finding
         _near_duplicates(lines),
         _loggf(lines),
         _energy(lines),
+        _isotopes(lines),
         *_damping(lines),
     ]
 
@@ -169,6 +171,15 @@ def _loggf(lines: LineFile) -> Finding:
 def _energy(lines: LineFile) -> Finding:
     at = np.flatnonzero(lines.excitation_ev < 0)
     return Finding("energy", len(at), True, "negative energy of the lower level", _examples(lines, at))
+
+
+def _isotopes(lines: LineFile) -> Finding:
+    """Lines of single isotopes in a list that says its log gf are not scaled by their fractions."""
+    unscaled = any("NOT scaled" in line for line in lines.text[lines.row[-1] :])
+    named = np.array([re.search(r"\(\d+\)[A-Z]", str(reference)) is not None for reference in lines.reference])
+    at = np.flatnonzero(named & unscaled)
+    meaning = "lines of single isotopes, of which the list says that log gf is not scaled by isotopic fractions"
+    return Finding("isotopes", len(at), True, meaning, _examples(lines, at))
 
 
 def _damping(lines: LineFile) -> Iterator[Finding]:

@@ -168,9 +168,9 @@ def changed_lines(lines: LineList, path: str | os.PathLike[str]) -> LineList:
     Raises:
         FormatError: no changed line is in the list, or it is not in VALD's short format, Å and air.
     """
-    file = read_line_file(lines.source)
     if lines.notes:
         raise FormatError(f"{lines.source}: changes of log gf need a list in Å, air: {'; '.join(lines.notes)}")
+    file = read_line_file(lines.source)
     changes = read_changes(path)
     log_gf = np.round(file.loggf + change_of(file, changes), 3)
     missing = len(without_partner(file, changes))

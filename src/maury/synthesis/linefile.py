@@ -20,6 +20,7 @@ Strings = NDArray[Any]
 COLUMNS = ("wavelength_aa", "excitation_ev", "loggf", "radiative", "stark", "waals", "lande")
 """The numbers of a line in their order in the file; damping parameters as VALD defines them, 0 where there is none."""
 
+_HEADING = re.compile(r"WL_(air|vac)\s*\(([^)]*)\)")
 _LINE = re.compile(r"^'(?P<species>[^']*)',(?P<numbers>(?:[^,']*,){7})\s*'(?P<reference>[^']*)'\s*,?\s*$")
 
 
@@ -110,8 +111,8 @@ def read_line_file(path: str | os.PathLike[str]) -> LineFile:
     """Read a line list.
 
     Raises:
-        FormatError: the file cannot be read, has no spectral lines, or a line is malformed or not finite; the message
-            names the file, the line and what is allowed.
+        FormatError: the file cannot be read, has no spectral lines, has wavelengths of vacuum or in another unit, or a
+            line is malformed or not finite; the message names the file, the line and what is allowed.
     """
     try:
         text = Path(path).read_bytes().decode("latin-1").splitlines(keepends=True)
@@ -133,6 +134,10 @@ def read_line_file(path: str | os.PathLike[str]) -> LineFile:
             ended = True
     if not found:
         raise FormatError(f"{path}: no spectral lines in VALD's short format ('Fe 1', 5035.0, 4.2, -2.1, ...)")
+    heading = _HEADING.search("".join(text[: found[0][0]]))
+    if heading and (heading[1], heading[2].strip()) != ("air", "A"):
+        medium = "air" if heading[1] == "air" else "vacuum"
+        raise FormatError(f"{path}: wavelengths in {heading[2].strip()}, {medium}: extract the list in Å and air")
     rows, species, numbers, references = zip(*found, strict=True)
     table = dict(zip(COLUMNS, np.array(numbers).T, strict=True))
     return LineFile(
