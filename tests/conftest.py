@@ -49,6 +49,13 @@ def grid_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_grid(tmp_path_factory.mktemp("grid") / "tiny.h5")
 
 
+@pytest.fixture
+def unwritten_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures of a report are drawn, but not written: `test_pages_commands` writes some in all formats."""
+    monkeypatch.setattr("maury.evaluation.report.save_figure", lambda figure, stem: [])
+    monkeypatch.setattr("maury.evaluation.report.figure_svg", lambda figure, name, title: f"<svg>{name}</svg>")
+
+
 @pytest.fixture(scope="session")
 def ray_head() -> Iterator[Any]:
     """A Ray cluster on this machine whose one node has one processor; it soon notices that a node has died."""

@@ -35,6 +35,7 @@ def run(*arguments: object) -> str:
     return result.output
 
 
+@pytest.mark.usefixtures("unwritten_figures")
 def test_a_phoenix_grid_becomes_a_network_with_a_report(source: Path, tmp_path: Path) -> None:
     grid, folder, report = tmp_path / "grid.h5", tmp_path / "run", tmp_path / "report"
     window = ["--window", 5160, 5195, "--step", 0.05, "--resolution", 42_000, "--vsini", "0,10"]
