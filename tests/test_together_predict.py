@@ -9,6 +9,8 @@ import pytest
 from astropy.table import QTable
 
 import maury
+from maury.catalogue import CatalogueConfig, read_catalogue, run_catalogue
+from maury.catalogue.lists import FileList
 from maury.errors import DomainError
 from maury.inference import Exposure
 from maury.inference.exposures import common_flags, velocity_of
@@ -105,3 +107,26 @@ def test_flags_are_those_of_most_exposures(files):
         "exposures_disagree",
         "exposures_skipped",
     )
+
+
+def test_rows_of_one_star_are_fitted_together_in_a_catalogue(files, tmp_path):
+    """Rows need not follow each other; the numbers are those of `maury.predict` with a list."""
+    source = files / "list.csv"
+    source.write_text("file,star\na.ecsv,one\nother.ecsv,\nnotes.txt,one\nc.ecsv,one\n")
+    found = list(FileList(source))
+    assert [(entry.id, entry.row, len(entry.exposures)) for entry in found] == [("one", 0, 3), ("other.ecsv", 1, 0)]
+    run_catalogue(source, tmp_path / "out.fits", CatalogueConfig(model="default"))
+    table = read_catalogue(tmp_path / "out.fits")
+    assert list(table["id"]) == ["one", "other.ecsv"]
+    assert table["n_exposures"][0] == 2
+    assert "exposures_skipped" in table["flags"][0]
+    assert "exposures_skipped" not in table["flags"][1]
+    alone = maury.predict([files / "a.ecsv", files / "c.ecsv"])
+    assert float(table["teff"][0].value) == pytest.approx(alone.values["teff"], rel=1e-6)
+
+
+def test_velocities_that_differ_between_exposures_are_refused(tmp_path):
+    source = tmp_path / "list.csv"
+    source.write_text("file,star,velocity_kms\na.ecsv,one,5\nc.ecsv,one,7\n")
+    (entry,) = FileList(source)
+    assert "velocity_kms differs between exposures" in str(entry.error)

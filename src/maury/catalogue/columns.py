@@ -13,12 +13,21 @@ _WHO = (
     Column("file", "text", "", "file of the spectrum"),
     Column("row", "integer", "", "row in the list or in the HDF5 file, from 0"),
 )
+_TOGETHER = (
+    Column("n_exposures", "number", "", "exposures of the star that were fitted together"),
+    Column("rv_scatter_kms", "number", "km / s", "standard deviation of the velocities of the exposures"),
+)
 REJECTS = (*_WHO, Column("reason", "text", "", "why there are no values"))
 """Columns of the table of rejects."""
 
 
 def columns_of(
-    names: Sequence[str], posterior: bool, prepared: bool, derived: bool = False, refined: bool | None = None
+    names: Sequence[str],
+    posterior: bool,
+    prepared: bool,
+    derived: bool = False,
+    refined: bool | None = None,
+    together: bool = False,
 ) -> tuple[Column, ...]:
     """Columns of the table of results.
 
@@ -28,13 +37,14 @@ def columns_of(
         prepared: whether the spectra are files, which are prepared.
         derived: whether stars have parallaxes and magnitudes.
         refined: whether they may be refined, as those of files may.
+        together: whether the list says which files are exposures of one star.
     """
     fitted = prepared if refined is None else refined
     columns = list(_WHO)
     for name in names:
         columns += label_columns(name, posterior, name == "vsini" or (fitted and name in (*ELEMENTS, "alpha")))
         columns += (lines_column(name),) if fitted and posterior and name in ELEMENTS else ()
-    stars = derived_columns() if derived else ()
+    stars = (*(derived_columns() if derived else ()), *(_TOGETHER if together else ()))
     return (*columns, *stars, *(PREPARED if prepared else ()), *(QUALITY if fitted else ()), SNR, FLAGS)
 
 

@@ -12,11 +12,12 @@ from maury.catalogue.lists import Entry
 from maury.catalogue.manifest import Output
 from maury.catalogue.options import CatalogueConfig
 from maury.catalogue.packed_shards import write_shard
-from maury.errors import in_one_line
+from maury.errors import FormatError, MauryError, in_one_line
 from maury.inference import predict
 from maury.inference.single import SAMPLES
 from maury.memory import keep_freed_memory
 from maury.readers import read
+from maury.spectra import Observation
 
 TIMEOUT_S = 600.0
 """Longest time for one file."""
@@ -50,8 +51,14 @@ class FilePredictor:
             return FileResult(reason=in_one_line(error, entry.path))
 
     def _values(self, entry: Entry) -> dict[str, Any]:
+        star: Observation | list[Observation]
+        skipped = ""
+        if entry.exposures:
+            star, skipped = self._exposures(entry)
+        else:
+            star = self._read(entry)
         result = predict(
-            read(entry.path, **{"resolution": self.config.resolution, **self.config.reading, **entry.reading}),
+            star,
             self.config.model,
             velocity_kms=entry.velocity_kms,
             velocity_range_kms=self.config.velocity_range,
@@ -62,7 +69,29 @@ class FilePredictor:
             refine=self.config.refine,
             **entry.light,
         )
-        return {**result.record(), **result.numbers(), "flags": ",".join(result.flags)}
+        flags = result.flags if not skipped or skipped in result.flags else (*result.flags, skipped)
+        return {**result.record(), **result.numbers(), "flags": ",".join(flags)}
+
+    def _read(self, entry: Entry) -> Observation:
+        return read(entry.path, **{"resolution": self.config.resolution, **self.config.reading, **entry.reading})
+
+    def _exposures(self, entry: Entry) -> tuple[list[Observation], str]:
+        """Exposures of a star that can be read, and the flag that says that some cannot.
+
+        Raises:
+            FormatError: none can be read; the reason is that of the first.
+        """
+        found, errors = [], []
+        for exposure in entry.exposures:
+            try:
+                if exposure.error is not None:
+                    raise FormatError(exposure.error)
+                found.append(self._read(exposure))
+            except (MauryError, OSError) as error:
+                errors.append(in_one_line(error, exposure.path))
+        if not found:
+            raise FormatError(errors[0])
+        return found, "exposures_skipped" if errors else ""
 
 
 Map = Callable[[Iterable[tuple[int, tuple[Any, ...]]]], Iterator[tuple[int, Any]]]

@@ -6,7 +6,7 @@ import csv
 import hashlib
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -39,7 +39,7 @@ _TEXTS = ("medium", "wavelength_unit", "extension", "fibre")
 _SWITCH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _UNKNOWN = ("", "nan", "--", "null", "none")
 """How tables write an unknown value."""
-COLUMNS = ("file", "id", *_NUMBERS, *FILES, *_TEXTS, "ignore_sigma")
+COLUMNS = ("file", "id", "star", *_NUMBERS, *FILES, *_TEXTS, "ignore_sigma")
 """Columns of a list; all but ``file`` may be left out. Others are not looked at."""
 
 
@@ -56,6 +56,8 @@ class Entry:
         velocity_kms: radial velocity in the file's wavelengths, if the list holds it.
         light: ``parallax`` (value and error, mas), ``gmag`` and ``ebv``, as `maury.inference.predict` takes them.
         error: why the row cannot be used, or None.
+        star: name of the star, where the list has one.
+        exposures: rows of one star, which are fitted together; none of a single row.
     """
 
     row: int
@@ -66,14 +68,16 @@ class Entry:
     velocity_kms: float | None = None
     light: dict[str, Any] = field(default_factory=dict)
     error: str | None = None
+    star: str = ""
+    exposures: tuple[Entry, ...] = ()
 
 
 class FileList:
-    """Files of a list or a folder, read as a stream.
+    """Files of a list or a folder, read as a stream; a list with the column ``star`` is held in memory.
 
     Attributes:
         path: the list or the folder.
-        rows: number of files.
+        rows: number of files; of a list with the column ``star`` that of stars.
         digest: SHA-256 of the list, or of the names in the folder.
         notes: columns that are not looked at.
         columns: names of the list's columns; none of a folder.
@@ -106,8 +110,15 @@ class FileList:
             return
         with _opened(self.path) as stream:
             try:
-                for row, cells in enumerate(_rows(stream)):
-                    yield self._entry(row, cells)
+                entries = (self._entry(row, cells) for row, cells in enumerate(_rows(stream)))
+                if "star" not in self.columns:
+                    yield from entries
+                    return
+                stars: dict[str | int, list[Entry]] = {}
+                for entry in entries:
+                    stars.setdefault(entry.star or entry.row, []).append(entry)
+                for number, exposures in enumerate(stars.values()):
+                    yield _star(number, tuple(exposures))
             except (UnicodeDecodeError, csv.Error) as error:
                 raise FormatError(f"{self.path}: not a readable CSV list ({error})") from error
 
@@ -151,7 +162,20 @@ class FileList:
                 error = error or f"ignore_sigma {given['ignore_sigma']!r} is neither true nor false"
         velocity = reading.pop("velocity_kms", None)
         name = texts["id"] or file or f"row {row + 1}"
-        return Entry(row, name, file, path, reading, velocity, _light(reading), error)
+        return Entry(row, name, file, path, reading, velocity, _light(reading), error, given.get("star", ""))
+
+
+def _star(number: int, exposures: tuple[Entry, ...]) -> Entry:
+    """One entry of the rows of a star; its number is that of the star, its identifier the star's name."""
+    first = exposures[0]
+    if len(exposures) == 1:
+        return replace(first, row=number)
+    velocities = {entry.velocity_kms for entry in exposures}
+    light = {name: value for entry in reversed(exposures) for name, value in entry.light.items()}
+    error = None if len(velocities) == 1 else "velocity_kms differs between exposures of one star: leave it out"
+    return Entry(
+        number, first.star, first.file, first.path, {}, first.velocity_kms, light, error, first.star, exposures
+    )
 
 
 def _light(reading: dict[str, Any]) -> dict[str, Any]:

@@ -174,7 +174,8 @@ def _plan(source: Path, out: Path, config: CatalogueConfig) -> _Plan:
     label_set(config.labels)
     label_names = labels_of((*names, *added), posterior, fitted, config.labels)
     derived = isinstance(found, FileList) and "parallax" in found.columns
-    columns = columns_of(label_names, posterior, not packed, derived, fitted)
+    together = isinstance(found, FileList) and "star" in found.columns
+    columns = columns_of(label_names, posterior, not packed, derived, fitted, together)
     return _Plan(
         config.model_copy(update={"shard": shard}),
         output,
