@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 from observed import APF_WAVELENGTHS, catalogue, hints, measured
+from smoke import observed_stars, parse
 
 from maury.cli.console import out
 from maury.files import atomic_path
@@ -82,7 +83,9 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="folder with CATALOG.csv and the spectra")
     parser.add_argument("--stars", type=int, default=100, help="simulated stars of each kind")
     parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
-    options = parser.parse_args()
+    options = parse(
+        parser, lambda folder: [observed_stars(folder, "sun.fits"), "--stars", 1, "--out", folder / "ghosts.json"]
+    )
 
     def seen(row: dict[str, str]) -> Preparation:
         star = read(options.folder / row["file"], **hints(options.folder, row, APF_WAVELENGTHS))

@@ -117,7 +117,7 @@ def test_twins_relative_to_the_sun_line_by_line():
     sun = {**SUN, "vmic": 1.0, "vsini": 1.6}
     twin = {**sun, "teff": 5800.0, "logg": 4.4, "mh": 0.05, "y": 0.15, "co": -0.1}
     wave = observe(sun, instrument).single().wavelength_aa
-    wrong = 1 + 0.3 * np.interp(wave, np.arange(5030, 5371, 0.3), rng.standard_normal(1137))
+    wrong = 1 + 0.1 * np.interp(wave, np.arange(5030, 5371, 0.3), rng.standard_normal(1137))
 
     def wronged(labels, seed):
         night = observe(labels, instrument, snr=200, seed=seed)
