@@ -44,7 +44,8 @@ with imports():
 spent["import"] = (perf_counter() - start, process_time())
 read = timed("read", maury.readers.read)
 module = importlib.import_module("maury.inference.single")
-module.prepare, module.refined = timed("prepare", module.prepare), timed("refine", module.refined)
+ready = importlib.import_module("maury.inference.ready")
+ready.prepare, module.refined = timed("prepare", ready.prepare), timed("refine", module.refined)
 timed("all", lambda: module.predict(read(sys.argv[1], window_aa=None)))()
 others = [sum(spent[name][i] for name in ("read", "prepare", "refine")) for i in (0, 1)]
 spent["infer"] = tuple(whole - other for whole, other in zip(spent.pop("all"), others))
