@@ -135,6 +135,6 @@ def _step(merged: Merged, seen: Bools) -> tuple[float, float, float]:
         return 0.0, float(wave[0]), 0.0
     sides = np.median(np.lib.stride_tricks.sliding_window_view(means, _BINS), axis=1)  # NaN beside gaps
     step = np.nan_to_num(np.abs(sides[_BINS:] - sides[:-_BINS]))
-    noise = np.median(merged.sigma[seen]) / np.sqrt(_BINS * np.median(pixels)) * 1.25 * np.sqrt(2)
+    noise = np.median(merged.sigma[seen]) / np.sqrt(_BINS * max(np.median(pixels), 1)) * 1.25 * np.sqrt(2)
     best = int(step.argmax())
     return float(step[best]), float(wave[0] + (best + _BINS) * _BIN_AA), float(noise)

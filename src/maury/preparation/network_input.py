@@ -20,6 +20,9 @@ Bools = NDArray[np.bool_]
 LEAST_SHARE = 0.75
 """Least observed share of the range that a pixel averages over."""
 
+_LARGEST = 1e30
+"""Largest absolute flux and noise (of the continuum): damaged files hold values beyond the range of float32."""
+
 _FINE = 4
 _REACH = 4.5
 _PADDING = 30
@@ -60,9 +63,11 @@ def to_network(star: Preparation | Spectrum, pixels: NetworkPixels) -> PixelSpec
     require_overlap(spectrum.name, float(np.gradient(wavelength)[good].sum()), low, high)
     safe = np.where(good, seen, 1.0)
     sigma = np.sqrt(np.maximum(average(variance), 0.0)) / safe / np.sqrt(pixels.grid.step_kms)
+    level = np.clip(np.where(good, average(flux), 1.0), -_LARGEST, _LARGEST)
+    sigma = np.minimum(np.where(good, sigma, 1.0), _LARGEST)
     return PixelSpectra(
-        flux=np.where(good, average(flux), 1.0).astype(np.float32), sigma=np.where(good, sigma, 1.0).astype(np.float32),
-        mask=~good, resolution=torch.tensor(resulting, dtype=torch.float64),
+        flux=level.astype(np.float32), sigma=sigma.astype(np.float32), mask=~good,
+        resolution=torch.tensor(resulting, dtype=torch.float64),
     )  # fmt: skip
 
 
