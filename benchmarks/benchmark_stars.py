@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from observed import APF_WAVELENGTHS, catalogue, hints, measured
+from results import write
 from smoke import observed_stars, parse
 
 from maury.cli.console import out
-from maury.files import atomic_path
 from maury.inference import predict
 from maury.plots import plot_literature, save_figure
 from maury.readers import read
@@ -160,9 +160,7 @@ def main() -> None:
     stars.sort(key=lambda star: star["literature"]["teff"])
     table, text = tables(stars)
     written = json.dumps(stars, indent=1) + "\n"
-    for name, content in (("stars.json", written), ("table.md", table), ("summary.md", text)):
-        with atomic_path(options.out / name) as temporary:
-            temporary.write_text(content, encoding="utf-8")
+    write(options.out, {"stars.json": written, "table.md": table, "summary.md": text})
     save_figure(figure_of(stars), options.out / "literature")
     out.print(text, markup=False, soft_wrap=True)
 

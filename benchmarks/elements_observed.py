@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from observed import catalogue, hints
+from results import write
 from smoke import observed_stars, parse
 
 from maury.cli.console import out
-from maury.files import atomic_path
 from maury.inference import Result, predict
 from maury.inference.element_lines import without_element
 from maury.inference.posterior import ELEMENTS
@@ -164,9 +164,7 @@ def main() -> None:
         "slopes": slopes(stars),
         "pair": {star: result.record() for star, result in results.items()},
     }
-    for name, text in (("observed.json", json.dumps(found, indent=1) + "\n"), ("observed.md", text_of(found))):
-        with atomic_path(options.out / name) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+    write(options.out, {"observed.json": json.dumps(found, indent=1) + "\n", "observed.md": text_of(found)})
     save_figure(draw(results), options.out / "r-process")
     out.print(text_of(found), markup=False)
 

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 from observed import catalogue, hints
+from results import write
 from smoke import observed_stars, parse
 
 from maury.cli.console import out, progress
-from maury.files import atomic_path
 from maury.inference import predict
 from maury.readers import read
 
@@ -63,9 +63,7 @@ def main() -> None:
     medians = [float(np.median([abs(star["off"][way]["logg"]) for star in found])) for way in (0, 1)]
     text.append(f"| **median of the absolute difference** | | {medians[0]:.3f}, {medians[1]:.3f} | | | |")
     content = {"median_logg": medians, "stars": found}
-    for name, body in (("stars.json", json.dumps(content, indent=1) + "\n"), ("table.md", "\n".join(text) + "\n")):
-        with atomic_path(options.out / name) as temporary:
-            temporary.write_text(body, encoding="utf-8")
+    write(options.out, {"stars.json": json.dumps(content, indent=1) + "\n", "table.md": "\n".join(text) + "\n"})
     out.print("\n".join(text), markup=False)
 
 

@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 import torch
 from observed import catalogue, hints
+from results import write
 from smoke import observed_stars, parse
 from torch import Tensor
 
 from maury.cli.console import out, progress
 from maury.emulator import load_cached
-from maury.files import atomic_path
 from maury.inference import Result, predict
 from maury.likelihood import Coordinates, ErrorModel, refine, usable
 from maury.likelihood.laplace import jacobian
@@ -195,9 +195,7 @@ def main() -> None:
         "observed": {star: observed(options.folder, star) for star in options.observed},
         "simulated": simulated(options.stars, options.exposures, options.seed),
     }
-    for name, text in (("together.json", json.dumps(report, indent=1) + "\n"), ("together.md", markdown(report))):
-        with atomic_path(options.out / name) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+    write(options.out, {"together.json": json.dumps(report, indent=1) + "\n", "together.md": markdown(report)})
     out.print(markdown(report))
 
 

@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from results import write
 from smoke import parse
 
 from maury.cli.console import out, progress
 from maury.evaluation.bound import pixel_sigma
-from maury.files import atomic_path
 from maury.inference import Reference, element_lines, predict_pixels
 from maury.inference.differential import SUN
 from maury.inference.posterior import ELEMENTS
@@ -77,9 +77,7 @@ def main() -> None:
     for way, title in titles.items():
         text.append(f"| {title} | " + " | ".join(f"{table[name][way]:.3f}" for name in ELEMENTS) + " |")
     found_all = {"seed": options.seed, "twins": len(errors["y"]["plain"]), "snr": SNR, "scatter_dex": table}
-    for name, content in (("twins.json", json.dumps(found_all, indent=1) + "\n"), ("twins.md", "\n".join(text) + "\n")):
-        with atomic_path(options.out / name) as temporary:
-            temporary.write_text(content, encoding="utf-8")
+    write(options.out, {"twins.json": json.dumps(found_all, indent=1) + "\n", "twins.md": "\n".join(text) + "\n"})
     out.print("\n".join(text), markup=False)
 
 

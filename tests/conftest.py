@@ -43,6 +43,23 @@ def one_thread() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session")
+def simulator() -> Any:
+    """The packaged emulator with the usual errors; not to be changed."""
+    from maury.emulator import load_cached
+    from maury.simulation import Simulator
+
+    return Simulator(load_cached())
+
+
+@pytest.fixture(scope="session")
+def coordinates(simulator: Any) -> Any:
+    """The labels of `simulator` as coordinates."""
+    from maury.likelihood import Coordinates
+
+    return Coordinates(simulator)
+
+
 @pytest.fixture(scope="module")
 def grid_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A grid of few pixels (`tinygrids`); not to be changed."""

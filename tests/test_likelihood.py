@@ -27,16 +27,6 @@ from test_simulation import NOTHING
 SUN = {"teff": 5772.0, "logg": 4.44, "mh": 0.0, "vmic": 1.0, "vsini": 4.0, "vmac": 3.0}
 
 
-@pytest.fixture(scope="module")
-def simulator() -> Simulator:
-    return Simulator(load_cached())
-
-
-@pytest.fixture(scope="module")
-def coordinates(simulator) -> Coordinates:
-    return Coordinates(simulator)
-
-
 def labels_of(simulator, **changes):
     values = {**dict.fromkeys(simulator.labels, 0.0), **SUN, **changes}
     return torch.tensor([values[name] for name in simulator.labels], dtype=torch.float64)

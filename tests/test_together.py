@@ -7,24 +7,12 @@ import math
 import pytest
 import torch
 
-from maury.emulator import load_cached
-from maury.likelihood import Coordinates, ErrorModel, find_mode, usable
+from maury.likelihood import ErrorModel, find_mode, usable
 from maury.likelihood.laplace import jacobian
 from maury.likelihood.together import Together, exposures_of, mean_of
 from maury.pixelspectra import PixelSpectra
-from maury.simulation import Simulator
 
 SUN = {"teff": 5772.0, "logg": 4.44, "mh": 0.0, "vmic": 1.0, "vsini": 5.0, "vmac": 3.2}
-
-
-@pytest.fixture(scope="module")
-def simulator() -> Simulator:
-    return Simulator(load_cached())
-
-
-@pytest.fixture(scope="module")
-def coordinates(simulator) -> Coordinates:
-    return Coordinates(simulator)
 
 
 @pytest.fixture(scope="module")

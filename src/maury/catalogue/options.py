@@ -39,3 +39,7 @@ class CatalogueConfig(Settings):
     reading: dict[str, Any] = Field(default_factory=dict)
     velocity_range: tuple[float, float] | None = None
     shard: Annotated[int, Field(ge=1)] | None = None
+
+    def fitted(self, packed: bool) -> bool:
+        """Whether the emulator is used: for files, and for spectra of HDF5 (``packed``) that are refined."""
+        return not packed or self.refine is True

@@ -137,7 +137,7 @@ def _plan(source: Path, out: Path, config: CatalogueConfig) -> _Plan:
     _, header = load_cached(config.model)
     names, posterior = header["labels"]["names"], is_posterior(header)
     packed = source.suffix.lower() in _HDF5
-    fitted = not packed or config.refine is True
+    fitted = config.fitted(packed)
     config = _absolute(config)
     models = {kind: {"sha256": digest} for kind, digest in _digests(config, fitted).items()}
     check_settings(velocity_range_kms=config.velocity_range)
@@ -250,9 +250,8 @@ def _mapper(maker: Maker, workers: int, ray: str | None, plan: _Plan) -> Iterato
     """What calls the object made with each task: here, in worker processes, or on a cluster."""
     if ray is not None:
         with RayWorkers(ray, workers if workers > 1 else None) as cluster:
-            cluster.require_same(
-                models_of, plan.config, isinstance(plan.source, FileList) or plan.config.refine is True
-            )
+            packed = not isinstance(plan.source, FileList)
+            cluster.require_same(models_of, plan.config, plan.config.fitted(packed))
             yield lambda tasks: cluster.map(maker, tasks, TIMEOUT_S)
         return
     if workers == 1:

@@ -43,12 +43,19 @@ class Feature:
     Attributes:
         inside: its pixels.
         slope: derivative of the flux by the abundance (m,) there, per dex, less a constant: the local continuum.
+        estimator: change of the abundance per change of the flux (m,): ``w^2 d / sum w^2 d^2``.
         error: standard deviation of the abundance from this line alone, dex.
     """
 
     inside: slice
     slope: Floats = field(repr=False)
+    estimator: Floats = field(repr=False)
     error: float
+
+    @property
+    def share(self) -> Floats:
+        """Part of each pixel in the information on the abundance (m,); the sum is 1."""
+        return self.estimator * self.slope
 
 
 def derivative(simulator: Simulator, labels: torch.Tensor, resolution: float, element: str) -> Floats:
@@ -71,9 +78,8 @@ def features(wavelength_aa: Floats, slope: Floats, weight: Floats) -> list[Featu
     """Lines that measure an abundance to `MEASURES_DEX`, by wavelength.
 
     A feature reaches from one minimum of ``|slope| x weight`` to the next, and gets deeper with the abundance. The
-    standard deviation of its abundance is
-    ``(sum (w d)^2)^-1/2`` with d the slope less its mean over the feature and 0.3 Å on either side, so that a constant
-    error of the continuum does not count.
+    standard deviation of its abundance is ``(sum (w d)^2)^-1/2`` with d the slope less its mean over the feature and
+    0.3 Å on either side, so that a constant error of the continuum does not count.
 
     Args:
         wavelength_aa: pixels (p,), Å.
@@ -91,21 +97,26 @@ def features(wavelength_aa: Floats, slope: Floats, weight: Floats) -> list[Featu
     found = []
     for first, last in pairwise(ends):
         wide = slice(max(0, first - margin), last + margin)
-        square = weight[wide] ** 2
-        if not square.sum() > 0:
+        around = weight[wide] ** 2
+        if not around.sum() > 0:
             continue
-        local = slope[first:last] - float((square * slope[wide]).sum() / square.sum())
-        information = float(((weight[first:last] * local) ** 2).sum())
+        local = slope[first:last] - float((around * slope[wide]).sum() / around.sum())
+        square = weight[first:last] ** 2
+        information = float((square * local**2).sum())
         if information > MEASURES_DEX**-2 and local.min() < weakest and -local.min() > local.max():
-            found.append(Feature(slice(first, last), local, information**-0.5))
+            found.append(Feature(slice(first, last), local, square * local / information, information**-0.5))
     return found
 
 
 def _of_star(simulator: Simulator, star: PixelSpectra, fit: Refinement, element: str) -> list[Feature]:
     """Features of an element in a refined star."""
-    labels = torch.tensor([fit.labels[name] for name in simulator.labels], dtype=torch.float64)
-    slope = derivative(simulator, labels, float(star.resolution), element)
+    slope = derivative(simulator, _labels(simulator, fit), float(star.resolution), element)
     return features(simulator.pixels.wavelength_aa, slope, _weight(fit))
+
+
+def _labels(simulator: Simulator, fit: Refinement) -> torch.Tensor:
+    """Labels (k,) of a fit in the order of the simulator."""
+    return torch.tensor([fit.labels[name] for name in simulator.labels], dtype=torch.float64)
 
 
 def _weight(fit: Refinement) -> Floats:
@@ -147,12 +158,11 @@ def element_lines(result: Result, element: str, emulator: str = "packaged") -> Q
     simulator, fit = _refined(result, element, emulator)
     wave, star = simulator.pixels.wavelength_aa, result.spectrum
     residual = np.where(np.isfinite(fit.sigma), star.flux.double().numpy() - fit.model, 0.0)
-    square = _weight(fit) ** 2
     rows = []
     for one in _of_star(simulator, star, fit, element):
-        inside, share = one.inside, square[one.inside] * one.slope**2
-        offset = float((square[inside] * one.slope * residual[inside]).sum() / share.sum())
-        centre = float((share * wave[inside]).sum() / share.sum())
+        inside = one.inside
+        offset = float(one.estimator @ residual[inside])
+        centre = float(one.share @ wave[inside])
         near = ", ".join(f"{species} {aa:.2f}" for species, aa in named_lines(*wave[inside][[0, -1]]))
         first, last = float(wave[inside][0]), float(wave[inside][-1])
         rows.append((centre, first, last, near, fit.labels[element] + offset, one.error))
@@ -174,12 +184,20 @@ def without_element(result: Result, element: str, emulator: str = "packaged") ->
         DomainError: as `element_lines`.
     """
     simulator, fit = _refined(result, element, emulator)
-    rows = torch.tensor([[fit.labels[name] for name in simulator.labels]] * 2, dtype=torch.float64)
-    least = simulator.space.lower[simulator.labels.index(element)]
-    rows[1, simulator.labels.index(element)] = least
-    resolution = torch.full((2,), float(result.spectrum.resolution))
-    with_it, without = simulator.spectra(rows, resolution).double().numpy()
-    return float(least), fit.model + without - with_it
+    least, with_it, without = with_least(simulator, _labels(simulator, fit), float(result.spectrum.resolution), element)
+    return least, fit.model + without - with_it
+
+
+def with_least(
+    simulator: Simulator, labels: torch.Tensor, resolution: float, element: str
+) -> tuple[float, Floats, Floats]:
+    """Least abundance of an element that the model allows ([X/M], dex), and spectra (p,) as labels say and with it."""
+    column = simulator.labels.index(element)
+    least = float(simulator.space.lower[column])
+    rows = labels.repeat(2, 1)
+    rows[1, column] = least
+    flux, without = simulator.spectra(rows, torch.full((2,), float(resolution))).double().numpy()
+    return least, flux, without
 
 
 def _refined(result: Result, element: str, emulator: str) -> tuple[Simulator, Refinement]:

@@ -26,12 +26,12 @@ BIN = 8
 """Pixels in a bin, on which the size of residuals is measured: independent of their correlation."""
 HUBER = 3.0
 """Residuals beyond so many standard deviations count linearly (Huber 1964)."""
-_CLIP = 5.0
+CLIP = 5.0
 _LOG_STEP = 0.05
 """Of the logarithms of the sizes of errors that are tried."""
-_LEAST_LEFT = 0.2
+LEAST_LEFT = 0.2
 """Of the variance of a sum of residuals: no square is given back more than five times."""
-_MEDIAN_SQUARE = 0.4549
+MEDIAN_SQUARE = 0.4549
 """Median of the square of a standard normal."""
 
 
@@ -139,7 +139,7 @@ class ErrorModel:
         scale, noise_scale = (1.0, 1.0) if not fit else self.scales(bins, share)
         total = ((noise_scale * noise).square() + (scale * physics).square()).sqrt()
         standard = (residual / total).abs()
-        huber = torch.where(standard > HUBER, HUBER / standard.clamp_min(HUBER), 1.0) if fit else 1.0
+        huber = huber_weight(standard) if fit else 1.0
         weight = torch.where(star.good, torch.as_tensor(huber, dtype=total.dtype).sqrt() / total, 0.0)
         outliers = float((standard[star.good] > HUBER).double().mean())
         projector, determinant = _woodbury(columns * weight)
@@ -281,6 +281,11 @@ def amplitudes(residual: Tensor, weighted: Tensor) -> Tensor:
     return torch.linalg.solve(_normal(weighted), weighted @ residual)
 
 
+def huber_weight(standard: Tensor) -> Tensor:
+    """Weights of absolute residuals in standard deviations: beyond `HUBER` they count linearly."""
+    return torch.where(standard > HUBER, HUBER / standard.clamp_min(HUBER), 1.0)
+
+
 def binned_sums(values: Tensor) -> Tensor:
     """Sums (..., b) of pixels (..., p) over bins."""
     stop = values.shape[-1] // BIN * BIN
@@ -344,11 +349,11 @@ class Bins:
         count = binned_sums(good.double())
         parts = [binned_sums(torch.where(good, x, 0.0)) for x in (residual, noise.square(), physics.square())]
         parts[2] = share * parts[2]
-        left = (1 - taken / (parts[1] + parts[2]).clamp_min(1e-30)).clamp_min(_LEAST_LEFT)
+        left = (1 - taken / (parts[1] + parts[2]).clamp_min(1e-30)).clamp_min(LEAST_LEFT)
         parts[0] = parts[0].square() / left
         ratio = parts[0] / (parts[1] + parts[2]).clamp_min(1e-30)
-        usual = ratio[count > BIN // 2].median() / _MEDIAN_SQUARE
-        keep = (count > BIN // 2) & (ratio <= _CLIP**2 * usual)
+        usual = ratio[count > BIN // 2].median() / MEDIAN_SQUARE
+        keep = (count > BIN // 2) & (ratio <= CLIP**2 * usual)
         return cls(*(part[keep] for part in parts))
 
     def size(self) -> float:

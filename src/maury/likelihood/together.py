@@ -14,7 +14,20 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from maury.likelihood.errors import BIN, HUBER, Bins, ErrorModel, NoiseModel, amplitudes, binned_sums, taken_by_fit
+from maury.likelihood.errors import (
+    BIN,
+    CLIP,
+    HUBER,
+    LEAST_LEFT,
+    MEDIAN_SQUARE,
+    Bins,
+    ErrorModel,
+    NoiseModel,
+    amplitudes,
+    binned_sums,
+    huber_weight,
+    taken_by_fit,
+)
 from maury.pixelspectra import PixelSpectra
 
 _PASSES = 3
@@ -238,7 +251,7 @@ class Together:
         total = torch.where(good, variance.reciprocal(), 0.0).sum(0)
         mean_noise = torch.where(any_good, total.clamp_min(1e-30).rsqrt(), 1.0)
         standard = (mean / (mean_noise.square() + (scale * usual).square()).sqrt()).abs()
-        huber = torch.where(standard > HUBER, HUBER / standard.clamp_min(HUBER), 1.0) if fit else torch.ones_like(mean)
+        huber = huber_weight(standard) if fit else torch.ones_like(mean)
         expected = (noise.square() + linear.physics.square()) * (1 - part)
         apart = _rms(residual - mean, expected, torch.zeros_like(binned_sums(expected)), good).sqrt()
         outliers = float((standard[any_good] > HUBER).double().mean())
@@ -258,7 +271,7 @@ def _huber(values: Tensor, sigma: Tensor, good: Tensor) -> Tensor:
     for _ in range(_PASSES):
         mean, _ = _mean(values, weight / sigma.square(), good)
         standard = (values - mean).abs() / sigma
-        weight = torch.where(standard > HUBER, HUBER / standard.clamp_min(HUBER), 1.0)
+        weight = huber_weight(standard)
     return weight
 
 
@@ -273,7 +286,7 @@ def _rms(values: Tensor, variance: Tensor, taken: Tensor, good: Tensor) -> Tenso
     """
     squares = binned_sums(torch.where(good, values, 0.0)).square()
     whole = binned_sums(torch.where(good, variance, 0.0))
-    expected = whole * (1 - taken / whole.clamp_min(1e-30)).clamp_min(0.2)
+    expected = whole * (1 - taken / whole.clamp_min(1e-30)).clamp_min(LEAST_LEFT)
     several = (expected > 1e-3 * binned_sums(torch.where(good, variance, 0.0)).amax(1, keepdim=True)) & (
         binned_sums(good.double()) > BIN // 2
     )
@@ -283,7 +296,7 @@ def _rms(values: Tensor, variance: Tensor, taken: Tensor, good: Tensor) -> Tenso
         if not len(ratio):
             result.append(square.new_ones(()))
             continue
-        ratio = ratio[ratio <= 25 * ratio.median() / 0.4549]
+        ratio = ratio[ratio <= CLIP**2 * ratio.median() / MEDIAN_SQUARE]
         result.append(ratio.mean())
     return torch.stack(result)
 

@@ -14,7 +14,14 @@ from numpy.typing import NDArray
 
 from maury.errors import DomainError
 from maury.inference import Result
-from maury.inference.element_lines import MEASURES_DEX, derivative, element_lines, features, without_element
+from maury.inference.element_lines import (
+    MEASURES_DEX,
+    derivative,
+    element_lines,
+    features,
+    with_least,
+    without_element,
+)
 from maury.labels import LABELS
 from maury.plots.style import COLOURS, DOUBLE, INK, styled
 from maury.simulation import Simulator
@@ -78,15 +85,11 @@ def plot_model_lines(
     slope = derivative(simulator, labels, resolution, element)
     lines = []
     for one in features(wave, slope, np.full(len(wave), 1 / sigma)):
-        share = one.slope**2 / (one.slope**2).sum()
         inside = wave[one.inside]
-        lines.append(_Line(float(share @ inside), inside[0], inside[-1], one.error, f"± {one.error:.2f}"))
+        lines.append(_Line(float(one.share @ inside), inside[0], inside[-1], one.error, f"± {one.error:.2f}"))
     if not lines:
         raise DomainError(f"no line of the window measures {symbol} of this star: no figure of lines")
-    least = simulator.space.lower[simulator.labels.index(element)]
-    rows = labels.repeat(2, 1)
-    rows[1, simulator.labels.index(element)] = least
-    flux, without = simulator.spectra(rows, torch.full((2,), float(resolution))).double().numpy()
+    least, flux, without = with_least(simulator, labels, resolution, element)
     title = (
         f"{symbol}: {len(lines)} lines that alone measure it to {MEASURES_DEX:g} dex at S/N {1 / sigma:.0f} per pixel"
     )
@@ -123,7 +126,7 @@ def _panels(
         (name, flux, {"color": colour, "ls": style, "lw": width}) for (name, flux), (colour, style, width) in styles
     ]
     for k, line in enumerate(best):
-        near = np.abs(wave - line.centre) < _HALF_AA
+        near, ends = np.abs(wave - line.centre) < _HALF_AA, (line.centre - _HALF_AA, line.centre + _HALF_AA)
         last = k + _COLUMNS >= len(best)
         place = grid[k // _COLUMNS, k % _COLUMNS]
         strip = None
@@ -145,11 +148,9 @@ def _panels(
             strip.axhline(0, color=INK, lw=0.6)
             strip.fill_between(wave[near], -sigma[near], sigma[near], color=COLOURS[5], alpha=0.35, lw=0)
             strip.plot(wave[near], (data - looks[0][1])[near], ".", color=INK, ms=3)
-            strip.set(
-                ylabel="obs. - fit" if k % _COLUMNS == 0 else "", xlim=(line.centre - _HALF_AA, line.centre + _HALF_AA)
-            )
+            strip.set(ylabel="obs. - fit" if k % _COLUMNS == 0 else "", xlim=ends)
             main.tick_params(labelbottom=False)
-        main.set(ylabel="flux" if k % _COLUMNS == 0 else "", xlim=(line.centre - _HALF_AA, line.centre + _HALF_AA))
+        main.set(ylabel="flux" if k % _COLUMNS == 0 else "", xlim=ends)
         lowest = main if strip is None else strip
         lowest.ticklabel_format(axis="x", useOffset=False)
         if last:
