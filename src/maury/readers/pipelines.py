@@ -290,7 +290,8 @@ PIPELINES = (
         usual_r="110,000 (HR), 60,000 (HE)",
         product="SCIFLUX with SCIWAVE",
         noise="SCIVAR",
-        source="https://neid.ipac.caltech.edu/docs/NEID-DRP; https://github.com/EPRV-RCN/RVData (instruments/neid)",
+        source="https://neid.ipac.caltech.edu/docs/NEID-DRP (names; no medium); "
+        "https://github.com/TeHanHunter/neidspecmatch (NEID wavelengths are vacuum)",
     ),
     Pipeline(
         name="EXPRES",
