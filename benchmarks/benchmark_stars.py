@@ -6,7 +6,7 @@ The folder holds `CATALOG.csv` with the columns file, star, role, resolution, la
 alpha with their errors (e_teff and so on). Each spectrum is read and predicted with its resolution as the only option
 (raw APF orders also with `--apf-wavelengths`, a file of the folder). Writes `stars.json` with everything, `table.md`,
 `summary.md`, and a figure of the verified stars above 4500 K. Systematic errors with each star left out:
-`systematic_errors.py`.
+`maury systematic-errors`.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import signal
 import subprocess
@@ -17,12 +18,16 @@ from typer.testing import CliRunner
 
 from maury.checkpoints import read_header
 from maury.cli.app import app
-from maury.config import save_config
+from maury.cli.train import _posterior_settings
+from maury.config import save_config, to_toml
+from maury.emulator import load_cached
 from maury.errors import ConfigError
+from maury.labels import LabelSpace
 from maury.networks import load
 from maury.networks.architectures import PosteriorConfig
+from maury.simulation.conditions import ModelErrorSettings
 from maury.training import loop
-from maury.training.recipes import PosteriorTrainConfig
+from maury.training.recipes import PosteriorTrainConfig, read_preset
 from maury.training.run_folder import Run, open_run
 from maury.training.simulated_source import HELD_OUT, SimulatedSource, Stream, principal_components, transform_of
 from stars import LinearStars
@@ -207,6 +212,7 @@ def test_a_killed_command_goes_on(settings: Path, tmp_path: Path) -> None:
         (["--patience", "3"], "--patience is not for default"),
         (["--labels", "teff,colour"], "must be distinct names"),
         (["--emulator", "absent.safetensors"], "absent.safetensors: no such file"),
+        (["--model-error", "absent.toml"], "absent.toml: cannot be read"),
     ],
 )
 def test_options_that_are_not_for_it(arguments: list[str], message: str, tmp_path: Path) -> None:
@@ -220,3 +226,16 @@ def test_an_unknown_setting_of_the_simulation(tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_text('kind = "posterior"\n[observations]\nclouds = 1\n')
     result = CliRunner().invoke(app, ["train", "--config", str(tmp_path / "c.toml"), "--out", str(tmp_path / "run")])
     assert "simulation: unknown setting clouds" in str(result.exception)
+
+
+def test_a_preset_takes_the_labels_of_the_emulator_and_measured_model_errors(tmp_path: Path) -> None:
+    measured = ModelErrorSettings(teff_k=(4800.0, 6700.0), level=(0.01, 0.004), line=0.05)
+    (tmp_path / "e.toml").write_text(to_toml(measured.model_dump(mode="json")))
+    base = read_preset("default")
+    space = LabelSpace.of(("teff", "logg", "mh", "vmic", "alpha", "ni", "na"))
+    emulator = copy.copy(load_cached())
+    emulator.space = space
+    settings = _posterior_settings(base, True, {"model_error": tmp_path / "e.toml"}, emulator)
+    assert settings.network.labels == ("teff", "logg", "mh", "vsini", "vmic", "ni", "vmac", "alpha")
+    assert settings.simulation["model_error"]["level"] == [0.01, 0.004]
+    assert _posterior_settings(base, True, {}, load_cached()).network.labels == base.network.labels

@@ -25,6 +25,7 @@ from maury.cli import (
     page,
     predict,
     prepare,
+    standards,
     synthesize,
     train,
     tune,
@@ -58,11 +59,14 @@ TASKS: dict[str, dict[str, Any]] = {
         "tune": tune.tune,
         "export": export.export,
     },
-    "Own physics: from line lists to model spectra": {
+    "Own physics: from line lists to model spectra and their errors": {
         "lines": lines.app,
         "synthesize": synthesize.synthesize,
         "library": library.app,
         "emulator": emulator.app,
+        "model-error": standards.model_error,
+        "physics-errors": standards.physics_errors,
+        "systematic-errors": standards.systematic_errors,
     },
 }
 """Verbs and groups of verbs, in the order of `maury --help`."""

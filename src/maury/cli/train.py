@@ -31,6 +31,9 @@ def train(
     emulator: Annotated[
         str | None, options.of("EMULATOR", "An emulator file, for the simulation [default: that of the preset].")
     ] = None,
+    model_error: Annotated[
+        Path | None, options.of("TOML", "Errors of model spectra, for the simulation, of maury model-error.")
+    ] = None,
     split: Annotated[
         str | None, options.of("random|block", "Spectra held out for validation; block: whole nodes.")
     ] = None,
@@ -181,24 +184,33 @@ def _train_on_cluster(run: Any, ray: str, half: bool = False) -> dict[str, Any]:
 def _posterior_settings(
     base: PosteriorTrainConfig, of_preset: bool, options: dict[str, Any], emulator: Emulator
 ) -> PosteriorTrainConfig:
-    """Settings with options on top; those of a preset with the pixels that the emulator makes.
+    """Settings with options on top; those of a preset with the pixels and labels that the emulator has.
 
     Raises:
         ConfigError: an option that is not for this network, or out of range.
     """
-    from maury.config import make_config
+    from maury.config import load_config, make_config
     from maury.emulator import NetworkPixels
     from maury.errors import ConfigError
+    from maury.labels import FURTHER_ELEMENTS
+    from maury.simulation.conditions import ModelErrorSettings
     from maury.training.recipes import PosteriorTrainConfig
 
     options = dict(options)
-    labels = options.pop("labels", None)
+    labels, model_error = options.pop("labels", None), options.pop("model_error", None)
     for name in options:
         if name not in PosteriorTrainConfig.model_fields:
             raise ConfigError(f"--{name.replace('_', '-')} is not for {base.preset}, which needs no grid")
     values = base.model_dump() | options
     if of_preset:
         values["network"]["pixels"] = NetworkPixels.of(emulator).count
+        have = (*emulator.space.names, "vsini", "vmac")
+        usual = [name for name in values["network"]["labels"] if name in have]
+        more = [name for name in emulator.space.names if name not in (*usual, *FURTHER_ELEMENTS)]
+        values["network"]["labels"] = [*usual, *more]
+    if model_error is not None:
+        measured = load_config(model_error, ModelErrorSettings).model_dump(mode="json")
+        values["simulation"] = values["simulation"] | {"model_error": measured}
     if labels is not None:
         values["network"]["labels"] = [name.strip() for name in labels.split(",")]
     return make_config(values, PosteriorTrainConfig, "options")
@@ -213,8 +225,9 @@ def _grid_settings(
     from maury.grids import open_grid
     from maury.training.recipes import TrainConfig
 
-    if "emulator" in options:
-        raise ConfigError("--emulator is for networks trained on simulated observations; name a grid with --grid")
+    for name in {"emulator", "model_error"} & options.keys():
+        option = name.replace("_", "-")
+        raise ConfigError(f"--{option} is for networks trained on simulated observations; name a grid with --grid")
     if grid is None and not base.grid:
         raise ConfigError("no grid: name one with --grid (maury grid build makes one)")
     opened = open_grid(grid or base.grid)

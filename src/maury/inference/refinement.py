@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -28,11 +29,13 @@ from maury.likelihood import (
 from maury.likelihood.importance import DEPENDABLE_K
 from maury.likelihood.luminosity import Luminosity
 from maury.likelihood.priors import value_of
+from maury.likelihood.profile import PACKAGED as FACTORS
 from maury.likelihood.profile import error_profile
 from maury.likelihood.resolution import log_odds_of_sharper
+from maury.likelihood.systematics import PACKAGED as SIZES
 from maury.likelihood.systematics import systematic, with_systematics
 from maury.likelihood.together import Details, Together
-from maury.networks import PosteriorNetwork, load_cached
+from maury.networks import PosteriorNetwork, find, load_cached
 from maury.pixelspectra import PixelSpectra
 
 Floats = NDArray[np.float64]
@@ -118,10 +121,17 @@ class Samples(NamedTuple):
 
 @dataclass(frozen=True)
 class Physics:
-    """What refinement needs of an emulator and a network's simulation."""
+    """What refinement needs of an emulator and a network's simulation.
+
+    Attributes:
+        coordinates: labels and their prior.
+        errors: of spectra.
+        sizes: file of the systematic errors of labels (`maury.likelihood.systematics`).
+    """
 
     coordinates: Coordinates
     errors: ErrorModel
+    sizes: Path = SIZES
 
 
 @lru_cache(maxsize=2)
@@ -146,9 +156,16 @@ def physics_of(model: str, emulator: str, real: bool, differential: bool = False
         return None
     if not real:
         return Physics(Coordinates(simulator, names), ErrorModel(simulator))
-    profile = None if differential else error_profile(simulator.pixels.wavelength_aa)
+    factors = measured_on_standards(model, FACTORS)
+    profile = None if differential else error_profile(simulator.pixels.wavelength_aa, factors)
     errors = ErrorModel(simulator, distortion_kms=DISTORTION_KMS, profile=profile)
-    return Physics(Coordinates(simulator, names), errors)
+    return Physics(Coordinates(simulator, names), errors, measured_on_standards(model, SIZES))
+
+
+def measured_on_standards(model: str, packaged: Path) -> Path:
+    """File of what standard stars say on a network's physics: that beside the network, or else the packaged one."""
+    own = find(model).parent / packaged.name
+    return own if own.is_file() else packaged
 
 
 def further_labels(emulator: str) -> tuple[str, ...]:
@@ -215,8 +232,8 @@ def refined(
     )
     generator = torch.Generator().manual_seed(seed + 1)
     medians = dict(zip(coordinates.names, result.samples.median(0).values.tolist(), strict=True))
-    sizes = systematic(medians) if systematics else {}
-    true, share = with_systematics(result.samples, coordinates.names, generator, priors, systematics)
+    sizes = systematic(medians, physics.sizes) if systematics else {}
+    true, share = with_systematics(result.samples, coordinates.names, generator, priors, systematics, physics.sizes)
     odds = log_odds_of_sharper(coordinates, star, result.mode, relations)
     columns = dict(zip(coordinates.names, true.unbind(1), strict=True))
     derived, far = {}, False

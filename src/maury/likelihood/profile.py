@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,15 +14,23 @@ from maury import checkpoints
 
 KIND = "physics-errors"
 PACKAGED = checkpoints.MODELS / "physics-errors.safetensors"
-"""Written by `benchmarks/physics_errors.py`: ``wavelength`` (Å in air) and ``factor``."""
+"""Written by `maury physics-errors`: ``wavelength`` (Å in air) and ``factor``. Beside another network: its own."""
 
 _FULL, _NONE = -1.5, -2.5
 """[M/H] above which the factors count in full, and below which they do not: the lines there are others."""
 
 
-def error_profile(wavelength: NDArray[np.float64]) -> Tensor:
-    """Factors (p,) of the errors of the physics at wavelengths (Å in air), 1 where nothing is known."""
-    known, factor = _stored()
+def error_profile(wavelength: NDArray[np.float64], source: Path = PACKAGED) -> Tensor:
+    """Factors (p,) of the errors of the physics at wavelengths (Å in air), 1 where nothing is known.
+
+    Args:
+        wavelength: pixels (p,).
+        source: file of the factors.
+
+    Raises:
+        FormatError: not such a file.
+    """
+    known, factor = _stored(source)
     return torch.from_numpy(np.interp(wavelength, known, factor, left=1.0, right=1.0))
 
 
@@ -31,7 +40,7 @@ def at_metallicity(profile: Tensor, mh: float) -> Tensor:
     return profile**share
 
 
-@lru_cache(maxsize=1)
-def _stored() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    stored = checkpoints.load(PACKAGED, KIND).tensors
+@lru_cache(maxsize=4)
+def _stored(source: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    stored = checkpoints.load(source, KIND).tensors
     return stored["wavelength"].double().numpy(), stored["factor"].double().numpy()

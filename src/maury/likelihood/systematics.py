@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from maury.checkpoints import MODELS
+from maury.errors import FormatError
 from maury.labels import ALPHA, FURTHER_ELEMENTS
 from maury.likelihood.priors import LabelPrior
 
 PACKAGED = MODELS / "systematic-errors.json"
-"""Fitted by `benchmarks/systematic_errors.py`: ``teff_k``, ``size`` (by label, at these temperatures), ``poor``."""
+"""Fitted by `maury systematic-errors`: ``teff_k``, ``size`` (by label, at these temperatures), ``poor``.
+
+Beside another network: its own.
+"""
 
 METAL_POOR = (-0.7, -2.5)
 """[M/H] from which systematic errors grow with falling [M/H], and where they reach their largest size."""
@@ -33,10 +38,15 @@ _REPEATS = 8
 """Systematic errors drawn for each sample of the fit."""
 
 
-@lru_cache(maxsize=1)
-def _fitted() -> tuple[list[float], dict[str, list[float]], dict[str, float]]:
-    stored = json.loads(PACKAGED.read_text(encoding="utf-8"))
-    return stored["teff_k"], stored["size"], stored["poor"]
+@lru_cache(maxsize=4)
+def _fitted(source: Path) -> tuple[list[float], dict[str, list[float]], dict[str, float]]:
+    try:
+        stored = json.loads(source.read_text(encoding="utf-8"))
+        return stored["teff_k"], stored["size"], stored["poor"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FormatError(
+            f"{source}: not a file of systematic errors ({error}); maury systematic-errors writes one"
+        ) from error
 
 
 def size_at(teff: float, mh: float, nodes: Sequence[float], sizes: Sequence[float], poor: float) -> float:
@@ -53,7 +63,7 @@ def size_at(teff: float, mh: float, nodes: Sequence[float], sizes: Sequence[floa
     return float(np.exp(np.interp(teff, nodes, np.log(sizes)) + growth))
 
 
-def systematic(labels: Mapping[str, float]) -> dict[str, float]:
+def systematic(labels: Mapping[str, float], source: Path = PACKAGED) -> dict[str, float]:
     """Standard deviation by label, in its unit, of the systematic error of a star.
 
     That of Teff, log g, [M/H] and [alpha/M] is the scatter of fit minus literature of the benchmark stars beyond both
@@ -61,9 +71,13 @@ def systematic(labels: Mapping[str, float]) -> dict[str, float]:
 
     Args:
         labels: of the fit by name; ``teff``, ``mh`` and ``vsini`` count.
+        source: file of the sizes.
+
+    Raises:
+        FormatError: not such a file.
     """
     teff, mh = labels.get("teff", 5750.0), labels.get("mh", 0.0)
-    nodes, sizes, poor = _fitted()
+    nodes, sizes, poor = _fitted(source)
     found = {name: size_at(teff, mh, nodes, values, poor[name]) for name, values in sizes.items()}
     elements = (*ALPHA, "cr", "ni", *FURTHER_ELEMENTS)
     found |= _OTHERS | dict.fromkeys(elements, float(np.hypot(found["alpha"], _ELEMENT)))
@@ -88,6 +102,7 @@ def with_systematics(
     generator: torch.Generator,
     priors: Sequence[LabelPrior] = (),
     real: bool = True,
+    source: Path = PACKAGED,
 ) -> tuple[Tensor, float]:
     """Samples of the true labels: those of the fit, widened by systematic errors, with what is known.
 
@@ -100,6 +115,7 @@ def with_systematics(
         generator: of random numbers.
         priors: what is known of the true labels.
         real: whether a star is real; simulated ones have no systematic error.
+        source: file of the sizes of systematic errors.
 
     Returns:
         Samples (n, k) of equal weight, and the efficiency of the weighing: effective share of those drawn.
@@ -109,7 +125,7 @@ def with_systematics(
         return samples, 1.0
     many = samples.repeat(_REPEATS, 1)
     if real:
-        sizes = systematic(dict(zip(names, samples.median(0).values.tolist(), strict=True)))
+        sizes = systematic(dict(zip(names, samples.median(0).values.tolist(), strict=True)), source)
         many = many + _errors(sizes, names, len(many), generator).to(many)
         if "vsini" in names:
             many[:, names.index("vsini")].abs_()

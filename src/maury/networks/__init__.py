@@ -4,6 +4,7 @@ from maury.networks.layers import Layer, layer_table
 from maury.networks.posterior_network import PosteriorNetwork
 from maury.networks.starnet import StarNet
 from maury.networks.store import (
+    find,
     is_posterior,
     load,
     load_cached,
@@ -20,6 +21,7 @@ __all__ = [
     "Layer",
     "PosteriorNetwork",
     "StarNet",
+    "find",
     "is_posterior",
     "layer_table",
     "load",

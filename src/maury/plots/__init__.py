@@ -3,7 +3,12 @@
 from maury.plots.calibrations import plot_calibration
 from maury.plots.corner import plot_corner
 from maury.plots.elements import plot_element_lines, plot_model_lines
-from maury.plots.emulators import plot_emulator_error, plot_emulator_pixels, plot_library_size
+from maury.plots.emulators import (
+    plot_emulator_error,
+    plot_emulator_pixels,
+    plot_library_size,
+    plot_physics_errors,
+)
 from maury.plots.errors import plot_bias, plot_errors
 from maury.plots.explanations import plot_explanation
 from maury.plots.grids import plot_grid_coverage
@@ -41,6 +46,7 @@ __all__ = [
     "plot_literature",
     "plot_model_lines",
     "plot_observations",
+    "plot_physics_errors",
     "plot_predicted",
     "plot_preparation",
     "plot_ranks",

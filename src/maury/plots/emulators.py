@@ -1,4 +1,4 @@
-"""Errors of the emulator: by label, by wavelength, and against the number of spectra it learned from."""
+"""Errors of the emulator by label, wavelength and size of the library, and of the physics by wavelength."""
 
 from __future__ import annotations
 
@@ -113,4 +113,24 @@ def plot_library_size(
     axes.set_xticks([], minor=True)
     axes.grid(True, color=INK)
     axes.legend(loc="best")
+    return figure
+
+
+@styled
+def plot_physics_errors(wavelength: ArrayLike, factor: ArrayLike) -> Figure:
+    """Errors of single lines in units of the usual one, over the window in three rows.
+
+    Args:
+        wavelength: Å in air (p,).
+        factor: of `maury.standards.factors` (p,).
+    """
+    wavelength, factor = np.asarray(wavelength, float), np.asarray(factor, float)
+    figure = Figure(figsize=(DOUBLE, 4.8), layout="constrained")
+    rows = figure.subplots(3, 1, sharey=True)
+    for axes, part in zip(rows, np.array_split(np.arange(len(wavelength)), 3), strict=True):
+        axes.plot(wavelength[part], factor[part], lw=0.7)
+        axes.axhline(1, lw=0.6, ls=":", color="0.5")
+        axes.set_xlim(wavelength[part[0]], wavelength[part[-1]])
+    rows[1].set_ylabel("error of the physics, in units of the usual one")
+    rows[2].set_xlabel("wavelength (Å, air)")
     return figure

@@ -62,7 +62,7 @@ class PriorSettings(Settings):
 
 
 class ModelErrorSettings(Settings):
-    """How wrong the synthetic spectra are: residuals of real stars, `benchmarks/model_error.py`.
+    """How wrong the synthetic spectra are: measured on real stars by `maury model-error`.
 
     Attributes:
         teff_k: temperatures of ``level``, K, increasing.

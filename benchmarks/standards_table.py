@@ -1,0 +1,50 @@
+"""The table of standard stars for maury's verbs, from a folder of observed spectra with `CATALOG.csv`.
+
+    python benchmarks/standards_table.py ../shared/data/observed --out standards.csv
+    maury model-error standards.csv --out model-error.toml
+    maury physics-errors default standards.csv --out docs/results/physics-errors
+    maury systematic-errors default standards.csv --out docs/results/benchmark-stars
+
+Adds where raw orders of the APF have their wavelengths; names of files become absolute. `--teff`, `--logg` and `--mh`
+take the stars within ranges.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from pathlib import Path
+
+from observed import catalogue, hints
+from smoke import observed_stars, parse
+
+from maury.files import atomic_path
+
+LABELS = ("teff", "logg", "mh", "vsini", "alpha")
+COLUMNS = (
+    *("file", "star", "role", "resolution", "wavelength_file", "labels_verified"),
+    *LABELS,
+    *(f"e_{name}" for name in LABELS[:-1]),
+)
+
+
+def main() -> None:
+    """Write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    for name in ("teff", "logg", "mh"):
+        parser.add_argument(f"--{name}", type=float, nargs=2, default=(-1e9, 1e9))
+    options = parse(parser, lambda folder: [observed_stars(folder, "sun.fits"), "--out", folder / "standards.csv"])
+    ranges = {name: getattr(options, name) for name in ("teff", "logg", "mh")}
+    with atomic_path(options.out) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, COLUMNS, extrasaction="ignore")
+        writer.writeheader()
+        for row in catalogue(options.folder, "resolution", *ranges):
+            if all(low <= float(row[name]) <= high for name, (low, high) in ranges.items()):
+                path = {"file": (options.folder / row["file"]).absolute()} | hints(options.folder.absolute(), row)
+                writer.writerow(row | {name: str(value) for name, value in path.items()})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,23 @@
+"""Standard stars: what their spectra and known labels say on the errors of model spectra and of inferred labels."""
+
+from maury.standards.model_error import ModelErrorTable, fit_levels, measure_model_error
+from maury.standards.physics_errors import Fitted, compare, factors, fit_star, save_factors, summary
+from maury.standards.systematic_errors import of_labels, predicted
+from maury.standards.table import Standard, measured, read_standards
+
+__all__ = [
+    "Fitted",
+    "ModelErrorTable",
+    "Standard",
+    "compare",
+    "factors",
+    "fit_levels",
+    "fit_star",
+    "measure_model_error",
+    "measured",
+    "of_labels",
+    "predicted",
+    "read_standards",
+    "save_factors",
+    "summary",
+]

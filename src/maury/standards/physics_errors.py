@@ -1,0 +1,212 @@
+"""Where the physics is wrong: errors of single lines, from the residuals of standard stars, and what they are worth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d
+
+from maury import __version__, checkpoints
+from maury.errors import DomainError
+from maury.inference import predict
+from maury.inference.refinement import DISTORTION_KMS, Physics, Refinement, refined
+from maury.likelihood import ErrorModel, relation, usable
+from maury.likelihood.priors import RELATIONS
+from maury.likelihood.profile import KIND
+from maury.networks import load_posterior
+from maury.pixelspectra import PixelSpectra
+from maury.standards.table import Standard
+
+Floats = NDArray[np.float64]
+Row = dict[str, Any]
+
+MAIN = ("teff", "logg", "mh")
+BIN, SMOOTH, VOTES = 8, 3.0, 3.0
+"""Pixels of a sum of residuals; smoothing of the factors, pixels; weight of the prior factor 1, stars."""
+
+LIMITS = (0.15, 12.0)
+"""Least and largest square of a factor."""
+
+CLIP = 4.0
+"""Residuals beyond so many standard deviations count as this many: missing lines."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A standard star, and its fit without factors.
+
+    Attributes:
+        star: as the table has it.
+        data: the spectrum on the network's pixels.
+        features: of the network (1, f).
+        template: labels of the preparation's template.
+        labels: medians of the posterior, by name.
+        fit: the refinement.
+        error: of Teff, K: standard deviation of the samples of the fit.
+    """
+
+    star: Standard
+    data: PixelSpectra
+    features: torch.Tensor
+    template: dict[str, float] | None
+    labels: dict[str, float]
+    fit: Refinement
+    error: float
+
+    @property
+    def votes(self) -> bool:
+        """Whether the star's residuals count: 4600 to 6800 K, [M/H] above -0.8, slow rotation, R above 20,000."""
+        x = self.labels
+        usual = 4600 < x["teff"] < 6800 and x["mh"] > -0.8 and x["vsini"] < 8
+        return usual and float(self.data.resolution) > 20_000 and self.fit.chi2 < 1.7
+
+
+def fit_star(star: Standard, physics: Physics, model: str, emulator: str) -> Fitted:
+    """Predict a star as anybody would, and fit it without factors.
+
+    Args:
+        star: the spectrum.
+        physics: of `maury.inference.refinement.physics_of`.
+        model: a network with posterior.
+        emulator: of its training.
+
+    Raises:
+        MauryError: as `maury.predict`.
+    """
+    result = predict(star.read(), model=model, emulator=emulator)
+    if result.refinement is None or not isinstance(result.spectrum, PixelSpectra):
+        raise DomainError(f"{star.path.name}: was not refined")
+    data = usable(result.spectrum, star.path.name)
+    with torch.inference_mode():
+        features = load_posterior(model)[0](result.spectrum[None])
+    template = None if result.preparation is None else result.preparation.template
+    seen = Fitted(star, data, features.clone(), template, {}, result.refinement, 0.0)
+    return _again(seen, physics, model, None)
+
+
+def factors(stars: Sequence[Fitted], without: str = "") -> Floats:
+    """Factors (p,) of the errors of the physics by all voting stars but one, root of the mean square 1.
+
+    Sums of residuals over eight pixels, squared and in units of their variance, are averaged over stars (one vote
+    each); where few stars have data, the mean is drawn to 1. The root is the factor.
+
+    Args:
+        stars: fits without factors.
+        without: name of a star that has no vote.
+
+    Raises:
+        DomainError: no star votes.
+    """
+    named: dict[str, list[tuple[Floats, Floats]]] = {}
+    for star in stars:
+        if star.votes and star.star.star != without:
+            named.setdefault(star.star.star, []).append(_squares(star))
+    if not named and not without:
+        raise DomainError(
+            "no star is fit to measure errors of the physics: 4600 to 6800 K, [M/H] above -0.8, v sin i below 8 km/s, "
+            "R above 20,000 and a reduced chi-square below 1.7 are needed"
+        )
+    total = votes = np.zeros(len(stars[0].data.flux))
+    for spectra in named.values():
+        total = total + sum(square * weight for square, weight in spectra) / len(spectra)
+        votes = votes + sum(weight for _, weight in spectra) / len(spectra)
+    variance = gaussian_filter1d((VOTES + total) / (VOTES + votes), SMOOTH)
+    return np.asarray(np.sqrt(np.clip(variance / variance.mean(), *LIMITS)))
+
+
+def compare(
+    stars: Sequence[Fitted], physics: Physics, model: str, advance: Callable[[int], None] | None = None
+) -> list[Row]:
+    """Each star without factors and with those of the other stars.
+
+    Returns:
+        A row for each spectrum: ``file``, ``star``, ``votes``, ``scored``, ``verified``, ``teff``, ``gain`` in the log
+        evidence, ``error_ratio`` of Teff, and ``d_LABEL``: differences to the literature without and with factors.
+    """
+    rows = []
+    for star in stars:
+        known = _again(star, physics, model, torch.from_numpy(factors(stars, star.star.star)))
+        row: Row = {"file": star.star.path.name, "star": star.star.star, "votes": star.votes}
+        row |= {"verified": star.star.verified, "scored": star.star.scored, "teff": star.labels["teff"]}
+        row |= {"gain": known.fit.log_evidence - star.fit.log_evidence, "error_ratio": known.error / star.error}
+        for name in MAIN:
+            if name in star.star.labels:
+                row[f"d_{name}"] = [fit.labels[name] - star.star.labels[name] for fit in (star, known)]
+        rows.append(row)
+        if advance is not None:
+            advance(1)
+    return rows
+
+
+def summary(rows: Sequence[Row], teff: tuple[float, float] = (4500.0, 7000.0)) -> str:
+    """Medians of the absolute differences, before and after, and the gain in evidence, as Markdown.
+
+    Args:
+        rows: of `compare`.
+        teff: range of the spectra that count, K.
+    """
+    usual = [row for row in rows if teff[0] <= row["teff"] <= teff[1] and (row["scored"] or not row["verified"])]
+    lines = ["| stars | label | spectra | median difference, alike | by line |", "|---|---|---|---|---|"]
+    for title, chosen in (("verified", [r for r in usual if r["verified"]]), ("all", usual)):
+        for name in MAIN:
+            pairs = np.abs([row[f"d_{name}"] for row in chosen if f"d_{name}" in row])
+            digits = 0 if name == "teff" else 3
+            if len(pairs):
+                middle = np.median(pairs, axis=0)
+                lines.append(f"| {title} | {name} | {len(pairs)} | {middle[0]:.{digits}f} | {middle[1]:.{digits}f} |")
+    if not usual:
+        return f"No star of {teff[0]:.0f} to {teff[1]:.0f} K is scored.\n"
+    gain = np.array([row["gain"] for row in usual])
+    narrow = np.median([row["error_ratio"] for row in usual])
+    text = (
+        f"Of {len(gain)} spectra of {teff[0]:.0f} to {teff[1]:.0f} K {np.mean(gain > 0):.0%} are more probable with "
+        f"the factors of the other stars, by {np.median(gain):.0f} in the log evidence in the median; the "
+        f"error of Teff is {narrow:.2f} times as large."
+    )
+    return "\n".join([*lines, "", text]) + "\n"
+
+
+def save_factors(path: Path, wavelength: Floats, factor: Floats, stars: Sequence[Fitted]) -> list[str]:
+    """Write factors (p,) at wavelengths (Å in air) as refinement takes them, and return the stars that voted."""
+    voters = sorted({star.star.star for star in stars if star.votes})
+    parts = {"wavelength": torch.from_numpy(wavelength).float(), "factor": torch.from_numpy(factor).half()}
+    checkpoints.save(path, KIND, parts, {"maury": __version__, "voters": voters})
+    return voters
+
+
+def _box(values: Floats) -> Floats:
+    """Sums over eight neighbours."""
+    return np.convolve(values, np.ones(BIN), "same")
+
+
+def _squares(star: Fitted) -> tuple[Floats, Floats]:
+    """Squared sums of residuals in units of their mean (p,), and how much of their variance is that of the physics."""
+    sigma = star.fit.sigma
+    good = star.data.good.numpy() & np.isfinite(sigma)
+    variance = np.where(good, sigma**2, 0.0)
+    residual = np.where(good, star.data.flux.numpy() - star.fit.model, 0.0)
+    residual = np.clip(residual, -CLIP * np.sqrt(variance), CLIP * np.sqrt(variance))
+    noise = np.where(good, (star.fit.noise_scale * star.data.sigma.numpy()) ** 2, 0.0)
+    total = np.maximum(_box(variance), 1e-30)
+    seen = _box(good.astype(float)) > BIN // 2
+    square = np.where(seen, _box(residual) ** 2 / total, 0.0)
+    weight = np.where(seen, np.clip(1 - _box(noise) / total, 0, 1), 0.0)
+    return square / np.average(square, weights=weight), weight
+
+
+def _again(star: Fitted, physics: Physics, model: str, profile: torch.Tensor | None) -> Fitted:
+    """The fit of a star with given factors, or none."""
+    errors = ErrorModel(physics.errors.simulator, distortion_kms=DISTORTION_KMS, profile=profile)
+    drawn, fit, _ = refined(
+        replace(physics, errors=errors), star.data, load_posterior(model)[0], star.features, template=star.template,
+        relations=[relation(name) for name in RELATIONS], count=2000, seed=1,
+    )  # fmt: skip
+    names = physics.coordinates.names
+    medians = dict(zip(names, drawn.true.median(0).values.tolist(), strict=True))
+    return replace(star, labels=medians, fit=fit, error=float(drawn.fit[:, names.index("teff")].std()))

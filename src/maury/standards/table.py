@@ -1,0 +1,118 @@
+"""A table of standard stars: spectra, how they are read, and the labels of the literature."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from maury.catalogue.lists import FileList
+from maury.errors import FormatError, MauryError
+from maury.labels import LABELS
+from maury.readers import read
+from maury.spectra import Observation, Spectrum
+
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class Standard:
+    """A spectrum of a standard star.
+
+    Attributes:
+        star: its name; several spectra of one star count once.
+        path: the spectrum.
+        reading: attributes of `maury.readers.ReadOptions`.
+        labels: of the literature, by name.
+        errors: their uncertainties, by name.
+        scored: whether the difference to the literature counts: not for a star on which the line list was calibrated
+            (``role`` is calibrate), nor where ``labels_verified`` is false.
+        verified: whether the labels are of the literature and not from memory or from a fit.
+    """
+
+    star: str
+    path: Path
+    reading: dict[str, Any]
+    labels: dict[str, float]
+    errors: dict[str, float]
+    scored: bool = True
+    verified: bool = True
+
+    def read(self) -> Spectrum | Observation:
+        """The spectrum.
+
+        Raises:
+            MauryError: as `maury.read`.
+        """
+        return read(self.path, **self.reading)
+
+
+def read_standards(path: str | os.PathLike[str]) -> list[Standard]:
+    """Read a CSV table of standard stars.
+
+    Its columns: ``file`` (relative to the table's folder), ``star``, ``resolution`` and others of
+    `maury.readers.ReadOptions`; labels (``teff``, ``logg``, ``mh``, ``alpha`` ...) and their uncertainties
+    (``e_teff`` ...), empty where unknown; ``role`` and ``labels_verified``, which may be left out.
+
+    Raises:
+        FormatError: the table cannot be read, or a label is not a number.
+    """
+    path = Path(path)
+    entries = [one for entry in FileList(path) for one in (entry.exposures or (entry,))]
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        rows = {row["file"].strip(): row for row in csv.DictReader(line for line in stream if not line.startswith("#"))}
+    stars = []
+    for entry in entries:
+        if entry.error is not None:
+            raise FormatError(f"{path}: {entry.file}: {entry.error}")
+        row = rows[entry.file]
+        verified = row.get("labels_verified", "true").strip().lower() not in ("false", "no", "0")
+        stars.append(
+            Standard(
+                star=(entry.star or entry.file).split(" (")[0],
+                path=entry.path,
+                reading=entry.reading,
+                labels=_numbers(row, "", path),
+                errors=_numbers(row, "e_", path),
+                scored=verified and row.get("role", "") != "calibrate",
+                verified=verified,
+            )
+        )
+    return stars
+
+
+def measured(
+    stars: Iterable[Standard],
+    measure: Callable[[Standard], Found],
+    failed: Callable[[str], None],
+    advance: Callable[[int], None] | None = None,
+) -> list[Found]:
+    """What ``measure`` finds for each spectrum; those that cannot be used are passed to ``failed`` and left out."""
+    found = []
+    for star in stars:
+        try:
+            found.append(measure(star))
+        except MauryError as error:
+            failed(str(error) if star.path.name in str(error) else f"{star.path.name}: {error}")
+        if advance is not None:
+            advance(1)
+    return found
+
+
+def _numbers(row: dict[str, str], prefix: str, path: Path) -> dict[str, float]:
+    numbers = {}
+    for name in LABELS:
+        text = (row.get(prefix + name) or "").strip()
+        if not text:
+            continue
+        try:
+            number = float(text)
+        except ValueError:
+            raise FormatError(f"{path}: {row['file']}: {prefix}{name} = {text!r} is not a number") from None
+        if math.isfinite(number):
+            numbers[name] = number
+    return numbers
