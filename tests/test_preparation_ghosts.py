@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from maury import predict
 from maury.preparation import Preparation, ghosts, prepare
 from maury.spectra import Observation, Spectrum
 from nights import K_DWARF, SUN, Instrument, observe, star_flux
@@ -95,3 +96,23 @@ def test_the_ends_of_the_window_where_templates_end_are_left_out():
     flux = np.where(inside, star_flux(SUN, wave, 50_000.0), 1.0)  # no lines beyond the window
     noisy = flux + 0.01 * np.random.default_rng(1).standard_normal(wave.size)
     assert prepare(Spectrum(wave, noisy, frame="barycentric"), resolution=50_000.0).flags == ()
+
+
+@pytest.mark.parametrize("shape", [smooth, sharp])
+def test_a_spectrum_that_another_program_prepared_is_tested_too(shape):
+    wave = np.exp(np.arange(np.log(5048), np.log(5352), 6e-6))
+    clean = star_flux(SUN, wave, 60_000.0)
+    x = np.clip((wave - 5150) / 60, 0, 1)
+    noise = 0.01 * np.random.default_rng(4).standard_normal(wave.size)
+
+    def flags(flux):
+        star = Spectrum(
+            wave, flux + noise, sigma=np.full(wave.size, 0.01), frame="rest", normalised=True, resolution=6e4
+        )
+        fit = predict(star, refine=False, samples=200)
+        assert fit.preparation is None
+        return fit.flags
+
+    assert "damaged_pixels" not in flags(clean)
+    light = np.where((x > 0) & (x < 1), 0.3 * shape(x), 0.0)
+    assert "damaged_pixels" in flags((clean + light) / (1 + light * (shape is smooth)))

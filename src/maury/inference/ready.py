@@ -88,7 +88,8 @@ def ready(
     if is_prepared(observation) and (observation.single().sigma is not None or not noise):
         spectrum, damage = without_damage(observation.single().with_(resolution=resolution), resolution)
         spectrum = _masked(spectrum, mask)
-        done += ["damaged_pixels"] if damage > DAMAGED and "damaged_pixels" not in done else []
+        if damage > DAMAGED or _ghost(observation, window, resolution, emulator, mask):
+            done += ["damaged_pixels"] if "damaged_pixels" not in done else []
     else:
         if is_prepared(observation) and velocity_kms is None:
             searched["velocity_kms"] = 0.0
@@ -97,6 +98,23 @@ def ready(
     done += ["resolution_assumed"] if guessed else []
     given = tuple(map(parse_range, observation.provenance.get("mask", ())))  # when it was prepared
     return Ready(file, observation, spectrum, preparation, tuple(done), ordered((*given, *mask)))
+
+
+def _ghost(observation: Observation, window: tuple[float, float], resolution: float, emulator: str, mask: Mask) -> bool:
+    """Whether a template fit at rest finds damage, such as a ghost, in a spectrum that another program prepared.
+
+    A spectrum with a record of flags was tested when `maury.prepare` made it. Without a template of the window, or with
+    too little light for a fit, there is no such test.
+    """
+    if "flags" in observation.provenance:
+        return False
+    try:
+        return (
+            "damaged_pixels"
+            in prepare_for(observation, window, resolution, emulator, mask=mask, velocity_kms=0.0).flags
+        )
+    except DomainError:
+        return False
 
 
 def guess_resolution(observation: Observation, emulator: str, mask: Mask = (), **searched: Any) -> float:

@@ -149,6 +149,6 @@ def describe(headers: list[Header], raw: Raw, log: Log) -> Raw:
             if value and name not in raw.info:
                 raw.info[name] = value
         for key, name in (("PREPFLAG", "flags"), ("PREPMASK", "mask")):  # of a spectrum that maury prepared
-            if header.get(key):
-                raw.info[name] = tuple(str(header[key]).split(","))
+            if key in header:
+                raw.info[name] = tuple(filter(None, str(header[key]).split(",")))
     return raw

@@ -94,7 +94,7 @@ def write(spectrum: Spectrum | Observation, path: str | os.PathLike[str]) -> Non
     for key, name in (("STARVEL", "velocity_kms"), ("STARVELE", "velocity_error_kms")):
         if name in done:
             header[key] = (done[name], f"[km/s] {name.removesuffix('_kms').replace('_', ' ')} taken out")
-    if done.get("flags"):
+    if "flags" in done:
         header["PREPFLAG"] = (",".join(done["flags"]), "what limits the trust in it")
     if done.get("mask"):
         header["PREPMASK"] = (",".join(done["mask"]), "[Angstrom] left out of the fit")
