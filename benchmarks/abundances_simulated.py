@@ -25,7 +25,7 @@ from torch import Tensor
 from maury.cli.console import out, progress
 from maury.emulator import load_cached
 from maury.evaluation.calibration import coverage
-from maury.evaluation.refined import judge_refined, posterior_of, refined_bound
+from maury.evaluation.refined import posterior_of, recover_refined, refined_bound
 from maury.files import atomic_path
 from maury.inference.posterior import ELEMENTS, UPPER, information
 from maury.likelihood import Coordinates, ErrorModel, usable
@@ -145,10 +145,10 @@ def main() -> None:
             network, load_cached(), options.stars, SAMPLES, options.seed, advance, keep=fgk, snrs=(options.snr,)
         )
         labels = drawn(simulator, fgk, options.stars, options.seed)
-        names, judged, _ = judge_refined(
+        names, recovered, _ = recover_refined(
             network, simulator, len(labels), SAMPLES, options.seed, 400.0, advance, labels=labels
         )
-        found["coverage"] = {name: coverage(judged.rank[:, names.index(name)]) for name in NAMES}
+        found["coverage"] = {name: coverage(recovered.rank[:, names.index(name)]) for name in NAMES}
         found["detection"] = {
             title: detection(network, simulator, drawn(simulator, keep, options.detections, 7), options.seed, advance)
             for title, keep in CLASSES.items()

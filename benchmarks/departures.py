@@ -26,12 +26,12 @@ from maury.cli.console import progress
 from maury.config import make_config, preset_path, read_toml
 from maury.files import atomic_path
 from maury.labels import SYNTHESISED
+from maury.lines.calibration_settings import StandardStar, load_calibration
 from maury.lines.fitback import WIDE
 from maury.lines.judge import robust_rms
 from maury.lines.leastsquares import robust_steps
-from maury.lines.observed import model_grid, read_standard
 from maury.lines.response import Response
-from maury.lines.settings import StandardStar, load_calibration
+from maury.lines.standard_star import model_grid, read_standard
 from maury.lines.standards import CONTINUUM_WIDTH, Standard
 from maury.synthesis import PhysicsConfig, SynthesisConfig, Workers, read_atmospheres, read_lines, synthesize
 

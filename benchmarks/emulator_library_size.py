@@ -24,7 +24,7 @@ from libraries import line_library
 from maury.cli.console import out, progress
 from maury.config import PRESETS, load_config, save_config
 from maury.emulator import rms_per_star
-from maury.evaluation.emulator import unseen_rows
+from maury.evaluation.emulator_errors import unseen_rows
 from maury.files import atomic_path
 from maury.library import OFF_NODE, expand, read_libraries, write_library
 from maury.plots import plot_library_size, save_figure

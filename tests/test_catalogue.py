@@ -22,10 +22,10 @@ import torch
 import maury
 from fakes import tiny_emulator
 from maury.catalogue import CatalogueConfig, parts, read_catalogue, read_manifest, run_catalogue
-from maury.catalogue.columns import REJECTS, columns_of
 from maury.catalogue.file_shards import FileResult, make_parts
 from maury.catalogue.lists import Entry, FileList
 from maury.catalogue.manifest import Output
+from maury.catalogue.table_columns import REJECTS, columns_of
 from maury.emulator import NetworkPixels
 from maury.errors import ConfigError, FormatError, OutputError, SynthesisError
 from maury.inference import predict, predict_batch
@@ -608,13 +608,13 @@ def test_the_verb(packed, model, tmp_path, capsys):
 
 
 def models_elsewhere(config, files):
-    """Stands in for `maury.catalogue.run.models_of`: another file in each process."""
+    """Stands in for `maury.catalogue.prediction.models_of`: another file in each process."""
     return {f"network {config.model}": f"{os.getpid()}"}
 
 
 def test_nodes_with_another_model_are_refused(ray_cluster, packed, model, tmp_path, monkeypatch):
     path, _ = packed
-    monkeypatch.setattr(maury.catalogue.run, "models_of", models_elsewhere)
+    monkeypatch.setattr(maury.catalogue.prediction, "models_of", models_elsewhere)
     with pytest.raises(
         ConfigError, match=r"node [\d.]+ of the cluster has network .* \d+, the driver \d+; all nodes need"
     ):

@@ -14,7 +14,7 @@ from maury.emulator import NetworkPixels
 from maury.errors import DomainError
 from maury.evaluation.bound import bound, derivatives
 from maury.evaluation.calibration import coverage, ranks, uniformity
-from maury.evaluation.posterior import bound_report, calibration_report, judge
+from maury.evaluation.recovery import bound_report, calibration_report, recover
 from maury.labels import LabelSpace
 from maury.likelihood import simulator_for
 from maury.networks import LabelTransform, PosteriorNetwork, save
@@ -72,8 +72,8 @@ class TestCalibration:
         assert np.mean(found) == pytest.approx(19, abs=1.2)
 
     def test_an_exact_posterior_passes(self, stars):
-        judged = judge(Exact(stars), stars, 2000, 199, 1)
-        report = calibration_report(judged, NAMES)
+        recovered = recover(Exact(stars), stars, 2000, 199, 1)
+        report = calibration_report(recovered, NAMES)
         assert report["n"] == 2000
         for label in report["labels"].values():
             for level, share in label["coverage"].items():
@@ -91,13 +91,13 @@ class TestCalibration:
 
     @pytest.mark.parametrize("width", [0.6, 1.6])
     def test_a_posterior_of_the_wrong_width_fails(self, stars, width):
-        report = calibration_report(judge(Exact(stars, width), stars, 1000, 199, 1), NAMES)
+        report = calibration_report(recover(Exact(stars, width), stars, 1000, 199, 1), NAMES)
         for label in report["labels"].values():
             assert (label["coverage"]["0.68"] - 0.68) * (width - 1) > 0.03
             assert label["sbc"]["p"] < 1e-6
 
     def test_seed(self, stars):
-        first, same, other = (judge(Exact(stars), stars, 50, 20, seed) for seed in (1, 1, 2))
+        first, same, other = (recover(Exact(stars), stars, 50, 20, seed) for seed in (1, 1, 2))
         np.testing.assert_array_equal(first.rank, same.rank)
         assert (first.truth != other.truth).all()
 
@@ -153,7 +153,7 @@ SPACE = LabelSpace(("teff", "logg", "vsini"), (3500.0, 0.0, 0.0), (9750.0, 5.0, 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     """A network that knows nothing, and the emulator of its pixels."""
-    folder = tmp_path_factory.mktemp("judged")
+    folder = tmp_path_factory.mktemp("recovered")
     emulator = tiny_emulator()
     emulator.save(folder / "emulator.safetensors")
     pixels = NetworkPixels.of(emulator)

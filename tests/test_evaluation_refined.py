@@ -11,7 +11,7 @@ import torch
 from maury.cli.app import main
 from maury.emulator import load_cached
 from maury.evaluation.calibration import tarp, tarp_curve
-from maury.evaluation.posterior import Judged
+from maury.evaluation.recovery import Recovered
 from maury.evaluation.refined import conformal, refined_bound
 from maury.labels import FURTHER_ELEMENTS
 from maury.likelihood.target import with_alpha
@@ -40,8 +40,8 @@ def test_conformal_factors():
     generator = np.random.default_rng(2)
     truth = np.zeros((4000, 1))
     median = generator.standard_normal((4000, 1))
-    judged = Judged(truth, median, truth, truth[:, 0], truth[:, 0])
-    factors = conformal(judged, np.full((4000, 1), 0.5), 0)
+    recovered = Recovered(truth, median, truth, truth[:, 0], truth[:, 0])
+    factors = conformal(recovered, np.full((4000, 1), 0.5), 0)
     assert factors["0.68"] == pytest.approx(2, abs=0.1)
     assert factors["0.95"] == pytest.approx(3.92, abs=0.2)
 
@@ -77,7 +77,7 @@ def test_command(tmp_path, capsys):
     assert stop.value.code == 0
     report = json.loads((tmp_path / "calibration.json").read_text())
     assert report["simulated"]["n"] == 20
-    assert report["not_dependable"] < 0.3
+    assert report["unreliable_weights"] < 0.3
     inside = [label["coverage"]["0.95"] for label in report["simulated"]["labels"].values()]
     assert np.mean(inside) > 0.85
     own = report["own_errors"]["simulated"]

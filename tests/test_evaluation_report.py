@@ -15,8 +15,8 @@ import torch
 
 from fakes import tiny_emulator
 from maury.cli.app import main
+from maury.evaluation.html import render_page
 from maury.evaluation.network import check_grid, load_model
-from maury.evaluation.page import render_page
 from maury.files import sha256
 from maury.grids import Grid, GridConfig, build_grid, open_grid
 from maury.labels import LABELS, LabelSpace

@@ -16,16 +16,23 @@ from linelists import row, write_list
 from maury.broadening import transfer
 from maury.cli.lines import _warn
 from maury.errors import ConfigError, DomainError, SynthesisError
-from maury.evaluation.lines import absorbed_ranges, write_calibrated, write_verdicts
+from maury.evaluation.calibrated_lines import absorbed_ranges, write_calibrated, write_verdicts
 from maury.lines import change_of, read_changes, read_line_file
 from maury.lines.calibrate import Calibration, calibrate
+from maury.lines.calibration_settings import CalibrateConfig, load_calibration
 from maury.lines.judge import cross_validate, judge
 from maury.lines.kept import all_responses
 from maury.lines.leastsquares import robust_steps
-from maury.lines.observed import Broadening, broadening_matrix, continuum, continuum_basis, model_grid, read_standard
 from maury.lines.parameters import group_components, line_parameters, qualities
 from maury.lines.response import Response, count_jobs, isotope_shifts
-from maury.lines.settings import CalibrateConfig, load_calibration
+from maury.lines.standard_star import (
+    Broadening,
+    broadening_matrix,
+    continuum,
+    continuum_basis,
+    model_grid,
+    read_standard,
+)
 from maury.lines.standards import Standard, elements_with_lines
 from maury.lines.unexplained import candidates, find_unexplained, unexplained_mask, write_unexplained
 from maury.synthesis import LineList

@@ -5,9 +5,9 @@ import pytest
 from scipy.ndimage import gaussian_filter1d
 
 from maury.labels import INTRINSIC
-from maury.lines.observed import model_grid
+from maury.lines.calibration_settings import StandardStar
 from maury.lines.response import DEX, class_of, count_jobs, job_for, respond, spectra
-from maury.lines.settings import StandardStar
+from maury.lines.standard_star import model_grid
 from maury.synthesis import PhysicsConfig, Workers, read_atmospheres, read_lines, synthesize
 from synthesis_inputs import atmosphere_folder, vald_short
 

@@ -7,7 +7,7 @@ import torch
 from libraries import line_library
 from maury.emulator import rms_per_star
 from maury.errors import ConfigError, FormatError
-from maury.evaluation.emulator import evaluate_emulator, summary, unseen_rows, write_report
+from maury.evaluation.emulator_errors import evaluate_emulator, summary, unseen_rows, write_report
 from maury.library import Library
 from maury.training.emulator_fit import (
     TEST,

@@ -1,8 +1,8 @@
 """Catalogues: stellar parameters of any number of spectra, in parts that survive a kill."""
 
 from maury.catalogue.manifest import read_manifest
-from maury.catalogue.options import CatalogueConfig
 from maury.catalogue.parts import read_catalogue
-from maury.catalogue.run import Summary, run_catalogue
+from maury.catalogue.prediction import Summary, run_catalogue
+from maury.catalogue.prediction_options import CatalogueConfig
 
 __all__ = ["CatalogueConfig", "Summary", "read_catalogue", "read_manifest", "run_catalogue"]

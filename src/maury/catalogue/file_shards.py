@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from maury.catalogue.columns import REJECTS, Column, append, empty
 from maury.catalogue.lists import Entry
 from maury.catalogue.manifest import Output
-from maury.catalogue.options import CatalogueConfig
 from maury.catalogue.packed_shards import write_shard
+from maury.catalogue.prediction_options import CatalogueConfig
+from maury.catalogue.table_columns import REJECTS, Column, append, empty
 from maury.errors import FormatError, MauryError, in_one_line
 from maury.inference import predict
 from maury.inference.single import SAMPLES

@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from maury.catalogue.columns import REJECTS, Column, append, empty
 from maury.catalogue.manifest import Output
-from maury.catalogue.options import CatalogueConfig
 from maury.catalogue.packed import DAMAGED, PackedFile, read_block
 from maury.catalogue.parts import write_part
+from maury.catalogue.prediction_options import CatalogueConfig
+from maury.catalogue.table_columns import REJECTS, Column, append, empty
 from maury.errors import OutputError, in_one_line
 from maury.inference import Posteriors, predict_batch, predict_pixels
 from maury.inference.columns import column_of

@@ -14,7 +14,7 @@ from astropy.io import fits
 from astropy.table import QTable, vstack
 from astropy.utils.exceptions import AstropyUserWarning
 
-from maury.catalogue.columns import Column
+from maury.catalogue.table_columns import Column
 from maury.errors import ConfigError, FormatError
 from maury.files import atomic_path
 

@@ -114,7 +114,7 @@ def compare(
     """
     from maury.cli.console import out, progress
     from maury.emulator import load
-    from maury.evaluation.emulator import evaluate_emulator, report_tables
+    from maury.evaluation.emulator_errors import evaluate_emulator, report_tables
 
     model = load(emulator)
     with progress() as bar:
@@ -123,7 +123,7 @@ def compare(
     for table in report_tables(result):
         out.print(table)
     if output is not None:
-        from maury.evaluation.emulator import write_report
+        from maury.evaluation.emulator_errors import write_report
 
         write_report(result, output)
         out.print(f"{output}/emulator.json and figures written")

@@ -96,7 +96,7 @@ def _evaluate_posterior(run: str, output: Path, emulator: str, stars: int, seed:
     from maury.cli.console import out, progress, show_paths
     from maury.cli.validate import write
     from maury.emulator import load as load_emulator
-    from maury.evaluation import posterior
+    from maury.evaluation import recovery
     from maury.files import check_writable
     from maury.likelihood import simulator_for
     from maury.networks import load_posterior
@@ -106,13 +106,13 @@ def _evaluate_posterior(run: str, output: Path, emulator: str, stars: int, seed:
     simulator = simulator_for(header, load_emulator(emulator))
     with progress() as bar:
         task = bar.add_task("simulated stars", total=stars)
-        judged = posterior.judge(network, simulator, stars, _SAMPLES, seed, partial(bar.advance, task))
-        task = bar.add_task("Cramér-Rao bound", total=len(posterior.BOUND_SNR))
+        recovered = recovery.recover(network, simulator, stars, _SAMPLES, seed, partial(bar.advance, task))
+        task = bar.add_task("Cramér-Rao bound", total=len(recovery.BOUND_SNR))
         count = min(_BOUND_STARS, stars // 8)
-        least = posterior.bound_report(network, simulator, count, _SAMPLES, seed + 1, partial(bar.advance, task))
-    calibration = posterior.calibration_report(judged, network.config.labels)
-    report = posterior.report(Path(run).name, header, emulator, seed, calibration, least)
-    paths = write(output / "posterior.json", report, judged, calibration, least)
+        least = recovery.bound_report(network, simulator, count, _SAMPLES, seed + 1, partial(bar.advance, task))
+    calibration = recovery.calibration_report(recovered, network.config.labels)
+    report = recovery.report(Path(run).name, header, emulator, seed, calibration, least)
+    paths = write(output / "posterior.json", report, recovered, calibration, least)
     out.print(_posterior_table(calibration, least))
     show_paths(paths)
 

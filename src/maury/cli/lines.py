@@ -13,8 +13,8 @@ from maury.cli import options
 
 if TYPE_CHECKING:
     from maury.lines.calibrate import Calibration
+    from maury.lines.calibration_settings import CalibrateConfig
     from maury.lines.convert import Converted
-    from maury.lines.settings import CalibrateConfig
     from maury.synthesis import LineList
 
 app = typer.Typer(help="Line lists in VALD's short format.", no_args_is_help=True)
@@ -200,12 +200,12 @@ def calibrate(
 
     Example: `maury lines calibrate docs/results/lines/calibrate.toml --out calibration --workers 2`
     """
-    from maury.evaluation.lines import write_calibrated, write_verdicts
+    from maury.evaluation.calibrated_lines import write_calibrated, write_verdicts
     from maury.files import check_writable
     from maury.lines.calibrate import calibrate, count_spectra
+    from maury.lines.calibration_settings import load_calibration
     from maury.lines.judge import cross_validate, judge
     from maury.lines.kept import all_responses
-    from maury.lines.settings import load_calibration
 
     config = load_calibration(settings)
     check_writable(output / "changes.ecsv")
@@ -232,13 +232,13 @@ def judge_changes(
 
     Example: `maury lines judge calibrate.toml changes.ecsv --out judged`
     """
-    from maury.evaluation.lines import write_verdicts
+    from maury.evaluation.calibrated_lines import write_verdicts
     from maury.files import check_writable
     from maury.lines import change_of, read_changes, without_partner
     from maury.lines.calibrate import count_spectra
+    from maury.lines.calibration_settings import load_calibration
     from maury.lines.judge import judge
     from maury.lines.kept import all_responses
-    from maury.lines.settings import load_calibration
 
     config, table = load_calibration(settings), read_changes(changes)
     check_writable(output / "stars.json")

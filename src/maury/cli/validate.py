@@ -45,8 +45,8 @@ def validate(
     from maury import __version__
     from maury.cli.console import out, progress, show_paths
     from maury.emulator import load as load_emulator
-    from maury.evaluation.posterior import calibration_report
-    from maury.evaluation.refined import judge_refined, refined_bound
+    from maury.evaluation.recovery import calibration_report
+    from maury.evaluation.refined import recover_refined, refined_bound
     from maury.files import check_writable
     from maury.inference.refinement import digest_of
     from maury.likelihood import simulator_for
@@ -58,13 +58,13 @@ def validate(
     simulator = simulator_for(header, physics)
     with progress() as bar:
         task = bar.add_task("simulated stars", total=stars)
-        names, judged, extra = judge_refined(
+        names, recovered, extra = recover_refined(
             network, simulator, stars, _SAMPLES, seed, float(target_ess), partial(bar.advance, task)
         )
         own: dict[str, Any] = {}
         if own_stars:
             task = bar.add_task("the likelihood's own errors", total=own_stars)
-            _, strict, more = judge_refined(
+            _, strict, more = recover_refined(
                 network, simulator, own_stars, _OWN_SAMPLES, seed + 2, float(target_ess), partial(bar.advance, task),
                 own_errors=True,
             )  # fmt: skip
@@ -73,12 +73,12 @@ def validate(
         if bound_stars:
             task = bar.add_task("Cramér-Rao bound", total=4 * bound_stars)
             least = refined_bound(network, physics, bound_stars, _SAMPLES, seed + 1, partial(bar.advance, task))
-    calibration = calibration_report(judged, names)
+    calibration = calibration_report(recovered, names)
     report = {
         "schema": 1, "maury": __version__, "model": model, "emulator": digest_of(emulator), "seed": seed,
         "simulated": calibration, **extra, "own_errors": own, "cramer_rao": least,
     }  # fmt: skip
-    paths = write(output / "calibration.json", report, judged, calibration, least)
+    paths = write(output / "calibration.json", report, recovered, calibration, least)
     out.print(_table("all errors of the simulation", calibration, extra, least))
     if own:
         out.print(_table("errors drawn from the likelihood", own["simulated"], own, {"labels": {}}))
@@ -86,15 +86,15 @@ def validate(
 
 
 def write(
-    path: Path, report: dict[str, Any], judged: Any, calibration: dict[str, Any], bound: dict[str, Any]
+    path: Path, report: dict[str, Any], recovered: Any, calibration: dict[str, Any], bound: dict[str, Any]
 ) -> list[Path]:
     """Write a report of posteriors as JSON, and its figures in a folder beside it.
 
     Args:
         path: of the JSON file.
         report: what to write.
-        judged: stars with the ranks of their true labels.
-        calibration: of `maury.evaluation.posterior.calibration_report`.
+        recovered: stars with the ranks of their true labels.
+        calibration: of `maury.evaluation.recovery.calibration_report`.
         bound: scatter beside the Cramér-Rao bound, without labels if it was not asked for.
     """
     import json
@@ -106,7 +106,7 @@ def write(
         temporary.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     labels = calibration["labels"]
     figures = {
-        "coverage": plot_coverage(dict(zip(labels, judged.rank.T, strict=True))),
+        "coverage": plot_coverage(dict(zip(labels, recovered.rank.T, strict=True))),
         "ranks": plot_ranks({name: label["sbc"]["counts"] for name, label in labels.items()}),
     }
     if bound["labels"]:
@@ -127,7 +127,7 @@ def _table(what: str, calibration: dict[str, Any], extra: dict[str, Any], least:
         ["label"],
         ["in 50 %", "in 68 %", "in 95 %", "ranks p", "conformal 68 %", *ratios],
         f"efficiency {extra['efficiency']:.0%}, median of {extra['effective']:.0f} effective samples; unreliable "
-        f"weights for {extra['not_dependable']:.1%}; TARP: {inside}, p {extra['tarp']['p']:.2g}",
+        f"weights for {extra['unreliable_weights']:.1%}; TARP: {inside}, p {extra['tarp']['p']:.2g}",
     )
     for name, label in calibration["labels"].items():
         shares = [f"{share:.3f}" for share in label["coverage"].values()]

@@ -15,7 +15,7 @@ from maury.emulator import Emulator
 from maury.evaluation.bound import STEP_KMS, bound, pixel_sigma
 from maury.evaluation.calibration import coverage, ranks, tarp, tarp_curve
 from maury.evaluation.metrics import error_summary
-from maury.evaluation.posterior import BOUND_RESOLUTION, BOUND_SNR, INNER, Judged
+from maury.evaluation.recovery import BOUND_RESOLUTION, BOUND_SNR, INNER, Recovered
 from maury.inference.refinement import FlowProposal
 from maury.likelihood import Coordinates, ErrorModel, Refined, refine, usable
 from maury.likelihood.target import Target, with_alpha
@@ -49,7 +49,7 @@ def posterior_of(
     )  # fmt: skip
 
 
-def judge_refined(
+def recover_refined(
     network: PosteriorNetwork,
     simulator: Simulator,
     count: int,
@@ -59,12 +59,12 @@ def judge_refined(
     advance: Callable[[int], None] | None = None,
     labels: Tensor | None = None,
     own_errors: bool = False,
-) -> tuple[tuple[str, ...], Judged, dict[str, Any]]:
+) -> tuple[tuple[str, ...], Recovered, dict[str, Any]]:
     """Refine ``count`` new simulated stars.
 
     Args:
         network: on the CPU, for all free labels of the simulator.
-        simulator: what it is judged on.
+        simulator: makes the stars.
         count: stars.
         samples: of each posterior.
         seed: of stars and samples.
@@ -75,7 +75,7 @@ def judge_refined(
             calibration in the strict sense has it, and not from the simulation, whose errors are spread over pixels.
 
     Returns:
-        Names of the labels, the judged posteriors, and ``by`` (coverage by S/N, Teff, v sin i and R), ``tarp``,
+        Names of the labels, true and recovered labels, and ``by`` (coverage by S/N, Teff, v sin i and R), ``tarp``,
         ``effective``, ``efficiency``, ``pareto_k`` (medians and shares).
     """
     coordinates = Coordinates(simulator, network.config.labels)
@@ -109,32 +109,34 @@ def judge_refined(
         if advance is not None:
             advance(1)
     arrays = {key: np.array(value, float) for key, value in kept.items()}
-    judged = Judged(*(arrays[key] for key in ("truth", "median", "rank", "density", "snr")))
-    return names, judged, _extra(names, judged, arrays, target_ess)
+    recovered = Recovered(*(arrays[key] for key in ("truth", "median", "rank", "density", "snr")))
+    return names, recovered, _extra(names, recovered, arrays, target_ess)
 
 
-def _extra(names: tuple[str, ...], judged: Judged, arrays: dict[str, Floats], target_ess: float) -> dict[str, Any]:
+def _extra(
+    names: tuple[str, ...], recovered: Recovered, arrays: dict[str, Floats], target_ess: float
+) -> dict[str, Any]:
     """Coverage by parts of the sample, TARP and the efficiency of the sampling."""
-    by = {"snr": judged.snr, "resolution": arrays["r"]}
-    by |= {name: judged.truth[:, names.index(name)] for name in ("teff", "vsini") if name in names}
+    by = {"snr": recovered.snr, "resolution": arrays["r"]}
+    by |= {name: recovered.truth[:, names.index(name)] for name in ("teff", "vsini") if name in names}
     return {
-        "by": {name: _by(values, _EDGES[name], names, judged.rank) for name, values in by.items()},
+        "by": {name: _by(values, _EDGES[name], names, recovered.rank) for name, values in by.items()},
         "tarp": tarp_curve(arrays["t"]),
-        "conformal": {name: conformal(judged, arrays["err"], k) for k, name in enumerate(names)},
+        "conformal": {name: conformal(recovered, arrays["err"], k) for k, name in enumerate(names)},
         "efficiency": float(np.median(arrays["eff"])),
         "effective": float(np.median(arrays["ess"])),
-        "below_wanted": float((arrays["ess"] < target_ess).mean()),
-        "not_dependable": float((arrays["k"] >= 0.7).mean()),
+        "below_target_ess": float((arrays["ess"] < target_ess).mean()),
+        "unreliable_weights": float((arrays["k"] >= 0.7).mean()),
     }
 
 
-def conformal(judged: Judged, error: Floats, column: int) -> dict[str, float]:
+def conformal(recovered: Recovered, error: Floats, column: int) -> dict[str, float]:
     """Factors of the error bars of a label within which 68 % and 95 % of new stars are sure to lie.
 
     Split conformal prediction (Lei et al. 2018, JASA 113, 1094): quantiles, raised for the finite number of stars, of
     |median - truth| / error.
     """
-    ratio = np.abs(judged.median - judged.truth)[:, column] / np.maximum(error[:, column], 1e-12)
+    ratio = np.abs(recovered.median - recovered.truth)[:, column] / np.maximum(error[:, column], 1e-12)
     n = len(ratio)
     return {f"{level:g}": float(np.quantile(ratio, min(1.0, level * (n + 1) / n))) for level in (0.68, 0.95)}
 
@@ -161,7 +163,7 @@ def refined_bound(
 ) -> dict[str, Any]:
     """Scatter of refined medians of spectra with white noise and no other error, as a ratio to the Cramer-Rao bound.
 
-    As `maury.evaluation.posterior.bound_report`, with the likelihood of noise alone.
+    As `maury.evaluation.recovery.bound_report`, with the likelihood of noise alone.
 
     Args:
         network: on the CPU.

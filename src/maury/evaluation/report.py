@@ -10,8 +10,8 @@ from typing import Any
 
 from maury import __version__
 from maury.evaluation.figures import Drawing
+from maury.evaluation.html import render_page
 from maury.evaluation.metrics import bin_edges, score
-from maury.evaluation.page import render_page
 from maury.evaluation.samples import Sample
 from maury.files import atomic_path
 from maury.grids import Grid

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from maury.errors import DomainError
-from maury.inference.refinement import Physics
+from maury.inference.refinement import RefinementModel
 from maury.likelihood import usable
 from maury.pixelspectra import PixelSpectra
 
@@ -38,7 +38,7 @@ class Reference:
     sigma: NDArray[np.float64] = field(repr=False)
 
     @classmethod
-    def of(cls, physics: Physics, star: PixelSpectra, labels: dict[str, float], name: str) -> Reference:
+    def of(cls, physics: RefinementModel, star: PixelSpectra, labels: dict[str, float], name: str) -> Reference:
         """Compare a reference spectrum with the model of its labels, continuum and velocity fitted.
 
         Args:

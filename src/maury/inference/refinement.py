@@ -120,7 +120,7 @@ class Samples(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Physics:
+class RefinementModel:
     """What refinement needs of an emulator and a network's simulation.
 
     Attributes:
@@ -135,7 +135,7 @@ class Physics:
 
 
 @lru_cache(maxsize=2)
-def physics_of(model: str, emulator: str, real: bool, differential: bool = False) -> Physics | None:
+def physics_of(model: str, emulator: str, real: bool, differential: bool = False) -> RefinementModel | None:
     """Coordinates and errors of a network, or None: the emulator is not that of its training, or labels are missing.
 
     Of the emulator's labels the network may lack `maury.labels.FURTHER_ELEMENTS`, which are then fitted without it.
@@ -155,11 +155,11 @@ def physics_of(model: str, emulator: str, real: bool, differential: bool = False
     if not set(names) <= free or not free - set(names) <= set(FURTHER_ELEMENTS):
         return None
     if not real:
-        return Physics(Coordinates(simulator, names), ErrorModel(simulator))
+        return RefinementModel(Coordinates(simulator, names), ErrorModel(simulator))
     factors = measured_on_standards(model, FACTORS)
     profile = None if differential else error_profile(simulator.pixels.wavelength_aa, factors)
     errors = ErrorModel(simulator, distortion_kms=DISTORTION_KMS, profile=profile)
-    return Physics(Coordinates(simulator, names), errors, measured_on_standards(model, SIZES))
+    return RefinementModel(Coordinates(simulator, names), errors, measured_on_standards(model, SIZES))
 
 
 def measured_on_standards(model: str, packaged: Path) -> Path:
@@ -180,7 +180,7 @@ def digest_of(emulator: str) -> str:
 
 
 def refined(
-    physics: Physics,
+    physics: RefinementModel,
     star: PixelSpectra,
     network: PosteriorNetwork,
     features: Tensor,

@@ -134,15 +134,15 @@ def predict(
     spectrum, preparation = brightest.spectrum, brightest.preparation
     if isinstance(network, PosteriorNetwork):
         template = None if preparation is None else preparation.template
-        ask = _Ask(model, emulator, labels, samples, seed, refine, given_priors, tuple(relations), systematics)
+        request = _Request(model, emulator, labels, samples, seed, refine, given_priors, tuple(relations), systematics)
         if reference is not None:
             own = require_resolution(brightest.file, spectrum.resolution)
-            ask = replace(ask, reference=_reference(reference, own, reference_labels, ask))
+            request = replace(request, reference=_reference(reference, own, reference_labels, request))
         name = str(spectrum.provenance.get("file", "spectrum"))
         noted = spectrum.provenance.get("warnings", ())
         pixels = [to_network(one.spectrum, pixels_of(header)) for one in done]
         data = PixelSpectra.cat([one[None] for one in pixels]) if exposures else pixels[0]
-        result = _posterior(network, header, data, name, ask, template, noted)
+        result = _posterior(network, header, data, name, request, template, noted)
     elif refine or given_priors or labels != "default":
         raise DomainError(f"{model}: gives points alone; refinement, priors and sets of labels need a posterior")
     else:
@@ -218,9 +218,9 @@ def predict_pixels(
     network, header = load_cached(model)
     if not isinstance(network, PosteriorNetwork):
         raise DomainError(f"{model}: gives points alone, no posterior")
-    ask = _Ask(model, emulator, labels, samples, seed, True, (), tuple(relations), systematics, reference)
+    request = _Request(model, emulator, labels, samples, seed, True, (), tuple(relations), systematics, reference)
     typical = {key: float(value) for key, value in header.get("typical_errors", {}).items()}
-    return Result(name, model, typical_errors=typical, **_posterior(network, header, star, name, ask))
+    return Result(name, model, typical_errors=typical, **_posterior(network, header, star, name, request))
 
 
 def reference_star(
@@ -293,7 +293,7 @@ def light(
 
 
 @dataclass(frozen=True)
-class _Ask:
+class _Request:
     """What is wanted of a posterior."""
 
     model: str
@@ -313,40 +313,42 @@ def _posterior(
     header: dict[str, Any],
     star: PixelSpectra,
     name: str,
-    ask: _Ask,
+    request: _Request,
     template: dict[str, float] | None = None,
     noted: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Medians, flags, resolution, pixels, posterior and refinement; of exposures (n, p) the spectrum is their mean."""
     parts = [star] if star.flux.ndim == 1 else [star[i] for i in range(len(star))]
-    if ask.reference is not None:
-        parts = [ask.reference.applied(part, name) for part in parts]
+    if request.reference is not None:
+        parts = [request.reference.applied(part, name) for part in parts]
     several, star = star.flux.ndim == 2, parts[0] if star.flux.ndim == 1 else mean_of(exposures_of(parts))
     _require_signal(star, name, noted)
     with torch.inference_mode():
         features = network(star[None])
     physics = None
-    if ask.refine is not False:
-        physics = physics_of(ask.model, ask.emulator, ask.systematics, differential=ask.reference is not None)
-    _require_physics(physics is not None, ask)
+    if request.refine is not False:
+        physics = physics_of(
+            request.model, request.emulator, request.systematics, differential=request.reference is not None
+        )
+    _require_physics(physics is not None, request)
     fit: Refinement | None = None
     more: tuple[str, ...] = ()
     if physics is not None:
         data = exposures_of([usable(part, name) for part in parts]) if several else usable(star, name)
         with torch.inference_mode(False):
-            priors, relations = _priors(ask, network)
+            priors, relations = _priors(request, network)
             drawn, fit, more = refined(
                 physics, data, network, features.clone(), template=template, priors=priors, relations=relations,
-                systematics=ask.systematics, count=ask.samples, seed=ask.seed,
+                systematics=request.systematics, count=request.samples, seed=request.seed,
             )  # fmt: skip
     else:
         with torch.inference_mode():
-            own = network.sample(features, ask.samples, torch.Generator().manual_seed(ask.seed))[0]
+            own = network.sample(features, request.samples, torch.Generator().manual_seed(request.seed))[0]
         drawn = Samples(own, own)
     before = None if physics is None else physics.coordinates.drawn
     transform = network.transform if physics is None else physics.coordinates.transform
     sizes = None if fit is None else fit.systematic
-    posterior = posterior_of(transform, drawn, float(star.resolution), ask.labels, ask.model, before, sizes)
+    posterior = posterior_of(transform, drawn, float(star.resolution), request.labels, request.model, before, sizes)
     lines = (
         {} if physics is None or fit is None else count_lines(physics.coordinates.simulator, star, fit, posterior.names)
     )
@@ -364,38 +366,38 @@ def _posterior(
 
 
 def _reference(
-    star: Spectrum | Observation | Reference, resolution: float, labels: Mapping[str, float], ask: _Ask
+    star: Spectrum | Observation | Reference, resolution: float, labels: Mapping[str, float], request: _Request
 ) -> Reference:
     """A reference as it was given, or made of a star; R where its file tells none is that of the star to predict.
 
     Raises:
         DomainError: nothing is to be refined, or as `reference_star`.
     """
-    if ask.refine is False:
+    if request.refine is False:
         raise DomainError("a reference needs refinement", parameter="refine", value=False)
     if isinstance(star, Reference):
         return star
     own = observed(star).resolution
     return reference_star(
-        star, ask.model, resolution=resolution if own is None else own, labels=labels, emulator=ask.emulator
+        star, request.model, resolution=resolution if own is None else own, labels=labels, emulator=request.emulator
     )
 
 
-def _priors(ask: _Ask, network: PosteriorNetwork) -> tuple[tuple[LabelPrior, ...], tuple[LabelPrior, ...]]:
+def _priors(request: _Request, network: PosteriorNetwork) -> tuple[tuple[LabelPrior, ...], tuple[LabelPrior, ...]]:
     """Priors, and relations on labels of the network that no prior is on.
 
     Raises:
         ConfigError: priors that contradict each other, on a label that is not the network's, or an unknown relation.
     """
     names = {*network.transform.space.names, "alpha"}
-    for prior in ask.priors:
+    for prior in request.priors:
         if prior.label not in names:
-            raise ConfigError(f"prior {prior.text!r}: network {ask.model} has no label {prior.label}")
-    if (message := contradictory(list(ask.priors))) is not None:
+            raise ConfigError(f"prior {prior.text!r}: network {request.model} has no label {prior.label}")
+    if (message := contradictory(list(request.priors))) is not None:
         raise ConfigError(message)
-    own = {prior.label for prior in ask.priors}
-    chosen = [relation(name) for name in ask.relations]
-    return ask.priors, tuple(r for r in chosen if r.label in names and r.label not in own)
+    own = {prior.label for prior in request.priors}
+    chosen = [relation(name) for name in request.relations]
+    return request.priors, tuple(r for r in chosen if r.label in names and r.label not in own)
 
 
 def _require_signal(star: PixelSpectra, name: str, warnings: Sequence[str]) -> None:
@@ -409,10 +411,10 @@ def _require_signal(star: PixelSpectra, name: str, warnings: Sequence[str]) -> N
         )
 
 
-def _require_physics(there: bool, ask: _Ask) -> None:
-    if not there and (ask.refine or ask.priors):
-        what = "priors" if ask.priors else "refinement"
+def _require_physics(there: bool, request: _Request) -> None:
+    if not there and (request.refine or request.priors):
+        what = "priors" if request.priors else "refinement"
         raise DomainError(
-            f"{what}: not possible with network {ask.model} and emulator {ask.emulator}: refinement must be on, and "
-            "the network trained with that emulator, for all of its labels"
+            f"{what}: not possible with network {request.model} and emulator {request.emulator}: refinement "
+            "must be on, and the network trained with that emulator, for all of its labels"
         )

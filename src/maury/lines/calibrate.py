@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from maury.lines.calibration_settings import CalibrateConfig, StandardStar
 from maury.lines.fitback import ANCHOR, anchor_rows, fit_back
 from maury.lines.leastsquares import robust_steps
-from maury.lines.observed import model_grid, read_standard
 from maury.lines.parameters import LineParameters, group_components, line_parameters, qualities
 from maury.lines.response import Response, count_jobs, isotope_shifts, job_for, respond, spectra
-from maury.lines.settings import CalibrateConfig, StandardStar
+from maury.lines.standard_star import model_grid, read_standard
 from maury.lines.standards import Standard
 from maury.synthesis import AtmosphereGrid, LineList, Workers
 from maury.synthesis.changes import molecule_shift

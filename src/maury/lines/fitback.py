@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from maury.lines.calibration_settings import SOLVED
 from maury.lines.leastsquares import STUDENT_NU, robust_steps
-from maury.lines.settings import SOLVED
 from maury.lines.standards import CONTINUUM_WIDTH, Standard, element_derivatives, elements_with_lines
 from maury.synthesis.linefile import LineFile
 

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maury.lines.calibrate import Calibration, calibrate
+from maury.lines.calibration_settings import StandardStar
 from maury.lines.fitback import fit_back
 from maury.lines.response import Response
-from maury.lines.settings import StandardStar
 from maury.lines.standards import FREE_WIDTHS, Standard
 
 Floats = NDArray[np.float64]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from maury.errors import ConfigError
-from maury.lines.settings import CalibrateConfig
+from maury.lines.calibration_settings import CalibrateConfig
 from maury.synthesis.changes import ENERGY_ZERO_EV, is_molecule
 from maury.synthesis.linefile import LineFile, Strings
 

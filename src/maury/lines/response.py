@@ -16,8 +16,8 @@ from scipy import sparse
 from scipy.special import wofz
 
 from maury.errors import SynthesisError
-from maury.lines.physics import Job, StarSynthesizer
-from maury.lines.settings import SOLVED, StandardStar, atoms
+from maury.lines.calibration_settings import SOLVED, StandardStar, atoms
+from maury.lines.star_model import Job, StarSynthesizer
 from maury.synthesis import AtmosphereGrid, LineList, PhysicsConfig, Workers
 from maury.synthesis.linefile import Strings
 from maury.wavelengths import C_KMS, LogGrid

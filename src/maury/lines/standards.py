@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from maury.lines.observed import Broadening, broadening_kernel, broadening_matrix, continuum, continuum_basis
+from maury.lines.calibration_settings import SOLVED, StandardStar, atoms
 from maury.lines.response import Response
-from maury.lines.settings import SOLVED, StandardStar, atoms
+from maury.lines.standard_star import Broadening, broadening_kernel, broadening_matrix, continuum, continuum_basis
 from maury.synthesis.linefile import LineFile
 from maury.wavelengths import C_KMS, LogGrid
 

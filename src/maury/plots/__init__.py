@@ -9,18 +9,18 @@ from maury.plots.emulators import (
     plot_library_size,
     plot_physics_errors,
 )
-from maury.plots.errors import plot_bias, plot_errors
 from maury.plots.explanations import plot_explanation
+from maury.plots.fits import plot_result, plot_spectrum_fit
 from maury.plots.grids import plot_grid_coverage
 from maury.plots.kiel import plot_kiel
-from maury.plots.limits import plot_limits_map
+from maury.plots.label_errors import plot_bias, plot_errors
+from maury.plots.limits_map import plot_limits_map
 from maury.plots.literature import plot_literature
 from maury.plots.observations import plot_observations
 from maury.plots.posteriors import plot_bound, plot_coverage, plot_heads, plot_ranks
 from maury.plots.predictions import plot_predicted, plot_residuals
 from maury.plots.preparations import plot_preparation
 from maury.plots.searches import plot_search
-from maury.plots.spectra import plot_result, plot_spectrum_fit
 from maury.plots.style import figure_bytes, figure_svg, save_figure
 from maury.plots.training import plot_learning_curve
 

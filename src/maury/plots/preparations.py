@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from maury.plots.spectra import draw_fit
+from maury.plots.fits import draw_fit
 from maury.plots.style import COLOURS, DOUBLE, INK, styled
 from maury.preparation import Preparation
 

@@ -6,16 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from maury.errors import ConfigError
-from maury.grids.importers.arrays import Hdf5, Zarr
 from maury.grids.importers.bosz import Bosz
-from maury.grids.importers.columns import Ambre, Pollux, Turbospectrum
+from maury.grids.importers.families import Entry, Family, ImportConfig, ImportProblemsError, Synthetic
 from maury.grids.importers.ferre import Ferre
+from maury.grids.importers.importing import Survey, import_grid, import_library, survey
 from maury.grids.importers.libraries import Libraries
+from maury.grids.importers.many_spectra import Hdf5, Zarr
 from maury.grids.importers.moog import Moog
 from maury.grids.importers.phoenix import Phoenix
 from maury.grids.importers.readable import Atlas, Readable
-from maury.grids.importers.run import Survey, import_grid, import_library, survey
-from maury.grids.importers.source import Entry, Family, ImportConfig, ImportProblemsError, Synthetic
+from maury.grids.importers.turbospectrum import Ambre, Pollux, Turbospectrum
 
 KINDS: dict[str, Callable[..., Family]] = {
     "phoenix": Phoenix,

@@ -19,9 +19,9 @@ from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 
 from maury.errors import FormatError
+from maury.grids.importers.families import Entry, Medium, Synthetic, between, find_files
 from maury.grids.importers.names import from_bosz_name
-from maury.grids.importers.source import Entry, Medium, Synthetic, between, find_files
-from maury.grids.importers.text import columns_between, numeric_lines, parse_columns
+from maury.grids.importers.text_columns import columns_between, numeric_lines, parse_columns
 from maury.wavelengths import Floats
 
 

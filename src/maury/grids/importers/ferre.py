@@ -17,8 +17,8 @@ from typing import ClassVar
 import numpy as np
 
 from maury.errors import FormatError
+from maury.grids.importers.families import Entry, Medium, Synthetic, between, find_files, read_text
 from maury.grids.importers.names import label_name
-from maury.grids.importers.source import Entry, Medium, Synthetic, between, find_files, read_text
 from maury.wavelengths import Floats
 
 _LOGARITHMIC = {"log10vdop": "vmic", "log10vmic": "vmic", "lgvsini": "vsini", "logvsini": "vsini"}

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from maury.grids.importers.source import Entry, Medium, Synthetic, between, find_files
+from maury.grids.importers.families import Entry, Medium, Synthetic, between, find_files
 from maury.library import Library, read_library
 
 

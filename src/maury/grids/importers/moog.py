@@ -15,8 +15,8 @@ from typing import ClassVar
 import numpy as np
 
 from maury.errors import FormatError
+from maury.grids.importers.families import Entry, Medium, Synthetic, find_all, read_text
 from maury.grids.importers.names import from_marcs_name, from_sentences
-from maury.grids.importers.source import Entry, Medium, Synthetic, find_all, read_text
 
 _FIELD = 7
 

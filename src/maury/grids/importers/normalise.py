@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from maury.errors import FormatError
-from maury.grids.importers.source import Medium, Synthetic
+from maury.grids.importers.families import Medium, Synthetic
 from maury.wavelengths import Floats, air_to_vacuum, vacuum_to_air
 
 DEGREE = 3

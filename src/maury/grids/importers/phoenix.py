@@ -15,9 +15,9 @@ from typing import ClassVar
 import numpy as np
 
 from maury.errors import FormatError
+from maury.grids.importers.families import Entry, Medium, Synthetic, between, find_files
 from maury.grids.importers.images import open_image
 from maury.grids.importers.names import from_phoenix_name
-from maury.grids.importers.source import Entry, Medium, Synthetic, between, find_files
 from maury.readers.linear import axis, has_axis
 from maury.readers.source import Log
 from maury.wavelengths import Floats

@@ -12,8 +12,8 @@ from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 
 from maury.errors import FormatError
+from maury.grids.importers.families import Entry, Medium, Synthetic, find_files
 from maury.grids.importers.names import from_cfa_name, from_header, from_marcs_name, from_pollux_name
-from maury.grids.importers.source import Entry, Medium, Synthetic, find_files
 from maury.readers.detect import read_raw
 from maury.readers.source import Log, ReadOptions
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from maury.broadening import cutoff, instrument_sigma, remaining_resolution, transfer
 from maury.emulator import Sampler, to_modes
 from maury.errors import ConfigError, DomainError, FormatError
+from maury.grids.importers.families import Entry, Family, ImportConfig, Medium, Synthetic
 from maury.grids.importers.normalise import MediumCheck, Normalised, normalise
-from maury.grids.importers.source import Entry, Family, ImportConfig, Medium, Synthetic
 from maury.wavelengths import (
     C_KMS,
     Floats,

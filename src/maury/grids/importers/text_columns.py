@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from maury.errors import FormatError
-from maury.grids.importers.source import read_text
+from maury.grids.importers.families import read_text
 from maury.wavelengths import Floats
 
 _COMMENTS = frozenset('#%!;*/"|')

@@ -16,8 +16,8 @@ import h5py
 import numpy as np
 
 from maury.errors import ConfigError, FormatError
+from maury.grids.importers.families import Entry, Medium, Synthetic, between, find_files
 from maury.grids.importers.names import from_header, label_name
-from maury.grids.importers.source import Entry, Medium, Synthetic, between, find_files
 from maury.readers.roles import classify
 from maury.wavelengths import Floats
 

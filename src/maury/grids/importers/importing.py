@@ -17,8 +17,8 @@ from maury.errors import ConfigError, DomainError, FormatError
 from maury.files import atomic_path, check_writable
 from maury.grids import spc
 from maury.grids.file import HIGHEST_FLUX, LOWEST_FLUX, encode, quantise, write_grid
+from maury.grids.importers.families import Entry, Family, ImportConfig, Problems
 from maury.grids.importers.names import read_label_files
-from maury.grids.importers.source import Entry, Family, ImportConfig, Problems
 from maury.grids.importers.window import Window
 from maury.grids.plan import split_constants
 from maury.labels import LABELS, missing_nodes, tensor_axes

@@ -14,10 +14,10 @@ from typing import ClassVar
 import numpy as np
 
 from maury.errors import FormatError
+from maury.grids.importers.families import Entry, Medium, Synthetic, find_all, find_files, read_text
 from maury.grids.importers.names import from_marcs_name, from_pollux_name, from_sentences
 from maury.grids.importers.readable import Readable
-from maury.grids.importers.source import Entry, Medium, Synthetic, find_all, find_files, read_text
-from maury.grids.importers.text import columns_between
+from maury.grids.importers.text_columns import columns_between
 
 _HIGHEST = 1.5
 

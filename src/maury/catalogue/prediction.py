@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from maury.catalogue.columns import Column, columns_of, labels_of
 from maury.catalogue.file_shards import TIMEOUT_S, FilePredictor, make_parts
 from maury.catalogue.lists import FILES, FileList
 from maury.catalogue.manifest import Output, identity, open_output, write_manifest
-from maury.catalogue.options import CatalogueConfig
 from maury.catalogue.packed import PackedFile, open_packed
 from maury.catalogue.packed_shards import PackedShards
 from maury.catalogue.parts import require_form
+from maury.catalogue.prediction_options import CatalogueConfig
+from maury.catalogue.table_columns import Column, columns_of, labels_of
 from maury.cluster import RayWorkers
 from maury.emulator import file_of
 from maury.errors import ConfigError, FormatError, MauryError

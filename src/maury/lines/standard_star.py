@@ -14,7 +14,7 @@ from scipy.interpolate import BSpline
 
 from maury.broadening import transfer
 from maury.errors import FormatError
-from maury.lines.settings import StandardStar
+from maury.lines.calibration_settings import StandardStar
 from maury.readers import read
 from maury.wavelengths import C_KMS, LogGrid
 

@@ -1,4 +1,4 @@
-"""Judge a network that gives a posterior: on new simulated observations, and against the Cramer-Rao bound."""
+"""Calibration of a posterior network on new simulated stars, and its scatter relative to the Cramer-Rao bound."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ _BATCH = 128
 
 
 @dataclass(frozen=True)
-class Judged:
-    """What a network said of simulated stars.
+class Recovered:
+    """True labels of simulated stars beside those that a network recovers.
 
     Attributes:
         truth: labels (n, k).
@@ -57,19 +57,19 @@ class Judged:
 
 
 @torch.inference_mode()
-def judge(
+def recover(
     network: PosteriorNetwork,
     simulator: Simulator,
     count: int,
     samples: int,
     seed: int,
     advance: Callable[[int], None] | None = None,
-) -> Judged:
+) -> Recovered:
     """Let a network infer ``count`` new simulated stars.
 
     Args:
         network: on the CPU.
-        simulator: what it is judged on.
+        simulator: makes the stars.
         count: stars.
         samples: of each posterior.
         seed: of stars and samples.
@@ -89,10 +89,10 @@ def judge(
         parts.append([part.double().numpy() for part in (labels, median, torch.from_numpy(rank), density, snr)])
         if advance is not None:
             advance(len(labels))
-    return Judged(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    return Recovered(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def calibration_report(judged: Judged, names: tuple[str, ...]) -> dict[str, Any]:
+def calibration_report(recovered: Recovered, names: tuple[str, ...]) -> dict[str, Any]:
     """Errors, coverage and ranks by label; errors and coverage also by Teff and S/N.
 
     Returns:
@@ -100,19 +100,19 @@ def calibration_report(judged: Judged, names: tuple[str, ...]) -> dict[str, Any]
         `maury.evaluation.metrics.error_summary`, ``coverage``, ``sbc``, and the tables ``cells`` (Teff and S/N) and
         ``by_snr``.
     """
-    error = judged.median - judged.truth
-    teff = judged.truth[:, names.index("teff")] if "teff" in names else np.zeros(len(error))
+    error = recovered.median - recovered.truth
+    teff = recovered.truth[:, names.index("teff")] if "teff" in names else np.zeros(len(error))
     labels = {}
     for k, name in enumerate(names):
         labels[name] = {
             "unit": "dex" if name == "logg" else LABELS[name].unit,
             **error_summary(error[:, k]),
-            "coverage": coverage(judged.rank[:, k]),
-            "sbc": uniformity(judged.rank[:, k]),
-            "cells": _cells(error[:, k], teff, judged.snr),
-            "by_snr": _by_snr(error[:, k], judged.rank[:, k], judged.snr),
+            "coverage": coverage(recovered.rank[:, k]),
+            "sbc": uniformity(recovered.rank[:, k]),
+            "cells": _cells(error[:, k], teff, recovered.snr),
+            "by_snr": _by_snr(error[:, k], recovered.rank[:, k], recovered.snr),
         }
-    return {"n": len(error), "nll": float(-judged.density.mean()), "levels": list(LEVELS), "labels": labels}
+    return {"n": len(error), "nll": float(-recovered.density.mean()), "levels": list(LEVELS), "labels": labels}
 
 
 def _cells(error: NDArray[np.float64], teff: NDArray[np.float64], snr: NDArray[np.float64]) -> list[dict[str, Any]]:
