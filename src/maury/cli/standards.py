@@ -13,7 +13,7 @@ from maury.cli import options
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from maury.inference.refinement import Physics
+    from maury.inference.refinement import RefinementModel
     from maury.standards import Standard
 
 Found = TypeVar("Found")
@@ -178,7 +178,7 @@ def _end(failed: int) -> None:
         raise Exit(2)
 
 
-def _physics(run: str, emulator: str) -> Physics:
+def _physics(run: str, emulator: str) -> RefinementModel:
     """What refinement needs.
 
     Raises:

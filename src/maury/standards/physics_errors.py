@@ -15,7 +15,7 @@ from scipy.ndimage import gaussian_filter1d
 from maury import __version__, checkpoints
 from maury.errors import DomainError
 from maury.inference import predict
-from maury.inference.refinement import DISTORTION_KMS, Physics, Refinement, refined
+from maury.inference.refinement import DISTORTION_KMS, Refinement, RefinementModel, refined
 from maury.likelihood import ErrorModel, relation, usable
 from maury.likelihood.priors import RELATIONS
 from maury.likelihood.profile import KIND
@@ -67,7 +67,7 @@ class Fitted:
         return usual and float(self.data.resolution) > 20_000 and self.fit.chi2 < 1.7
 
 
-def fit_star(star: Standard, physics: Physics, model: str, emulator: str) -> Fitted:
+def fit_star(star: Standard, physics: RefinementModel, model: str, emulator: str) -> Fitted:
     """Predict a star as anybody would, and fit it without factors.
 
     Args:
@@ -121,7 +121,7 @@ def factors(stars: Sequence[Fitted], without: str = "") -> Floats:
 
 
 def compare(
-    stars: Sequence[Fitted], physics: Physics, model: str, advance: Callable[[int], None] | None = None
+    stars: Sequence[Fitted], physics: RefinementModel, model: str, advance: Callable[[int], None] | None = None
 ) -> list[Row]:
     """Each star without factors and with those of the other stars.
 
@@ -200,7 +200,7 @@ def _squares(star: Fitted) -> tuple[Floats, Floats]:
     return square / np.average(square, weights=weight), weight
 
 
-def _again(star: Fitted, physics: Physics, model: str, profile: torch.Tensor | None) -> Fitted:
+def _again(star: Fitted, physics: RefinementModel, model: str, profile: torch.Tensor | None) -> Fitted:
     """The fit of a star with given factors, or none."""
     errors = ErrorModel(physics.errors.simulator, distortion_kms=DISTORTION_KMS, profile=profile)
     drawn, fit, _ = refined(
