@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import observatory
-from maury.readers import read
+from maury.readers import detect, read
 from maury.spectra import Spectrum
 from observatory import FILES, Expected, truth
 
@@ -109,3 +109,14 @@ def test_orders_are_sorted_and_found_by_window(tmp_path):
     for order in inside:
         assert order.wavelength_aa[0] < 5184
         assert order.wavelength_aa[-1] > 5167
+
+
+def test_what_a_family_that_declines_noted_is_not_in_the_record(tmp_path, monkeypatch):
+    def declines(parts, log):
+        log.rule("a rule of another family")
+        log.warn("a warning of another family")
+
+    path = observatory.espadons_fits(tmp_path).path
+    before = read(path).provenance
+    monkeypatch.setattr(detect, "FITS_FAMILIES", (declines, *detect.FITS_FAMILIES))
+    assert read(path).provenance == before

@@ -7,14 +7,11 @@ which `Observation.provenance` records and `maury inspect` shows; what no rule s
 from __future__ import annotations
 
 import os
-import warnings
 from pathlib import Path
 from typing import Any
 
-from astropy.utils.exceptions import AstropyWarning
-
-from maury.errors import FormatError, MauryError
-from maury.readers.detect import read_raw
+from maury.errors import FormatError
+from maury.readers.detect import read_raw, understood
 from maury.readers.finish import finish
 from maury.readers.interop import raw_from_specutils, to_specutils
 from maury.readers.noise import der_snr
@@ -54,16 +51,9 @@ def read(path: str | os.PathLike[str], *, window_aa: tuple[float, float] | None 
         FormatError: one line with the file and the reason why it cannot be read.
         ConfigError: an option is out of its range.
     """
-    log = Log(Path(path), ReadOptions(**options))
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", AstropyWarning)
-            observation = finish(read_raw(log.path, log), log)
-    except MauryError:
-        raise
-    except Exception as error:  # what parsers of damaged files raise has no end
-        reason = " ".join(str(error).split())[:200]
-        raise FormatError(f"{log.path}: damaged or not understood ({type(error).__name__}: {reason})") from error
+    file, chosen = Path(path), ReadOptions(**options)
+    with understood(file):
+        observation = finish(*read_raw(file, chosen))
     if window_aa is not None:
         require_window(observation, window_aa)
     return observation

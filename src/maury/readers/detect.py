@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import gzip
+import warnings
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from astropy.utils.exceptions import AstropyWarning
 
+from maury.errors import FormatError, MauryError
 from maury.readers.companions import apply_sigma_file
 from maury.readers.fitsfile import Part, open_fits
 from maury.readers.hdf import read_hdf5
@@ -18,7 +22,7 @@ from maury.readers.multispec import read_multispec
 from maury.readers.orders import read_orders
 from maury.readers.roles import named
 from maury.readers.rows import read_rows
-from maury.readers.source import Log, Raw
+from maury.readers.source import Log, Raw, ReadOptions
 from maury.readers.tables import read_tables
 from maury.readers.text import read_array, read_text
 from maury.readers.traces import read_traces
@@ -119,8 +123,8 @@ def of_extension(parts: list[Part], log: Log) -> list[Part]:
     return [*rest[:1], chosen, *rest[1:]] if rest and not rest[0].shape else [chosen, *rest]
 
 
-def read_fits(path: Path, log: Log) -> Raw:
-    """Read a FITS file with the first family that knows it.
+def read_fits(path: Path, log: Log) -> tuple[Raw, Log]:
+    """Read a FITS file with the first family that knows it, and its log: notes of families that decline are dropped.
 
     Raises:
         FormatError: none does.
@@ -129,9 +133,10 @@ def read_fits(path: Path, log: Log) -> Raw:
         if is_picture(parts):
             raise log.fail(f"an image of the sky, not a spectrum ({describe_parts(parts)})")
         for family in FITS_FAMILIES:
-            raw = family(of_extension(parts, log), log)
+            own = log.copy()
+            raw = family(of_extension(parts, own), own)
             if raw is not None:
-                return raw
+                return raw, own
         held = "; ".join([describe_parts(parts), *(text for text in log.warnings if "header card" in text)][:4])
         if any(len(p.shape) == 2 for p in parts):
             raise log.fail(
@@ -142,18 +147,33 @@ def read_fits(path: Path, log: Log) -> Raw:
         raise log.fail(f"no spectrum ({held})")
 
 
-def read_raw(path: Path, log: Log) -> Raw:
-    """Read a file of any family.
+@contextmanager
+def understood(path: Path) -> Iterator[None]:
+    """Turn whatever a parser raises on a damaged file into a `FormatError`."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AstropyWarning)
+            yield
+    except MauryError:
+        raise
+    except Exception as error:  # what parsers of damaged files raise has no end
+        reason = " ".join(str(error).split())[:200]
+        raise FormatError(f"{path}: damaged or not understood ({type(error).__name__}: {reason})") from error
+
+
+def read_raw(path: Path, options: ReadOptions) -> tuple[Raw, Log]:
+    """The orders of a file of any family, and the log of how they were found.
 
     Raises:
         FormatError: it is of no family known, or damaged.
     """
-    raw = _family(path, magic(path, log), log)
+    log = Log(path, options)
+    raw, log = _family(path, magic(path, log), log)
     apply_sigma_file(raw, log)
-    return raw
+    return raw, log
 
 
-def _family(path: Path, first: bytes, log: Log) -> Raw:
+def _family(path: Path, first: bytes, log: Log) -> tuple[Raw, Log]:
     for start, what in _FOREIGN.items():
         if what.startswith("a NumPy") and log.options.wavelength_file is not None:
             continue
@@ -163,9 +183,10 @@ def _family(path: Path, first: bytes, log: Log) -> Raw:
         with open(path, "rb") as stream:
             if stream.read(2) == b"\x1f\x8b":
                 raise log.fail("a gzip-compressed HDF5 file; unpack it")
-        return read_hdf5(path, log)
+        return read_hdf5(path, log), log
     if first.startswith(b"\x93NUMPY") and log.options.wavelength_file is not None:
-        return read_array(np.atleast_2d(np.squeeze(np.load(path, allow_pickle=False).astype(float))).T, log)
+        flux = np.squeeze(np.load(path, allow_pickle=False).astype(float))
+        return read_array(np.atleast_2d(flux).T, log), log
     if first.startswith(b"SIMPLE"):
         return read_fits(path, log)
-    return read_text(path, log)
+    return read_text(path, log), log

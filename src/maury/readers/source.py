@@ -92,6 +92,10 @@ class Log:
     rules: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
+    def copy(self) -> Log:
+        """A log with the same notes, which grows on its own."""
+        return replace(self, rules=list(self.rules), warnings=list(self.warnings))
+
     def rule(self, text: str) -> None:
         """Record a rule that was applied, once."""
         if text not in self.rules:

@@ -14,8 +14,8 @@ from astropy.utils.exceptions import AstropyWarning
 from maury.errors import FormatError
 from maury.grids.importers.families import Entry, Medium, Synthetic, find_files
 from maury.grids.importers.names import from_cfa_name, from_header, from_marcs_name, from_pollux_name
-from maury.readers.detect import read_raw
-from maury.readers.source import Log, ReadOptions
+from maury.readers.detect import read_raw, understood
+from maury.readers.source import ReadOptions
 
 
 class Readable:
@@ -43,15 +43,8 @@ class Readable:
         Raises:
             FormatError: as `maury.readers.read`, and for a file of several orders.
         """
-        log = Log(entry.path, ReadOptions(wavelength_unit=self.wavelength_unit))
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", AstropyWarning)
-                raw = read_raw(entry.path, log)
-        except FormatError:
-            raise
-        except Exception as error:  # what parsers of damaged files raise has no end
-            raise log.fail(f"damaged or not understood ({type(error).__name__}: {error})") from error
+        with understood(entry.path):
+            raw, _ = read_raw(entry.path, ReadOptions(wavelength_unit=self.wavelength_unit))
         if len(raw.orders) != 1:
             raise FormatError(f"{entry.path}: {len(raw.orders)} spectra or orders; one per file is needed")
         order = raw.orders[0]
