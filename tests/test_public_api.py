@@ -56,7 +56,7 @@ def test_priors_with_units_and_two_sides():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"height": (1, 2)}, "prior height=.*of one of teff, logg"),
+        ({"height": (1, 2)}, "prior height=.*for one of the labels teff, logg"),
         ({"logg": (4.3,)}, "a value and its standard deviation"),
         ({"teff": (5800 * u.km, 50)}, "numbers in K are needed"),
         ({"logg": ("x", 0.1)}, "numbers in dex"),

@@ -19,8 +19,8 @@ def usable(spectrum: PixelSpectra, name: str = "spectrum") -> PixelSpectra:
         name: of the spectrum, for messages.
 
     Raises:
-        DomainError: it is a batch, has too few unmasked pixels, or flux that is not finite or noise that is not
-            positive in one of them.
+        DomainError: it is a batch, has too few unmasked pixels, or an unmasked pixel has a flux that is not finite or
+            a noise that is not positive.
     """
     if spectrum.flux.ndim != 1:
         raise DomainError(f"{name}: must be one spectrum (pixels,); got flux of shape {tuple(spectrum.flux.shape)}")

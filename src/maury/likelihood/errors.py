@@ -1,8 +1,8 @@
-"""What separates a spectrum from its model: noise, errors of the physics, continuum, velocity, zero level, profile.
+"""Covariance of a spectrum about its model: noise, model errors, continuum, velocity, zero level, resolving power.
 
-All of it is Gaussian given a model spectrum. Noise and errors of the physics are taken as independent from pixel to
-pixel, with the variance that their sums over several pixels have; what varies slowly enters as columns with normal
-amplitudes, which are integrated out: the covariance is D + B B^T, and its inverse by Woodbury's identity.
+All of it is Gaussian given a model spectrum. Noise and errors of the physics are treated as independent between pixels;
+their variance is chosen such that sums over several pixels have the right variance. Errors that vary slowly are columns
+of B with normal amplitudes, which are integrated out: the covariance is D + B B^T, inverted by Woodbury's identity.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from maury.pixelspectra import PixelSpectra
 from maury.simulation import Simulator
 
 _DISTORTION_AA = 15.0
-"""Distance of the knots of splines that follow a distorted wavelength solution."""
+"""Distance between knots of the splines that describe distortions of the wavelength solution, Å."""
 
 BIN = 8
 """Pixels in a bin, on which the size of residuals is measured: independent of their correlation."""
@@ -28,28 +28,28 @@ HUBER = 3.0
 """Residuals beyond so many standard deviations count linearly (Huber 1964)."""
 CLIP = 5.0
 _LOG_STEP = 0.05
-"""Of the logarithms of the sizes of errors that are tried."""
+"""Step between the logarithms of the error sizes that are tried."""
 LEAST_LEFT = 0.2
-"""Of the variance of a sum of residuals: no square is given back more than five times."""
+"""Least fraction of the variance of a sum of residuals that a fit leaves: squares are scaled up at most five times."""
 MEDIAN_SQUARE = 0.4549
 """Median of the square of a standard normal."""
 
 
 @dataclass(frozen=True)
 class NoiseModel:
-    """A star's residuals in units in which they are independent and of unit variance, nuisances integrated out.
+    """Covariance of a star's residuals, nuisance amplitudes integrated out, factored to evaluate chi-square quickly.
 
     Attributes:
         flux: observed (p,).
         weight: 1 / standard deviation (p,), 0 where not good, Huber's weight included.
         projector: Q (p, k): chi-square is |r|^2 - |Q^T r|^2 for r = weight x (flux - model).
-        scale: fitted errors of the physics, in units of those usual for such stars.
-        noise_scale: standard deviation of the noise over the nominal one.
+        scale: fitted size of the errors of the physics, relative to the typical size for such stars.
+        noise_scale: fitted standard deviation of the noise, relative to the nominal one.
         log_determinant: of the covariance in good pixels.
-        size: standard deviation of binned residuals in units of that with the usual errors: 1 for a usual star.
+        size: standard deviation of binned residuals, relative to the one expected for typical errors (1: a usual star).
         outliers: share of the good pixels beyond 3 standard deviations.
         mixing: of g equivalent spectra (`maury.likelihood.together`): matrices (g, g, p) in place of the weight.
-        extra: log likelihood of what does not depend on the model, such as the differences between exposures.
+        extra: term of the log likelihood that does not depend on the model, such as differences between exposures.
     """
 
     flux: Tensor = field(repr=False)
@@ -72,7 +72,7 @@ class NoiseModel:
         return torch.einsum("hgp,...gp->...hp", self.mixing, parts).flatten(-2)
 
     def residual(self, model: Tensor) -> Tensor:
-        """ImportanceSamples residuals (..., p) of model spectra (..., p)."""
+        """Weighted residuals (..., p) of model spectra (..., p)."""
         return self.weighted(self.flux - model)
 
     def chi2(self, model: Tensor) -> Tensor:
@@ -82,22 +82,22 @@ class NoiseModel:
 
     @property
     def constant(self) -> float:
-        """Log likelihood less -chi2 / 2."""
+        """Term of the log likelihood that is added to -chi2 / 2."""
         count = int((self.weight > 0).sum())
         return self.extra - 0.5 * (self.log_determinant + count * math.log(2 * math.pi))
 
 
 class ErrorModel:
-    """The errors that a simulator draws, as a covariance.
+    """Covariance of the errors that a simulator adds to model spectra at random.
 
     Attributes:
-        simulator: whose settings they are.
-        model_error: whether errors of the physics and the emulator are counted; without them, noise and reduction only.
-        distortion_kms: scatter of the wavelength solution about the star's velocity, which simulated stars do not have.
-        profile: errors of the physics of each pixel (p,) in units of what they would be if all lines were equally
-            wrong, as `maury.likelihood.profile` has them of real stars; None for simulated ones.
-        spread: errors of the physics are spread by rotation and instrument, which their size, measured on short sums
-            of pixels, allows for; False for stars of `draw`, whose errors are as independent as the covariance.
+        simulator: its settings give the sizes of all errors.
+        model_error: include errors of the physics and of the emulator; False: noise and errors of the reduction only.
+        distortion_kms: scatter of the wavelength solution about the star's velocity; simulated stars have none.
+        profile: error of the physics in each pixel (p,) relative to the one if all lines were equally wrong, measured
+            on real stars (`maury.likelihood.profile`); None for simulated stars.
+        spread: rotation and instrument correlate errors of the physics over several pixels; their size, measured on
+            short sums of pixels, is corrected for that. False for stars from `draw`, whose errors are independent.
     """
 
     def __init__(
@@ -122,8 +122,8 @@ class ErrorModel:
             labels: where the model is evaluated, in the order of the simulator.
             fit: measure the size of the errors of the physics from the residuals and weigh outliers down; without it
                 both are as usual.
-            fitted: changes of the spectrum by labels (m, p), each with a standard normal amplitude, that were fitted
-                to the star: its residuals are smaller by them.
+            fitted: derivatives of the spectrum by labels that were fitted (m, p), scaled to standard normal amplitudes;
+                the fit has made the residuals smaller by them, which is corrected for.
         """
         models = self.models(star, labels)
         model = models[0]
@@ -147,9 +147,9 @@ class ErrorModel:
         return NoiseModel(star.flux, weight, projector, scale, noise_scale, determinant, size, outliers)
 
     def draw(self, star: PixelSpectra, labels: Tensor, generator: torch.Generator) -> PixelSpectra:
-        """A star of labels (k,) whose flux differs from the model's as this covariance has it; the rest is ``star``'s.
+        """Simulated star of labels (k,): model flux plus errors drawn from this covariance, on the pixels of ``star``.
 
-        The sizes of noise and of errors of the physics are drawn from what `whiten` takes for probable.
+        The sizes of noise and of errors of the physics are drawn from the prior that `whiten` assumes.
         """
         models = self.models(star, labels)
         model = models[0]
@@ -175,8 +175,8 @@ class ErrorModel:
     def scales(self, bins: Bins, share: float) -> tuple[float, float]:
         """Most probable sizes of the errors of the physics and of the noise.
 
-        The former scatters from star to star as the settings say, with tails of Student's t of 3 degrees of freedom,
-        the latter is uniform within what pipelines misreport.
+        Prior of the size of errors of the physics: Student's t with 3 degrees of freedom in ln(size), with the scatter
+        of the settings. Prior of the size of the noise: uniform over the range by which pipelines misreport it.
         """
         settings = self.simulator.settings
         most = int(-math.log(1 - settings.noise.reported_error) / _LOG_STEP)
@@ -205,7 +205,7 @@ class ErrorModel:
         return both[0], moved, (both[0] - both[1]) / 0.03
 
     def physics(self, star: PixelSpectra, labels: Tensor, model: Tensor) -> tuple[Tensor, float]:
-        """Errors of the physics (p,) as if the pixels were independent, and what of their variance bins show."""
+        """Errors of the physics (p,) for independent pixels, and the fraction of their variance that bins show."""
         if not self.model_error:
             return torch.zeros_like(model), 1.0
         error, share = self.simulator.model_error(labels, float(star.resolution), BIN)
@@ -228,8 +228,8 @@ class ErrorModel:
             star: the data.
             labels: of the model (k,).
             models: its spectrum (p,), and derivatives of it by radial velocity (per km/s) and ln R (`models`).
-            own: factor of the variance of what differs between exposures of one star.
-            common: factor of the variance of what such exposures have in common.
+            own: factor on the variance of errors that differ between exposures of one star.
+            common: factor on the variance of errors that all exposures of one star share.
         """
         s, (model, moved, sharper) = self.simulator.settings, models
         snr = 1 / float(star.sigma[star.good].median())
@@ -258,7 +258,7 @@ class ErrorModel:
 
 
 def _splines(simulator: Simulator, knot_aa: float) -> Tensor:
-    """Cubic splines (k, p) over the window, of unit rms together."""
+    """Cubic splines (k, p) over the window, scaled such that their sum with normal amplitudes has unit rms."""
     wavelength = simulator.pixels.wavelength_aa
     span = wavelength[-1] - wavelength[0]
     pieces = max(1, round(span / knot_aa))
@@ -269,7 +269,7 @@ def _splines(simulator: Simulator, knot_aa: float) -> Tensor:
 
 
 def _continuum_columns(simulator: Simulator) -> tuple[Tensor, Tensor]:
-    """Splines (k, p) of unit rms together, and slope and parabola (2, p) of unit rms together."""
+    """Splines (k, p), and slope and parabola (2, p); each set with normal amplitudes has unit rms."""
     wavelength = torch.from_numpy(simulator.pixels.wavelength_aa)
     centred = 2 * (wavelength - wavelength[0]) / (wavelength[-1] - wavelength[0]) - 1
     parabola = torch.stack([centred * math.sqrt(1.5), (centred.square() - 1 / 3) * math.sqrt(45 / 8)])
@@ -325,9 +325,9 @@ class Bins:
     """Sums over neighbouring pixels.
 
     Attributes:
-        total: squared sums of residuals (b,), those far off left out.
-        noise: their variance by noise (b,).
-        physics: their variance by errors of the physics (b,).
+        total: squared sums of residuals (b,), without outliers.
+        noise: variance of the sums from noise (b,).
+        physics: variance of the sums from errors of the physics (b,).
     """
 
     total: Tensor
@@ -343,8 +343,8 @@ class Bins:
             noise: its standard deviation.
             physics: that of errors of the physics, as if the pixels were independent.
             good: which pixels count.
-            taken: variance (b,) of the sums that the fit has taken away, which is given back to their squares.
-            share: part of the variance of the errors of the physics that sums show.
+            taken: variance (b,) by which the fit has reduced the sums; their squares are scaled up to correct for it.
+            share: fraction of the variance of the errors of the physics that sums show.
         """
         count = binned_sums(good.double())
         parts = [binned_sums(torch.where(good, x, 0.0)) for x in (residual, noise.square(), physics.square())]

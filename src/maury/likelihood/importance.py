@@ -13,17 +13,17 @@ from scipy.special import boxcox1p, softmax
 from torch import Tensor
 
 _FREEDOM, _FREEDOM_ADAPTED = 5, 12
-"""Degrees of freedom of Student's t: tails heavier than those of the posterior, by more before anything is known."""
+"""Degrees of freedom of Student's t, fewer (heavier tails) in the first round, before any sample is weighted."""
 _SHARES = (0.003, 0.02, 0.08, 0.2, 0.35, 0.5, 0.65, 0.8, 0.92, 0.98, 0.997)
-"""Quantiles between which marginal distributions are taken as pieces of normal ones."""
+"""Quantiles between which marginal distributions are approximated by pieces of normal distributions."""
 _KNOWN = 150.0
-"""Effective samples from which on marginal distributions are taken from them."""
+"""Least number of effective samples for a proposal with their marginal distributions (`Copula`)."""
 DEPENDABLE_K = 0.7
 """Pareto shape above which weights are not to be trusted (Vehtari et al. 2024, JMLR 25, 72)."""
 
 
 class Proposal(Protocol):
-    """Something to draw from."""
+    """Distribution with a density, from which samples are drawn."""
 
     def sample(self, count: int, generator: torch.Generator) -> Tensor:
         """Points (count, k)."""
@@ -36,7 +36,7 @@ class StudentT:
     """Multivariate Student's t."""
 
     def __init__(self, mean: Tensor, covariance: Tensor, wider: float = 1.0, freedom: int = _FREEDOM) -> None:
-        """With the mean (k,), ``wider``^2 times the shape matrix (k, k) given, and degrees of freedom."""
+        """Set mean (k,), shape matrix ``covariance`` (k, k) times ``wider``^2, and degrees of freedom."""
         self.mean, self.freedom = mean, freedom
         jitter = 1e-10 * covariance.diagonal().mean() * torch.eye(len(mean), dtype=mean.dtype)
         self.factor = wider * torch.linalg.cholesky(covariance + jitter)
@@ -59,8 +59,8 @@ class StudentT:
 class Copula:
     """Student's t in coordinates in which each marginal distribution of weighted points is normal.
 
-    Posteriors of labels are skewed: v sin i ends at 0, abundances at their priors. Correlations are then the t's, and
-    shapes of single labels those of the points: the coordinates are linear between quantiles, and beyond the last.
+    Posteriors of labels are skewed: v sin i ends at 0, abundances at their priors. Student's t gives the correlations,
+    the points give the shape of each marginal. The coordinates are linear between quantiles, and beyond the last.
     """
 
     def __init__(self, points: Tensor, weights: Tensor) -> None:
@@ -85,7 +85,7 @@ class Copula:
         return self._t.log_prob(z) + log_abs_det_jacobian
 
     def _normal(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Normal coordinates (n, k) of points (n, k), and the log (n,) of the volume that changes."""
+        """Normal coordinates (n, k) of points (n, k), and log |det Jacobian| (n,) of that change of coordinates."""
         piece = torch.searchsorted(self._knots[1:-1].mT.contiguous(), x.mT.contiguous()).mT
         low, slope = self._piece(piece)
         return self._levels[piece] + (x - low) * slope, slope.log().sum(1)
@@ -155,9 +155,9 @@ def sample(
 ) -> ImportanceSamples:
     """Adaptive multiple importance sampling (Cornuet et al. 2012, Scand. J. Stat. 39, 798).
 
-    Every point is weighted by the mixture of all proposals that were drawn from, in the shares in which they were, so
-    that one bad proposal does no harm. Each further round draws from what all weighted points so far look like
-    (`Copula`; Student's t while they are few), until the effective number of samples is reached.
+    The weight of a point is the target's density over that of the mixture of all proposals used so far, each with its
+    share of the points, so that one bad proposal does no harm. Each further round draws from a proposal fitted to all
+    weighted points (`Copula`; Student's t while they are few), until the effective number of samples is reached.
 
     Args:
         log_density: of the target, not normalised, of points (n, k).
@@ -187,7 +187,7 @@ def sample(
 
 
 def _adapted(result: ImportanceSamples) -> Proposal:
-    """Proposal that looks like weighted points; few effective ones are helped by the spread of tempered weights."""
+    """Proposal fitted to weighted points; where few are effective, a Student's t by tempered weights."""
     if result.effective >= _KNOWN:
         return Copula(result.points, result.weights)
     weights = result.weights
@@ -242,7 +242,7 @@ def smoothed(log: Tensor) -> tuple[Tensor, float]:
 def fit_pareto(x: np.ndarray) -> tuple[float, float]:
     """Shape and scale of a generalised Pareto distribution for sorted excesses (n,), by Zhang & Stephens (2009).
 
-    The shape is drawn to 0.5 as by ten further points (Vehtari et al. 2024, appendix).
+    A weak prior shrinks the shape towards 0.5, with the weight of ten points (Vehtari et al. 2024, appendix).
     """
     n = len(x)
     points = 30 + int(math.sqrt(n))

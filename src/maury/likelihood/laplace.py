@@ -18,11 +18,11 @@ from maury.pixelspectra import PixelSpectra
 _STEP = 0.02
 """Difference of unconstrained coordinates by which derivatives are taken."""
 _LARGEST = 0.7
-"""Longest step in any real coordinate."""
+"""Longest step in any unconstrained coordinate."""
 _FARTHEST = 3.5
-"""Real coordinates are kept within this: 2e-4 of a range from its ends."""
+"""Largest absolute value of an unconstrained coordinate: 2e-4 of a label's range from its ends."""
 _DONE = 0.02
-"""A step of fewer standard deviations in each coordinate is the last."""
+"""The search ends after a step of fewer standard deviations in each coordinate."""
 _TRIES = 5
 
 
@@ -34,9 +34,9 @@ class Mode:
         real: coordinates (k,).
         covariance: inverse of the curvature (k, k).
         labels: the simulator's labels there (all,).
-        noise: the errors about its spectrum.
-        log_density: of the target there.
-        steps: taken.
+        noise: covariance of the errors about the model spectrum there.
+        log_density: log density of the target there.
+        steps: number of steps taken.
     """
 
     real: Tensor = field(repr=False)
@@ -67,8 +67,8 @@ def find_mode(
 
     Args:
         coordinates: labels and prior.
-        errors: what separates spectra from models, or their covariance.
-        star: the data; of exposures (n, p) with `Together`.
+        errors: model of the errors, or their covariance, which then stays fixed.
+        star: the data; exposures (n, p) with `Together`.
         start: unconstrained coordinates (k,).
         label_priors: further information.
         fit_errors: measure the size of the errors from the residuals (`ErrorModel.whiten`).
@@ -152,7 +152,7 @@ def _prior_slopes(target: Target, real: Tensor) -> tuple[Tensor, Tensor]:
 def _climb(
     target: Target, real: Tensor, here: float, gradient: Tensor, curvature: Tensor, damping: float
 ) -> tuple[Tensor, float]:
-    """Coordinates after the longest of some damped steps that does not lower the density, and the damping."""
+    """Take the least damped step that does not lower the density; return the new coordinates and the damping."""
     scale = curvature.diagonal()
     tries = [damping, *(max(damping, 1e-2) * 10.0**i for i in range(_TRIES))]
     steps = [torch.linalg.solve(curvature + torch.diag(d * scale), gradient) for d in tries]

@@ -1,4 +1,4 @@
-"""Parallax and magnitude: luminosity, and with a mass the log g that belongs to it."""
+"""Prior on log g from parallax and magnitude: luminosity, and with a mass and Teff the gravity."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _SUN_TEFF_K, _SUN_LOGG = 5772.0, 4.438
 _WARM = (6.000e-2, 6.731e-5, -6.647e-8, 2.859e-11, -7.197e-15)
 _COOL = (1.749, 1.977e-3, 3.737e-7, -8.966e-11, -4.183e-14)
 _CORRECTION_K = (3300.0, 8000.0)
-"""Bolometric correction of G by powers of Teff - 5772 K from 4000 K on and below, and the range of the relations
-(Andrae et al. 2018, A&A 616, A8, table 4)."""
+"""Coefficients of the bolometric correction of G as a polynomial in Teff - 5772 K, above and below 4000 K, and the
+range of Teff of both (Andrae et al. 2018, A&A 616, A8, table 4)."""
 
 _CORRECTION_MAG, _COOL_MAG = 0.05, 0.15
 """Its standard deviation at given Teff: log g, [M/H], the passband of Gaia DR2 against that of DR3; and in cool stars,
@@ -65,7 +65,8 @@ _MASS_DEX, _GIANT_DEX, _GIANT_LOG_MASS = 0.027, 0.20, 0.10
 """Its scatter, and mean and scatter of log M of giants: 0.8 to 2 Msun."""
 
 _GIANT_LOGG = (3.0, 3.5)
-"""The relation of dwarfs and subgiants counts in full from the second log g on; below the first it is unknown."""
+"""The mass relation of dwarfs and subgiants is used above the second log g, the broad range of giants below the first;
+between them, both are interpolated."""
 
 _COOL_K, _COOL_DEX = (4000.0, 4700.0), 0.06
 """Below the second Teff scatter grows, to that of cool stars at the first; the stars of the relation of masses end at
@@ -73,7 +74,7 @@ _COOL_K, _COOL_DEX = (4000.0, 4700.0), 0.06
 
 
 def zero_point(gmag: float) -> float:
-    """What Gaia's parallaxes (mas) of sources of magnitude G are too large by; negative: too small."""
+    """Zero point (mas) of Gaia's parallaxes at magnitude G, to be subtracted; negative: parallaxes are too small."""
     return float(np.interp(gmag, _ZERO_POINT_G, _ZERO_POINT_UAS)) / 1000
 
 
@@ -160,7 +161,7 @@ class Luminosity(LabelPrior):
 def luminosity(
     parallax: tuple[float, float], gmag: float, ebv: tuple[float, float] = (0.0, 0.0), *, correct: bool = True
 ) -> Luminosity:
-    """What parallax and magnitude say on log g.
+    """Prior on log g from parallax and magnitude.
 
     Args:
         parallax: as in Gaia's catalogue and its error, mas.

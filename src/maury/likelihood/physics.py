@@ -1,4 +1,4 @@
-"""The simulation that a network was trained with, from what its file says."""
+"""The simulation that a network was trained with, rebuilt from the header of the network's file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known from elsewhere: values with errors, ranges, relations from the literature."""
+"""Priors on labels: values with errors, ranges, relations from the literature."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ class Relation(LabelPrior):
         coefficients: constant, slope and curvature by (Teff - ``teff_k``), slope by (log g - ``logg``).
         teff_k: zero point.
         logg: zero point.
-        ends: between which it is held where it is extrapolated.
-        known: lowest and highest Teff and log g of the stars it is made from. Beyond, the scatter grows, by its own
+        ends: lowest and highest value of the relation where it is extrapolated.
+        known: lowest and highest Teff and log g of the stars behind the relation. Outside, the scatter grows by its own
             size for each 200 K and each 0.2 dex, up to three times.
     """
 
@@ -133,7 +133,7 @@ def relation(name: str) -> LabelPrior:
 
 
 def value_of(label: str, labels: Mapping[str, Tensor]) -> Tensor:
-    """A label (n,) of labels by name; [alpha/M] as the mean of Mg, Ca and Ti where it is none itself."""
+    """Values (n,) of one of the labels by name; [alpha/M], where it is not among them, is the mean of Mg, Ca and Ti."""
     if label == "alpha" and "alpha" not in labels:
         return (labels["mg"] + labels["ca"] + labels["ti"]) / 3
     return labels[label]
@@ -155,10 +155,10 @@ def parse_value(text: str, what: str) -> tuple[float, float]:
 
 
 def parse_prior(text: str) -> LabelPrior:
-    """Information as it is written on the command line: ``logg=4.29+-0.03``, ``teff=5800+50-80``, ``mh=-0.2..0.1``.
+    """Prior from a text such as ``logg=4.29+-0.03``, ``teff=5800+50-80`` or ``mh=-0.2..0.1``.
 
     Raises:
-        ConfigError: not of these forms, an unknown label, an error that is not finite and positive.
+        ConfigError: the text has another form, the label is unknown, or the error is not finite and positive.
     """
     name, equals, rest = (part.strip() for part in text.partition("="))
     if not equals:
@@ -201,8 +201,8 @@ def _prior_of(label: str, given: str | Sequence[Any]) -> LabelPrior:
         return parse_prior(f"{label}={given}")
     name = named(label)
     if name not in LABELS or len(given) not in (2, 3):
-        allowed = "a value and its standard deviation, or those below and above it"
-        raise ConfigError(f"prior {label}={given!r}: {allowed}, of one of {', '.join(LABELS)}")
+        allowed = "must be a value and its standard deviation (or those below and above it) for one of the labels"
+        raise ConfigError(f"prior {label}={given!r}: {allowed} {', '.join(LABELS)}")
     unit = u.Unit(LABELS[name].unit)
     try:
         value = _plain(given[0], unit)
@@ -235,7 +235,7 @@ def _checked(label_prior: LabelPrior) -> LabelPrior:
 
 
 def contradictory(label_priors: list[LabelPrior]) -> str | None:
-    """Names two statements on one label that exclude each other (ranges apart, values 5 errors apart), or None."""
+    """Message naming two contradictory priors on one label (ranges apart, values 5 errors apart), or None."""
     for i, a in enumerate(label_priors):
         for b in label_priors[i + 1 :]:
             if a.label != b.label:

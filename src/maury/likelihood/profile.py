@@ -14,10 +14,10 @@ from maury import checkpoints
 
 KIND = "physics-errors"
 PACKAGED = checkpoints.MODELS / "physics-errors.safetensors"
-"""Written by `maury physics-errors`: ``wavelength`` (Å in air) and ``factor``. Beside another network: its own."""
+"""Columns ``wavelength`` (Å in air) and ``factor``, written by `maury physics-errors`; one for each network."""
 
 _FULL, _NONE = -1.5, -2.5
-"""[M/H] above which the factors count in full, and below which they do not: the lines there are others."""
+"""[M/H] above which the factors are used in full, and below which they are 1, as other lines are strong there."""
 
 
 def error_profile(wavelength: NDArray[np.float64], source: Path = PACKAGED) -> Tensor:

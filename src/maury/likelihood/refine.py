@@ -1,4 +1,4 @@
-"""Refinement: the posterior by importance sampling, from the network's samples and the mode that they lead to."""
+"""Refinement: importance sampling of the posterior, with proposals about its mode and from the network's posterior."""
 
 from __future__ import annotations
 
@@ -58,9 +58,9 @@ def refine(
 
     Args:
         coordinates: labels and prior.
-        errors: what separates spectra from models.
-        star: the data; of exposures (n, p) with `Together`.
-        starts: unconstrained coordinates (s, k) to climb from; the highest maximum counts.
+        errors: model of the errors.
+        star: the data; exposures (n, p) with `Together`.
+        starts: unconstrained coordinates (s, k) from which a maximum is searched; the highest one is used.
         network: proposal for all coordinates but those of further elements, such as a network's posterior.
         label_priors: further information.
         count: samples of equal weight.

@@ -20,9 +20,9 @@ def log_odds_of_sharper(
 ) -> float:
     """Log evidence ratio of R `SHARPER` times the nominal one over nominal R (Laplace's approximation).
 
-    Lines that are sharper than the instrument's profile need a star that hardly rotates and has little macroturbulence,
-    which is rare, and are still too broad. A true R below the nominal one cannot be found: it looks like
-    rotation.
+    If R is higher than nominal, lines can be sharper than the nominal profile: even the slowest rotators with the least
+    macroturbulence, which are rare, then have model lines that are too broad. A true R below the nominal one cannot be
+    found: it has the effect of rotation.
 
     Args:
         coordinates: labels and prior.

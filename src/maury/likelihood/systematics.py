@@ -1,4 +1,4 @@
-"""Systematic errors: how far labels of real stars are off, beyond what noise and random errors of lines explain."""
+"""Systematic errors of labels: scatter of real stars about the literature that statistical errors do not explain."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from maury.labels import ALPHA, FURTHER_ELEMENTS
 from maury.likelihood.priors import LabelPrior
 
 PACKAGED = MODELS / "systematic-errors.json"
-"""Fitted by `maury systematic-errors`: ``teff_k``, ``size`` (by label, at these temperatures), ``poor``.
+"""Fitted by `maury systematic-errors`: ``teff_k``, ``size`` (by label, at these temperatures), ``poor`` (`size_at`).
 
-Beside another network: its own.
+Another network has its own file.
 """
 
 METAL_POOR = (-0.7, -2.5)
@@ -29,10 +29,10 @@ _OTHERS = {"vmic": 0.15, "c": 0.06}
 """Standard deviations of labels for which stars have no values in the literature, km/s and dex."""
 
 _ELEMENT = 0.03
-"""Scatter (dex) of single elements beside that of the alpha elements together, which they share."""
+"""Scatter (dex) of each element in addition to the error of [alpha/M], which they share."""
 
 _VSINI_KMS, _VSINI_SHARE = 1.5, 0.03
-"""Systematic error of v sin i, km/s, and as a share of it: it is nearly degenerate with macroturbulence."""
+"""Systematic error of v sin i, nearly degenerate with macroturbulence: a constant (km/s) and a fraction of v sin i."""
 
 _REPEATS = 8
 """Systematic errors drawn for each sample of the fit."""
@@ -57,7 +57,7 @@ def size_at(teff: float, mh: float, nodes: Sequence[float], sizes: Sequence[floa
         mh: [M/H].
         nodes: temperatures (k,), increasing.
         sizes: standard deviations there (k,).
-        poor: by how much ln of it is larger at the lowest [M/H] of `METAL_POOR`.
+        poor: increase of ln(standard deviation) from the higher to the lower [M/H] of `METAL_POOR`.
     """
     growth = poor * float(np.interp(-mh, np.negative(METAL_POOR), (0.0, 1.0)))
     return float(np.exp(np.interp(teff, nodes, np.log(sizes)) + growth))
@@ -66,8 +66,8 @@ def size_at(teff: float, mh: float, nodes: Sequence[float], sizes: Sequence[floa
 def systematic(labels: Mapping[str, float], source: Path = PACKAGED) -> dict[str, float]:
     """Standard deviation by label, in its unit, of the systematic error of a star.
 
-    That of Teff, log g, [M/H] and [alpha/M] is the scatter of fit minus literature of the benchmark stars beyond both
-    errors, as a function of Teff and [M/H]. Single elements share that of [alpha/M].
+    That of Teff, log g, [M/H] and [alpha/M] is the scatter of fit minus literature of benchmark stars in excess of the
+    errors of both, as a function of Teff and [M/H]. Single elements share that of [alpha/M].
 
     Args:
         labels: of the fit by name; ``teff``, ``mh`` and ``vsini`` count.
@@ -104,21 +104,21 @@ def with_systematics(
     real: bool = True,
     source: Path = PACKAGED,
 ) -> tuple[Tensor, float]:
-    """Samples of the true labels: those of the fit, widened by systematic errors, with what is known.
+    """Samples of the true labels: fitted labels plus random systematic errors, weighted by priors.
 
-    Information from elsewhere is on the true labels, and so bears on the systematic error as much as on the fit. True
-    labels may lie outside the ranges of the model.
+    Priors are on the true labels, and so constrain statistical and systematic errors jointly. True labels may lie
+    outside the ranges of the model.
 
     Args:
         samples: labels of the fit (n, k), of equal weight.
         names: the k labels.
         generator: of random numbers.
-        priors: what is known of the true labels.
+        priors: priors on the true labels.
         real: whether a star is real; simulated ones have no systematic error.
         source: file of the sizes of systematic errors.
 
     Returns:
-        Samples (n, k) of equal weight, and the efficiency of the weighing: effective share of those drawn.
+        Samples (n, k) of equal weight, and the effective fraction of the samples that were weighted by the priors.
     """
     count = len(samples)
     if not real and not priors:

@@ -1,4 +1,4 @@
-"""What is sampled: prior times likelihood, in the coordinates of a network's prior that fill the whole line."""
+"""Target density of the sampling: prior times likelihood, in unconstrained coordinates (any real number is allowed)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DRAWS = 8192
 
 
 def free_labels(simulator: Simulator) -> tuple[str, ...]:
-    """Labels that may vary by themselves: all but [alpha/M] where it is the mean of single elements."""
+    """Independent labels: all but [alpha/M] where it is the mean of single elements."""
     names = simulator.labels
     return tuple(name for name in names if not (name == "alpha" and set(ALPHA) <= set(names)))
 
@@ -39,14 +39,14 @@ class Coordinates:
     """Labels of a simulator as unconstrained coordinates (n, k), and the prior's density and Gaussian there.
 
     Attributes:
-        simulator: the physics; its labels less the mean [alpha/M] of others are the k coordinates.
+        simulator: the physics; its labels, without an [alpha/M] that is a mean of others, are the k coordinates.
         transform: ranges of the labels and their unconstrained coordinates.
         names: the k labels.
         main: number of labels that are not `maury.labels.FURTHER_ELEMENTS`, which come last.
-        columns: of the simulator's labels.
+        columns: column of each coordinate among the simulator's labels.
         centre: median of the prior in unconstrained coordinates (k,).
         precision: inverse covariance of the prior in unconstrained coordinates (k, k).
-        spread: (k, k) whose rows, each with a standard normal amplitude, have that covariance.
+        spread: square root (k, k) of that covariance: the sum of its rows with standard normal amplitudes has it.
         drawn: labels from the prior (n,), by name; also [alpha/M] as the mean of others.
     """
 
@@ -84,7 +84,7 @@ class Coordinates:
         return torch.cat([first.double(), self.centre[len(first) :]])
 
     def full(self, labels: Tensor) -> Tensor:
-        """The simulator's labels (n, all), [alpha/M] as the mean of others where it has it, for labels (n, k)."""
+        """The simulator's labels (n, all) from labels (n, k); an [alpha/M] that is a mean of others is computed."""
         full = labels.new_zeros(*labels.shape[:-1], len(self.simulator.labels))
         full[..., self.columns] = labels
         if len(self.columns) < full.shape[-1]:
@@ -111,7 +111,7 @@ class Target:
     def __init__(
         self, coordinates: Coordinates, star: PixelSpectra, noise: NoiseModel, label_priors: Sequence[LabelPrior] = ()
     ) -> None:
-        """Keep what is needed."""
+        """Store the data and the noise in double precision."""
         self.coordinates, self.star, self.noise, self.label_priors = coordinates, star, noise, tuple(label_priors)
         mixing = None if noise.mixing is None else noise.mixing.float()
         self._single = replace(noise, flux=noise.flux.float(), weight=noise.weight.float(), mixing=mixing)
@@ -175,7 +175,7 @@ class MarginalTarget:
     def log_density(self, real: Tensor) -> Tensor:
         """Log density (n,) per unit of the first coordinates (n, k - m), not normalised: its integral is the evidence.
 
-        What the data say on the further elements at these points is kept for `further`.
+        The Gaussian posteriors of the further elements at these points are kept for `further`.
         """
         full = torch.cat([real, self._mode.expand(len(real), -1)], 1)
         total = self.target.coordinates.log_prior(full) - self._own + self.target.log_label_priors(full)

@@ -33,7 +33,7 @@ from maury.pixelspectra import PixelSpectra
 _PASSES = 3
 _STEP_R = 0.01
 _LEAST = 1e-5
-"""Least part of a direction's information that is in nuisances: others are left out of the projector."""
+"""Directions that lose less than this fraction of their information to nuisances are left out of the projector."""
 
 
 def exposures_of(stars: list[PixelSpectra]) -> PixelSpectra:
@@ -84,14 +84,14 @@ class _Linear:
 
 @dataclass(frozen=True)
 class _Sizes:
-    """Sizes of the errors that residuals show.
+    """Sizes of the errors, measured on residuals.
 
     Attributes:
-        variance: of the noise (n, p), as scaled, outliers of single exposures raised.
+        variance: of the scaled noise (n, p), larger for outliers of single exposures.
         noise_scales: of each exposure (n,).
         scale: of the errors of the physics.
         extra: of the noise of the mean.
-        huber: weight of pixels whose mean is off (p,).
+        huber: Huber's weight of the mean of exposures in each pixel (p,), below 1 for outliers.
         size: as in `NoiseModel`.
         outliers: as in `NoiseModel`.
         apart: rms of each exposure's difference from the mean (n,), in units of noise and usual errors.
@@ -109,7 +109,7 @@ class _Sizes:
 
 @dataclass(frozen=True)
 class Details:
-    """What a fit says on the exposures.
+    """Noise and residuals of each exposure in a joint fit.
 
     Attributes:
         noise_scales: fitted noise of each exposure as a multiple of the given one (n,).
@@ -128,14 +128,14 @@ class Details:
 
 
 class Together:
-    """The errors of exposures (n, p) of one star; used where a single spectrum has an `ErrorModel`."""
+    """Error model of exposures (n, p) of one star, in place of the `ErrorModel` of a single spectrum."""
 
     def __init__(self, errors: ErrorModel) -> None:
-        """With the errors of single spectra."""
+        """Store the error model of single spectra."""
         self.errors = errors
 
     def whiten(self, stars: PixelSpectra, labels: Tensor, fit: bool = True, fitted: Tensor | None = None) -> NoiseModel:
-        """Covariance about the spectra of labels (k,), as `ErrorModel.whiten` has it of one.
+        """Covariance about the spectra of labels (k,); see `ErrorModel.whiten` for a single spectrum.
 
         Args:
             stars: exposures (n, p), as `exposures_of` makes them.
@@ -148,7 +148,7 @@ class Together:
         return _equivalent(stars, linear, sizes)
 
     def details(self, stars: PixelSpectra, labels: Tensor) -> Details:
-        """What the fit of labels (k,) says on each exposure."""
+        """Noise and residuals of each exposure about the model of labels (k,)."""
         linear = self._linear(stars, labels)
         sizes = self._sizes(stars, linear, True, None)
         system = _System.of(stars, linear, sizes)
@@ -168,9 +168,9 @@ class Together:
         return Details(sizes.noise_scales, sizes.apart, model, torch.where(seen, sigma, math.nan), shift)
 
     def draw(self, stars: PixelSpectra, labels: Tensor, generator: torch.Generator) -> PixelSpectra:
-        """Exposures of one star of labels (k,) whose errors are as this covariance has them; the rest is ``stars``'s.
+        """Simulated exposures of a star of labels (k,), errors drawn from this covariance, on the pixels of ``stars``.
 
-        As `ErrorModel.draw`, the errors of the physics and their size being those of the star.
+        Like `ErrorModel.draw`; all exposures share the errors of the physics and their size.
         """
         linear = self._linear(stars, labels)
         settings = self.errors.simulator.settings
@@ -276,12 +276,12 @@ def _huber(values: Tensor, sigma: Tensor, good: Tensor) -> Tensor:
 
 
 def _rms(values: Tensor, variance: Tensor, taken: Tensor, good: Tensor) -> Tensor:
-    """Mean square (n,) of sums of values (n, p) over bins in units of their variance, those far off left out.
+    """Mean square (n,) of sums of values (n, p) over bins, relative to their variance, without outliers.
 
     Args:
         values: differences from a mean.
         variance: of each (n, p).
-        taken: variance (n, b) of the sums that a fit has taken away.
+        taken: variance (n, b) by which a fit has reduced the sums.
         good: which pixels count (n, p).
     """
     squares = binned_sums(torch.where(good, values, 0.0)).square()
@@ -308,7 +308,8 @@ class _System:
     Attributes:
         residual: data less model (n, p), 0 where not good.
         diagonal: of the inverse covariance of the pixels (n, p).
-        outer: (n, p) whose outer product in each pixel is taken from that diagonal: errors of the physics in common.
+        outer: vector over exposures in each pixel (n, p); its outer product, from the errors of the physics that
+            exposures share, is subtracted from that diagonal.
         determinant: log determinant of the covariance of the pixels.
         normal: 1 + B^T C^-1 B (K, K).
         right: B^T C^-1 residual (K,).
@@ -356,7 +357,7 @@ class _System:
 
 
 def _equivalent(stars: PixelSpectra, linear: _Linear, sizes: _Sizes) -> NoiseModel:
-    """One equivalent spectrum for each resolving power, whose chi-square is that of all exposures but for a constant.
+    """One equivalent spectrum per resolving power; its chi-square differs by a constant from that of all exposures.
 
     With S the map from resolving powers to exposures and C the covariance with all nuisances, the chi-square of models
     m0 + d is ``c - 2 d^T g + d^T H d``, g = S^T C^-1 r and H = S^T C^-1 S = R^T (1 - Q Q^T) R.
