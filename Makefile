@@ -3,18 +3,20 @@
 PYTHON ?= python3
 VENV ?= .venv
 DEMO ?= demo
+MINUTES ?= 2
 TEST_PROCESSES ?= 2
 
 BIN := $(VENV)/bin
 MAURY := $(BIN)/maury
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist loadgroup
 INSTALLED := $(VENV)/.installed
 DEVELOP := $(VENV)/.develop
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test lint format docs lock clean
+.PHONY: help env demo test benchmarks lint format docs lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/pyvenv.cfg:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
@@ -35,9 +37,9 @@ demo: $(INSTALLED) ## the whole road in about five minutes: grid, network, repor
 	@printf '\n== 1. A grid of 51,359 synthetic spectra, made by the packaged emulator\n\n'
 	$(MAURY) grid build --preset spc --out $(DEMO)/spc.h5
 	$(MAURY) grid info $(DEMO)/spc.h5
-	@printf '\n== 2. The founding network, trained on it for two minutes\n\n'
+	@printf '\n== 2. The founding network, trained on it for $(MINUTES) minutes at most\n\n'
 	$(MAURY) networks show starnet-spc
-	$(MAURY) train --preset starnet-spc --grid $(DEMO)/spc.h5 --out $(DEMO)/run --epochs 2 --max-time 2
+	$(MAURY) train --preset starnet-spc --grid $(DEMO)/spc.h5 --out $(DEMO)/run --epochs 2 --max-time $(MINUTES)
 	@printf '\n== 3. A report: how far its labels are from the truth\n\n'
 	$(MAURY) evaluate $(DEMO)/run --out $(DEMO)/report
 	@printf '\n== 4. A star: simulated with noise, its true labels beside those of the network\n\n'
@@ -47,7 +49,7 @@ demo: $(INSTALLED) ## the whole road in about five minutes: grid, network, repor
 	$(MAURY) predict $(DEMO)/star.ecsv --labels abundances --no-systematics --plot $(DEMO)/figures-default
 	@printf '%s\n' '' 'Made:' \
 	  '  $(DEMO)/spc.h5                 the grid' \
-	  '  $(DEMO)/run/                   the network after two minutes: settings, logs, model.safetensors' \
+	  '  $(DEMO)/run/                   the network after $(MINUTES) minutes: settings, logs, model.safetensors' \
 	  '  $(DEMO)/report/report.html     its figures and errors: open it in a browser' \
 	  '  $(DEMO)/star.ecsv, figures/    the simulated star, and the fit drawn over it; figures-default/ the default fit' \
 	  '' 'Next:' \
@@ -56,7 +58,10 @@ demo: $(INSTALLED) ## the whole road in about five minutes: grid, network, repor
 	  '  $(MAURY) --help'
 
 test: $(DEVELOP) ## run the tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist loadgroup
+	$(PYTEST) --ignore=tests/test_benchmarks.py
+
+benchmarks: $(DEVELOP) ## run every benchmark briefly, on tiny inputs
+	$(PYTEST) tests/test_benchmarks.py
 
 lint: $(DEVELOP) ## check style, types and the layers of imports
 	$(BIN)/ruff check .

@@ -15,16 +15,22 @@ torch.set_num_threads(1)  # tests run in two processes
 SHARED = Path(__file__).parents[2] / "shared"
 
 
-LONGEST = ("test_evaluation_refined", "test_app_browser", "test_grids_import_road", "test_benchmarks")
+LONGEST = ("test_evaluation_refined", "test_app_browser", "test_grids_import_road")
 """Files that take longest: they start first, so that no process is left alone with one at the end."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Share tests out over processes by file, as fixtures are made once a file; all that need Ray share one cluster."""
+    """Share tests out over processes by file, as fixtures are made once a file; all that need Ray run in one process.
+
+    Benchmarks have no fixtures in common: they are shared out one by one.
+    """
     for item in items:
         name = item.path.stem
         on_ray = {"ray_head", "ray_cluster"} & set(getattr(item, "fixturenames", ()))
-        item.add_marker(pytest.mark.xdist_group("ray" if on_ray else name))
+        if on_ray or "ray_tune" in item.name or "tune_cluster" in item.name:
+            item.add_marker(pytest.mark.xdist_group("ray"))
+        elif name != "test_benchmarks":
+            item.add_marker(pytest.mark.xdist_group(name))
     items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
 
 
