@@ -165,6 +165,45 @@ def test_a_prior_moves_the_numbers(browser, server, stars):
     page.context.close()
 
 
+def test_exposures_together_and_each_alone(browser, server, stars, tmp_path):
+    """One star with the table of its exposures; the switch off, a row for each file."""
+    paths = []
+    for seed, name in enumerate(("first.ecsv", "second.ecsv")):
+        star = observe(dict.fromkeys(("mh", "vsini"), 0.0) | {"teff": 5500.0, "logg": 4.4, "vmic": 1.0}, seed=seed)
+        write(star.single().with_(resolution=60_000.0), tmp_path / name)
+        paths.append(tmp_path / name)
+    page = opened(browser, server)
+    drop(page, *paths)
+    page.get_by_role("combobox", name="Star").wait_for()
+    page.get_by_text("The files are exposures of one star").click()
+    page.get_by_text("2 exposures").wait_for()
+    assert teff(page) == pytest.approx(5500, abs=150)
+    assert page.get_by_role("combobox", name="Star").count() == 0
+    page.get_by_role("tab", name="Exposures").click()
+    page.get_by_test_id("stDataFrame").wait_for()
+    page.get_by_role("tab", name="Download").click()
+    page.get_by_text("--together").first.wait_for()
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Exposures (ECSV)").click()
+    table = QTable.read(waiting.value.path(), format="ascii.ecsv")
+    assert list(table["file"]) == ["first.ecsv", "second.ecsv"]
+    page.context.close()
+
+
+def test_a_parallax_gives_radius_luminosity_and_mass(browser, server, stars):
+    page = opened(browser, server)
+    drop(page, list(stars)[4])
+    teff(page)
+    page.get_by_text("External information").click()
+    for field, value in (("Parallax (mas)", "50"), ("G (mag)", "5.9")):
+        page.get_by_role("spinbutton", name=field).fill(value)
+        page.keyboard.press("Enter")
+    page.get_by_text("luminosity (Lsun)").wait_for()
+    values = page.get_by_test_id("stMetric").all_inner_texts()
+    assert sum(text.startswith(("luminosity", "radius", "mass")) for text in values) == 3
+    page.context.close()
+
+
 def test_the_sandbox_moves(browser, server):
     page = opened(browser, server)
     page.get_by_role("tab", name="Sandbox").click()

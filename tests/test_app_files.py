@@ -213,7 +213,7 @@ def test_settings_of_the_reader_reach_it_and_the_command(tmp_path):
     outcome = analyse("a.txt", content, settings)
     assert outcome.error is None
     assert outcome.result.preparation.velocity_kms == pytest.approx(10.0, abs=0.3)
-    line = command("a.txt", settings)
+    line = command(["a.txt"], settings)
     assert "--velocity-range -100 100 --medium vacuum --wavelength-unit nm --ignore-sigma" in line
     assert "must be within -1500 to 1500" in analyse("a.txt", content, Settings(30_000.0, reading=reading,
         velocity_range_kms=(0.0, 2000.0))).error  # fmt: skip

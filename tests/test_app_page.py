@@ -20,6 +20,7 @@ from maury.cli.app import main
 from maury.errors import ConfigError
 from maury.inference import Posterior, predict
 from maury.readers import write
+from nights import observe
 
 testing = pytest.importorskip("streamlit.testing.v1", reason="needs the extra app")
 
@@ -123,8 +124,8 @@ def test_the_command_gives_the_same_numbers(founding, files, tmp_path, monkeypat
 
 def test_names_in_commands_are_quoted():
     star = Settings(parallax=(27.3, 0.1), gmag=5.12, ebv=(0.02, 0.01))
-    assert command("a.fits", star).endswith("--parallax 27.3+-0.1 --gmag 5.12 --ebv 0.02+-0.01")
-    text = command("a b.fits", Settings(44_000.0, velocity_kms=-3.5, wavelength_file=("w.fits", b"")))
+    assert command(["a.fits"], star).endswith("--parallax 27.3+-0.1 --gmag 5.12 --ebv 0.02+-0.01")
+    text = command(["a b.fits"], Settings(44_000.0, velocity_kms=-3.5, wavelength_file=("w.fits", b"")))
     assert shlex.split(text)[2] == "a b.fits"
     assert "--resolution 44000 --velocity -3.5 --wavelength-file w.fits" in text
 
@@ -182,6 +183,66 @@ def test_abundances_and_the_width_of_the_lines(files):
     app = dropped([("star.txt", files["star.txt"])], labels="abundances", auto=True)
     assert any("Mg/Fe" in caption.value.replace("\\", "") for caption in app.caption)
     assert any("R was estimated from the lines" in text.value for text in [*app.warning, *app.info])
+
+
+@pytest.fixture(scope="module")
+def exposures():
+    """Two exposures of one star, as text files."""
+    found = []
+    for seed, snr in enumerate((50.0, 70.0)):
+        star = observe(doctor.STAR, velocity_kms=12.0, snr=snr, seed=seed).single()
+        text = io.StringIO()
+        np.savetxt(text, np.c_[star.wavelength_aa, star.flux, star.sigma])
+        found.append((f"night{seed}.txt", text.getvalue().encode()))
+    return found
+
+
+def test_exposures_of_one_star_are_one_result(exposures):
+    """One star for all files; a file that is no spectrum or comes twice is left out by name."""
+    files = [*exposures, ("notes.txt", b"no numbers here"), ("again.txt", exposures[0][1])]
+    app = dropped(files, resolution=60_000.0, together=True, view="Exposures")
+    assert not app.error
+    rows = app.dataframe[0].value
+    assert list(rows["file"]) == ["night0.txt", "night1.txt", "notes.txt", "again.txt"]
+    assert list(rows["status"][:2]) == ["ok", "ok"]
+    assert "text without" in rows["status"][2]
+    assert "same content" in rows["status"][3]
+    assert float(rows["velocity (km/s)"][0]) == pytest.approx(12, abs=0.3)
+    both = metrics(app)["Teff"]
+    assert any("xposure" in text.value for text in [*app.warning, *app.info])
+    app.session_state["view"] = "Download"
+    app.run()
+    assert not app.exception
+    assert shlex.split(app.code[0].value)[2:7] == ["night0.txt", "night1.txt", "notes.txt", "again.txt", "--together"]
+    app.session_state["view"] = "Preparation"
+    app.run()
+    assert app.selectbox(key="exposure").options == ["night0.txt", "night1.txt"]
+    app.checkbox(key="together").set_value(False).run()
+    assert not app.exception
+    assert len(app.dataframe[0].value) == 4
+    assert metrics(app)["Teff"] != both
+
+
+def test_exposures_none_of_which_can_be_read_are_an_error():
+    app = dropped([("a.txt", b"no numbers"), ("b.txt", b"none here")], together=True)
+    assert "a.txt: text without" in app.error[0].value.replace("\\", "")
+    assert not app.metric
+
+
+def test_a_parallax_gives_radius_luminosity_and_mass(files):
+    """With G; alone it is refused with the field's name."""
+    app = dropped([("star.ecsv", files["star.ecsv"])], parallax=50.0)
+    assert "gmag" in app.error[0].value
+    app.number_input(key="gmag").set_value(5.9).run()
+    assert not app.error
+    assert not app.exception
+    found = {name: float(value.split()[0]) for name, value in metrics(app).items() if name[0].islower()}
+    radius = found["luminosity"] ** 0.5 * (5772 / float(metrics(app)["Teff"].split()[0])) ** 2
+    assert found["radius"] == pytest.approx(radius, rel=0.02)
+    assert 0.5 < found["mass"] < 2
+    app.number_input(key="parallax").set_value(-3.0).run()
+    assert "at least 5 times its error" in app.error[0].value
+    assert plain("(field Parallax (mas) on the left)") in app.error[0].value
 
 
 @pytest.fixture

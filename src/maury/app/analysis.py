@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import shlex
 import threading
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from maury.app.worker import make_ready, read_bounded
-from maury.errors import MauryError, in_one_line
-from maury.inference import DEFAULT_MODEL, Result, model_flux, predict
+from maury.errors import DomainError, MauryError, in_one_line
+from maury.inference import DEFAULT_MODEL, Exposure, Result, model_flux, predict
+from maury.inference.exposures import common_flags
 from maury.likelihood import parse_prior
 from maury.preparation import parse_range
 from maury.readers import WINDOW_AA, ReadOptions
@@ -64,11 +66,11 @@ class Settings:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The outcome of one file.
+    """The outcome of one file, or of several that are exposures of one star.
 
     Attributes:
-        name: its safe name.
-        summary: what the reader found, as `maury inspect` shows it; None when it could not be read.
+        name: its safe name; of exposures that of the first, and their number.
+        summary: what the reader found, as `maury inspect` shows it; None when it could not be read, and of exposures.
         result: labels, posterior, flags; None after an error.
         model: flux of the fit on the network's pixels; None where there is none.
         error: why there is no result.
@@ -81,35 +83,82 @@ class Outcome:
     error: str | None = None
 
 
-def analyse(name: str, content: bytes, settings: Settings, read: dict[Any, Observation] | None = None) -> Outcome:
+Files = Sequence[tuple[str, bytes]]
+"""Safe names and bytes of files."""
+
+Store = dict[Any, Observation]
+"""Observations read before, by name, digest and settings of the reader."""
+
+
+def analyse(name: str, content: bytes, settings: Settings, read: Store | None = None) -> Outcome:
     """Read, prepare and predict; an error is part of the outcome.
 
     Args:
         name: a safe file name.
         content: the file.
         settings: of the page.
-        read: observations read before, by name, digest and settings of the reader; new ones are added.
+        read: observations read before; new ones are added.
     """
-    read = {} if read is None else read
-    resolution = None if settings.auto else settings.resolution
-    beside = (settings.wavelength_file, settings.sigma_file)
-    key = (name, hashlib.sha256(content).hexdigest(), resolution, settings.reading, *beside)
     try:
-        if key not in read:
-            ReadOptions(**dict(settings.reading))  # names the field; the process that reads returns text alone
-            files = {"wavelength_file": settings.wavelength_file, "sigma_file": settings.sigma_file}
-            others = {key: file for key, file in files.items() if file is not None}
-            read[key] = read_bounded(content, name, {"resolution": resolution, **dict(settings.reading)}, others)
-        observation = read[key]
+        observation = _read(name, content, settings, {} if read is None else read)
         summary = summarise(observation, WINDOW_AA)
     except Exception as error:  # one file must not end the page
         return Outcome(name, error=worded(error, name))
+    return _predicted(name, observation, settings, summary)
+
+
+def analyse_together(files: Files, settings: Settings, read: Store | None = None) -> Outcome:
+    """Fit files as exposures of one star; one that cannot be read is left out by name (`Result.exposures`).
+
+    Args:
+        files: names and contents.
+        settings: of the page.
+        read: observations read before; new ones are added.
+    """
+    read = {} if read is None else read
+    name = f"{files[0][0]} (+{len(files) - 1})"
+    found, failed, contents = [], [], set[bytes]()
+    for file, content in files:
+        try:
+            if content in contents:
+                raise DomainError(f"{file}: the same content as another exposure")
+            contents.add(content)
+            found.append(_read(file, content, settings, read))
+        except Exception as error:  # one file must not end the page
+            failed.append(Exposure(file, "failed", worded(error, file)))
+    if not found:
+        return Outcome(name, error=failed[0].error)
+    outcome = _predicted(name, found, settings)
+    if outcome.result is None or not failed:
+        return outcome
+    flags = dict.fromkeys((*outcome.result.flags, *common_flags(failed)))
+    exposures = (*outcome.result.exposures, *failed)
+    return replace(outcome, result=replace(outcome.result, exposures=exposures, flags=tuple(flags)))
+
+
+def _read(name: str, content: bytes, settings: Settings, read: Store) -> Observation:
+    """The observation in a file, read once per session."""
+    resolution = None if settings.auto else settings.resolution
+    beside = (settings.wavelength_file, settings.sigma_file)
+    key = (name, (hashlib.sha256(content).hexdigest(),), resolution, settings.reading, *beside)
+    if key not in read:
+        ReadOptions(**dict(settings.reading))  # names the field; the process that reads returns text alone
+        files = {"wavelength_file": settings.wavelength_file, "sigma_file": settings.sigma_file}
+        others = {key: file for key, file in files.items() if file is not None}
+        read[key] = read_bounded(content, name, {"resolution": resolution, **dict(settings.reading)}, others)
+    return read[key]
+
+
+def _predicted(
+    name: str, star: Observation | list[Observation], settings: Settings, summary: dict[str, Any] | None = None
+) -> Outcome:
+    """The outcome of one spectrum, or of exposures of one star."""
     try:
         priors = [parse_prior(text) for text in settings.priors]
         mask = [parse_range(text) for text in settings.masks]
         with _ONE:
             result = predict(
-                observation, DEFAULT_MODEL, resolution="auto" if settings.auto else None,
+                star, DEFAULT_MODEL, resolution="auto" if settings.auto else None,
                 velocity_kms=settings.velocity_kms, velocity_range_kms=settings.velocity_range_kms, mask=mask,
                 labels=settings.labels, priors=priors, seed=SEED,
                 parallax=settings.parallax, gmag=settings.gmag, ebv=settings.ebv,
@@ -163,14 +212,15 @@ def written(value: tuple[float, float]) -> str:
     return f"{value[0]:.10g}+-{value[1]:.10g}"
 
 
-def command(name: str, settings: Settings) -> str:
+def command(names: Sequence[str], settings: Settings) -> str:
     """The command line that gives the same numbers as the page.
 
     Args:
-        name: safe name of the file.
+        names: safe name of the file; of several, which are exposures of one star.
         settings: of the page.
     """
-    words = ["maury", "predict", name, "--model", DEFAULT_MODEL, "--seed", str(SEED)]
+    together = ["--together"] if len(names) > 1 else []
+    words = ["maury", "predict", *names, *together, "--model", DEFAULT_MODEL, "--seed", str(SEED)]
     resolution = "auto" if settings.auto else None if settings.resolution is None else f"{settings.resolution:.10g}"
     velocity = None if settings.velocity_kms is None else f"{settings.velocity_kms:.10g}"
     labels = None if settings.labels == "default" else settings.labels

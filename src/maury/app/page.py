@@ -11,7 +11,7 @@ from typing import Any
 import streamlit as st
 
 from maury.app import sandbox, star
-from maury.app.analysis import Outcome, Settings, analyse, written
+from maury.app.analysis import Files, Outcome, Settings, analyse, analyse_together, written
 from maury.app.serve import MOST_MB
 from maury.app.uploads import plain, safe_name
 from maury.app.worker import make_ready
@@ -36,11 +36,16 @@ def main() -> None:
     st.title("maury")
     settings, literature = _settings()
     files = _files(_uploads())
-    outcomes = [_outcome(*file, settings) for file in files]
+    together = st.checkbox(
+        "The files are exposures of one star", key="together", disabled=len(files) < 2,
+        help="One fit: each file keeps its velocity, continuum and noise, the labels are those of all.",
+    )  # fmt: skip
+    stars_files = [files] if together and len(files) > 1 else [[file] for file in files]
+    outcomes = [_outcome(one, settings) for one in stars_files]
     stars, sand = st.tabs(["Stars", "Sandbox"], key="page", on_change="rerun")  # what is not seen is not drawn
     with stars:
         if stars.open:
-            _stars(files, outcomes, settings, literature)
+            _stars(stars_files, outcomes, settings, literature)
     with sand:
         sandbox.show(bool(sand.open))
     make_ready()
@@ -156,7 +161,7 @@ def _uploads() -> Sequence[Any]:
 
 
 def _stars(
-    files: Sequence[tuple[str, bytes]], outcomes: Sequence[Outcome], settings: Settings, literature: star.Literature
+    files: Sequence[Files], outcomes: Sequence[Outcome], settings: Settings, literature: star.Literature
 ) -> None:
     if not outcomes:
         st.info(
@@ -172,10 +177,10 @@ def _stars(
     other = {}
     if settings.priors or settings.parallax:
         alone = replace(settings, priors=(), parallax=None, gmag=None)
-        other["without external information"] = _outcome(*files[index], alone).result
+        other["without external information"] = _outcome(files[index], alone).result
     if settings.masks:
-        other["without masks"] = _outcome(*files[index], replace(settings, masks=())).result
-    star.show(outcomes[index], settings, literature, other)
+        other["without masks"] = _outcome(files[index], replace(settings, masks=())).result
+    star.show(outcomes[index], [name for name, _ in files[index]], settings, literature, other)
 
 
 def _files(uploads: Sequence[Any]) -> list[tuple[str, bytes]]:
@@ -185,7 +190,7 @@ def _files(uploads: Sequence[Any]) -> list[tuple[str, bytes]]:
         files.append((safe_name(upload.name, [name for name, _ in files]), upload.getvalue()))
     digests = {hashlib.sha256(content).hexdigest() for _, content in files}
     for store in (_session("outcomes"), _session("observations")):
-        for key in [key for key in store if key[1] not in digests]:
+        for key in [key for key in store if not digests.issuperset(key[1])]:
             del store[key]
     return files
 
@@ -196,13 +201,16 @@ def _session(name: str) -> dict[Any, Any]:
     return store
 
 
-def _outcome(name: str, content: bytes, settings: Settings) -> Outcome:
-    """The outcome of a file, computed once per session."""
+def _outcome(files: Files, settings: Settings) -> Outcome:
+    """The outcome of a file, or of exposures of one star, computed once per session."""
     known: dict[Any, Outcome] = _session("outcomes")
-    key = (name, hashlib.sha256(content).hexdigest(), settings)
+    names = tuple(name for name, _ in files)
+    key = (names, tuple(hashlib.sha256(content).hexdigest() for _, content in files), settings)
     if key not in known:
-        with st.spinner(f"{plain(name)}: reading, preparing, predicting"):
-            known[key] = analyse(name, content, settings, _session("observations"))
+        with st.spinner(f"{plain(', '.join(names))}: reading, preparing, predicting"):
+            read = _session("observations")
+            one = len(files) == 1
+            known[key] = analyse(*files[0], settings, read) if one else analyse_together(files, settings, read)
     return known[key]
 
 

@@ -15,8 +15,8 @@ from maury.app.analysis import Outcome, Settings, command
 from maury.app.charts import fit_chart, line_names, zoom_to
 from maury.app.uploads import plain
 from maury.flags import limits_trust, meaning_of
-from maury.inference import Result, write_samples, write_table
-from maury.inference.words import about, in_solar_units, number, plain_name, titled
+from maury.inference import Result, exposures_table, write_samples, write_table
+from maury.inference.words import about, exposure_rows, in_solar_units, number, plain_name, titled
 from maury.plots import figure_bytes, plot_corner, plot_kiel, plot_preparation, plot_spectrum_fit
 from maury.preparation.masks import texts
 from maury.readers.summary import in_words as file_in_words
@@ -36,11 +36,12 @@ _COLUMNS = 3
 """Numbers in a row: more would be cut."""
 
 
-def show(outcome: Outcome, settings: Settings, literature: Literature, other: Others) -> None:
-    """Draw one star: numbers, flags, fit, posterior, preparation, file, downloads.
+def show(outcome: Outcome, files: Sequence[str], settings: Settings, literature: Literature, other: Others) -> None:
+    """Draw one star: numbers, flags, fit, posterior, exposures, preparation, file, downloads.
 
     Args:
-        outcome: of its file.
+        outcome: of its file, or of its exposures.
+        files: names of these.
         settings: of the page.
         literature: to compare with.
         other: the result without priors or masks, where there are some.
@@ -53,11 +54,13 @@ def show(outcome: Outcome, settings: Settings, literature: Literature, other: Ot
         _flags(result)
         views["Fit"] = lambda: _fit(result, outcome.model)
         views["Posterior"] = lambda: _posterior(result, literature, other)
+        if result.exposures:
+            views["Exposures"] = lambda: st.dataframe(exposure_rows(result), hide_index=True)
         views["Preparation"] = lambda: _preparation(result)
     if summary is not None:
         views["File"] = lambda: st.table({key: plain(text) for key, text in _merged(file_in_words(summary)).items()})
     if result is not None:
-        views["Download"] = lambda: _downloads(outcome.name, result, outcome.model, settings)
+        views["Download"] = lambda: _downloads(files, result, outcome.model, settings)
     tabs = st.tabs(list(views), key="view", on_change="rerun") if views else []
     for draw, tab in zip(views.values(), tabs, strict=True):
         with tab:
@@ -75,14 +78,15 @@ def _merged(lines: Any) -> dict[str, str]:
 
 def _numbers(result: Result) -> None:
     names = [name for name in (*_FIRST, "vmic") if name in result.values]
-    columns = [column for _ in range(-(-len(names) // _COLUMNS)) for column in st.columns(_COLUMNS)]
-    for column, name in zip(columns, names, strict=False):
-        text, below = measured(result, name)
-        column.metric(titled(name), text, below, delta_color="off", delta_arrow="off", border=True)
+    boxes = [(titled(name), *measured(result, name)) for name in names]
+    boxes += [(title, text, None) for title, text in in_solar_units(result).items()]
+    columns = [column for _ in range(-(-len(boxes) // _COLUMNS)) for column in st.columns(_COLUMNS)]
+    for column, (title, text, below) in zip(columns, boxes, strict=False):
+        column.metric(title, text, below, delta_color="off", delta_arrow="off", border=True)
     others = {titled(name): measured(result, name)[0] for name in result.values if name not in names}
     if others:
         st.caption(", ".join(f"{plain(name)} {plain(text)}" for name, text in others.items()))
-    st.caption(plain("; ".join([*in_solar_units(result), *about(result)])))
+    st.caption(plain("; ".join(about(result))))
 
 
 def measured(result: Result, name: str) -> tuple[str, str | None]:
@@ -172,6 +176,8 @@ def _compared(result: Result, name: str, value: float, error: float) -> dict[str
 
 def _preparation(result: Result) -> None:
     done = result.preparation
+    if ready := {one.file: one.ready for one in result.exposures if one.ready is not None}:
+        done = ready[st.selectbox("Exposure", list(ready), key="exposure")].preparation
     if done is None:
         st.info("The spectrum in the file is normalised and at rest: no preparation was needed.")
         return
@@ -180,14 +186,20 @@ def _preparation(result: Result) -> None:
     _image(plot_preparation(done))
 
 
-def _downloads(name: str, result: Result, model: Model, settings: Settings) -> None:
+def _downloads(names: Sequence[str], result: Result, model: Model, settings: Settings) -> None:
     st.write("The command that gives these numbers:")
-    st.code(command(name, settings), language="bash", wrap_lines=True)
-    stem = name.partition(".")[0]
+    st.code(command(names, settings), language="bash", wrap_lines=True)
+    stem = names[0].partition(".")[0]
     files: dict[str, tuple[str, Callable[[], bytes]]] = {
         "Table (ECSV)": (f"{stem}-maury.ecsv", lambda: table_bytes([result], ".ecsv")),
         "Table (CSV)": (f"{stem}-maury.csv", lambda: table_bytes([result], ".csv")),
     }
+    if result.exposures:
+        table = exposures_table(result.exposures)
+        files["Exposures (ECSV)"] = (
+            f"{stem}-exposures.ecsv",
+            lambda: written(lambda path: table.write(path, format="ascii.ecsv"), ".ecsv"),
+        )
     if result.posterior is not None:
         files["Samples (HDF5)"] = (
             f"{stem}-samples.h5",

@@ -211,7 +211,8 @@ def _table(result: Result, truth: dict[str, float] | None) -> Table:
     parts = errors and result.refinement is not None and bool(result.refinement.systematic)
     shown = ["±", *(["± stat.", "± syst."] if parts else [])] if errors else []
     right = ["value", *shown, *(["truth"] if truth else [])]
-    caption = [*about(result), *in_solar_units(result), f"flags: {', '.join(result.flags) or 'none'}"]
+    light = ", ".join(f"{title} {text}" for title, text in in_solar_units(result).items())
+    caption = [*about(result), *([light] if light else []), f"flags: {', '.join(result.flags) or 'none'}"]
     if result.mask_aa:
         caption.insert(-1, f"masked: {', '.join(texts(result.mask_aa))} Å at rest")
     made = table(f"{result.file}  (model {result.model})", ["label"], right, "\n".join(caption))
@@ -228,16 +229,14 @@ def _table(result: Result, truth: dict[str, float] | None) -> Table:
 def _exposures(result: Result) -> Table:
     """One row per exposure: velocity, signal-to-noise, noise and fit beside the others."""
     from maury.cli.console import table
+    from maury.inference.words import exposure_rows
 
-    made = table("exposures", ["file"], ["velocity", "±", "S/N", "R", "noise x"], "velocities in km/s")
-    made.add_column("status")
-    for row in (exposure.record() for exposure in result.exposures):
-        velocity = row["rv_kms"] if row["rv_barycentric_kms"] is None else row["rv_barycentric_kms"]
-        numbers = ((velocity, "+.3f"), (row["rv_err"], ".3f"), (row["snr"], ".0f"), (row["resolution"], ".0f"),
-                   (row["noise_scale"], ".2f"))  # fmt: skip
-        made.add_row(
-            Path(row["file"]).name, *("" if x is None else format(x, how) for x, how in numbers), row["status"]
-        )
+    rows = exposure_rows(result)
+    first, *numbers, last = rows[0]
+    made = table("exposures", [first], numbers)
+    made.add_column(last)
+    for row in rows:
+        made.add_row(*row.values())
     return made
 
 

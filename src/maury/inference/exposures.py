@@ -103,7 +103,8 @@ def gathered(
         raise DomainError(f"{twice[0]}: the same file twice among the exposures of one star")
     found = []
     for number, star in enumerate(stars, 1):
-        name = str(star) if isinstance(star, str | os.PathLike) else f"exposure {number}"
+        own = str(star) if isinstance(star, str | os.PathLike) else str(star.provenance.get("file", ""))
+        name = own or f"exposure {number}"
         try:
             done = prepare(star)
             check(done.spectrum, done.file)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maury.inference.columns import DERIVED
@@ -76,12 +77,28 @@ def together(result: Result) -> str:
     return phrase + (f"; not like the others: {', '.join(odd)}" if odd else "")
 
 
-def in_solar_units(result: Result) -> list[str]:
-    """Luminosity, radius and mass with their uncertainties, as one phrase; none without parallax and magnitude."""
+def exposure_rows(result: Result) -> list[dict[str, str]]:
+    """One row per exposure, for a table: velocity, signal-to-noise, noise, whether it fits the others."""
+    rows = []
+    for one in (exposure.record() for exposure in result.exposures):
+        velocity = one["rv_kms"] if one["rv_barycentric_kms"] is None else one["rv_barycentric_kms"]
+        numbers = {
+            "velocity (km/s)": (velocity, "+.3f"),
+            "±": (one["rv_err"], ".3f"),
+            "S/N": (one["snr"], ".0f"),
+            "R": (one["resolution"], ".0f"),
+            "noise ×": (one["noise_scale"], ".2f"),
+        }
+        row = {title: "" if x is None else format(x, how) for title, (x, how) in numbers.items()}
+        rows.append({"file": Path(one["file"]).name, **row, "status": one["error"] or one["status"]})
+    return rows
+
+
+def in_solar_units(result: Result) -> dict[str, str]:
+    """Luminosity, radius and mass with their uncertainties, by title with unit; none without parallax and magnitude."""
     numbers = result.numbers()
-    found = [
-        f"{name} {numbers[name]:.3g} ± {numbers[f'{name}_err']:.2g} {unit.replace('_', '')}"
+    return {
+        f"{name} ({unit.replace('_', '')})": f"{numbers[name]:.3g} ± {numbers[f'{name}_err']:.2g}"
         for name, (unit, _) in DERIVED.items()
         if name in numbers
-    ]
-    return [", ".join(found)] if found else []
+    }
