@@ -5,7 +5,9 @@
 Simulated nights of stars drawn from the whole domain (four instruments, S/N 20 to 300) are prepared as they are, and
 with light added in one stretch of 5 to 30 % of the window: 30 % of the typical flux more or less, smooth (sine squared)
 or sharp (a box); and with waves of the continuum of that size, which take nothing away. Then the observed spectra of
-the folder. Three minutes.
+the folder. Results without any flag that limits trust are compared with those of the same night without the light: the
+largest difference of Teff, log g, [M/H] and v sin i, in units of the uncertainty given and of its statistical part.
+Ten minutes.
 """
 
 from __future__ import annotations
@@ -20,8 +22,10 @@ import numpy as np
 from observed import APF_WAVELENGTHS, catalogue, hints, measured
 from smoke import observed_stars, parse
 
+from maury import predict
 from maury.cli.console import out
 from maury.files import atomic_path
+from maury.flags import limits_trust
 from maury.preparation import Preparation, prepare
 from maury.readers import read
 from maury.spectra import Observation
@@ -45,6 +49,8 @@ KINDS = {
     "wave of the continuum, smooth, +30 %": (0.3, True, True),
 }
 """Height, whether it is smooth, whether it multiplies the flux."""
+LABELS = ("teff", "logg", "mh", "vsini")
+NUMBERS = {name + part for name in LABELS for part in ("", "_err", "_stat")}
 
 
 def night(seed: int, kind: tuple[float, bool, bool] | None) -> Preparation:
@@ -66,7 +72,38 @@ def night(seed: int, kind: tuple[float, bool, bool] | None) -> Preparation:
     return prepare(Observation(tuple(orders), None, star.provenance), resolution=instrument.resolution)
 
 
-def count(stars: list[Preparation]) -> dict[str, int]:
+def fitted(star: Preparation) -> dict[str, tuple[float, float, float]] | None:
+    """Value, uncertainty and its statistical part of each label; None for a result with a flag that limits trust."""
+    if "damaged_pixels" in star.flags:
+        return None
+    fit = predict(star.spectrum)
+    row = fit.table[0]
+    if any(map(limits_trust, fit.flags)):
+        return None
+    plain = {column: float(getattr(row[column], "value", row[column])) for column in row.colnames if column in NUMBERS}
+    return {name: (plain[name], plain[f"{name}_err"], plain[f"{name}_stat"]) for name in LABELS}
+
+
+def biases(stars: dict[int, Preparation], clean: dict[int, Preparation]) -> dict[str, Any]:
+    """Results without a flag: how many, and how far from those of the same night without the light."""
+    with_light = {seed: fit for seed, star in stars.items() if (fit := fitted(star)) is not None}
+    without = {seed: fit for seed in with_light if (fit := fitted(clean[seed])) is not None}
+    changes = {
+        unit: [
+            max(abs(with_light[seed][name][0] - fit[name][0]) / with_light[seed][name][k] for name in LABELS)
+            for seed, fit in without.items()
+        ]
+        for k, unit in ((1, "uncertainties"), (2, "statistical uncertainties"))
+    }
+    sizes = {
+        f"largest change, {unit}: median, 90 %, maximum": np.quantile(values, [0.5, 0.9, 1]).round(2).tolist()
+        for unit, values in changes.items()
+        if values
+    }
+    return {"without any flag": len(with_light), "of them without a flag when clean": len(without)} | sizes
+
+
+def count(stars: list[Preparation]) -> dict[str, Any]:
     """How many are flagged, and by which sign."""
     notes = [" ".join(star.notes) for star in stars]
     return {
@@ -81,20 +118,26 @@ def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="folder with CATALOG.csv and the spectra")
-    parser.add_argument("--stars", type=int, default=100, help="simulated stars of each kind")
+    parser.add_argument("--stars", type=int, default=100, help="simulated stars without light")
+    parser.add_argument("--spoiled", type=int, default=50, help="of these, stars of each kind of light")
     parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
-    options = parse(
-        parser, lambda folder: [observed_stars(folder, "sun.fits"), "--stars", 1, "--out", folder / "ghosts.json"]
-    )
+    tiny = ("--stars", 1, "--spoiled", 1, "--out")
+    options = parse(parser, lambda folder: [observed_stars(folder, "sun.fits"), *tiny, folder / "ghosts.json"])
 
     def seen(row: dict[str, str]) -> Preparation:
         star = read(options.folder / row["file"], **hints(options.folder, row, APF_WAVELENGTHS))
         return prepare(star, resolution=float(row["resolution"]))
 
     report: dict[str, Any] = {}
+    nights: dict[str, dict[int, Preparation]] = {}
     for name, kind in KINDS.items():
-        stars = [{"file": f"{name} {seed}", "seed": str(seed)} for seed in range(options.stars)]
-        report[name] = count(measured(stars, lambda row, kind=kind: night(int(row["seed"]), kind), name))
+        seeds = range(options.stars if kind is None else min(options.stars, options.spoiled))
+        rows = [{"file": f"{name} {seed}", "seed": str(seed)} for seed in seeds]
+        pairs = measured(rows, lambda row, kind=kind: (int(row["seed"]), night(int(row["seed"]), kind)), name)
+        nights[name] = dict(pairs)
+        report[name] = count(list(nights[name].values()))
+        if kind is not None:
+            report[name] |= biases(nights[name], nights["clean"])
         out.print(f"{name}: {report[name]}", markup=False)
     report["observed"] = count(measured(catalogue(options.folder), seen, "observed"))
     out.print(f"observed: {report['observed']}", markup=False)

@@ -21,9 +21,8 @@ _SIGNIFICANT = 6.5
 """At most 5.7 in 43 observed stars, 2.7 in 100 simulated nights."""
 _EDGE_AA = 2.0
 _BIN_AA, _BINS = 0.5, 5
-_STEP = 0.12
-"""In 43 observed stars the step is 0.1 at most, or within 3 times the misfit; light of 30 % that sets in sharply makes
-0.15 or more."""
+_STEP = 0.10
+"""In 43 observed stars the step less 4 times its noise is 0.088 at most, or it is within 3 times the misfit."""
 
 
 def ghost(merged: Merged, model_error: float, window_aa: tuple[float, float]) -> str | None:
