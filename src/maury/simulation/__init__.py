@@ -1,4 +1,4 @@
-"""An endless stream of simulated observations: the emulator's spectra as a spectrograph and its pipeline give them."""
+"""Simulated observations: spectra of the emulator with the effects of instrument, night and data reduction."""
 
 from maury.simulation.conditions import SimulationSettings
 from maury.simulation.simulator import Simulator

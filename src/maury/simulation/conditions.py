@@ -1,4 +1,4 @@
-"""Settings of simulated observations: the prior of the labels and what instrument, night and reduction do."""
+"""Settings of simulated observations: prior of the labels, model errors, noise, continuum errors, gaps."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ class PriorSettings(Settings):
 
     Attributes:
         vsini_kms: range of v sin i, km/s.
-        vsini_low_share: part of the stars with ln(1 + v sin i) uniform; v sin i of the others is uniform.
+        vsini_low_share: fraction of stars with uniform ln(1 + v sin i); all others have uniform v sin i.
         vmac_kms: range of the radial-tangential macroturbulence, km/s, uniform.
-        vmic_kms: scatter of the microturbulence about what is usual (`maury.labels.usual_vmic`), km/s.
+        vmic_kms: scatter of the microturbulence about its empirical relation (`maury.labels.usual_vmic`), km/s.
         alpha: range of the common [alpha/M], dex, uniform.
-        alpha_scatter: of single alpha elements about it, dex.
-        carbon_scatter: of [C/M] about 0, dex.
-        iron_peak_scatter: of [Cr/M] and [Ni/M] about 0, dex.
-        further_scatter: of [Na/M], [Sc/M], [Mn/M], [Co/M] and [Cu/M] about 0, dex.
-        neutron_capture_scatter: of [Y/M] and [Nd/M] about 0, dex.
+        alpha_scatter: scatter of single alpha elements about the common [alpha/M], dex.
+        carbon_scatter: scatter of [C/M] about 0, dex.
+        iron_peak_scatter: scatter of [Cr/M] and [Ni/M] about 0, dex.
+        further_scatter: scatter of [Na/M], [Sc/M], [Mn/M], [Co/M] and [Cu/M] about 0, dex.
+        neutron_capture_scatter: scatter of [Y/M] and [Nd/M] about 0, dex.
     """
 
     vsini_kms: NotNegativeRange = (0.0, 200.0)
@@ -62,18 +62,18 @@ class PriorSettings(Settings):
 
 
 class ModelErrorSettings(Settings):
-    """How wrong the synthetic spectra are: measured on real stars by `maury model-error`.
+    """Errors of the synthetic spectra, as `maury model-error` measures them on real stars.
 
     Attributes:
         teff_k: temperatures of ``level``, K, increasing.
-        level: error (rms) of the flux between strong lines at [M/H] = 0 as it would be at R = 50,000 without rotation,
-            per unit of the continuum; interpolated in its logarithm.
-        mh_slope: growth of log10(level) per dex of [M/H].
-        floor: added to the level in quadrature, whatever Teff and [M/H] are.
-        scatter: of ln(level) from star to star.
-        line: error of the depth of lines, per unit of the depth in the intrinsic spectrum.
-        width_kms: standard deviation of the error's Gaussian kernel before rotation and instrument: the width of lines.
-        emulator: error of the emulator in units of its error map.
+        level: rms error of the flux between strong lines, per unit of the continuum, for [M/H] = 0, R = 50,000 and no
+            rotation; its logarithm is interpolated linearly in Teff.
+        mh_slope: change of log10(level) per dex of [M/H].
+        floor: error added to the level in quadrature at any Teff and [M/H].
+        scatter: scatter of ln(level) from star to star.
+        line: error of the line depth, as a fraction of the depth in the intrinsic spectrum.
+        width_kms: width of lines in the intrinsic spectrum (standard deviation, km/s), over which errors correlate.
+        emulator: factor on the emulator's error map; 0 leaves its error out.
     """
 
     teff_k: Annotated[tuple[Positive, ...], Field(min_length=2)] = (3500.0, 4000.0, 4500.0, 5000.0, 5750.0, 9750.0)
@@ -92,14 +92,14 @@ class ModelErrorSettings(Settings):
 
 
 class HazeSettings(Settings):
-    """Opacity of countless weak lines that no list has: flux = model + h (1 - model).
+    """Opacity of weak lines that line lists lack, as a veil of size h: flux = model + h (1 - model).
 
-    By default the relation of `maury.haze`.
+    The default relation of h with Teff is that of `maury.haze`.
 
     Attributes:
         teff_k: temperatures of ``size``, K, increasing.
         size: mean h, interpolated linearly and constant beyond the ends.
-        scatter: standard deviation of h from star to star, per unit of its mean.
+        scatter: standard deviation of h from star to star, as a fraction of its mean.
     """
 
     teff_k: Annotated[tuple[Positive, ...], Field(min_length=2)] = TEFF_K
@@ -113,16 +113,16 @@ class HazeSettings(Settings):
 
 
 class NoiseSettings(Settings):
-    """Noise, and its error as the pipeline reports it.
+    """Noise, and the error of the sigma that the pipeline reports.
 
     Attributes:
-        snr: range of the continuum's signal-to-noise per pixel of the network, log-uniform.
-        detector: range of the part of the variance that does not fall with the flux.
-        tilt: largest change of ln(sigma) over half of the window, by slope and by curvature.
-        blaze: largest growth of sigma from the middle of an order to its ends, less 1.
-        correlated_share: part of the stars whose neighbouring pixels are correlated by resampling.
-        correlated_pixels: largest standard deviation of the Gaussian kernel that correlates them, pixels.
-        reported_error: the reported sigma is wrong by a factor uniform within 1 - reported_error to 1 + reported_error.
+        snr: range of the signal-to-noise ratio of the continuum per pixel of the network, log-uniform.
+        detector: range of the fraction of the variance that does not depend on the flux (read-out noise).
+        tilt: largest change of ln(sigma) over half of the window, for slope and curvature each.
+        blaze: largest relative increase of sigma from the middle of an order to its ends.
+        correlated_share: fraction of stars whose neighbouring pixels are correlated by resampling.
+        correlated_pixels: largest standard deviation of the Gaussian kernel of that correlation, pixels.
+        reported_error: reported over true sigma is uniform from 1 - reported_error to 1 + reported_error.
     """
 
     snr: PositiveRange = (5.0, 1000.0)
@@ -135,24 +135,24 @@ class NoiseSettings(Settings):
 
 
 class ContinuumSettings(Settings):
-    """What the fitted continuum leaves, and the zero level.
+    """Errors of the fitted continuum and of the zero level.
 
-    The scatter of the continuum about the truth is floor, share_of_noise / (S/N) and share_of_model_error x level in
-    quadrature; a third of its variance is a parabola over the window, the rest a spline.
+    The scatter of the fitted about the true continuum is floor, share_of_noise / (S/N) and share_of_model_error x level
+    added in quadrature; a third of its variance is a parabola over the window, the rest a spline.
 
     Attributes:
         floor: smallest scatter, per unit of the continuum.
-        share_of_noise: of the noise of a network's pixel.
-        share_of_model_error: of the level of `ModelErrorSettings`.
-        knot_aa: distance of the spline's knots, Å; that of the preparation.
-        ripple_share: part of the stars with ripples of the blaze.
-        ripple: largest amplitude of ripples.
+        share_of_noise: continuum error due to noise, as a fraction of the noise of one network pixel.
+        share_of_model_error: continuum error due to model errors, as a fraction of the level of `ModelErrorSettings`.
+        knot_aa: distance between the spline's knots, Å, equal to that of the preparation.
+        ripple_share: fraction of stars with ripples left by the blaze correction.
+        ripple: largest amplitude of ripples, per unit of the continuum.
         ripple_aa: range of their period, Å.
-        join_share: part of the stars whose orders are joined with steps.
-        join: standard deviation of the level of an order.
+        join_share: fraction of stars with steps where orders are joined.
+        join: standard deviation of the level of an order, per unit of the continuum.
         order_aa: range of the length of an order, Å.
-        scattered_share: part of the stars with a wrong zero level.
-        scattered: range of the light added to the flux, per unit of the continuum.
+        scattered_share: fraction of stars with a wrong zero level.
+        scattered: range of the scattered light added to the flux, per unit of the continuum.
     """
 
     floor: NotNegative = 0.0005
@@ -170,19 +170,19 @@ class ContinuumSettings(Settings):
 
 
 class GapSettings(Settings):
-    """What was not observed or had to be masked. A star has at most one of the three kinds of gaps.
+    """Gaps, masked pixels and unmasked cosmic rays; a star has one kind of gap at most: fixed, between orders, short.
 
     Attributes:
-        fixed_share: part of the stars with a gap at ``fixed_aa``.
-        fixed_aa: the gap of HARPS, Å, in the frame of the instrument.
-        fixed_kms: largest velocity of a star by which the gap is shifted, km/s.
-        orders_share: part of the stars with gaps between orders.
-        orders_aa: range of their width, Å.
-        short_share: part of the stars of which only a part of the window was observed.
-        short_aa: shortest part, Å.
-        bad_pixels: largest part of the pixels that is masked in short runs (cosmic rays, bad columns).
-        spike_share: part of the stars with cosmic rays that were not masked.
-        spike_sigma: range of their height, standard deviations of the noise.
+        fixed_share: fraction of stars with a gap at ``fixed_aa``.
+        fixed_aa: the gap between the detectors of HARPS, Å, in the frame of the instrument.
+        fixed_kms: largest radial velocity, km/s; it shifts the gap in the star's rest frame.
+        orders_share: fraction of stars with gaps between orders.
+        orders_aa: range of the width of these gaps, Å.
+        short_share: fraction of stars observed in a part of the window only.
+        short_aa: shortest observed part, Å.
+        bad_pixels: largest fraction of pixels masked in short runs (cosmic rays, bad columns).
+        spike_share: fraction of stars with cosmic rays that were not masked.
+        spike_sigma: range of the height of these cosmic rays, in standard deviations of the noise.
     """
 
     fixed_share: Share = 0.15
@@ -205,20 +205,21 @@ class GapSettings(Settings):
 
 
 class SimulationSettings(Settings):
-    """Everything about simulated observations; a range with two equal ends is a constant.
+    """All settings of simulated observations; a range with two equal ends is a constant.
 
     Attributes:
-        prior: labels.
-        model_error: of the physics and the emulator.
+        prior: distribution of the labels.
+        model_error: errors of the physics and the emulator.
         haze: opacity that the line list lacks.
-        noise: noise and its report.
+        noise: noise, and the sigma that the pipeline reports.
         continuum: errors of continuum and zero level.
-        gaps: what is missing.
-        resolution: range of the instrument's R = lambda / FWHM, log-uniform.
+        gaps: gaps, masked pixels and cosmic rays.
+        resolution: range of the true resolving power R = lambda / FWHM, log-uniform.
         resolution_error: scatter of the nominal ln(R) about the true one.
-        velocity_kms: scatter of the radial velocity left after preparation, km/s.
-        velocity_per_vsini: what v sin i adds to it in quadrature, km/s per km/s.
-        velocity_per_noise: what noise adds in quadrature: x (5 km/s + v sin i) / (S/N).
+        velocity_kms: error of the radial velocity found by the preparation (standard deviation), km/s.
+        velocity_per_vsini: velocity error per v sin i, km/s per km/s, added in quadrature.
+        velocity_per_noise: velocity error due to noise: velocity_per_noise x (5 km/s + v sin i) / (S/N), added in
+            quadrature.
     """
 
     prior: PriorSettings = PriorSettings()
@@ -235,7 +236,7 @@ class SimulationSettings(Settings):
 
     @classmethod
     def without_errors(cls) -> SimulationSettings:
-        """The same labels and nothing wrong: no noise to speak of, no error of physics, continuum, velocity or R."""
+        """Settings with the same prior and without errors: S/N = 1e7, exact physics, continuum, velocity and R."""
         return cls(
             model_error=ModelErrorSettings(level=(0.0, 0.0), teff_k=(3000.0, 10_000.0), floor=0, line=0, emulator=0),
             haze=HazeSettings(teff_k=(3000.0, 10_000.0), size=(0.0, 0.0), scatter=0),

@@ -1,4 +1,4 @@
-"""Random numbers of one batch: everything is drawn from one generator on the device."""
+"""Random numbers of one batch, all drawn from one generator on its device."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Draws:
     """Independent draws for each of ``count`` spectra."""
 
     def __init__(self, count: int, generator: torch.Generator) -> None:
-        """Draw ``count`` at a time from a generator, on its device."""
+        """Draw for ``count`` spectra from ``generator``, on its device."""
         self.count, self.generator, self.device = count, generator, generator.device
 
     def uniform(self, low: Tensor | float = 0.0, high: Tensor | float = 1.0, *shape: int) -> Tensor:

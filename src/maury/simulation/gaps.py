@@ -1,4 +1,4 @@
-"""What was not observed, what was masked, and cosmic rays that were not."""
+"""Gaps, masked pixels and unmasked cosmic rays of simulated observations."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from maury.simulation.smooth import Orders
 from maury.wavelengths import C_KMS
 
 _LONGEST = 5
+"""Largest length of a run of masked pixels."""
 _SPIKES = 3
+"""Largest number of unmasked cosmic rays of a spectrum."""
 
 
 class Gaps:
-    """Draws good pixels and spikes."""
+    """Draws good pixels, and spikes of cosmic rays that were not masked."""
 
     def __init__(self, pixels: NetworkPixels, settings: GapSettings, device: torch.device) -> None:
         """Keep the wavelengths on a device."""
@@ -40,11 +42,11 @@ class Gaps:
         return good & ~self._runs(draws)
 
     def _one_piece(self, fixed: Tensor, short: Tensor, draws: Draws) -> Tensor:
-        """Pixels (n, p) outside the fixed gap where a spectrum has one, inside the observed piece where it is short.
+        """Pixels (n, p) that neither the fixed gap nor a short observation leaves out.
 
         Args:
             fixed: spectra with the fixed gap (n,).
-            short: spectra of which a piece was observed (n,).
+            short: spectra observed in a part of the window only (n,).
             draws: random numbers.
         """
         s, span = self.settings, float(self.x[-1])
@@ -59,11 +61,11 @@ class Gaps:
         return (distance >= nearest[:, None]) & (distance <= farthest[:, None])
 
     def _runs(self, draws: Draws) -> Tensor:
-        """Short runs of masked pixels."""
-        wanted = draws.uniform(0, self.settings.bad_pixels)[:, None] * self.count
+        """Masked pixels (n, p) in short runs."""
+        target = draws.uniform(0, self.settings.bad_pixels)[:, None] * self.count
         runs = math.ceil(2 * self.settings.bad_pixels * self.count / (_LONGEST + 1))
         length = draws.uniform(1, _LONGEST + 1, runs).long()
-        length = length * (length.cumsum(1) <= wanted)
+        length = length * (length.cumsum(1) <= target)
         first = (draws.uniform(0, 1, runs) * self.count).long()
         bad = torch.zeros(draws.count, self.count + _LONGEST, dtype=torch.bool, device=draws.device)
         for step in range(_LONGEST):

@@ -10,23 +10,23 @@ from maury.simulation.draws import Draws
 
 
 class Haze:
-    """Haze of stars by their labels, the same before and after broadening, since it is linear in the flux."""
+    """Size h of the haze of stars; haze is linear in the flux and may be added before or after broadening."""
 
     def __init__(self, settings: HazeSettings, names: tuple[str, ...]) -> None:
-        """Keep the relation; ``names`` are the labels of which the columns given later are made."""
+        """Keep the relation of h with Teff, and the ``names`` of the label columns that `usual` and `draw` take."""
         self.settings, self.names = settings, names
 
     def usual(self, labels: Tensor) -> Tensor:
-        """Mean h (n,) of labels (n, k); 0 where Teff is none of them."""
+        """Mean h (n,) for labels (n, k); 0 if Teff is not a label."""
         return haze_of(labels, self.names, self.settings.teff_k, self.settings.size)
 
     def draw(self, labels: Tensor, draws: Draws) -> Tensor:
-        """Values of h (n,) of stars of labels (n, k), with its scatter."""
+        """Draw h (n,) for labels (n, k), scattered about its mean."""
         return self.usual(labels) * (1 + self.settings.scatter * draws.normal())
 
 
 def hazy(modes: Tensor, h: Tensor, size: int) -> Tensor:
-    """Fourier modes (n, m) of flux + h (1 - flux) from those of a flux on ``size`` pixels, for h (n,); in place."""
+    """Add haze h (n,) to Fourier modes (n, m) of a flux on ``size`` pixels, in place: flux + h (1 - flux)."""
     modes *= (1 - h)[:, None]
     modes[:, 0] += h * size
     return modes

@@ -1,4 +1,4 @@
-"""How wrong synthetic spectra are: random line errors in the intrinsic spectrum, broadened with the star."""
+"""Errors of synthetic spectra, drawn at random in the intrinsic spectrum and broadened like its lines."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from maury.wavelengths import LogGrid
 class ModelError:
     """Draws errors of the intrinsic flux.
 
-    White noise n |n| / sqrt(3), heavy-tailed as missing and wrong lines are, is multiplied by the error of each pixel,
-    and convolved with the width of a line. The pixel's error is that of the emulator (its error map) and that of the
-    physics, level + line x (1 - flux), in quadrature; both were measured behind an instrument profile and are
-    scaled up to the values before it.
+    White noise n |n| / sqrt(3), n standard normal, has heavy tails like missing and wrong lines. It is multiplied by
+    the error of each pixel and convolved with a Gaussian of the width of lines. The error of a pixel is that of the
+    emulator (its error map) and that of the physics, level + line x (1 - flux), added in quadrature; both were measured
+    on spectra with an instrument profile and are scaled to the intrinsic spectrum.
     """
 
     def __init__(
@@ -42,11 +42,11 @@ class ModelError:
         self.active = max(*settings.level, settings.floor, settings.line) > 0 or self._emulator is not None
 
     def level(self, labels: Tensor, draws: Draws) -> Tensor:
-        """Error of the physics (n,) at the reference resolution, per unit of the continuum, for labels (n, k)."""
+        """Draw the error of the physics between lines (n,), per unit of the continuum, for labels (n, k)."""
         return self.usual_level(labels) * (self.settings.scatter * draws.normal()).exp()
 
     def usual_level(self, labels: Tensor) -> Tensor:
-        """The level (n,) without its scatter from star to star."""
+        """Median of `level` (n,), without scatter from star to star, for labels (n, k)."""
         columns = dict(zip(self.names, labels.unbind(1), strict=False))
         teff = columns.get("teff", labels.new_full((len(labels),), 5750.0))
         right = torch.bucketize(teff.contiguous(), self._nodes).clamp(1, len(self._nodes) - 1)
@@ -58,7 +58,7 @@ class ModelError:
         return (metals**2 + self.settings.floor**2).sqrt()
 
     def size(self, labels: Tensor, flux: Tensor, level: Tensor) -> Tensor:
-        """Standard deviation (n, size) of the white noise of which errors of the intrinsic flux are made."""
+        """Standard deviation (n, size) of the white noise before its convolution with the width of lines."""
         error = self._physics * (level[:, None] + self.settings.line * (1 - flux).abs_())
         if self._emulator is not None:
             teff, mh = (index.to(flux.device) for index in regions(labels[:, : len(self.names)], self.names))
@@ -66,7 +66,7 @@ class ModelError:
         return error
 
     def modes(self, labels: Tensor, flux: Tensor, level: Tensor, draws: Draws) -> Tensor:
-        """Fourier modes (n, size // 2) of the error of the intrinsic flux (n, size)."""
+        """Draw the error of the intrinsic flux (n, size), as Fourier modes (n, size // 2)."""
         error = self.size(labels, flux, level)
         white = draws.normal(self.pixels)
         error.mul_(white).mul_(white.abs_()).mul_(1 / math.sqrt(3))
@@ -74,7 +74,7 @@ class ModelError:
 
 
 def _passed(kernel: Tensor, frequency: Tensor, resolution: float) -> float:
-    """Rms of white noise of unit rms after the kernel (m,) and an instrument profile."""
+    """Rms of white noise of unit rms after convolution with a kernel (m,) and an instrument profile."""
     profile = instrument(frequency, torch.tensor(resolution, device=frequency.device))
     return float((kernel * profile).square().mean().sqrt())
 

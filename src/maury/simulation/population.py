@@ -16,19 +16,21 @@ from maury.simulation.conditions import PriorSettings
 from maury.simulation.draws import Draws
 
 _NODES = (251, 501)
+"""Temperatures, and gravities at each, at which the existence of an atmosphere is tabulated."""
 _COMMON = 64
 """Nodes of the integral over the common [alpha/M]."""
 
 
 class Prior:
-    """Draws labels; ``space`` names them, with their ranges.
+    """Draws labels of stars and gives their probability density.
 
     Attributes:
-        space: the emulator's labels, ``vsini``, ``vmac``, and where Mg, Ca and Ti are labels their mean as ``alpha``.
+        space: names and ranges of the emulator's labels, ``vsini`` and ``vmac``, and ``alpha`` as the mean of [Mg/M],
+            [Ca/M] and [Ti/M] if these are labels.
     """
 
     def __init__(self, emulator: Emulator, settings: PriorSettings) -> None:
-        """Tabulate which log g has spectra at each Teff."""
+        """Tabulate the range of log g with model atmospheres at each Teff."""
         self.settings, self._own = settings, emulator.space
         lower, upper = [*emulator.space.lower], [*emulator.space.upper]
         names = [*emulator.space.names, "vsini", "vmac"]
@@ -45,7 +47,7 @@ class Prior:
 
     @property
     def logg_edges(self) -> tuple[tuple[float, float, float], ...]:
-        """Rows (Teff, lowest log g, highest log g) between which the ends are linear; empty if they are constant."""
+        """Rows (Teff, lowest log g, highest log g), linear in between; empty if the range of log g is constant."""
         if self._gravities is None or "teff" not in self._own.names:
             return ()
         row = self._own.names.index("teff")
@@ -53,7 +55,7 @@ class Prior:
         return tuple((float(t), float(low), float(high)) for t, (low, high) in zip(teff, self._gravities, strict=True))
 
     def draw(self, draws: Draws) -> Tensor:
-        """Labels (n, k) float32 in the order of ``space``."""
+        """Draw labels (n, k), float32, in the order of ``space``."""
         ranges = dict(zip(self._own.names, zip(self._own.lower, self._own.upper, strict=True), strict=True))
         drawn = {name: draws.uniform(*ends) for name, ends in ranges.items() if name in ("teff", "mh", "alpha")}
         if "logg" in ranges:
@@ -69,10 +71,9 @@ class Prior:
         return torch.stack([drawn[name] for name in self.space.names], 1)
 
     def log_density(self, labels: Tensor) -> Tensor:
-        """Log of the density (n,) from which `draw` draws labels (n, k), per unit of each; -inf outside the ranges.
+        """Log density (n,) of the distribution of `draw` at labels (n, k), per unit of each label; -inf out of range.
 
-        The common [alpha/M] of Mg, Ca and Ti is integrated out; their mean, where it stands beside them, is not looked
-        at.
+        The common [alpha/M] of Mg, Ca and Ti is integrated out; a column with their mean is ignored.
         """
         drawn = dict(zip(self.space.names, labels.double().unbind(1), strict=True))
         ranges = dict(zip(self.space.names, zip(self.space.lower, self.space.upper, strict=True), strict=True))
@@ -130,11 +131,11 @@ class Prior:
         return torch.where(draws.chance(self.settings.vsini_low_share), slow, draws.uniform(low, high))
 
     def _logg(self, teff: Tensor | None, draws: Draws) -> Tensor:
-        """Uniform between the lowest and the highest log g of spectra at that Teff (n,)."""
+        """Draw log g (n,), uniform between the lowest and the highest of model atmospheres at Teff (n,)."""
         return draws.uniform(*self._gravity_ends(teff))
 
     def _gravity_ends(self, teff: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Lowest and highest log g of spectra at Teff (n,)."""
+        """Lowest and highest log g (n,) of model atmospheres at Teff (n,)."""
         assert self._gravities is not None
         if teff is None:
             return self._gravities[:, 0].min(), self._gravities[:, 1].max()
@@ -148,14 +149,14 @@ class Prior:
 
 
 def _log_truncated(x: Tensor, mean: Tensor | float, sd: float, low: Tensor | float, high: Tensor | float) -> Tensor:
-    """Log density of a normal distribution between two ends; x inside."""
+    """Log density at x of a normal distribution truncated at two ends; x must lie between them."""
     centre = torch.as_tensor(mean, dtype=torch.float64, device=x.device)
     first, last = (torch.special.ndtr((end - centre) / sd) for end in (low, high))
     return -0.5 * ((x - centre) / sd) ** 2 - math.log(sd * math.sqrt(2 * math.pi)) - (last - first).log()
 
 
 def _allowed_logg(emulator: Emulator) -> NDArray[np.float64]:
-    """Lowest and highest log g (t, 2) with spectra at equidistant Teff over the range."""
+    """Lowest and highest log g (t, 2) of model atmospheres, at equidistant Teff over the range."""
     space = emulator.space
     column = space.names.index("logg")
     gravity = np.linspace(space.lower[column], space.upper[column], _NODES[1])
@@ -173,7 +174,7 @@ def _allowed_logg(emulator: Emulator) -> NDArray[np.float64]:
 
 
 def _filled(ends: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rows (t, 2) of temperatures without any spectra take those of the nearest with some."""
+    """Rows (t, 2), those of temperatures without atmospheres filled from the nearest temperature with one."""
     known = np.flatnonzero(np.isfinite(ends[:, 0]))
     nearest = np.abs(np.arange(len(ends))[:, None] - known).argmin(1)
     return np.asarray(ends[known[nearest]], np.float64)

@@ -26,23 +26,23 @@ _CHUNK = 128
 """Spectra at a time on a CPU: arrays of some megabytes stay in its caches."""
 _GPU_CHUNK = 4096
 _BEYOND = 1.05
-"""Of the largest velocities, up to which broadening is tabulated: derivatives at the ends of the ranges reach over."""
+"""Broadening is tabulated up to this factor times the largest velocities, for derivatives at the ends of the ranges."""
 
 
 class Simulator:
-    """The emulator's spectra as a spectrograph, a night and a pipeline give them.
+    """Simulates observed spectra: spectra of the emulator with errors of the physics, instrument, night and reduction.
 
     A batch is one matrix product (coefficients times a basis cut at the pixels' Nyquist frequency), one product with a
-    transfer function and one inverse FFT, without interpolation; errors of the physics are added to the intrinsic
-    spectrum before, those of instrument and reduction after.
+    transfer function and one inverse FFT, without interpolation. Errors of the physics are added to the intrinsic
+    spectrum before these steps, errors of instrument and reduction after them.
 
     Attributes:
-        pixels: of the network.
+        pixels: pixels of the network.
         space: names and ranges of the labels.
         labels: names of the columns of `PixelSpectra.labels`.
-        haze: opacity that the line list lacks, in all spectra.
-        settings: as given.
-        device: where batches are made.
+        haze: opacity that the line list lacks, present in all spectra.
+        settings: settings of the simulation.
+        device: device on which batches are computed.
     """
 
     def __init__(
@@ -52,16 +52,16 @@ class Simulator:
         device: torch.device | str = "cpu",
         pixels: NetworkPixels | None = None,
     ) -> None:
-        """Prepare tables on the device; the emulator itself is left where it is.
+        """Prepare tables on the device; the emulator given stays on its own.
 
         Args:
-            emulator: the physics.
-            settings: by default those of the default network.
-            device: where batches are made.
-            pixels: by default those of the default network.
+            emulator: gives spectra for labels.
+            settings: settings of the simulation; by default those of the default network.
+            device: device on which batches are computed.
+            pixels: pixels of the network; by default those of the default network.
 
         Raises:
-            DomainError: settings that the emulator or the pixels cannot serve.
+            DomainError: the largest R exceeds the emulator's, or ``short_aa`` its window.
         """
         self.settings = settings or SimulationSettings()
         self.device = torch.device(device)
@@ -91,36 +91,36 @@ class Simulator:
 
     @property
     def logg_edges(self) -> tuple[tuple[float, float, float], ...]:
-        """Rows (Teff, lowest log g, highest log g) between which the prior of log g is linear; empty if it is a box."""
+        """Rows (Teff, lowest log g, highest log g) of the prior, linear in between; empty if the range is constant."""
         return self._prior.logg_edges
 
     def draw_labels(self, count: int, generator: torch.Generator) -> Tensor:
-        """Labels (n, k) of the prior."""
+        """Draw labels (n, k) from the prior."""
         return self._prior.draw(Draws(count, generator))
 
     def log_prior(self, labels: Tensor) -> Tensor:
-        """Log density (n,) of the labels (n, k) that `batch` draws, in the order of ``labels``."""
+        """Log prior density (n,) of labels (n, k) in the order of the attribute ``labels``."""
         return self._prior.log_density(labels)
 
     def usual_level(self, labels: Tensor) -> float:
-        """Error of the physics between lines, at the reference resolution, of a usual star of labels (k,)."""
+        """Median error of the physics between lines, per unit of the continuum, for labels (k,), at R = 50,000."""
         return float(self._physics.usual_level(labels[None].float().to(self.device))[0])
 
     @torch.no_grad()
     def model_error(self, labels: Tensor, resolution: float, pixels: int) -> tuple[Tensor, float]:
-        """How large errors of the physics of a usual star are.
+        """Standard deviation of errors of the physics in each pixel of a typical star.
 
-        Errors of the intrinsic spectrum are spread by rotation and instrument over many pixels; sums over these have
-        the variance of independent pixels whose variance is that of the intrinsic error, spread in the same way.
+        Rotation and instrument correlate errors of the intrinsic spectrum over several pixels. The standard deviation
+        returned is that of independent pixels whose sums over many pixels have the same variance.
 
         Args:
-            labels: of the star (k,).
-            resolution: R.
-            pixels: length of a short sum.
+            labels: labels of the star (k,).
+            resolution: resolving power R.
+            pixels: number of neighbouring pixels in a short sum.
 
         Returns:
-            Standard deviation (p,) as if the pixels were independent, and the variance of sums over ``pixels``
-            neighbours in units of what it would be if they were: below 1 where they are shorter than the spreading.
+            Standard deviation (p,) of equivalent independent pixels, and the variance of sums over ``pixels``
+            neighbours relative to independent pixels: below 1 if the sum is shorter than the correlation.
         """
         row = labels[None].to(self.device, torch.float32)
         modes, size = self._intrinsic(row), self.pixels.grid.size
@@ -133,23 +133,23 @@ class Simulator:
         return variance[0, self.pixels.window].clamp_min(0).sqrt().to(labels.device), share
 
     def batch(self, count: int, generator: torch.Generator) -> PixelSpectra:
-        """Simulate ``count`` stars of the prior; the same generator state gives the same batch.
+        """Simulate ``count`` stars drawn from the prior; the same generator state gives the same batch.
 
-        ``sigma`` is the noise that a pipeline would report, without model error; flux and sigma are 1 where masked.
-        ``resolution`` is the nominal one, at most that of the pixels; ``labels`` the truth in the order of ``labels``.
+        In the result, ``sigma`` is the noise that a pipeline would report, without model errors; flux and sigma are 1
+        in masked pixels; ``resolution`` is the nominal R, at most that of the pixels; ``labels`` are the true labels.
 
         Raises:
-            DomainError: no spectrum asked for, or a generator of another device.
+            DomainError: ``count`` is below 1, or the generator is on another device.
         """
         return self._run(count, None, generator)
 
     def observe(self, labels: Tensor, generator: torch.Generator) -> PixelSpectra:
-        """Simulate stars of given labels (n, k) in the order of ``labels``; [alpha/M] as a mean is not looked at.
+        """Simulate stars with given labels (n, k), columns as in the attribute ``labels``; a mean [alpha/M] is ignored.
 
-        Rotation and macroturbulence may be anything that labels in general may be, also outside the prior.
+        v sin i and macroturbulence may lie outside the prior, within the general bounds of `maury.labels`.
 
         Raises:
-            DomainError: labels outside the domain, or a generator of another device.
+            DomainError: labels are outside the domain, or the generator is on another device.
         """
         self._check(labels.detach().cpu())
         return self._run(len(labels), labels.to(self.device, torch.float32), generator)
@@ -164,15 +164,15 @@ class Simulator:
 
     @torch.no_grad()
     def spectra(self, labels: Tensor, resolution: Tensor) -> Tensor:
-        """Flux (n, p) without any error for labels (n, k), at R (n,) or that of the pixels if R is above it.
+        """Flux (n, p) without errors for labels (n, k), at R (n,) or at the R of the pixels if that is lower.
 
-        Computed on the simulator's device, returned on that of the labels.
+        It is computed on the simulator's device and returned on the device of the labels.
         """
-        asked = labels.device
+        device = labels.device
         labels, resolution = labels.to(self.device, torch.float32), resolution.to(self.device, torch.float32)
         kernel = self._transfer(labels, resolution.clamp_max(self.pixels.resolution))
         flux = torch.fft.irfft(self._intrinsic(labels) * kernel, n=self.pixels.grid.size)
-        return flux[:, self.pixels.window].to(asked)
+        return flux[:, self.pixels.window].to(device)
 
     @torch.no_grad()
     def _run(self, count: int, labels: Tensor | None, generator: torch.Generator) -> PixelSpectra:
@@ -217,7 +217,7 @@ class Simulator:
         return true, true * (self.settings.resolution_error * draws.normal()).exp()
 
     def _flux(self, labels: Tensor, true: Tensor, nominal: Tensor, snr: Tensor, level: Tensor, draws: Draws) -> Tensor:
-        """Flux (n, p) at the network's resolution, with errors of the physics, velocity and zero level."""
+        """Flux (n, p) at the resolving power of the network, with errors of the physics, velocity and zero level."""
         modes = self._intrinsic(labels, self.haze.draw(labels, draws))
         size = self.pixels.grid.size
         if self._physics.active:
@@ -231,14 +231,14 @@ class Simulator:
         return flux.add_(light).div_(1 + light)
 
     def _intrinsic(self, labels: Tensor, haze: Tensor | None = None) -> Tensor:
-        """Modes (n, m) of the intrinsic flux with a haze (n,), by default the usual one."""
+        """Fourier modes (n, m) of the intrinsic flux with haze h (n,), by default its mean."""
         coefficients = self._emulator.coefficients(labels[:, : len(self._emulator.space)])
         flat = torch.addmm(self._mean, coefficients, self._basis)
         modes = torch.view_as_complex(flat.reshape(len(flat), -1, 2))
         return hazy(modes, self.haze.usual(labels) if haze is None else haze, self.pixels.grid.size)
 
     def _transfer(self, labels: Tensor, resolution: Tensor) -> Tensor:
-        """Rotation, macroturbulence and instrument (n, m)."""
+        """Transfer function (n, m) of rotation, macroturbulence and instrument."""
         first = len(self._emulator.space)
         return self._broadening(
             vsini_kms=labels[:, first],
@@ -247,19 +247,19 @@ class Simulator:
         )
 
     def _degraded(self, nominal: Tensor) -> Tensor:
-        """Variance (n,), (km/s)^2, of the Gaussian with which a spectrum of nominal R is degraded."""
+        """Variance (n,), (km/s)^2, of the Gaussian that degrades a spectrum of nominal R to the R of the pixels."""
         return (
             instrument_sigma(self.pixels.resolution).to(nominal.device) ** 2 - instrument_sigma(nominal) ** 2
         ).clamp_min(0)
 
     def _velocity(self, labels: Tensor, snr: Tensor, draws: Draws) -> Tensor:
-        """Radial velocity (n,) left after preparation, km/s."""
+        """Draw the error (n,) of the radial velocity found by the preparation, km/s."""
         s, vsini = self.settings, labels[:, len(self._emulator.space)]
         noise = s.velocity_per_noise * (5 + vsini) / snr
         return draws.normal() * (s.velocity_kms**2 + (s.velocity_per_vsini * vsini) ** 2 + noise**2).sqrt()
 
     def _noise(self, nominal: Tensor, draws: Draws) -> Tensor:
-        """Noise (n, p) whose sums over many pixels are those of white noise of unit variance."""
+        """Draw correlated noise (n, p); its sums over many pixels have the variance of white noise of unit variance."""
         noise, step = self.settings.noise, self.pixels.grid.step_kms
         resampled = draws.uniform(0, noise.correlated_pixels * step) * draws.chance(noise.correlated_share)
         width = (self._degraded(nominal) + resampled**2).sqrt()

@@ -1,4 +1,4 @@
-"""What varies slowly with wavelength: errors of the continuum, steps between orders, the size of the noise."""
+"""Factors that vary slowly with wavelength: errors of the continuum, steps between orders, level of the noise."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from maury.simulation.conditions import ContinuumSettings, NoiseSettings
 from maury.simulation.draws import Draws
 
 _NODE_PIXELS = 20
-"""Pixels between nodes: a ripple of 12 Å is drawn to 2 % of its amplitude by straight lines between them."""
+"""Pixels between nodes: linear interpolation between them follows a ripple of 12 Å to 2 % of its amplitude."""
 
 
 @dataclass(frozen=True)
 class Orders:
-    """Where the orders of each spectrum lie.
+    """Positions of the orders of each spectrum.
 
     Attributes:
         length_aa: length of an order (n,), Å.
-        offset_aa: how much of an order lies before the window (n,), Å.
+        offset_aa: length of the part of the first order that lies before the window (n,), Å.
     """
 
     length_aa: Tensor
     offset_aa: Tensor
 
     def number(self, wavelength_aa: Tensor) -> Tensor:
-        """Order and position in it (n, p) of wavelengths (p,) counted from the window's start, Å.
+        """Number of the order plus the fraction of it passed (n, p), at wavelengths (p,) from the window's start, Å.
 
-        2.25 is a quarter into the third order.
+        The first order is 0: 2.25 is a quarter into the third order.
         """
         return (wavelength_aa + self.offset_aa[:, None]) / self.length_aa[:, None]
 
 
 class Smooth:
-    """Slow factors at nodes all over the window, and straight lines between them."""
+    """Draws slowly varying factors at nodes over the window and interpolates them linearly to pixels."""
 
     def __init__(
         self, pixels: NetworkPixels, continuum: ContinuumSettings, noise: NoiseSettings, device: torch.device
@@ -59,23 +59,23 @@ class Smooth:
         self._basis = torch.from_numpy(basis.T).float().to(device)
 
     def at_pixels(self, values: Tensor) -> Tensor:
-        """Values (n, nodes) at all pixels (n, p)."""
+        """Interpolate values (n, nodes) to all pixels (n, p)."""
         return torch.nn.functional.interpolate(values[:, None], size=self.count, mode="linear", align_corners=True)[
             :, 0
         ]
 
     def orders(self, draws: Draws) -> Orders:
-        """Draw the orders."""
+        """Draw length and offset of the orders."""
         length = draws.log_uniform(self.continuum.order_aa)
         return Orders(length, draws.uniform() * length)
 
     def continuum_factor(self, snr: Tensor, level: Tensor, orders: Orders, draws: Draws) -> Tensor:
-        """Fitted over true normalisation (n, nodes) at nodes.
+        """Draw the fitted over the true continuum (n, nodes).
 
         Args:
-            snr: of the continuum per pixel (n,).
-            level: model error (n,).
-            orders: where steps are.
+            snr: signal-to-noise ratio of the continuum per pixel (n,).
+            level: model error between lines, per unit of the continuum (n,).
+            orders: positions of the orders, between which steps occur.
             draws: random numbers.
         """
         s = self.continuum
@@ -94,7 +94,7 @@ class Smooth:
         return 1 + error + levels.gather(1, number.clamp_max(levels.shape[1] - 1))
 
     def noise_size(self, orders: Orders, draws: Draws) -> Tensor:
-        """Size of the noise (n, nodes) in units of that at its median: blaze, slope and curvature."""
+        """Draw the level of the noise (n, nodes) relative to its median over the window: blaze, slope and curvature."""
         s = self.noise
         slope, bend, blaze = draws.uniform(-1, 1), draws.uniform(-1, 1), draws.uniform(0, s.blaze)
         inside = orders.number(self.nodes_aa)
