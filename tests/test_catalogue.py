@@ -350,12 +350,12 @@ def test_a_full_disk_and_then_space(packed, model, tmp_path, monkeypatch):
 
 @one_thread()  # sums in the order of one thread, as in the processes of the test: other orders round otherwise
 def test_killed_at_random_moments_nothing_is_lost_or_doubled(packed, model, tmp_path):
-    rows = 1500
+    rows = 600
     write_packed(tmp_path / "s.h5", rows=rows, flux=lambda f: np.where(np.arange(rows)[:, None] % 100 == 7, np.nan, f))
     config = CatalogueConfig(model=model, shard=10)
     whole, killed = tmp_path / "whole.parquet", tmp_path / "killed.parquet"
     summary = run_catalogue(tmp_path / "s.h5", whole, config)
-    assert (summary.results, summary.rejects) == (rows - 15, 15)
+    assert (summary.results, summary.rejects) == (rows - 6, 6)
     source = os.path.dirname(os.path.dirname(maury.__file__))
     script = (
         "import sys; from maury.catalogue import CatalogueConfig, run_catalogue; "
@@ -367,7 +367,7 @@ def test_killed_at_random_moments_nothing_is_lost_or_doubled(packed, model, tmp_
     reached = 0
     for _ in range(2):
         process = subprocess.Popen(command, env=environment)
-        limit = time.monotonic() + 60
+        limit = time.monotonic() + 300
         while len(list(killed.glob("part-*"))) <= reached and time.monotonic() < limit:
             time.sleep(0.002)
         time.sleep(wait.uniform(0, 0.1))
