@@ -160,7 +160,7 @@ def test_a_prior_moves_the_numbers(browser, server, stars):
     page.get_by_text("External information").click()
     page.get_by_role("spinbutton", name="Teff (K)").first.fill(str(before + 150))
     page.keyboard.press("Enter")
-    page.get_by_text("external information leaves").wait_for()
+    page.get_by_text("effective after weighting by priors").wait_for()
     assert before + 20 < teff(page) < before + 150
     page.context.close()
 

@@ -289,7 +289,7 @@ def test_no_hdf5(model, tmp_path):
         run_catalogue(tmp_path / "none.h5", tmp_path / "r.parquet", CatalogueConfig(model=model))
     with pytest.raises(ConfigError, match=r"r\.csv: unknown ending \.csv; allowed for catalogues"):
         run_catalogue(tmp_path / "s.h5", tmp_path / "r.csv", CatalogueConfig(model=model))
-    with pytest.raises(ConfigError, match="starnet-spc: gives points alone"):
+    with pytest.raises(ConfigError, match="starnet-spc: gives point estimates"):
         run_catalogue(tmp_path / "s.h5", tmp_path / "r.parquet", CatalogueConfig(model="starnet-spc"))
 
 

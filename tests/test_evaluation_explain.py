@@ -254,7 +254,7 @@ def test_command(files, tmp_path, capsys):
         (["--label", "alpha", "--fix", "mg", "--fix", "ca", "--fix", "ti"], "label alpha is not among those"),
         (["--label", "colour"], "label colour is not among those that are free"),
         (["--label", "teff", "--logg", 9], "logg = 9"),
-        (["--label", "teff", "--model", "starnet-spc"], "starnet-spc: gives points alone"),
+        (["--label", "teff", "--model", "starnet-spc"], "starnet-spc: gives point estimates"),
         (["--label", "teff", "--snr", -3], "snr = -3 is outside"),
     ],
 )

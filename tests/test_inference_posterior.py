@@ -203,7 +203,7 @@ def test_nan_where_masked_is_welcome(usual):
 
 
 def test_networks_without_posterior(star, tmp_path):
-    with pytest.raises(DomainError, match="starnet-spc: gives points alone"):
+    with pytest.raises(DomainError, match="starnet-spc: gives point estimates"):
         predict_batch(PixelSpectra(**_inputs(2)), "starnet-spc")
     result = predict(star, "starnet-spc")
     assert result.samples is None

@@ -150,7 +150,7 @@ def _plan(source: Path, out: Path, config: CatalogueConfig) -> _Plan:
     found: FileList | list[PackedFile]
     if packed:
         if not posterior:
-            raise ConfigError(f"{config.model}: gives points alone; HDF5 catalogues need a network with a posterior")
+            raise ConfigError(f"{config.model}: gives point estimates; HDF5 catalogues need a network with a posterior")
         if config.reading:
             raise ConfigError(
                 f"{', '.join(config.reading)}: for a list or a folder of files; HDF5 is read without them"

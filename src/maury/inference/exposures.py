@@ -27,7 +27,7 @@ Star = Spectrum | Observation | str | os.PathLike[str]
 
 _LABELS = ("teff", "logg", "mh", "vsini")
 _FAR = 24.5
-"""Chi-square of four labels that one in 16,000 exposures exceeds."""
+"""Largest chi-square (4 labels) of an exposure that agrees with the others: by chance 1 in 16,000 exceeds it."""
 _APART = 2.0
 _SAMPLES = 512
 _PASSES = 10
@@ -120,8 +120,8 @@ def gathered(
 def label_distances(network: PosteriorNetwork, data: PixelSpectra) -> Floats:
     """Chi-square (n,) of the labels that the network infers from each exposure (n, p) alone, about those of all.
 
-    The centre is the mean weighted by inverse covariances, of which exposures that are far off get less (Huber). The
-    uncertainties include errors of the physics, which exposures have in common, so that the test is on the safe side.
+    The centre is the mean weighted by inverse covariances; outlying exposures get less weight (Huber). The
+    uncertainties include errors of the physics, which all exposures share, so that the test is conservative.
     """
     names = [name for name in _LABELS if name in network.transform.space.names]
     columns = [network.transform.space.names.index(name) for name in names]
@@ -141,7 +141,7 @@ def label_distances(network: PosteriorNetwork, data: PixelSpectra) -> Floats:
 
 
 def judged(exposures: tuple[Exposure, ...], details: Details | None, distances: Floats) -> tuple[Exposure, ...]:
-    """Exposures with what the fit says on those that were used; others stay as they are."""
+    """Add status, noise and residuals from the joint fit to the exposures that were used."""
     used = iter(range(len(distances)))
     result = []
     for exposure in exposures:

@@ -43,7 +43,7 @@ def titled(name: str) -> str:
 
 
 def about(result: Result) -> list[str]:
-    """Spectral type, quality of the fit and what the posterior was corrected by, one phrase each."""
+    """Velocity, spectral type, quality of the fit and effect of priors, one phrase each."""
     done, fit, phrases = result.preparation, result.refinement, []
     if done is not None:
         velocity = f"{done.velocity_kms:+.2f} ± {done.velocity_error_kms:.2f} km/s"
@@ -62,7 +62,7 @@ def about(result: Result) -> list[str]:
         f"{fit.chi2:.2f}"
     )
     if fit.prior_efficiency < 1:
-        phrases.append(f"external information leaves {fit.prior_efficiency:.0%} of the samples")
+        phrases.append(f"{fit.prior_efficiency:.0%} of the samples are effective after weighting by priors")
     return phrases
 
 
