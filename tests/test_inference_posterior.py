@@ -183,9 +183,12 @@ def test_many_at_once(usual):
     [
         (lambda x: {k: v if v.ndim == 1 else v[:, 1:] for k, v in x.items()}, r"the network takes \(n, "),
         (lambda x: x | {"resolution": x["resolution"][:1]}, r"resolution: shape must be \(2,\)"),
-        (lambda x: x | {"flux": np.where(np.arange(PIXELS.count) == 5, np.nan, x["flux"])}, "spectrum 1: a good pixel"),
+        (
+            lambda x: x | {"flux": np.where(np.arange(PIXELS.count) == 5, np.nan, x["flux"])},
+            "spectrum 1: flux not finite",
+        ),
         (lambda x: x | {"sigma": 0 * x["sigma"]}, "positive sigma"),
-        (lambda x: x | {"resolution": -x["resolution"]}, "resolution that is not positive"),
+        (lambda x: x | {"resolution": -x["resolution"]}, "resolution not positive"),
         (lambda x: {k: v[:0] for k, v in x.items()}, "n at least 1"),
     ],
 )

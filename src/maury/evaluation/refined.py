@@ -1,4 +1,4 @@
-"""Judge refined posteriors: on new simulated observations, and against the Cramer-Rao bound."""
+"""Test refined posteriors on new simulated observations: calibration, and scatter relative to the Cramer-Rao bound."""
 
 from __future__ import annotations
 
@@ -71,8 +71,8 @@ def recover_refined(
         target_ess: effective samples of each star.
         advance: called with the number of stars done.
         labels: of the stars (count, all); by default drawn from the prior.
-        own_errors: draw noise, errors of the physics and nuisances from the likelihood itself, as simulation-based
-            calibration in the strict sense has it, and not from the simulation, whose errors are spread over pixels.
+        own_errors: draw noise, errors of the physics and nuisances from the likelihood, as strict simulation-based
+            calibration requires; False: from the simulation, whose errors of lines are correlated between pixels.
 
     Returns:
         Names of the labels, true and recovered labels, and ``by`` (coverage by S/N, Teff, v sin i and R), ``tarp``,
@@ -131,10 +131,10 @@ def _extra(
 
 
 def conformal(recovered: Recovered, error: Floats, column: int) -> dict[str, float]:
-    """Factors of the error bars of a label within which 68 % and 95 % of new stars are sure to lie.
+    """Factors by which the error bars of a label must be multiplied to contain 68 % and 95 % of new stars.
 
-    Split conformal prediction (Lei et al. 2018, JASA 113, 1094): quantiles, raised for the finite number of stars, of
-    |median - truth| / error.
+    Split conformal prediction (Lei et al. 2018, JASA 113, 1094): quantiles of |median - truth| / error, corrected for
+    the finite number of stars.
     """
     ratio = np.abs(recovered.median - recovered.truth)[:, column] / np.maximum(error[:, column], 1e-12)
     n = len(ratio)
@@ -172,7 +172,7 @@ def refined_bound(
         samples: of each posterior.
         seed: of stars and noise.
         advance: called with the number of spectra done.
-        keep: which stars count (n,), of labels by name.
+        keep: function of the labels by name that selects stars (n,).
         snrs: S/N of the spectra.
     """
     settings = SimulationSettings.without_errors()

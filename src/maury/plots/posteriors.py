@@ -1,4 +1,4 @@
-"""Calibration of posteriors, and their errors beside the smallest that spectra allow."""
+"""Calibration of posteriors, and their scatter relative to the Cramer-Rao bound."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def plot_bound(rows: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
 
 @styled
 def plot_heads(results: Mapping[str, Mapping[str, Any]]) -> Figure:
-    """Kinds of posteriors side by side: density, coverage and width, on usual stars and on such of worse physics.
+    """Density, coverage and width of several kinds of posteriors, for usual stars and for stars with worse physics.
 
     Args:
         results: by name, ``usual`` and ``worse`` with ``nll_difference``, ``nll_difference_error``, ``coverage`` (by
@@ -128,7 +128,7 @@ def plot_heads(results: Mapping[str, Mapping[str, Any]]) -> Figure:
     panels[0].set_yticks(y, list(results))
     panels[0].tick_params(axis="y", which="both", length=0)
     panels[0].invert_yaxis()
-    panels[0].set_xlabel("nats a star worse\nthan the flow")
+    panels[0].set_xlabel("log density below the\nflow's (nats per star)")
     panels[1].set_xlabel("% of true labels inside\n68 % (filled), 95 % (open)")
     panels[2].set_xlabel("width of errors\nover the flow's")
     for axes in panels:

@@ -21,7 +21,7 @@ _ATTEMPT = "attempt"
 
 
 class JournalActor:
-    """Keeps the study of a folder: the one process that writes its journal while trials run elsewhere."""
+    """Ray actor that owns a study and alone writes its journal, while trials run in other processes."""
 
     def __init__(self, folder: Path, config: StudyConfig, base: TrainConfig, grid_digest: str) -> None:
         """Open the study, as `open_study` does."""
@@ -29,7 +29,7 @@ class JournalActor:
         self._trials: dict[int, tuple[Any, TrainConfig]] = {}
 
     def wanted(self) -> bool:
-        """Whether there are fewer trials, those running included, than the study is to have."""
+        """Whether another trial must be started: fewer are finished or running than the study asks for."""
         return len(finished(self._study)) + len(self._trials) < self._config.trials
 
     def ask(self) -> tuple[int, TrainConfig]:
@@ -75,12 +75,12 @@ def run_on_cluster(
 ) -> None:
     """Try the configurations of a study on a cluster; a study in the folder resumes.
 
-    A trial whose process or node dies counts as failed and its configuration is tried again, up to three times, as
-    after a kill of the driver. No trial is retried behind the study's back: each has its line in the journal.
+    A trial whose process or node dies counts as failed, and its configuration is tried again, up to three times; the
+    same holds after the driver was killed. Each attempt is a trial of its own in the journal.
 
     Args:
         folder: of the study, on this machine.
-        grid: to train on, there under the same name on all nodes.
+        grid: file of the grid, with the same path on all nodes.
         config: settings.
         cluster: where trials run.
         done: called with number, state ("complete", "pruned" or "lost") and error of each trial.
@@ -104,7 +104,7 @@ def run_on_cluster(
         for number, result in cluster.map((Trainer, (grid, config, base)), tasks(), _longest(config), retries=0):
             lost = lost + 1 if isinstance(result, LostError) else 0
             if lost > most:
-                raise LostError(f"{lost} trials one after the other lost their process; the last: {result}")
+                raise LostError(f"the processes of {lost} trials in a row died; the last: {result}")
             if isinstance(result, MauryError) and not isinstance(result, LostError):
                 raise result
             state = journal.call("lose", number) if lost else journal.call("conclude", number, result)
