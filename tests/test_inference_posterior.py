@@ -187,7 +187,7 @@ def test_many_at_once(usual):
             lambda x: x | {"flux": np.where(np.arange(PIXELS.count) == 5, np.nan, x["flux"])},
             "spectrum 1: flux not finite",
         ),
-        (lambda x: x | {"sigma": 0 * x["sigma"]}, "positive sigma"),
+        (lambda x: x | {"sigma": 0 * x["sigma"]}, "sigma not positive"),
         (lambda x: x | {"resolution": -x["resolution"]}, "resolution not positive"),
         (lambda x: {k: v[:0] for k, v in x.items()}, "n at least 1"),
     ],

@@ -1,4 +1,4 @@
-"""From an uploaded file and the settings of the page to what the page shows."""
+"""Analyse an uploaded file with the settings of the page."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from maury.readers.summary import summarise
 from maury.spectra import Observation
 
 _ONE = threading.Lock()
-"""Stars are worked on one after the other: each uses all cores, and limits of threads are those of the process."""
+"""Lock: stars are analysed one at a time, as each uses all cores and thread limits hold for the whole process."""
 
 SEED = 1
 """Of the samples: the same file with the same settings gives the same numbers."""
