@@ -109,7 +109,7 @@ class RayWorkers:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as OnNode
 
         ray, here = self._ray, describe(*arguments)
-        call = ray.remote(num_cpus=0, max_retries=0)(_tell)
+        call = ray.remote(num_cpus=0, max_retries=0)(_described)
         answers = []
         for node in filter(itemgetter("Alive"), ray.nodes()):
             there = call.options(scheduling_strategy=OnNode(node["NodeID"], soft=False))
@@ -124,7 +124,7 @@ class RayWorkers:
                     raise ConfigError(f"node {name} of the cluster does not answer: {_one_line(error)}") from error
         self._required.append((describe, arguments, here))
 
-    def beside(self, maker: Maker) -> Remote:
+    def remote_object(self, maker: Maker) -> Remote:
         """Start a process on this node with an object of ``maker``, which tasks on all nodes can call."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as OnNode
 
@@ -267,7 +267,7 @@ def versions() -> dict[str, str]:
     return {"maury": __version__, "Python": platform.python_version(), "torch": importlib.metadata.version("torch")}
 
 
-def _tell(describe: Describe, *arguments: Any) -> dict[str, str]:
+def _described(describe: Describe, *arguments: Any) -> dict[str, str]:
     """Runs on a node."""
     return describe(*arguments)
 

@@ -38,7 +38,7 @@ class Settings:
         auto: estimate R from the width of the lines, assuming slow rotation.
         velocity_kms: radial velocity in the file's wavelengths; None to measure it.
         labels: the set of labels to show (`maury.inference.LABELS_OF`).
-        priors: external information in the form "logg=4.29+-0.03".
+        priors: priors on labels in the form "logg=4.29+-0.03".
         reading: further attributes of `maury.readers.ReadOptions` and their values.
         velocity_range_kms: where the velocity is searched; None for -500 to 500 km/s.
         masks: wavelengths to ignore, Å in air at rest, in the form "5183-5184.2".
@@ -181,7 +181,7 @@ _FIELDS = {
     "order": "Order",
     "ignore_sigma": "Ignore the noise",
     "mask": "Masked wavelengths",
-    "priors": "External information",
+    "priors": "Priors",
     "parallax": "Parallax (mas)",
     "gmag": "G (mag)",
     "ebv": "E(B-V) (mag)",

@@ -68,7 +68,7 @@ def _settings() -> tuple[Settings, star.Literature]:
             placeholder="measured", help="In the file's wavelengths, if known.",
         )  # fmt: skip
         labels = st.selectbox("Labels", list(LABELS_OF), key="labels")
-        with st.expander("External information"):
+        with st.expander("Priors"):
             st.caption("From a transit, a parallax or interferometry: the posterior is reweighted with it.")
             known = _values("prior")
             st.caption("Parallax and G together give luminosity, radius and mass, and log g through them.")
@@ -177,7 +177,7 @@ def _stars(
     other = {}
     if settings.priors or settings.parallax:
         alone = replace(settings, priors=(), parallax=None, gmag=None)
-        other["without external information"] = _outcome(files[index], alone).result
+        other["without priors"] = _outcome(files[index], alone).result
     if settings.masks:
         other["without masks"] = _outcome(files[index], replace(settings, masks=())).result
     star.show(outcomes[index], [name for name, _ in files[index]], settings, literature, other)

@@ -111,7 +111,7 @@ def run_catalogue(
     manifest = open_output(plan.output, plan.known, fresh)
     for note in plan.source.notes if isinstance(plan.source, FileList) else ():
         notify(note)
-    done = _there(plan.output, retry)
+    done = _finished(plan.output, retry)
     results, rejects = (sum(counts[k] for counts in done.values()) for k in (0, 1))
     if done:
         notify(f"resumes: {len(done)} of {len(plan.output.sizes)} parts exist")
@@ -215,7 +215,7 @@ def _digests(config: CatalogueConfig, files: bool) -> dict[str, str]:
     return {kind: sha256(path) for kind, path in paths.items()}
 
 
-def _there(output: Output, retry: bool) -> dict[int, tuple[int, int]]:
+def _finished(output: Output, retry: bool) -> dict[int, tuple[int, int]]:
     """Numbers of results and rejects of the finished parts; with ``retry``, parts with rejects are removed first."""
     done = {}
     for shard in range(len(output.sizes)):

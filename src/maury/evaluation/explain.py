@@ -29,7 +29,7 @@ _NARROWEST_KMS = 6.0
 
 
 @dataclass(frozen=True)
-class Reading:
+class LinearEstimator:
     """A linear estimator of a label: it changes by the sum over pixels of ``weight`` x change of the flux.
 
     Attributes:
@@ -47,7 +47,7 @@ class Reading:
     response: Mapping[str, float]
 
     @classmethod
-    def of(cls, weight: Floats, slopes: Floats, sigma: Floats, names: tuple[str, ...]) -> Reading:
+    def of(cls, weight: Floats, slopes: Floats, sigma: Floats, names: tuple[str, ...]) -> LinearEstimator:
         """From weights (p,), derivatives of the flux (k, p) by the free labels and errors of pixels (p,)."""
         variance = (weight * sigma) ** 2
         response = dict(zip(names, (slopes @ weight).tolist(), strict=True))
@@ -78,8 +78,8 @@ class Explanation:
     wavelength_aa: Floats = field(repr=False)
     flux: Floats = field(repr=False)
     error: float
-    physics: Reading
-    network: Reading | None
+    physics: LinearEstimator
+    network: LinearEstimator | None
     agreement: float | None
 
     @property
@@ -138,12 +138,12 @@ def explain(
     weighted = slopes * weight
     inverse = np.linalg.inv(fisher(slopes, weight, projector) + bound.precision)
     estimator = (np.array(wanted) @ inverse @ (weighted - weighted @ projector @ projector.T)) * weight
-    physics = Reading.of(estimator, slopes, 1 / weight, bound.free)
+    physics = LinearEstimator.of(estimator, slopes, 1 / weight, bound.free)
     flux = bound.simulator.spectra(labels, torch.tensor([bound.resolution]))[0]
     reading, agreement = None, None
     if network is not None and has_label(network, name):
         found = saliency(network, flux, sigma, bound.resolution, name, realisations, seed, advance)
-        reading = Reading.of(found, slopes, 1 / weight, bound.free)
+        reading = LinearEstimator.of(found, slopes, 1 / weight, bound.free)
         both = np.sqrt(physics.share * reading.share) * np.sign(estimator * found)
         agreement = float(both.sum())
     star = dict(zip(bound.names, labels[0].double().round(decimals=4).tolist(), strict=True))

@@ -182,13 +182,13 @@ class Bound:
         slopes = self.slopes(labels)[0] if slopes is None else slopes
         noise = self.whiten(labels, snr)
         information = fisher(slopes, noise.weight.numpy(), noise.projector.numpy())
-        return smallest_errors(information, self.precision, self._wanted(names))
+        return smallest_errors(information, self.precision, self._combinations(names))
 
     def prior(self, names: Sequence[str]) -> Floats:
         """Standard deviations (w,) of some labels without any spectrum, 0 where held."""
-        return smallest_errors(np.zeros_like(self.precision), self.precision, self._wanted(names))
+        return smallest_errors(np.zeros_like(self.precision), self.precision, self._combinations(names))
 
-    def _wanted(self, names: Sequence[str]) -> Floats:
+    def _combinations(self, names: Sequence[str]) -> Floats:
         return np.array([combination(name, self.free) for name in names])
 
 

@@ -33,7 +33,7 @@ _EDGES = {
 }
 
 
-def posterior_of(
+def refined_posterior(
     network: PosteriorNetwork, coordinates: Coordinates, errors: ErrorModel, star: PixelSpectra, samples: int,
     seed: int, target_ess: float, fit_errors: bool = True,
 ) -> Refined:  # fmt: skip
@@ -91,18 +91,18 @@ def recover_refined(
         if own_errors:
             star = errors.draw(star, batch.labels[i], generator)
         truth = batch.labels[i, coordinates.columns].double()
-        done = posterior_of(network, coordinates, errors, star, samples, seed + i, target_ess)
+        done = refined_posterior(network, coordinates, errors, star, samples, seed + i, target_ess)
         names, drawn = with_alpha(coordinates.names, done.samples)
         all_true = with_alpha(coordinates.names, truth)[1]
-        real = coordinates.transform.unconstrained(truth[None])
-        density = Target(coordinates, star, done.mode.noise).log_density(real)[0] - done.weighted.log_evidence
+        theta = coordinates.transform.unconstrained(truth[None])
+        density = Target(coordinates, star, done.mode.noise).log_density(theta)[0] - done.weighted.log_evidence
         row = {
             "truth": all_true.numpy(), "median": drawn.median(0).values.numpy(),
             "rank": ranks(drawn[None].numpy(), all_true[None].numpy())[0], "density": float(density),
             "snr": float(1 / star.sigma[star.good].median()), "r": float(star.resolution),
             "eff": done.weighted.efficiency, "ess": done.weighted.effective, "k": done.weighted.pareto_k,
             "err": (drawn.quantile(0.8413, 0) - drawn.quantile(0.1587, 0)).numpy() / 2,
-            "t": tarp(coordinates.transform.unconstrained(done.samples).numpy(), real[0].numpy(), seed + i),
+            "t": tarp(coordinates.transform.unconstrained(done.samples).numpy(), theta[0].numpy(), seed + i),
         }  # fmt: skip
         for key, value in row.items():
             kept[key].append(value)
@@ -196,7 +196,7 @@ def refined_bound(
         for k, spectrum in enumerate(flux):
             noisy = spectrum + sigma[i] * torch.randn(spectrum.shape, generator=generator, dtype=torch.float64)
             star = usable(PixelSpectra(flux=noisy, sigma=float(sigma[i]), resolution=BOUND_RESOLUTION))
-            done = posterior_of(network, coordinates, errors, star, samples, seed + k, 200.0, fit_errors=False)
+            done = refined_posterior(network, coordinates, errors, star, samples, seed + k, 200.0, fit_errors=False)
             drawn = with_alpha(coordinates.names, done.samples)[1]
             median.append(drawn.median(0).values.numpy())
             width.append(drawn.std(0).numpy())

@@ -218,8 +218,8 @@ def refined(
     starts = [first]
     if template is not None:
         known = [template.get(name, np.nan) for name in coordinates.names]
-        real = coordinates.transform.unconstrained(torch.tensor([known]).double())[0]
-        starts.append(torch.where(torch.isfinite(real), real, first))
+        theta = coordinates.transform.unconstrained(torch.tensor([known]).double())[0]
+        starts.append(torch.where(torch.isfinite(theta), theta, first))
     result = refine(
         coordinates,
         errors,

@@ -113,7 +113,7 @@ def predict(
         ConfigError: a mask or a prior is invalid.
         FormatError: the file, the network or the emulator cannot be read.
     """
-    given_priors = (*as_priors(priors), *light(parallax, gmag, ebv))
+    given_priors = (*as_priors(priors), *luminosity_prior(parallax, gmag, ebv))
     label_set(labels)
     network, header = load_cached(model)
     window = window_of(header)
@@ -277,7 +277,7 @@ def _points(network: StarNet, header: dict[str, Any], spectrum: Spectrum) -> dic
     }
 
 
-def light(
+def luminosity_prior(
     parallax: tuple[float, float] | None, gmag: float | None, ebv: tuple[float, float] = (0.0, 0.0)
 ) -> tuple[LabelPrior, ...]:
     """Prior on log g from parallax and magnitude; empty where neither is given.

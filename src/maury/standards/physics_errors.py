@@ -87,7 +87,7 @@ def fit_star(star: Standard, physics: RefinementModel, model: str, emulator: str
         features = load_posterior(model)[0](result.spectrum[None])
     template = None if result.preparation is None else result.preparation.template
     seen = Fitted(star, data, features.clone(), template, {}, result.refinement, 0.0)
-    return _again(seen, physics, model, None)
+    return _refit(seen, physics, model, None)
 
 
 def factors(stars: Sequence[Fitted], without: str = "") -> Floats:
@@ -131,7 +131,7 @@ def compare(
     """
     rows = []
     for star in stars:
-        known = _again(star, physics, model, torch.from_numpy(factors(stars, star.star.star)))
+        known = _refit(star, physics, model, torch.from_numpy(factors(stars, star.star.star)))
         row: Row = {"file": star.star.path.name, "star": star.star.star, "votes": star.votes}
         row |= {"verified": star.star.verified, "scored": star.star.scored, "teff": star.labels["teff"]}
         row |= {"gain": known.fit.log_evidence - star.fit.log_evidence, "error_ratio": known.error / star.error}
@@ -200,7 +200,7 @@ def _squares(star: Fitted) -> tuple[Floats, Floats]:
     return square / np.average(square, weights=weight), weight
 
 
-def _again(star: Fitted, physics: RefinementModel, model: str, profile: torch.Tensor | None) -> Fitted:
+def _refit(star: Fitted, physics: RefinementModel, model: str, profile: torch.Tensor | None) -> Fitted:
     """The fit of a star with given factors, or none."""
     errors = ErrorModel(physics.errors.simulator, distortion_kms=DISTORTION_KMS, profile=profile)
     drawn, fit, _ = refined(
