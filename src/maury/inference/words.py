@@ -83,8 +83,10 @@ def exposure_rows(result: Result) -> list[dict[str, str]]:
     for one in (exposure.record() for exposure in result.exposures):
         velocity = one["rv_kms"] if one["rv_barycentric_kms"] is None else one["rv_barycentric_kms"]
         numbers = {
+            "BJD (TDB)": (one["bjd_tdb"], ".5f"),
             "velocity (km/s)": (velocity, "+.3f"),
             "±": (one["rv_err"], ".3f"),
+            "zero point ±": (one["rv_zero_err"], ".3f"),
             "S/N": (one["snr"], ".0f"),
             "R": (one["resolution"], ".0f"),
             "noise ×": (one["noise_scale"], ".2f"),
