@@ -241,8 +241,8 @@ def test_a_network_that_does_not_suit_the_grid(
 def test_broken_inputs(work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = ("--out", str(tmp_path / "out"))
     (tmp_path / "empty").mkdir()
-    assert_one_line(work, capsys, "empty: holds no model.safetensors", str(tmp_path / "empty"), *out)
-    assert_one_line(work, capsys, "neither a packaged network", str(tmp_path / "nowhere"), *out)
+    assert_one_line(work, capsys, "empty: there is no model.safetensors", str(tmp_path / "empty"), *out)
+    assert_one_line(work, capsys, "not a packaged network", str(tmp_path / "nowhere"), *out)
     model = str(work / "founding" / "model.safetensors")
     assert_one_line(work, capsys, r"model: name the grid to test it on \(--grid\)", model, *out)
     assert_one_line(work, capsys, "absent.h5: no such file", model, "--grid", str(tmp_path / "absent.h5"), *out)

@@ -204,7 +204,7 @@ class TestEmulatedFlux:
         wanted = np.interp(moved.wavelength_aa, grid.wavelength_aa, here)
         np.testing.assert_allclose(there, wanted, atol=0.01)
         assert np.abs(there - here[100:200]).max() > 0.05
-        with pytest.raises(DomainError, match="leave the emulator's 5044"):
+        with pytest.raises(DomainError, match="exceed the emulator's range 5044"):
             emulated_flux(emulator, dataclasses.replace(grid, wavelength_aa=grid.wavelength_aa - 50), grid.labels[:1])
 
 

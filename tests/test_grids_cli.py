@@ -94,7 +94,7 @@ def test_info_of_scattered_spectra_stays_short(tmp_path: Path, capsys: pytest.Ca
         (["--resolution", 200_000], "options: resolution = 200000.0: Input should be less than or equal to 115000"),
         (
             ["--teff", 5010, 5090],
-            "options: teff = (5010.0, 5090.0): Value error, no node within; nodes from 3500 to 9750",
+            "options: teff = (5010.0, 5090.0): Value error, no node in this range; nodes lie between 3500 and 9750",
         ),
         (
             ["--teff", 9500, 9750, "--logg", 0, 1],

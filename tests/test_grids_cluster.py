@@ -88,7 +88,7 @@ def test_nodes_with_another_emulator_or_another_disk_are_refused(ray_cluster, tm
     with RayWorkers(ray_cluster.address) as cluster, monkeypatch.context() as patch:
         patch.setattr(build, "shard_maker", unwritten)
         with pytest.raises(
-            OutputError, match=r"00000\.npz: made on another node, but not here: all nodes have to share"
+            OutputError, match=r"00000\.npz: written on another machine, but missing here: all machines must share"
         ):
             build_grid(tmp_path / "a.h5", *inputs, cluster=cluster)
         patch.setattr(build, "emulator_of", emulator_elsewhere)

@@ -219,9 +219,9 @@ def test_files_that_do_not_suit_are_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(FormatError, match="safetensors"):
         load(path)
-    with pytest.raises(FormatError, match=r"starnet-xyz: neither a packaged network"):
+    with pytest.raises(FormatError, match=r"starnet-xyz: not a packaged network"):
         load("starnet-xyz")
-    with pytest.raises(FormatError, match=r"holds no model\.safetensors; is its training finished"):
+    with pytest.raises(FormatError, match=r"there is no model\.safetensors in this folder; is the training finished"):
         load(tmp_path)
 
 

@@ -153,4 +153,4 @@ def test_a_missing_extra_is_one_line(missing, tmp_path, monkeypatch, capsys):
 
 def test_an_unknown_network_is_one_line(tmp_path, capsys):
     assert run("export", "nothing", "--onnx", tmp_path / "nothing.onnx") == 2
-    assert "neither a packaged network" in capsys.readouterr().err
+    assert "not a packaged network" in capsys.readouterr().err

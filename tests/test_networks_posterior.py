@@ -233,7 +233,7 @@ class TestNetwork:
         assert not torch.equal(draws[0], draws[2])
 
     def test_a_prior_of_other_labels(self):
-        with pytest.raises(DomainError, match=r"teff, mh; the network has teff, logg"):
+        with pytest.raises(DomainError, match=r"teff, mh, differ from labels of the network, teff, logg"):
             PosteriorNetwork(TINY, LabelTransform(LabelSpace.of(["teff", "mh"])))
 
 

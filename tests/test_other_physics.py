@@ -158,7 +158,7 @@ class TestEmulator:
         corner.header = {**emulator.header, "hull": hull_of([5000, 5000, 6000], [3.5, 5, 5])}
         labels = np.array([[5100, 4.0, 0, 0.1], [5900, 3.7, 0, 0.1]])
         assert atmosphere_exists(corner, labels).tolist() == [True, False]
-        with pytest.raises(DomainError, match=r"row 2: logg = 3\.7 at teff = 5900 K is where .* no spectra"):
+        with pytest.raises(DomainError, match=r"row 2: .* no spectra near logg = 3\.7 at teff = 5900 K"):
             require_known(corner, labels, "table")
 
     def test_a_line_has_no_hull(self) -> None:
@@ -230,9 +230,9 @@ class TestGrid:
             ({"nodes": {**NODES, "teff": [4000, 5500]}}, DomainError, "nodes: row 1: teff = 4000 K is outside"),
             ({"nodes": {**NODES, "c": [0.1]}}, ConfigError, "the emulator has no label c; there are teff, logg"),
             ({"nodes": {**NODES, "vmic": [2.0]}}, DomainError, "vmic = 2, but all spectra of the library have 1.5"),
-            ({"nodes": {"teff": [5500]}}, ConfigError, "values of logg are needed; the emulator has 3.5"),
+            ({"nodes": {"teff": [5500]}}, ConfigError, "values of logg are needed; the emulator's range is 3.5"),
             ({"nodes": {**NODES, "vsini": [500]}}, DomainError, "vsini = 500 km/s is outside"),
-            ({"nodes": NODES, "window": (6000, 6150)}, DomainError, "window 6000 to 6150 Å leaves the emulator's 6100"),
+            ({"nodes": NODES, "window": (6000, 6150)}, DomainError, "window 6000 to 6150 Å exceeds .* 6100"),
             ({"nodes": NODES, "step": 99.0}, DomainError, "holds no two pixels"),
             ({"nodes": {k: v[:1] for k, v in NODES.items()}}, ConfigError, "no label varies"),
         ],

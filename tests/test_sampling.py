@@ -73,7 +73,7 @@ def test_gradients_flow_to_the_modes(modes):
 
 @pytest.mark.parametrize("wavelength", [[5099.0, 5105.0], [5105.0, 5111.0], [5105.0, np.nan]])
 def test_wavelengths_outside_the_grid_are_refused(wavelength):
-    with pytest.raises(DomainError, match=r"leave the emulator's 5100\.00 to 5110\.20 Å"):
+    with pytest.raises(DomainError, match=r"exceed the emulator's range 5100\.00 to 5110\.20 Å"):
         Sampler(GRID, wavelength, 0.3)
 
 

@@ -1,4 +1,4 @@
-"""The emulator: labels -> intrinsic spectrum, differentiable, with its own error per pixel."""
+"""The emulator: intrinsic spectrum as a differentiable function of labels, with its error per pixel."""
 
 from maury.emulator.accuracy import measure_errors, rms_per_star
 from maury.emulator.errormap import ErrorMap

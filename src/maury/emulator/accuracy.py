@@ -1,4 +1,4 @@
-"""How far the emulator is from spectra it has not seen: rms per star, and a map per pixel and region of labels."""
+"""Errors of the emulator on spectra that it was not trained on: rms per star, and a map by pixel and label region."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from maury.wavelengths import LogGrid, fast_size
 def residuals(
     emulator: Emulator, labels: Tensor, modes: Tensor, resolution: float, batch: int = 256
 ) -> tuple[LogGrid, Tensor]:
-    """Emulated minus true flux at a resolution, sampled at the rate that holds it: its grid and (n, pixels)."""
+    """Emulated minus true flux (n, pixels) at resolving power R, and the grid that samples it without loss."""
     grid = emulator.grid
     count = min(int(np.ceil(cutoff(resolution) * grid.size * grid.step_kms)) + 1, len(emulator.frequency))
     size = fast_size(2 * count)
@@ -38,16 +38,17 @@ def window(grid: LogGrid, window_aa: tuple[float, float]) -> NDArray[np.bool_]:
 def rms_per_star(
     emulator: Emulator, labels: Tensor, modes: Tensor, resolution: float = 42_000.0
 ) -> NDArray[np.float64]:
-    """Rms over the pixels of the emulator's window of emulated minus true flux, for each star (n,)."""
+    """Rms of emulated minus true flux over the emulator's window, for each star (n,)."""
     grid, difference = residuals(emulator, labels, modes, resolution)
     inside = torch.from_numpy(window(grid, emulator.window_aa))
     return difference[:, inside].square().mean(1).sqrt().double().numpy()
 
 
 def measure_errors(emulator: Emulator, labels: Tensor, modes: Tensor, resolution: float = 42_000.0) -> ErrorMap:
-    """Measure the error map on stars that were not trained on.
+    """Measure the error map on stars that the emulator was not trained on.
 
-    A region without stars takes the largest error of its Teff row, and where the whole row is empty that of the map.
+    A region without stars gets, in each pixel, the largest error of its Teff row, or of the whole map if the row is
+    empty.
     """
     grid, difference = residuals(emulator, labels, modes, resolution)
     square = difference.square()

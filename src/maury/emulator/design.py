@@ -1,4 +1,4 @@
-"""Designs in label space: candidates over the whole domain, and those where an ensemble disagrees most."""
+"""Choose labels for new spectra: candidates over the whole domain, drawn where the ensemble disagrees most."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from maury.labels import INTRINSIC, SYNTHESISED
 def candidates(
     emulator: Emulator, count: int, seed: int, teff_range: tuple[float, float] | None = None
 ) -> NDArray[np.float64]:
-    """Labels (count, k) all over an emulator's domain.
+    """Draw labels (count, k) all over an emulator's domain.
 
-    For the labels of the packaged library those of `sobol_labels` or `dense_labels`; for others scrambled Sobol
-    points, uniform in the ranges, without those where the library has no spectra (`maury.emulator.domain`).
+    For the labels of the packaged library, `sobol_labels` or `dense_labels` draws them. For others they are scrambled
+    Sobol points, uniform in the ranges, without points where the library has no spectra (`maury.emulator.domain`).
 
     Args:
         emulator: the emulator.
         count: number of points.
-        seed: of the scrambling.
-        teff_range: K; None for all.
+        seed: seed of the scrambling.
+        teff_range: lowest and highest Teff, K; None for the emulator's.
 
     Raises:
-        DomainError: temperatures outside the emulator's.
+        DomainError: ``teff_range`` exceeds the emulator's range.
     """
     space = emulator.space
     low, high = np.array(space.lower), np.array(space.upper)
@@ -52,7 +52,7 @@ def candidates(
 
 
 def disagreement(emulator: Emulator, labels: NDArray[np.float64], batch: int = 1024) -> NDArray[np.float64]:
-    """Standard deviation of the flux among the members of the ensemble, rms over pixels (n,)."""
+    """Standard deviation of the flux between the members of the ensemble, rms over pixels, for labels (n, k): (n,)."""
     parts = []
     with torch.no_grad():
         for rows in torch.from_numpy(labels).float().split(batch):
@@ -64,9 +64,9 @@ def disagreement(emulator: Emulator, labels: NDArray[np.float64], batch: int = 1
 def choose_labels(
     emulator: Emulator, count: int, pool: int, teff_range: tuple[float, float] | None, seed: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Draw candidates with a probability that grows with the square of the disagreement, without replacement.
+    """Draw from ``pool`` candidates without replacement, with probability proportional to the disagreement squared.
 
-    Drawing instead of taking the largest keeps the choice spread over label space.
+    Drawing them, not taking those of largest disagreement, keeps the choice spread over label space.
 
     Returns:
         Labels (count, k) and their disagreement (count,).

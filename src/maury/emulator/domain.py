@@ -1,4 +1,4 @@
-"""Where an emulator may be asked: inside the ranges of its labels and where its library has Teff and log g."""
+"""Domain of an emulator: inside the ranges of its labels and, in Teff and log g, near spectra of its library."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from maury.errors import DomainError
 from maury.labels import is_packaged, lowest_logg
 
 _SLACK = 0.05
-"""How far outside the hull of the library's spectra a point may lie, in units of the ranges: a random design of some
-hundred spectra leaves the corners of its box empty by as much."""
+"""Largest distance of a point outside the hull of the library's spectra, as a fraction of the ranges of Teff and log g:
+a hundred or more spectra at random leave corners of this size empty."""
 
 
 def hull_of(teff: ArrayLike, logg: ArrayLike) -> list[list[float]] | None:
-    """Corners of the convex hull of spectra in Teff (K) and log g, or None where they lie on a line."""
+    """Corners of the convex hull of spectra in Teff (K) and log g; None if they all lie on a line."""
     points = np.unique(np.column_stack([np.asarray(teff, float), np.asarray(logg, float)]), axis=0)
     width = np.ptp(points, axis=0)
     if len(points) < 3 or not width.all():
@@ -31,10 +31,10 @@ def hull_of(teff: ArrayLike, logg: ArrayLike) -> list[list[float]] | None:
 
 
 def require_fixed(emulator: Emulator, given: Mapping[str, float], where: str) -> None:
-    """Check that labels which the emulator cannot vary are asked for at the value of its library.
+    """Check that labels which are constant in the emulator's library are given with that constant.
 
     Raises:
-        DomainError: names the label, its value and the only one allowed.
+        DomainError: a value differs from that of the library.
     """
     for name, value in emulator.fixed.items():
         if name in given and not np.isclose(given[name], value, rtol=1e-6, atol=1e-6):
@@ -42,10 +42,10 @@ def require_fixed(emulator: Emulator, given: Mapping[str, float], where: str) ->
 
 
 def atmosphere_exists(emulator: Emulator, labels: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Whether labels (n, k) lie where the emulator's library has spectra in Teff and log g (n,).
+    """Whether the emulator's library has spectra near the Teff and log g of labels (n, k): mask (n,).
 
-    By the convex hull that the emulator's header holds; the packaged library has instead a lowest log g for each Teff
-    (`maury.labels.lowest_logg`).
+    Points must lie in the convex hull in the emulator's header; the packaged library has a lowest log g for each Teff
+    instead (`maury.labels.lowest_logg`).
     """
     names = emulator.space.names
     if not {"teff", "logg"} <= set(names):
@@ -65,7 +65,7 @@ def require_known(emulator: Emulator, labels: ArrayLike, where: str) -> None:
     """Check that labels (n, k) are inside the emulator's ranges and have an atmosphere.
 
     Raises:
-        DomainError: names the row, the label, its value and what is allowed.
+        DomainError: a label is outside its range, or there is no atmosphere at its Teff and log g.
     """
     table = np.atleast_2d(np.asarray(labels, float))
     emulator.space.require_inside(table, where)
@@ -75,8 +75,8 @@ def require_known(emulator: Emulator, labels: ArrayLike, where: str) -> None:
     i, names = int(bad[0]), emulator.space.names
     teff, logg = (table[i, names.index(name)] for name in ("teff", "logg"))
     if "hull" in emulator.header:
-        reason = f"logg = {logg:g} at teff = {teff:g} K is where the emulator's library has no spectra"
+        reason = f"the emulator's library has no spectra near logg = {logg:g} at teff = {teff:g} K"
     else:
         low = float(lowest_logg(teff))
         reason = f"logg = {logg:g} is below {low:.2f}, the lowest of the model atmospheres at teff = {teff:g} K"
-    raise DomainError(f"{where}: row {i + 1}: {reason} ({bad.size} of {len(table)} rows are so)")
+    raise DomainError(f"{where}: row {i + 1}: {reason} ({bad.size} of {len(table)} rows fail this check)")

@@ -1,4 +1,4 @@
-"""The emulator's error per pixel and region of label space."""
+"""Error map of the emulator: rms error by pixel and region of Teff and [M/H]."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ MH_EDGES = (LABELS["mh"].lower, -1.0, LABELS["mh"].upper)
 
 
 def regions(labels: Tensor, names: Sequence[str] = INTRINSIC) -> tuple[Tensor, Tensor]:
-    """Indices (b,) of the Teff and [M/H] regions in which labels (b, k) with these names fall.
+    """Indices (b,) of the Teff region and of the [M/H] region of labels (b, k).
 
-    The outermost regions take what lies beyond; spectra without one of the two labels are all in its first region.
+    Values beyond the edges belong to the outermost regions. If Teff or [M/H] is not a label, its index is 0.
     """
     return _region(labels, names, "teff", TEFF_EDGES), _region(labels, names, "mh", MH_EDGES)
 
@@ -37,9 +37,9 @@ class ErrorMap:
     Attributes:
         grid: pixels (uniform in ln wavelength).
         resolution: R at which it was measured, without rotation.
-        rms: (teff regions, mh regions, grid.size); NaN where no star fell.
+        rms: error per unit of the continuum (teff regions, mh regions, grid.size); filled in regions without stars.
         stars: number of stars in each region (teff regions, mh regions).
-        names: labels of the emulator that it belongs to.
+        names: labels of the emulator.
     """
 
     grid: LogGrid

@@ -1,4 +1,4 @@
-"""Labels from a spectrum by least squares with the emulator: the test of what its errors do to labels."""
+"""Fit labels to noise-free spectra with the emulator by least squares, to test how its errors bias labels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ CONTINUUM_DEGREE = 8
 """Degree of the Legendre series that multiplies the model."""
 
 _OFFSETS = {"teff": 150.0, "logg": 0.2, "mh": 0.1, "vmic": 0.2}
+"""Offsets of the starting labels from the truth: K, dex, dex, km/s."""
 _OFFSET = 0.05
+"""The same for all other labels, dex."""
 
 
 class LeastSquares:
@@ -39,15 +41,15 @@ class LeastSquares:
         self.width = torch.tensor(emulator.space.upper) - self.lower
 
     def observe(self, modes: Tensor) -> Tensor:
-        """Flux (n, p) of intrinsic modes (n, m) as the instrument shows it."""
+        """Flux (n, p) at resolving power R of intrinsic modes (n, m)."""
         return self.sampler(modes[:, : self.sampler.modes] * self.profile).double()
 
     def model(self, unit: Tensor) -> Tensor:
-        """Flux (p,) for labels (k,) in units of their ranges."""
+        """Flux (p,) for labels (k,) scaled to 0 to 1 over their ranges."""
         return self.observe(self.emulator.modes(self._labels(unit), self.sampler.modes))[0]
 
     def derivatives(self, unit: Tensor) -> Tensor:
-        """Derivatives (p, k) of the flux: those of the coefficients through the basis, which is linear."""
+        """Derivatives (p, k) of the flux by scaled labels (k,): Jacobian of the coefficients times the basis."""
         slopes = torch.func.jacfwd(lambda u: self.emulator.coefficients(self._labels(u))[0])(unit)
         no_mean = self.emulator.expand(slopes.T, self.sampler.modes) - self.emulator.expand(
             torch.zeros_like(slopes.T[:1]), self.sampler.modes
@@ -55,7 +57,7 @@ class LeastSquares:
         return self.observe(no_mean).T
 
     def fit(self, observed: Tensor, start: Tensor, iterations: int = 25) -> Tensor:
-        """Labels (k,) in their units that fit ``observed`` (p,), from ``start`` (k,); kept within their ranges."""
+        """Fit labels (k,) to the flux ``observed`` (p,), starting at labels ``start`` (k,), within their ranges."""
         unit, damping = (start - self.lower) / self.width, 1e-3
         flux = self.model(unit)
         best = self._project(flux, observed).square().sum()
@@ -80,7 +82,7 @@ class LeastSquares:
         return (self.lower + self.width * unit)[None]
 
     def _project(self, flux: Tensor, columns: Tensor) -> Tensor:
-        """What of ``columns`` a continuum times ``flux`` cannot take up."""
+        """Remove from ``columns`` what changes of the continuum of ``flux`` can fit: their component in its span."""
         basis, _ = torch.linalg.qr(self.series * flux[:, None])
         return columns - basis @ (basis.T @ columns)
 
@@ -88,12 +90,12 @@ class LeastSquares:
 def recover_labels(
     emulator: Emulator, modes: Tensor, truth: Tensor, resolution: float, advance: Callable[[int], None] | None = None
 ) -> Tensor:
-    """Fit noise-free spectra; each fit starts away from the truth: 150 K, 0.2 and 0.1 dex, 0.2 km/s, others 0.05 dex.
+    """Fit noise-free spectra, starting 150 K, 0.2 dex (log g), 0.1 dex ([M/H]), 0.2 km/s, else 0.05 dex off the truth.
 
     Args:
         emulator: the model to fit with.
         modes: Fourier modes (n, m) of intrinsic spectra.
-        truth: their labels (n, k), from which the displaced starts are made.
+        truth: true labels (n, k).
         resolution: R at which spectra and model are compared.
         advance: called with 1 after each fit.
 

@@ -1,4 +1,4 @@
-"""Spectra for a table of labels."""
+"""Read and check tables of labels; write emulated spectra for them; write one simulated star."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ from maury.wavelengths import (
 )
 
 MIN_RESOLUTION = 5_000.0
-"""Lowest R: below it the profile's wings reach past the padding at the ends of the window."""
+"""Lowest R: below it the wings of the instrument profile reach beyond the margins of the window."""
 
 _STAR_STEP_AA = (FOUNDING_END_AA - FOUNDING_START_AA) / (FOUNDING_PIXELS - 1)
-"""Pixels of simulated stars: those of the founding project."""
+"""Pixel width of simulated stars, Å: that of the founding project."""
 
 
 def columns(emulator: Emulator) -> tuple[str, ...]:
-    """Columns of a table of labels: the emulator's and rotation."""
+    """Columns of a table of labels: the emulator's labels and vsini."""
     return (*emulator.space.names, "vsini")
 
 
 def emulator_pixels(emulator: Emulator, pixels: int) -> tuple[Floats, Floats, int]:
-    """Pixels over the emulator's window.
+    """Equidistant pixels over the emulator's window.
 
     Returns:
-        Wavelengths (pixels,) in Å air, the points that they average, and how many in each. In the founding window
-        these are the founding project's pixels.
+        Wavelengths (pixels,) in Å air, the points over which pixels average, and the number of points per pixel. In the
+        founding window these are the founding project's pixels.
 
     Raises:
         DomainError: fewer than two pixels, or in the founding window no divisor of 29,788.
@@ -73,17 +73,17 @@ def check_labels(table: NDArray[np.float64], emulator: Emulator, where: str) -> 
     """Check labels (n, k + 1) against the emulator's domain.
 
     Raises:
-        DomainError: names the row, the label, its value and what is allowed.
+        DomainError: a label is outside its range, or there is no atmosphere at its Teff and log g.
     """
     LabelSpace.of(["vsini"]).require_inside(table[:, -1:], where)
     require_known(emulator, table[:, :-1], where)
 
 
 def check_resolution(resolution: float, emulator: Emulator) -> None:
-    """Check R = lambda / FWHM.
+    """Check that the emulator allows this R = lambda / FWHM.
 
     Raises:
-        DomainError: outside 5,000 to 115,000, or above that of the emulator's library.
+        DomainError: R is outside 5,000 to 115,000, or above that of the emulator's library.
     """
     limit = min(MAX_RESOLUTION, emulator.native_resolution)
     if not MIN_RESOLUTION <= resolution <= limit:
@@ -107,11 +107,11 @@ def write_spectra(
         resolution: R = lambda / FWHM.
         pixels: pixels over the emulator's window (`emulator_pixels`).
         path: output file.
-        advance: called with the number of spectra done.
-        batch: spectra at a time.
+        advance: called with the number of spectra just written.
+        batch: number of spectra computed together.
 
     Raises:
-        DomainError: a resolution or number of pixels that is not allowed.
+        DomainError: the resolution or the number of pixels is not allowed.
         OutputError: the file cannot be written.
     """
     check_resolution(resolution, emulator)
@@ -145,14 +145,14 @@ def simulate_star(
 ) -> None:
     """Write one noisy, normalised rest-frame spectrum as ECSV with its true labels in the header.
 
-    Cool stars have the haze that real ones have (`maury.haze`).
+    Spectra of cool stars include the haze of weak lines missing from line lists (`maury.haze`).
 
     Args:
         emulator: the emulator.
-        labels: the emulator's and v sin i (`columns`), in their units.
+        labels: the emulator's labels and v sin i (`columns`), in their units.
         resolution: R = lambda / FWHM.
-        snr: of the continuum per pixel of 0.01 Å; the noise is Gaussian and of one size.
-        seed: of the noise.
+        snr: signal-to-noise ratio of the continuum per pixel of 0.01 Å; the noise is Gaussian with constant sigma.
+        seed: seed of the noise.
         path: output file.
         vmac: radial-tangential macroturbulence, km/s.
 

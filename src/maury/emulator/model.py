@@ -33,27 +33,28 @@ MAX_RESOLUTION = 115_000.0
 def features(labels: Tensor, names: Sequence[str] = INTRINSIC) -> Tensor:
     """Features (..., f) of labels (..., k): inputs of the networks before they are standardised.
 
-    Temperature also as 5040 K / Teff (excitation and ionisation go with exp(-E 5040/Teff)), metallicity also as
-    10^[M/H] (weak lines grow with it). Where carbon and magnesium are labels also oxygen, as the packaged library ties
-    it to Mg and C, and C minus O (molecules). The ten labels of the packaged library make 14 features.
+    Temperature enters as Teff and as 5040 K / Teff (excitation and ionisation scale as 10^(-E 5040 K / Teff), E in eV);
+    metallicity as [M/H] and as 10^[M/H], to which weak lines are proportional. If [C/M] and [Mg/M] are labels, oxygen
+    is added, which the packaged library ties to them, and C minus O for molecules. The ten labels of the packaged
+    library make 14 features.
 
     Args:
         labels: labels in their units (..., k).
         names: the k labels.
     """
     columns = dict(zip(names, labels.unbind(-1), strict=True))
-    seen = []
+    result = []
     for name, column in columns.items():
         if name == "teff":
-            seen += [column / 1000, 5040 / column]
+            result += [column / 1000, 5040 / column]
         elif name == "mh":
-            seen += [column, 10**column]
+            result += [column, 10**column]
         else:
-            seen.append(column)
+            result.append(column)
     if "c" in columns and "mg" in columns:
         oxygen = torch.maximum(columns["mg"], columns["c"] - 0.05)
-        seen += [oxygen, columns["c"] - oxygen]
-    return torch.stack(seen, -1)
+        result += [oxygen, columns["c"] - oxygen]
+    return torch.stack(result, -1)
 
 
 class LabelNetworks(nn.Module):
@@ -63,7 +64,7 @@ class LabelNetworks(nn.Module):
     """
 
     def __init__(self, members: int, inputs: int, width: int, depth: int, outputs: int, seed: int = 0) -> None:
-        """Random weights, normal with variance 1 / fan-in; biases zero."""
+        """Draw weights, normal with variance 1 / fan-in; biases are zero."""
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
         sizes = [inputs, *[width] * depth, outputs]
@@ -73,7 +74,7 @@ class LabelNetworks(nn.Module):
         self.biases = nn.ParameterList(torch.zeros(members, 1, b) for b in sizes[1:])
 
     def forward(self, x: Tensor) -> Tensor:
-        """(members, b, inputs) -> (members, b, outputs)."""
+        """Outputs (members, b, outputs) for inputs (members, b, inputs)."""
         x = nn.functional.silu(torch.baddbmm(self.biases[0], x, self.weights[0]))
         for weight, bias in zip(self.weights[1:-1], self.biases[1:-1], strict=True):
             x = x + nn.functional.silu(torch.baddbmm(bias, x, weight))
@@ -88,11 +89,11 @@ class Emulator(nn.Module):
     Attributes:
         space: the k labels and their ranges.
         fixed: labels that all spectra of the library share, with their values.
-        window_aa: first and last wavelength (Å) that it is meant for; beyond lie the margins that broadening needs.
-        native_resolution: R of the library's spectra, infinite if they were made without an instrument.
+        window_aa: first and last wavelength for which spectra are valid, Å air; the grid adds margins for broadening.
+        native_resolution: R of the library's spectra; infinite if they have no instrument profile.
         grid: the periodic grid; modes are the `rfft` of the flux on it.
         header: settings, training data and figures, from the checkpoint.
-        errors: error per pixel and region of label space, measured on stars not trained on.
+        errors: error map, measured on stars that the emulator was not trained on.
         frequency: frequencies (m,) of the modes, cycles per km/s.
     """
 
@@ -115,15 +116,15 @@ class Emulator(nn.Module):
         errors: ErrorMap | None = None,
         space: LabelSpace | None = None,
     ) -> None:
-        """Put the parts together.
+        """Make an emulator of its parts.
 
         Args:
-            networks: from standardised features to coefficients in units of ``coefficient_scale``.
+            networks: networks from standardised features to coefficients divided by ``coefficient_scale``.
             grid: grid of the modes.
             mean: modes (m,) complex of the mean spectrum.
             basis: modes (c, m) complex of the components.
             feature_scale: mean and standard deviation (f,) of the features.
-            coefficient_scale: (c,).
+            coefficient_scale: factors (c,) from outputs of the networks to coefficients.
             header: header of the checkpoint; ``fixed``, ``window`` and ``resolution`` are read from it.
             errors: measured error map.
             space: the labels; without it the ten of the packaged library with their ranges.
@@ -148,7 +149,7 @@ class Emulator(nn.Module):
 
     @property
     def window_aa(self) -> tuple[float, float]:
-        """First and last wavelength (Å, air) that it is meant for."""
+        """First and last wavelength for which spectra are valid, Å air."""
         low, high = self.header.get("window", (FOUNDING_START_AA, FOUNDING_END_AA))
         return float(low), float(high)
 
@@ -158,20 +159,20 @@ class Emulator(nn.Module):
         return float(self.header.get("resolution") or math.inf)
 
     def member_coefficients(self, labels: Tensor) -> Tensor:
-        """Coefficients (members, b, c) of labels (b, k) by each member."""
+        """Coefficients (members, b, c) for labels (b, k), from each member of the ensemble."""
         x = (features(labels, self.space.names) - self.feature_mean) / self.feature_std
         return self.networks(x.expand(len(self.networks.biases[0]), -1, -1)) * self.coefficient_scale
 
     def coefficients(self, labels: Tensor) -> Tensor:
-        """Coefficients (b, c) of labels (b, k) in their units."""
+        """Coefficients (b, c) for labels (b, k) in their units, averaged over the ensemble."""
         return self.member_coefficients(labels).mean(0)
 
     def modes(self, labels: Tensor, count: int | None = None) -> Tensor:
-        """Fourier modes (b, m) complex of the intrinsic flux for labels (b, k); the first ``count`` of them."""
+        """Complex Fourier modes (b, m) of the intrinsic flux for labels (b, k): all, or the first ``count``."""
         return self.expand(self.coefficients(labels), count)
 
     def expand(self, coefficients: Tensor, count: int | None = None) -> Tensor:
-        """Fourier modes (b, m) complex of coefficients (b, c)."""
+        """Complex Fourier modes (b, m) of the spectra with coefficients (b, c): all, or the first ``count``."""
         stop = None if count is None else 2 * count
         flat = torch.addmm(self.mean[:stop], coefficients, self.basis[:, :stop])
         return torch.view_as_complex(flat.reshape(len(flat), -1, 2))
@@ -191,11 +192,11 @@ class Emulator(nn.Module):
         """Observed continuum-normalised flux (b, p): intrinsic spectrum, rotation, macroturbulence, instrument.
 
         Args:
-            labels: (b, k) in their units.
-            vsini_kms: projected rotational velocity (b,).
+            labels: labels (b, k) in their units.
+            vsini_kms: projected rotational velocity (b,), km/s.
             resolution: R = lambda / FWHM (b,), at most `MAX_RESOLUTION`.
-            sampler: where to sample.
-            vmac_kms: radial-tangential macroturbulence (b,).
+            sampler: gives the flux at its wavelengths.
+            vmac_kms: radial-tangential macroturbulence (b,), km/s; None for 0.
 
         Raises:
             DomainError: a resolution above `MAX_RESOLUTION` or above that of the library.
@@ -270,7 +271,7 @@ def load(path: str | os.PathLike[str] = "packaged") -> Emulator:
 
 @lru_cache(maxsize=2)
 def load_cached(path: str = "packaged") -> Emulator:
-    """An emulator as `load` reads it; the two used last stay in memory, to be used but not changed."""
+    """Load an emulator as `load` does, but keep the last two in memory; callers must not change it."""
     return load(path)
 
 

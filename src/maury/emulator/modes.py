@@ -10,11 +10,13 @@ from maury.errors import DomainError
 from maury.wavelengths import C_KMS, LogGrid, fast_size
 
 _OVERSAMPLING = 4
+"""Pixels of the spline's grid per pixel of the emulator's grid."""
 _GAP_KMS = 100.0
+"""Least gap between the last wavelength and the end of the period, km/s."""
 
 
 def grid_for(wavelength_aa: NDArray[np.float64], step_kms: float = 1.0) -> LogGrid:
-    """The periodic grid that covers ``wavelength_aa`` plus a gap of at least 100 km/s in which the ends are joined."""
+    """Periodic grid over ``wavelength_aa`` and a gap of at least 100 km/s that joins the last pixel to the first."""
     start, end = wavelength_aa[0] + 0.01, wavelength_aa[-1]
     return LogGrid(start, step_kms, fast_size(int((np.log(end / start) * C_KMS + _GAP_KMS) / step_kms)))
 
@@ -26,9 +28,9 @@ def to_modes(
 ) -> NDArray[np.complex64]:
     """Fourier modes (n, grid.size // 2 + 1) of spectra given on a finer wavelength grid.
 
-    A cubic spline puts the flux on a grid four times finer than ``grid``; the transform is cut at the Nyquist frequency
-    of ``grid``, so that nothing is aliased. The gap between the two ends of the periodic grid is bridged by a cosine.
-    Several arrays of that finer grid are held for each spectrum: hand over some dozens at a time.
+    A cubic spline interpolates the flux to a grid four times finer than ``grid``; modes above the Nyquist frequency of
+    ``grid`` are dropped, so that nothing is aliased. A cosine bridges the gap between the ends of the periodic grid.
+    Memory: several arrays of the finer grid per spectrum, so pass a few dozen spectra per call.
 
     Args:
         flux: continuum-normalised flux (n, p).

@@ -12,24 +12,25 @@ from maury.errors import DomainError
 from maury.wavelengths import LogGrid
 
 STEP_KMS = 2.0
-"""Pixel: three per resolution element of the sharpest spectra that a network sees."""
+"""Width of a pixel, km/s: three pixels per resolution element at `REFERENCE_RESOLUTION`."""
 
 REFERENCE_RESOLUTION = 50_000.0
-"""R = lambda / FWHM to which sharper spectra are degraded; it passes 3e-4 at the Nyquist frequency of `STEP_KMS`."""
+"""R = lambda / FWHM to which spectra of higher R are degraded; the profile's transfer function at the Nyquist frequency
+of `STEP_KMS` is 3e-4."""
 
 
 @dataclass(frozen=True)
 class NetworkPixels:
-    """Pixels on which a network sees spectra.
+    """Pixels of the spectra that a network takes.
 
-    A simulated spectrum needs no interpolation on them: it is the inverse FFT of the emulator's first
+    Simulated spectra need no interpolation to these pixels: they are the inverse FFT of the emulator's first
     ``grid.size // 2`` modes, cut to the window.
 
     Attributes:
-        grid: the emulator's periodic grid with larger steps.
-        first: index in it of the first pixel.
+        grid: the emulator's period with larger steps.
+        first: index in ``grid`` of the first pixel.
         count: number of pixels.
-        resolution: R of the sharpest spectra on them; sharper ones are degraded to it.
+        resolution: highest R of spectra on these pixels; spectra of higher R are degraded to it.
     """
 
     grid: LogGrid
@@ -41,12 +42,12 @@ class NetworkPixels:
     def of(
         cls, emulator: Emulator, step_kms: float = STEP_KMS, resolution: float = REFERENCE_RESOLUTION
     ) -> NetworkPixels:
-        """The pixels of an emulator that lie inside its window.
+        """Pixels inside the window of an emulator.
 
         Args:
-            emulator: whose window and grid they are for.
-            step_kms: pixel, km/s; the number of pixels on the emulator's period is rounded to an even one.
-            resolution: R of the sharpest spectra; at most that of the emulator's library.
+            emulator: gives window and period.
+            step_kms: width of a pixel, km/s; changed such that the period has an even number of pixels.
+            resolution: highest R of spectra on these pixels; at most that of the emulator's library.
 
         Raises:
             DomainError: the step is below that of the emulator's grid, or no two pixels lie in the window.
@@ -70,5 +71,5 @@ class NetworkPixels:
 
     @property
     def window(self) -> slice:
-        """The pixels among those of ``grid``."""
+        """Slice of ``grid`` that holds the pixels."""
         return slice(self.first, self.first + self.count)

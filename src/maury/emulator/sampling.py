@@ -1,4 +1,4 @@
-"""From Fourier modes on the ln-wavelength grid to flux at given wavelengths."""
+"""Compute flux at given wavelengths from Fourier modes on a ln-wavelength grid."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from maury.wavelengths import LogGrid, average_pixels, fast_size, sinc_weights
 class Sampler(nn.Module):
     """Evaluate band-limited spectra at fixed wavelengths: one short inverse FFT and one sparse product.
 
-    The modes are cut at ``band_limit`` (where the instrument profile has killed the signal), transformed on a
-    grid that oversamples what is left, and interpolated with windowed-sinc weights. Differentiable.
+    Modes above ``band_limit``, which the instrument profile suppresses, are dropped; the others are transformed to an
+    oversampled grid and interpolated with windowed-sinc weights. Differentiable.
     """
 
     weights: Tensor
@@ -28,7 +28,7 @@ class Sampler(nn.Module):
         Args:
             grid: the grid on which the modes are the `rfft` of the flux.
             wavelength_aa: wavelengths in Å (p * average,).
-            band_limit: frequency (cycles per km/s) above which nothing is left.
+            band_limit: frequency (cycles per km/s) above which the flux has no signal.
             average: number of neighbouring wavelengths averaged into one output pixel.
 
         Raises:
@@ -39,7 +39,7 @@ class Sampler(nn.Module):
         inside = grid.wavelength_aa[[0, -1]]
         if not (wavelength.min() >= inside[0] and wavelength.max() <= inside[1]):
             raise DomainError(
-                f"wavelengths {wavelength.min():.2f} to {wavelength.max():.2f} Å leave the emulator's "
+                f"wavelengths {wavelength.min():.2f} to {wavelength.max():.2f} Å exceed the emulator's range "
                 f"{inside[0]:.2f} to {inside[1]:.2f} Å"
             )
         period = grid.size * grid.step_kms
@@ -64,7 +64,7 @@ class Sampler(nn.Module):
         self.register_buffer("weights", weights, persistent=False)
 
     def forward(self, modes: Tensor) -> Tensor:
-        """Flux (..., p) of modes (..., m), m at least ``self.modes``."""
+        """Flux (..., p) from modes (..., m); m must be at least ``self.modes``."""
         flux = torch.fft.irfft(modes[..., : self.modes] * self.scale, n=self.size)
         flat = flux.reshape(-1, self.size)
         return (self.weights @ flat.T).T.reshape(*modes.shape[:-1], -1)

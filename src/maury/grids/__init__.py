@@ -1,4 +1,4 @@
-"""Grids of broadened spectra: the SPC nodes, building them with the emulator, reading them."""
+"""Grids of broadened spectra: SPC nodes, computing grids with the emulator, reading and writing their files."""
 
 from maury.grids.build import build_grid
 from maury.grids.file import Grid, encode, open_grid, quantise, write_grid

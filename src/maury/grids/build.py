@@ -1,4 +1,4 @@
-"""Build a grid with the emulator, in shards that survive a kill, to the same bytes however often it was interrupted."""
+"""Build a grid with the emulator, in shards from which an interrupted run resumes; the bytes do not depend on that."""
 
 from __future__ import annotations
 
@@ -38,27 +38,27 @@ def build_grid(
     cluster: RayWorkers | None = None,
     source: str = "packaged",
 ) -> None:
-    """Build a grid: emulate every node once, give it all rotations, sample, quantise, compress.
+    """Build a grid: emulate every node once, broaden it with each rotation, sample, quantise, compress.
 
-    One shard per Teff row of the founding nodes, or per 64 nodes of one's own, is kept in a hidden folder beside
-    ``path`` until the grid is complete, so that the same call resumes after a kill. Each node is computed by itself on
-    one thread: the bytes of the grid depend on the settings and the emulator alone, not on interruptions or the number
-    of cores.
+    Shards (one per Teff of the founding nodes, or per 64 nodes of the user) are kept in a hidden folder beside ``path``
+    until the grid is complete, so that the same call resumes an interrupted one. Each node is computed by itself on one
+    thread: the bytes of the grid depend on the settings and the emulator alone, not on interruptions or the number of
+    cores.
 
     Args:
         path: the HDF5 file to write.
-        emulator: on the CPU.
+        emulator: the emulator, on the CPU.
         digest: SHA-256 of the emulator's file, stored as provenance.
-        config: which grid; None for the founding one.
-        advance: called with the number of spectra done.
-        notify: called with a message when shards are found.
-        cluster: makes the shards, each a task; they are written where they are made, in the same folder.
-        source: "packaged" or the file of the emulator, by which a cluster's nodes find it.
+        config: settings of the grid; None for the founding grid.
+        advance: called with the number of spectra just computed.
+        notify: called with a message if nodes are left out or shards of an interrupted run are found.
+        cluster: computes each shard as a task, which writes it into the hidden folder; None for this machine.
+        source: "packaged" or the emulator's file, from which machines of the cluster load it.
 
     Raises:
         ConfigError: no node lies within the ranges, or the emulator has other labels.
-        VersionMismatchError: a node of the cluster has another emulator.
-        DomainError: a node, window or resolution outside the emulator's, an implausible flux.
+        VersionMismatchError: a machine of the cluster has another emulator.
+        DomainError: a node, the window or the resolution is outside the emulator's range, or a flux is implausible.
         OutputError: the grid or a shard cannot be written.
     """
     config = config or GridConfig()
@@ -95,10 +95,10 @@ def _make_on_cluster(
     missing: list[int],
     advance: Advance | None,
 ) -> None:
-    """Have shards made as tasks of a cluster.
+    """Compute the missing shards as tasks of a cluster.
 
     Raises:
-        MauryError: of a task; the shards that others made are kept.
+        MauryError: a task raised it; shards of other tasks are kept.
     """
     source = source if source == "packaged" else os.path.abspath(source)
     cluster.require_same(emulator_of, source)
@@ -110,43 +110,45 @@ def _make_on_cluster(
             advance(plan.spectra(number))
     lost = [shard for shard in shards if not shard.is_file()]
     if lost:
-        raise OutputError(f"{lost[0]}: made on another node, but not here: all nodes have to share this folder")
+        raise OutputError(
+            f"{lost[0]}: written on another machine, but missing here: all machines must share this folder"
+        )
 
 
 def emulator_of(source: str) -> dict[str, str]:
-    """What an emulator is recognised by on a node of a cluster."""
+    """SHA-256 of an emulator's file on this machine, to compare machines of a cluster."""
     path = file_of(source)
     return {f"emulator {source}": sha256(path) if path.is_file() else "missing"}
 
 
 def shard_maker(source: str, config: AnyGridConfig, shards: list[Path]) -> ShardMaker:
-    """What makes shards in a process of a cluster."""
+    """Load the emulator and return a `ShardMaker`, in a process of a cluster."""
     emulator = load(source)
     return ShardMaker(emulator, config, make_plan(config, emulator), shards)
 
 
 class ShardMaker:
-    """Makes shards and writes them."""
+    """Computes the spectra of a shard and writes its file."""
 
     def __init__(self, emulator: Emulator, config: AnyGridConfig, plan: Plan, shards: list[Path]) -> None:
         self._nodes, self._plan, self._shards = NodeMaker(emulator, config, plan), plan, shards
 
     def make(self, number: int, pool: ThreadPoolExecutor, advance: Advance | None) -> None:
-        """Make a shard, its nodes in the threads of a pool."""
+        """Compute and write a shard; threads of ``pool`` compute its nodes."""
         _write(self._shards[number], self._nodes.chunks(self._plan.shards[number], pool, advance))
 
     def __call__(self, number: int) -> None:
-        """Make a shard on one thread."""
+        """Compute and write a shard on one thread."""
         with one_thread(), ThreadPoolExecutor(1) as pool:
             self.make(number, pool, None)
 
 
 class NodeMaker:
-    """Spectra of whole nodes, compressed; holds what all of them share.
+    """Computes and compresses the spectra of nodes.
 
     Attributes:
-        sampler: from modes to flux at the grid's pixels.
-        transfer: rotations and instrument (k, m), one row for each of the k rotations.
+        sampler: computes flux at the grid's pixels from modes.
+        transfer: transfer functions of rotation and instrument (k, m), one row for each of the k rotations.
     """
 
     def __init__(self, emulator: Emulator, config: AnyGridConfig, plan: Plan) -> None:
@@ -164,7 +166,7 @@ class NodeMaker:
         ).float()
 
     def chunks(self, rows: slice, pool: ThreadPoolExecutor, advance: Advance | None) -> list[bytes]:
-        """Compressed spectra of nodes of the plan, all rotations of a node one after the other."""
+        """Compressed spectra of these rows of the plan's nodes; those of a node follow one another by rotation."""
         labels = torch.from_numpy(self.plan.nodes[rows]).float()
         with torch.no_grad():
             modes = self.emulator.modes(labels, self.sampler.modes)

@@ -24,29 +24,29 @@ from maury.labels import LABELS, LabelSpace, as_table
 from maury.wavelengths import Sampling, sampling_of
 
 SCHEMA = 2
-"""Version of the layout: 1 for the labels and ranges of the SPC grid, 2 for others, which stand in the file. A file of
-another version is refused, not guessed at."""
+"""Version of the layout: 1 for the labels and ranges of the SPC grid, 2 for others, which the file then holds. Files of
+other versions raise `SchemaError`."""
 
 SCALE = 1 / 20_000
-"""Flux per count, as in the library. Rounding adds 1.4e-5 rms, a two-hundredth of the emulator's error; the file is
-16 % smaller than with 1.02 / 65535, the finest scale that holds the continuum."""
+"""Flux per count, as in the library. Rounding errors are 1.4e-5 rms, 1/200 of the emulator's error. The file is 16 %
+smaller than with 1.02 / 65535, the finest scale that can represent the continuum."""
 
 HIGHEST_FLUX = 1.5
 """A continuum-normalised flux above this is refused."""
 
 LOWEST_FLUX = -0.05
-"""Negative fluxes of at most this size are emulator errors in black line cores, and stored as 0."""
+"""Lowest flux allowed: negative fluxes are emulator errors in saturated line cores and are stored as 0."""
 
 SPLITS = ("random", "block")
 
 Advance = Callable[[int], None]
 Counts = NDArray[np.uint16]
 Rows = NDArray[Any] | Sequence[int] | slice | None
-_BLOCK = 64  # spectra that a reading thread takes at a time
+_BLOCK = 64  # spectra that a thread reads per call
 
 
 def quantise(flux: NDArray[np.float32], what: str = "flux") -> Counts:
-    """Flux (..., p) as counts of `SCALE`, rounded.
+    """Round flux (..., p) to counts, flux / `SCALE`.
 
     Raises:
         DomainError: a flux is not finite or lies outside `LOWEST_FLUX` to `HIGHEST_FLUX`.
@@ -61,7 +61,7 @@ def quantise(flux: NDArray[np.float32], what: str = "flux") -> Counts:
 
 
 def encode(counts: Counts) -> list[bytes]:
-    """Spectra (n, p) as chunks of HDF5's filters shuffle and gzip (level 1)."""
+    """Compress spectra (n, p) to n chunks, as HDF5's filters shuffle and gzip (level 1) do."""
     count, pixels = counts.shape
     halves = np.ascontiguousarray(counts, "<u2").view(np.uint8).reshape(count, pixels, 2)
     return [zlib.compress(row, 1) for row in np.ascontiguousarray(halves.transpose(0, 2, 1))]
@@ -71,7 +71,7 @@ def decode(chunk: bytes, out: Counts, skipped_filters: int = 0) -> None:
     """Undo `encode` for one chunk into ``out`` (p,); ``skipped_filters`` is HDF5's filter mask of the chunk.
 
     Raises:
-        ValueError: not a chunk of this many pixels.
+        ValueError: the chunk cannot be decompressed or does not hold p pixels.
     """
     try:
         raw = chunk if skipped_filters & 2 else zlib.decompress(chunk, bufsize=2 * out.size + 1)
@@ -97,15 +97,15 @@ def write_grid(
     attributes: Mapping[str, Any],
     space: LabelSpace = SPACE,
 ) -> None:
-    """Write a grid to a path that the caller makes safe (`maury.files.atomic_path`); equal input gives equal bytes.
+    """Write a grid to a temporary path (`maury.files.atomic_path`) of the caller; equal input gives equal bytes.
 
     Args:
         path: the file.
         wavelength_aa: wavelengths (p,) in Å, air.
-        labels: of all spectra (n, k).
-        chunks: the n spectra as `encode` makes them.
+        labels: labels of all spectra (n, k).
+        chunks: the n spectra, compressed by `encode`.
         splits: masks (n,) of the validation rows by name (`SPLITS`).
-        seed: with which the splits were drawn.
+        seed: seed with which the splits were drawn.
         attributes: provenance: preset, resolution, limb_darkening, emulator_digest, settings, maury.
         space: the k labels with the ranges that normalise them.
 
@@ -139,7 +139,7 @@ def write_grid(
             flux.attrs.update(scale=SCALE, normalised="by the synthetic continuum")
             for row, chunk in enumerate(chunks):
                 flux.id.write_direct_chunk((row, 0), chunk)
-    except (OSError, RuntimeError) as error:  # HDF5 reports a full disk by either, its number in the text
+    except (OSError, RuntimeError) as error:  # HDF5 raises either for a full disk, with errno in the message
         number = re.search(r"errno = (\d+)", str(error))
         raise OSError(*((int(number[1]), os.strerror(int(number[1]))) if number else (str(error),))) from error
 
@@ -151,15 +151,15 @@ class Grid:
     Attributes:
         path: the file.
         wavelength_aa: wavelengths (p,) in Å, air.
-        labels: of every spectrum, in their units (n, k).
+        labels: labels of all spectra, in their units (n, k).
         splits: masks (n,) of the validation rows by name.
-        seeds: with which the splits were drawn.
+        seeds: seeds with which the splits were drawn.
         scale: flux per count.
         resolution: R = lambda / FWHM of the instrument profile.
         attributes: provenance as stored: preset, limb_darkening, emulator_digest (SHA-256 of its file),
-            settings (JSON), maury (version); of imported grids source, medium, normalisation ...
-        space: the k labels with the ranges that normalise them; those of the whole SPC grid also for a part of it.
-        fixed: labels that all spectra share.
+            settings (JSON), maury (version); imported grids also have source, medium, normalisation ...
+        space: the k labels with the ranges that normalise them; a part of the SPC grid has the ranges of the whole.
+        fixed: labels that are the same in all spectra, with their values.
     """
 
     path: Path
@@ -185,10 +185,12 @@ class Grid:
         """Values of one label (n,).
 
         Raises:
-            ConfigError: the grid has no such label, or one value of it only.
+            ConfigError: the grid has no such label, or it has the same value in all spectra.
         """
         if name in self.fixed:
-            raise ConfigError(f"{self.path}: {name} is {self.fixed[name]:g} in every spectrum: nothing to learn")
+            raise ConfigError(
+                f"{self.path}: {name} is {self.fixed[name]:g} in every spectrum: a network cannot learn it"
+            )
         if name not in self.names:
             raise ConfigError(f"{self.path}: no label {name}; the grid has {', '.join(self.names)}")
         return self.labels[:, self.names.index(name)]
@@ -200,14 +202,14 @@ class Grid:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the file: the same for two grids built alike."""
+        """SHA-256 of the file; grids of equal settings and emulator have the same."""
         return sha256(self.path)
 
     def split(self, name: str) -> NDArray[np.bool_]:
         """Mask (n,) of the validation rows of the split "random" or "block".
 
         Raises:
-            ConfigError: another name.
+            ConfigError: ``name`` is not a split of this grid.
         """
         if name not in self.splits:
             raise ConfigError(f"split {name!r} is unknown; allowed: {', '.join(self.splits)}")
@@ -216,7 +218,7 @@ class Grid:
     def read_flux(self, rows: Rows = None, progress: Advance | None = None) -> Counts:
         """Read spectra as counts (m, p); the flux is ``counts * scale``.
 
-        Chunks are read raw and decompressed in threads, which HDF5's own filters cannot do.
+        Threads decompress the raw chunks in parallel, which HDF5's own filters cannot.
 
         Args:
             rows: indices in any order, a mask (n,), a slice; None for all.
@@ -226,15 +228,15 @@ class Grid:
             FormatError: a spectrum is missing or damaged, is zero throughout or exceeds `HIGHEST_FLUX`.
         """
         every = np.arange(len(self))
-        wanted = every[rows] if isinstance(rows, slice) else every if rows is None else every[np.asarray(rows)]
-        out = np.empty((len(wanted), len(self.wavelength_aa)), "<u2")
-        starts = range(0, len(wanted), _BLOCK)
+        chosen = every[rows] if isinstance(rows, slice) else every if rows is None else every[np.asarray(rows)]
+        out = np.empty((len(chosen), len(self.wavelength_aa)), "<u2")
+        starts = range(0, len(chosen), _BLOCK)
         with _opened(self.path) as file, ThreadPoolExecutor(os.cpu_count()) as pool:
             dataset = file["flux"].id
 
             def read(start: int) -> int:
                 part = slice(start, start + _BLOCK)
-                self._read_rows(dataset, wanted[part], out[part])
+                self._read_rows(dataset, chosen[part], out[part])
                 return len(out[part])
 
             for count in pool.map(read, starts):
@@ -261,10 +263,10 @@ def open_grid(path: str | os.PathLike[str]) -> Grid:
     """Open and check a grid: layout, labels, splits and the first, middle and last spectrum.
 
     Raises:
-        FormatError: not a grid of maury's, truncated, a missing dataset or column, a wrong shape or type, values that
-            are not finite or not plausible.
-        SchemaError: written with another schema.
-        DomainError: a label outside the ranges.
+        FormatError: the file is not a grid of maury or is truncated, a dataset or column is missing or has a wrong
+            shape or type, or values are not finite or not plausible.
+        SchemaError: the file has a schema that this version cannot read.
+        DomainError: a label is outside its range.
     """
     path = Path(path)
     with _opened(path) as file:
@@ -322,7 +324,7 @@ def _check(path: Path, file: h5py.File) -> Grid:
 
 
 def _space(path: Path, dataset: h5py.Dataset) -> LabelSpace:
-    """Labels and ranges that a file of schema 2 states."""
+    """Labels and ranges stored in a file of schema 2."""
     names = tuple(dataset.dtype.names or ())
     unknown = [name for name in names if name not in LABELS]
     if unknown or not names:

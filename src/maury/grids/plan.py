@@ -1,4 +1,4 @@
-"""What a grid is to hold: labels of its spectra, the emulator's labels of its nodes, rotations, pixels."""
+"""Plan of a grid before it is computed: labels of spectra and nodes, rotations, pixels, shards."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from maury.wavelengths import Floats, founding_wavelengths, pixel_points, window
 
 
 class NodesConfig(Settings):
-    """A grid at nodes of one's own: a tensor grid of the values of each label.
+    """Settings of a grid at nodes chosen by the user: all combinations of the values of each label.
 
     Attributes:
         preset: always "nodes".
-        nodes: values of each label of the emulator, and of vsini (km/s; 0 if left out). A label of a library that was
-            a tensor grid itself may be left out: its own values are taken.
+        nodes: values of each label of the emulator, and of vsini (km/s; by default 0). If the emulator's library is
+            itself a tensor grid, a label may be left out: the values of the library are used.
         window: first and last pixel, Å air; by default the emulator's window.
         step: width of a pixel, Å.
         resolution: R = lambda / FWHM of a Gaussian instrument profile.
         limb_darkening: linear coefficient of the rotation profile.
-        seed: of the two splits.
+        seed: seed of the two splits.
     """
 
     preset: Literal["nodes"] = "nodes"
@@ -59,19 +59,19 @@ AnyGridConfig: TypeAlias = GridConfig | NodesConfig
 
 @dataclass(frozen=True)
 class Plan:
-    """A grid before it is computed.
+    """Plan of a grid: everything that is known before spectra are computed.
 
     Attributes:
         space: labels of the spectra, with the ranges that normalise them.
-        labels: of all spectra (n r, k), the r rotations of a node one after the other.
-        nodes: the emulator's labels (n, l) of the nodes, those of one shard together.
-        shards: rows of ``nodes`` that are kept in one file until the grid is complete.
-        vsini_kms: rotations (r,) of every node.
+        labels: labels of all spectra (n r, k); the r rotations of a node follow one another.
+        nodes: labels of the nodes for the emulator (n, l), sorted by shard.
+        shards: slices of ``nodes``, each kept in one file until the grid is complete.
+        vsini_kms: v sin i (r,) of the spectra of every node, km/s.
         wavelength_aa: pixels (p,), Å air.
-        points_aa: wavelengths (p * average,) that the pixels average.
-        average: how many in each.
-        fixed: labels that all spectra share.
-        left_out: nodes of the product of all values where the emulator's library has no spectra.
+        points_aa: wavelengths (p * average,) over which the pixels average, Å air.
+        average: number of points per pixel.
+        fixed: labels that are the same in all spectra, with their values.
+        left_out: number of nodes left out because the emulator's library has no spectra near them.
     """
 
     space: LabelSpace
@@ -86,22 +86,22 @@ class Plan:
     left_out: int = 0
 
     def spectra(self, shard: int) -> int:
-        """Spectra of a shard."""
+        """Number of spectra in a shard."""
         rows = self.shards[shard]
         return int(rows.stop - rows.start) * len(self.vsini_kms)
 
     def describe(self, row: int) -> str:
-        """The node in a row of ``nodes``, for messages."""
+        """Labels of a row of ``nodes``, in words for messages."""
         values = zip(self.space.names, self.labels[row * len(self.vsini_kms)], strict=True)
         return "node " + ", ".join(f"{name} {value:g}" for name, value in values if name != "vsini")
 
 
 def make_plan(config: AnyGridConfig, emulator: Emulator) -> Plan:
-    """The plan of a grid.
+    """Plan a grid with these settings and this emulator.
 
     Raises:
-        ConfigError: no node within the ranges, a label without values, or one that the emulator does not have.
-        DomainError: a node outside the emulator's labels, a window or resolution that it does not have.
+        ConfigError: no node lies within the ranges, a label has no values, or the emulator does not have the label.
+        DomainError: a node, the window or the resolution is outside the emulator's range.
     """
     if config.resolution > emulator.native_resolution:
         raise DomainError(
@@ -116,8 +116,8 @@ def make_plan(config: AnyGridConfig, emulator: Emulator) -> Plan:
 def _spc_plan(config: GridConfig, emulator: Emulator) -> Plan:
     if not is_packaged(emulator.space.names):
         raise ConfigError(
-            f"the preset spc needs an emulator of the labels {', '.join(INTRINSIC)}; this one has "
-            f"{', '.join(emulator.space.names)}: give nodes of your own",
+            f"the preset spc needs an emulator with labels {', '.join(INTRINSIC)}; this one has "
+            f"{', '.join(emulator.space.names)}: give the values of its labels as nodes",
             parameter="nodes",
         )
     nodes = spc.nodes(config)
@@ -150,7 +150,7 @@ def _nodes_plan(config: NodesConfig, emulator: Emulator) -> Plan:
     emulator.space.require_inside(product, "nodes")
     nodes = product[atmosphere_exists(emulator, product)]
     if not len(nodes):
-        raise ConfigError("nodes: none of them lies where the emulator's library has spectra")
+        raise ConfigError("nodes: the emulator's library has no spectra near any of them")
     vsini = np.array(config.nodes.get("vsini", [0.0]))
     LabelSpace.of(["vsini"]).require_inside(vsini[:, None], "nodes")
     table = np.column_stack([np.repeat(nodes, len(vsini), axis=0), np.tile(vsini, len(nodes))])
@@ -158,7 +158,7 @@ def _nodes_plan(config: NodesConfig, emulator: Emulator) -> Plan:
     first, last = emulator.window_aa
     low, high = config.window or (first, last)
     if not first <= low < high <= last:
-        raise DomainError(f"window {low:g} to {high:g} Å leaves the emulator's {first:g} to {last:g} Å")
+        raise DomainError(f"window {low:g} to {high:g} Å exceeds the emulator's window {first:g} to {last:g} Å")
     wavelength = window_pixels(low, high, config.step)
     points = pixel_points(wavelength)
     return Plan(
@@ -176,6 +176,7 @@ def _nodes_plan(config: NodesConfig, emulator: Emulator) -> Plan:
 
 
 _SHARD = 64
+"""Nodes per shard of a `NodesConfig`."""
 
 
 def _slices(starts: NDArray[np.intp], count: int) -> tuple[slice, ...]:
@@ -187,12 +188,12 @@ def _axis(config: NodesConfig, emulator: Emulator, name: str) -> list[float]:
     values = config.nodes.get(name, emulator.header.get("axes", {}).get(name))
     if values is None:
         low, high = (side[emulator.space.names.index(name)] for side in (emulator.space.lower, emulator.space.upper))
-        raise ConfigError(f"nodes: values of {name} are needed; the emulator has {low:g} to {high:g}")
+        raise ConfigError(f"nodes: values of {name} are needed; the emulator's range is {low:g} to {high:g}")
     return list(values)
 
 
 def split_constants(names: tuple[str, ...], table: Floats) -> tuple[LabelSpace, Floats, dict[str, float]]:
-    """Labels (n, k) without those that never vary, the space of their ranges, and the constants by name.
+    """Space of the labels that vary, with their ranges; the columns of these labels (n, k); the constants by name.
 
     Raises:
         ConfigError: no label varies.
@@ -207,5 +208,5 @@ def split_constants(names: tuple[str, ...], table: Floats) -> tuple[LabelSpace, 
 
 
 def extra_attributes(plan: Plan) -> dict[str, Any]:
-    """Header of a grid other than the founding one: the labels that all its spectra share."""
+    """Attributes of a grid other than the founding grid: labels that are the same in all spectra, as JSON."""
     return {"fixed": json.dumps(plan.fixed)} if plan.space.names != FOUNDING or plan.fixed else {}

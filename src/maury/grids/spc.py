@@ -21,27 +21,27 @@ VSINI_KMS = tuple(float(v) for v in (*_SLOW, *_FAST))
 
 _ENDS = [(axis[0], axis[-1]) for axis in (TEFF_K, LOGG, MH, VSINI_KMS)]
 SPACE = LabelSpace(FOUNDING, tuple(low for low, _ in _ENDS), tuple(high for _, high in _ENDS))
-"""The four labels with the ranges of the whole grid, which normalise them also for a part of it."""
+"""The four labels with the ranges of the whole grid; they normalise labels of a part of the grid, too."""
 
 LOWEST_RESOLUTION = 5000.0
-"""At lower R the wings of 200 km/s and three sigma of the instrument leave the emulator's margins of 280 km/s."""
+"""At lower R, 200 km/s of rotation plus three sigma of the instrument exceed the emulator's margins of 280 km/s."""
 
 _AXES = {"teff": TEFF_K, "logg": LOGG, "mh": MH, "vsini": VSINI_KMS}
 
 
 class GridConfig(Settings):
-    """What a grid is made of; the defaults are the founding project's grid.
+    """Settings of a grid at the SPC nodes; the defaults give the founding project's grid.
 
     Attributes:
-        preset: the nodes and wavelengths; "spc" is the only one.
+        preset: always "spc".
         pixels: 29,788, or 7,447 for the average of 4 neighbouring pixels.
         resolution: R = lambda / FWHM of a Gaussian instrument profile; 44,000 is that of TRES.
         limb_darkening: linear coefficient of the rotation profile.
-        teff: lowest and highest Teff kept of the nodes, K.
-        logg: lowest and highest log g kept.
-        mh: lowest and highest [M/H] kept.
-        vsini: lowest and highest v sin i kept, km/s.
-        seed: of the two splits.
+        teff: lowest and highest Teff of the nodes, K.
+        logg: lowest and highest log g of the nodes.
+        mh: lowest and highest [M/H] of the nodes.
+        vsini: lowest and highest v sin i, km/s.
+        seed: seed of the two splits.
     """
 
     preset: Literal["spc"] = "spc"
@@ -59,7 +59,7 @@ class GridConfig(Settings):
     def _holds_a_node(cls, limits: tuple[float, float], info: ValidationInfo) -> tuple[float, float]:
         axis = _AXES[str(info.field_name)]
         if not any(limits[0] <= value <= limits[1] for value in axis):
-            raise ValueError(f"no node within; nodes from {axis[0]:g} to {axis[-1]:g}")
+            raise ValueError(f"no node in this range; nodes lie between {axis[0]:g} and {axis[-1]:g}")
         return limits
 
 
@@ -88,7 +88,7 @@ def nodes(config: GridConfig) -> NDArray[np.float64]:
 
 
 def labels(config: GridConfig) -> NDArray[np.float64]:
-    """Labels (n, 4) of all spectra: Teff, log g, [M/H], v sin i, the rotations of a node one after the other."""
+    """Labels (n, 4) of all spectra: Teff, log g, [M/H], v sin i; the rotations of a node follow one another."""
     table, vsini = nodes(config), rotations(config)
     return np.column_stack([np.repeat(table, len(vsini), axis=0), np.tile(vsini, len(table))])
 
@@ -96,13 +96,13 @@ def labels(config: GridConfig) -> NDArray[np.float64]:
 def random_split(count: int, seed: int) -> NDArray[np.bool_]:
     """Mask (count,) of a quarter of the spectra, drawn at random, for validation: 12,840 of 51,359.
 
-    Puts near-twins on both sides (one node with two rotations): the founding project's split.
+    As in the founding project, nearly equal spectra (one node, two rotations) may fall on both sides of the split.
     """
     return _quarter(count, np.random.default_rng((seed, 0)))
 
 
 def block_split(table: NDArray[np.float64], seed: int, names: Sequence[str] = FOUNDING) -> NDArray[np.bool_]:
-    """Mask (n,) of the spectra of a quarter of the nodes in all labels but rotation, with all their rotations.
+    """Mask (n,) of a quarter of the nodes for validation, each with the spectra of all its rotations.
 
     Args:
         table: labels (n, k).

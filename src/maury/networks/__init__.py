@@ -1,4 +1,4 @@
-"""The networks: spectrum -> labels. Presets, layers, files of trained weights, points, posteriors."""
+"""Networks that infer labels from a spectrum, as point estimates or posteriors, and files of their weights."""
 
 from maury.networks.layers import Layer, layer_table
 from maury.networks.posterior_network import PosteriorNetwork

@@ -1,4 +1,4 @@
-"""Sizes of the networks: settings that fix which weights there are."""
+"""Settings of the network architectures: numbers of pixels, labels, layers and units."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from maury.labels import FOUNDING, LABELS
 
 
 class NetworkConfig(Settings):
-    """What all networks have.
+    """Settings that all networks share.
 
     Attributes:
         pixels: pixels of the input spectrum.
@@ -35,7 +35,7 @@ class StarNetConfig(NetworkConfig):
     Attributes:
         filters: filters of the two convolutions.
         kernel: width of both convolutions in pixels.
-        pool: pixels that the max-pooling joins.
+        pool: number of pixels per max-pooling.
         dense: units of the two hidden dense layers.
     """
 
@@ -48,18 +48,18 @@ class StarNetConfig(NetworkConfig):
 
 
 class PosteriorConfig(NetworkConfig):
-    """The default network: spectrum, noise, mask and resolution -> posterior of the labels.
+    """The default network, which infers a posterior of the labels from flux, noise, mask and resolving power.
 
     Attributes:
-        embedding: the embedding network, from a spectrum to features.
-        components: rows of the linear projection, started from principal components.
-        width: features, and units of each hidden layer.
-        depth: residual blocks.
-        bins: parts of the window whose mean noise and share of good pixels are inputs of the embedding network.
-        context: numbers on which the flow is conditioned.
-        transforms: spline transformations of the flow.
-        knots: bins of each spline.
-        hidden: units of the hidden layers that give the splines.
+        embedding: type of the embedding network, which turns a spectrum into features.
+        components: number of rows of the linear projection, which is initialised with principal components.
+        width: number of features, and of units of each hidden layer.
+        depth: number of residual blocks.
+        bins: number of parts of the window; the mean noise and fraction of good pixels of each are inputs.
+        context: length of the vector on which the flow is conditioned.
+        transforms: number of spline transformations of the flow.
+        knots: number of bins of each spline.
+        hidden: units of the hidden layers of the networks that compute the splines.
     """
 
     pixels: Annotated[int, Field(ge=16)] = 8650

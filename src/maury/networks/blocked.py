@@ -1,10 +1,11 @@
 """Narrow convolutions as matrix products over blocks of pixels.
 
-A convolution of a few channels keeps a processor's matrix units idle. Cut into blocks of T pixels, channels last, and
-with enough neighbouring blocks joined to hold every pixel that T outputs need, it is one large matrix product with a
-banded (Toeplitz) matrix of the kernel. T pixels cost k T products instead of the kernel's width, k = ceil((T + width -
-1) / T): 48 instead of 32 for T = 16, but they run at the speed of a plain product, in bfloat16 too. The result lies
-channels last, as torch's pooling is fastest. `benchmarks/founding_training.py` measures what it is worth.
+A convolution of a few channels leaves a processor's matrix units idle. Here the pixels are cut into blocks of T, and k
+neighbouring blocks are joined such that they hold every pixel that T outputs need, k = ceil((T + W - 1) / T). The
+convolution is then one large product with a banded (Toeplitz) matrix of the kernel. Each pixel costs k T
+multiplications instead of W (48 instead of 32 for T = 16, W = 32), but they run at the speed of a plain matrix product,
+in bfloat16, too. Channels are the last axis, for which torch's pooling is fastest. `benchmarks/founding_training.py`
+measures the gain.
 
 Symbols: B spectra, P pixels, C channels in, O channels out, W width of the kernel, T pixels a block, k blocks joined.
 """
@@ -34,7 +35,7 @@ def toeplitz(weight: Tensor, block: int) -> Tensor:
     """
     outputs, channels, width = weight.shape
     span = joined_blocks(block, width) * block
-    # A row of span + 1 numbers, repeated T times and read as rows of span, moves right by one with each row.
+    # Repeat a row of span + 1 numbers T times and reshape it to rows of span: each row is the last, shifted by one.
     padded = functional.pad(weight, (0, span + 1 - width))[:, :, None]
     rows = padded.expand(-1, -1, block, -1).flatten(2)[..., : block * span]
     rows = rows.reshape(outputs, channels, block, span)
@@ -48,7 +49,7 @@ def join(blocks: Tensor, count: int) -> Tensor:
 
 
 class _JoinedReLU(torch.autograd.Function):
-    """ReLU, zero outside the spectrum, join: what lies between the two convolutions, without copies for padding."""
+    """Steps between the two convolutions, without copies for padding: ReLU, zeros outside the spectrum, `join`."""
 
     @staticmethod
     def forward(ctx: Any, blocks: Tensor, first: int, last: int, count: int) -> Tensor:
@@ -79,12 +80,12 @@ def convolve_and_pool(
     pads), `relu`, the same again, and `torch.nn.MaxPool1d(pool)`, up to rounding.
 
     Args:
-        flux: spectra (B, P), of the type in which to multiply.
+        flux: spectra (B, P); their dtype is that of the products.
         weight1: kernel of the first convolution (C, 1, W).
         bias1: its bias (C,).
         weight2: kernel of the second convolution (O, C, W).
         bias2: its bias (O,).
-        pool: pixels that the max-pooling joins.
+        pool: number of pixels per max-pooling.
         block: T, a multiple of ``pool``.
     """
     pixels, width, channels = flux.shape[1], weight1.shape[-1], len(bias1)

@@ -1,7 +1,8 @@
-"""Embedding networks: from depths of a spectrum, its noise and its resolution to features.
+"""Embedding networks: compute features from the flux of a spectrum, its noise and its resolving power.
 
-All take depths (b, p), flux less the mean spectrum and 0 in pixels that are not good, and side information (b, s), and
-give features (b, width). `docs/decisions` compares them at equal cost.
+All take ``depth`` (b, p), flux minus the mean spectrum with 0 in masked pixels, and ``side`` (b, s), numbers that
+describe noise, coverage and resolving power. They return features (b, width). `docs/decisions` compares them at equal
+cost.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from maury.networks.architectures import PosteriorConfig
 
 
 class Block(nn.Module):
-    """h + W2 silu(W1 norm(h))."""
+    """Residual block, h + W2 silu(W1 norm(h))."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -22,12 +23,12 @@ class Block(nn.Module):
         nn.init.zeros_(self.outer.weight)
 
     def forward(self, h: Tensor) -> Tensor:
-        """(b, width) -> (b, width)."""
+        """Output (b, width) for h (b, width)."""
         return h + self.outer(nn.functional.silu(self.inner(self.norm(h))))
 
 
 class ResidualEmbedding(nn.Module):
-    """A linear projection, started from whitened principal components, and residual blocks."""
+    """A linear projection, initialised with whitened principal components, and residual blocks."""
 
     def __init__(self, config: PosteriorConfig, side: int) -> None:
         super().__init__()
@@ -36,7 +37,7 @@ class ResidualEmbedding(nn.Module):
         self.blocks = nn.Sequential(*(Block(config.width) for _ in range(config.depth)), nn.LayerNorm(config.width))
 
     def start_from(self, directions: Tensor) -> None:
-        """Let the projection start from whitened principal components (components, p)."""
+        """Initialise the projection with whitened principal components (components, p)."""
         with torch.no_grad():
             self.projection.weight.copy_(directions)
             self.projection.bias.zero_()
@@ -47,7 +48,7 @@ class ResidualEmbedding(nn.Module):
 
 
 class ConvolutionEmbedding(nn.Module):
-    """Four convolutions with strides, a dense layer over all that is left, and residual blocks."""
+    """Four strided convolutions, a dense layer over their whole output, and residual blocks."""
 
     def __init__(self, config: PosteriorConfig, side: int) -> None:
         super().__init__()
@@ -66,7 +67,7 @@ class ConvolutionEmbedding(nn.Module):
 
 
 class AttentionEmbedding(nn.Module):
-    """Patches of 64 pixels as tokens with learnt positions, two layers of self-attention, residual blocks."""
+    """Patches of 64 pixels as tokens, a learnt position vector for each, two self-attention layers, residual blocks."""
 
     _PATCH, _TOKEN = 64, 64
 

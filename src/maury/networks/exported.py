@@ -1,4 +1,4 @@
-"""Networks as ONNX files: point estimate and embedding, for programs without torch; checked against torch."""
+"""Export point estimate and embedding of a network as an ONNX file, checked with torch, for programs without torch."""
 
 from __future__ import annotations
 
@@ -30,33 +30,35 @@ from maury.networks.transform import LabelTransform
 from maury.pixelspectra import PixelSpectra
 
 TOLERANCE = 1e-4
-"""Largest difference from torch: of labels and quantiles in units of their ranges, of the embedding in units of its
-largest number."""
+"""Largest difference from torch allowed: relative to the range of a label for labels and quantiles, relative to the
+largest number of the embedding for the embedding."""
 
 _POINT = {
-    "posterior": "labels: median of each label by itself as the network gives it without sampling (quantile 0.5 of "
-    "quantiles); not the median of samples of its posterior, and not refined",
-    "points": "labels: the network's point estimate; quantiles are not given",
+    "posterior": "labels: marginal median of each label, which the network estimates without sampling (quantile 0.5 of "
+    "quantiles); it may differ from the median of samples of its posterior, and is not refined",
+    "points": "labels: the network's point estimate; there are no quantiles",
 }
 _INPUTS = {
-    "flux": "continuum-normalised flux at rest on the pixels of wavelength, no sharper than resolution; any value "
-    "where mask is true",
+    "flux": "continuum-normalised flux in the rest frame, on the pixels of wavelength, of at most the R of resolution; "
+    "any value where mask is true",
     "sigma": "standard deviation of the flux, positive; any value where mask is true",
     "mask": "true: do not use the pixel",
     "resolution": "R = lambda / FWHM of the flux",
 }
 _BATCHES = (1, 7)
+"""Numbers of spectra in the two comparisons with torch."""
 _LEAST_RESOLUTION = 10_000.0
+"""Lowest R of the spectra compared."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What an ONNX file takes and gives.
+    """Inputs and outputs of an exported ONNX file, and its difference from torch.
 
     Attributes:
-        inputs: shape by name; the first axis counts spectra.
-        outputs: likewise.
-        difference: the largest difference from torch by output, in the units of `TOLERANCE`.
+        inputs: shapes of the inputs by name; the first axis counts spectra.
+        outputs: shapes of the outputs by name.
+        difference: largest difference from torch by output name, relative as for `TOLERANCE`.
     """
 
     inputs: dict[str, tuple[str | int, ...]]
@@ -65,7 +67,7 @@ class Exported:
 
 
 class _Means(nn.Module):
-    """`torch.nn.AdaptiveAvgPool1d` as a product with a matrix: ONNX has none that does not divide the pixels."""
+    """`torch.nn.AdaptiveAvgPool1d` as a matrix product; ONNX supports it only if bins divide the number of pixels."""
 
     matrix: Tensor
 
@@ -78,12 +80,12 @@ class _Means(nn.Module):
         self.register_buffer("matrix", matrix)
 
     def forward(self, values: Tensor) -> Tensor:
-        """(..., p) -> (..., bins)."""
+        """Means (..., bins) of values (..., p)."""
         return values @ self.matrix
 
 
 class _PosteriorPoints(nn.Module):
-    """Flux, sigma, mask, resolution -> medians (b, k), quantiles (b, levels, k), features."""
+    """Network with a posterior, as a function of flux, sigma, mask, resolution: medians (b, k), quantiles, features."""
 
     def __init__(self, network: PosteriorNetwork) -> None:
         super().__init__()
@@ -99,7 +101,7 @@ class _PosteriorPoints(nn.Module):
 
 
 class _StarNetPoints(nn.Module):
-    """Flux -> labels (b, k), last hidden layer; with plain convolutions, which every program has."""
+    """Founding network as a function of flux: labels (b, k), last hidden layer; by standard convolutions."""
 
     def __init__(self, network: StarNet, header: Mapping[str, Any]) -> None:
         super().__init__()
@@ -118,15 +120,16 @@ class _StarNetPoints(nn.Module):
 
 
 def export_onnx(name: str | os.PathLike[str], path: str | os.PathLike[str]) -> Exported:
-    """Write a network's point estimate and embedding as an ONNX file, once it agrees with torch.
+    """Write a network's point estimate and embedding as an ONNX file, if its outputs agree with torch.
 
-    Inputs are ``flux``, ``sigma`` (b, p), ``mask`` (b, p, bool, true: do not use) and ``resolution`` (b,) of a network
-    with a posterior, ``flux`` alone of a founding network. Outputs are ``labels`` (b, k) in their units, ``embedding``
-    (b, width), what the embedding or the last hidden layer makes of a spectrum, and of a network with a posterior
-    ``quantiles`` (b, 4, k). The file's metadata say what they are: labels with units, pixels, the model's checksum.
+    Inputs of a network with a posterior are ``flux``, ``sigma`` (b, p), ``mask`` (b, p, bool, true: do not use) and
+    ``resolution`` (b,); a founding network takes ``flux`` alone. Outputs are ``labels`` (b, k) in their units and
+    ``embedding`` (b, width), the output of the embedding network or of the last hidden layer; a network with a
+    posterior adds ``quantiles`` (b, 4, k). Metadata of the file hold labels with units, pixels, and the model's
+    checksum.
 
     Args:
-        name: a packaged network, a run's folder or a network file.
+        name: a packaged network, the folder of a training run or a network file.
         path: the file to write.
 
     Raises:
@@ -160,7 +163,7 @@ def _tools() -> tuple[Any, Any]:
     """The modules onnx and onnxruntime.
 
     Raises:
-        ConfigError: one of them, or what torch needs to export, is not installed.
+        ConfigError: onnx, onnxruntime or onnxscript is not installed.
     """
     try:
         import onnx
@@ -187,17 +190,17 @@ def _to_proto(network: StarNet | PosteriorNetwork, header: Mapping[str, Any], ex
         external_data=False,
         verbose=False,
     )
-    assert program is not None  # it is, of the exporter that dynamo=True chooses
+    assert program is not None  # the exporter of dynamo=True always returns a program
     proto = program.model_proto
     for part in (proto.graph, *proto.graph.node, *proto.graph.value_info, *proto.graph.input, *proto.graph.output):
-        part.ClearField("metadata_props")  # they say in which folders of this machine the source lies
+        part.ClearField("metadata_props")  # they hold paths of the source files on this machine
     return proto
 
 
 def _example(
     network: StarNet | PosteriorNetwork, header: Mapping[str, Any], count: int, seed: int
 ) -> dict[str, Tensor]:
-    """Inputs for ``count`` spectra: noise about the mean spectrum, parts of the window unseen."""
+    """Inputs for ``count`` spectra: noise about the mean spectrum, the first parts of the window masked."""
     generator = torch.Generator().manual_seed(seed)
     pixels = network.config.pixels
     noise = torch.randn(count, pixels, generator=generator)
@@ -215,7 +218,7 @@ def _example(
 def _differences(
     network: StarNet | PosteriorNetwork, header: Mapping[str, Any], content: bytes, example: dict[str, Tensor]
 ) -> dict[str, float]:
-    """Largest difference of each output from torch, in the units of `TOLERANCE`; infinite where it is not finite."""
+    """Largest difference of each output from torch, relative as for `TOLERANCE`; infinite if it is not finite."""
     _, onnxruntime = _tools()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
@@ -236,7 +239,7 @@ def _differences(
 def _by_torch(
     network: StarNet | PosteriorNetwork, header: Mapping[str, Any], example: dict[str, Tensor]
 ) -> dict[str, NDArray[Any]]:
-    """What the network itself gives, by the code that predictions use."""
+    """Outputs of the network by torch, with the code that predictions use."""
     with torch.inference_mode():
         if isinstance(network, PosteriorNetwork):
             features = network(PixelSpectra(**example))
@@ -256,7 +259,7 @@ def _by_torch(
 
 
 def _shapes(values: Any) -> dict[str, tuple[str | int, ...]]:
-    """Shape by name of a graph's inputs or outputs; names stand for axes of any length."""
+    """Shapes of a graph's inputs or outputs by name; an axis of any length is given by its name."""
     return {v.name: tuple(d.dim_param or d.dim_value for d in v.type.tensor_type.shape.dim) for v in values}
 
 
@@ -298,7 +301,7 @@ def _metadata(
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep torch's exporter from naming packages that it could use, and its own deprecated code."""
+    """Silence messages of torch's exporter on optional packages and on its own deprecated code."""
     logger = logging.getLogger("torch.onnx")
     before = logger.level
     logger.setLevel(logging.ERROR)

@@ -16,13 +16,13 @@ from zuko.transforms import DependentTransform, MonotonicRQSTransform  # noqa: E
 from zuko.utils import unpack  # noqa: E402
 
 _CACHED = 8192
-"""Samples at a time on a processor: what the splines of more need leaves its cache: 256,000 took twice as long each."""
+"""Samples computed together on a CPU: with more, splines exceed its cache (256,000 took twice the time per sample)."""
 
-Distribution.set_default_validate_args(_checks)  # zuko's import switches torch's own checks off for everybody
+Distribution.set_default_validate_args(_checks)  # importing zuko switches torch's argument checks off globally
 
 
 def _kept(labels: int, i: int) -> Tensor:
-    """Which labels (k,) transformation ``i`` leaves as they are: even, odd, first half, second half, and so on."""
+    """Mask (k,) of the labels that transformation ``i`` does not change: even, odd, first or second half, in turn."""
     index = torch.arange(labels)
     return (index % 2 == i % 2) if i % 4 < 2 else ((index < labels // 2) == (i % 2 == 0))
 
@@ -31,7 +31,7 @@ class _Spline(MonotonicRQSTransform):
     """zuko's spline without `torch.broadcast_shapes`, whose first call imports symbolic algebra (0.4 s)."""
 
     def bin(self, k: Tensor) -> tuple[Tensor, ...]:
-        """Whether values lie in bins k (...), their ends, slopes at the ends, and mean slope."""
+        """Whether a bin k (...) exists, its two ends in x and y, the slopes at the ends, and the mean slope."""
         inside, k = (k >= 0) & (k < self.bins), k % self.bins
         ends = torch.stack([k, k + 1], -1)
         knots = (self.horizontal, self.vertical, self.derivatives)
@@ -40,34 +40,35 @@ class _Spline(MonotonicRQSTransform):
 
 
 class _Coupling(GeneralCouplingTransform):
-    """zuko's coupling, without it as well."""
+    """zuko's coupling transform, also without `torch.broadcast_shapes`."""
 
     def meta(self, c: Tensor, x: Tensor) -> Transform:
-        """The splines of some labels, for the context (..., c) and the labels (..., k) that stay as they are."""
+        """Splines of the labels to change, given the context (..., c) and the unchanged labels (..., k)."""
         numbers = self.hyper(torch.cat([x, c.expand(*x.shape[:-1], -1)], -1)).unflatten(-1, (-1, self.total))
         return DependentTransform(self.univariate(*unpack(numbers, self.shapes)), 1)
 
 
 class PosteriorFlow(nn.Module):
-    """p(y | c): y = m(c) + L(c) x, and x is standard normal after coupled rational-quadratic splines.
+    """Density p(y | c) of labels: y = m(c) + L(c) x; coupled rational-quadratic splines map x to a standard normal.
 
-    Mean and lower-triangular factor are linear in the features, so that position, width and correlations, which change
-    most from star to star, need no splines; these give the shape, and do nothing beyond 5 standard deviations.
+    Mean m and the logarithm of the diagonal of the lower-triangular factor L are linear in the features: position,
+    width and correlations, which vary most from star to star, need no splines. Splines model the shape of the density;
+    beyond 5 standard deviations they are the identity.
     """
 
     def __init__(
         self, labels: int, features: int, context: int, transforms: int, knots: int, hidden: tuple[int, ...], seed: int
     ) -> None:
-        """First weights by ``seed``: m = 0, L = 1 and splines near the identity.
+        """Draw initial weights such that m = 0, L = 1 and splines are near the identity.
 
         Args:
-            labels: k.
-            features: what describes a spectrum (f numbers).
-            context: numbers made of the features for the splines.
-            transforms: splines in a row.
-            knots: bins of a spline.
-            hidden: units of the networks that give the splines.
-            seed: of the weights.
+            labels: number of labels, k.
+            features: number of features of a spectrum, f.
+            context: length of the vector, linear in the features, on which the splines are conditioned.
+            transforms: number of spline transformations in sequence.
+            knots: number of bins of a spline.
+            hidden: units of the hidden layers of the networks that compute the splines.
+            seed: seed of the weights.
         """
         super().__init__()
         self.count = labels
@@ -98,7 +99,7 @@ class PosteriorFlow(nn.Module):
                 last.bias.zero_()
 
     def mean_and_factor(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """M (b, k) and L (b, k, k) for features (b, f); the diagonal is exp of what the layer gives, within e^+-7."""
+        """Mean m (b, k) and factor L (b, k, k) for features (b, f); diagonal elements of L are within e^-7 to e^7."""
         k = self.count
         mean, diagonal, below = self.gaussian(features).split([k, k, k * (k - 1) // 2], -1)
         scale = torch.exp(7 * torch.tanh(diagonal / 7))
@@ -107,16 +108,16 @@ class PosteriorFlow(nn.Module):
         factor[:, rows, columns] = below * scale[:, rows]
         return mean, factor
 
-    def log_prob(self, features: Tensor, real: Tensor) -> Tensor:
-        """Log p(y | c) (b,) for features (b, f) and real coordinates y (b, k)."""
+    def log_prob(self, features: Tensor, y: Tensor) -> Tensor:
+        """Log p(y | c) (b,) for features (b, f) and unconstrained coordinates y (b, k) of labels."""
         mean, factor = self.mean_and_factor(features)
-        x = torch.linalg.solve_triangular(factor, (real - mean)[..., None], upper=False)[..., 0]
+        x = torch.linalg.solve_triangular(factor, (y - mean)[..., None], upper=False)[..., 0]
         z, slope = self.splines(self.context(features)).call_and_ladj(x)
         normal = -0.5 * z.square().sum(-1) - 0.5 * self.count * math.log(2 * math.pi)
         return normal + slope - factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
 
     def sample(self, features: Tensor, count: int, generator: torch.Generator) -> Tensor:
-        """Real coordinates (b, count, k) drawn from p(y | c) for features (b, f)."""
+        """Draw unconstrained coordinates y (b, count, k) from p(y | c) for features (b, f)."""
         mean, factor = self.mean_and_factor(features)
         z = torch.randn(len(features), count, self.count, generator=generator, device=features.device)
         rows = max(1, _CACHED // count) if features.device.type == "cpu" else len(features)

@@ -15,7 +15,7 @@ from maury.networks.transform import LabelTransform
 
 
 class Layer(NamedTuple):
-    """A line of the layer table: name, shape of what it hands on (without the batch), number of weights."""
+    """A line of the layer table: name, shape of the output of one spectrum, number of weights."""
 
     name: str
     shape: tuple[int, ...]
@@ -23,7 +23,7 @@ class Layer(NamedTuple):
 
 
 def layer_table(config: StarNetConfig | PosteriorConfig) -> list[Layer]:
-    """The layers of a network, counted from its own weights."""
+    """Layers of a network with these settings, with their numbers of weights."""
     if isinstance(config, PosteriorConfig):
         return _posterior_layers(PosteriorNetwork(config, LabelTransform(LabelSpace.of(config.labels))))
     with torch.device("meta"):
@@ -58,7 +58,7 @@ def _posterior_layers(network: PosteriorNetwork) -> list[Layer]:
     labels = len(config.labels)
     blocks = _count(embedding.entry, embedding.blocks)
     return [
-        Layer("flux, less the mean spectrum", (config.pixels,), 0),
+        Layer("flux minus the mean spectrum", (config.pixels,), 0),
         Layer("noise and coverage of parts of the window, resolution", (2 * config.bins + 2,), 0),
         Layer(f"{config.embedding} embedding: of the spectrum", (), _count(embedding) - blocks),
         Layer(f"{config.embedding} embedding: dense and {config.depth} residual blocks", (config.width,), blocks),
@@ -72,5 +72,5 @@ def _posterior_layers(network: PosteriorNetwork) -> list[Layer]:
             (labels,),
             _count(network.flow.context, network.flow.splines),
         ),
-        Layer("quantiles of each label by itself", (len(LEVELS), labels), _count(network.points)),
+        Layer("marginal quantiles of each label", (len(LEVELS), labels), _count(network.points)),
     ]

@@ -1,4 +1,4 @@
-"""The default network: flux, noise, mask and resolution of a spectrum -> posterior of its labels."""
+"""The default network: posterior of labels from flux, noise, mask and resolving power of a spectrum."""
 
 from __future__ import annotations
 
@@ -13,30 +13,31 @@ from maury.networks.transform import LabelTransform
 from maury.pixelspectra import PixelSpectra
 
 LEVELS = (0.1587, 0.5, 0.8413, 0.95)
-"""Quantiles of each label by itself that the network gives without sampling."""
+"""Levels of the marginal quantiles of each label that the network estimates without sampling."""
 
 _DEEPEST = 2.0
-"""Depths beyond this, which no star has, are clipped: remains of cosmic rays in bad data."""
+"""Differences from the mean spectrum are clipped to this size; larger ones are cosmic rays in bad data."""
 
 
 class PosteriorNetwork(nn.Module):
-    """Embedding network, flow, and quantiles of each label by itself where sampling would take too long.
+    """Infers a posterior: embedding network, flow, and a network for marginal quantiles, faster than samples.
 
-    The quantiles are learnt from the embedding's features without changing them.
+    Training the quantiles does not change the embedding network.
     """
 
     mean: Tensor
 
     def __init__(self, config: PosteriorConfig, transform: LabelTransform, seed: int = 0) -> None:
-        """Draw the first weights with ``seed``; the global random state is not touched.
+        """Draw initial weights with ``seed``; the global random state does not change.
 
         Raises:
-            DomainError: the transform has other labels than the network.
+            DomainError: labels of ``transform`` and ``config`` differ.
         """
         super().__init__()
         if transform.space.names != config.labels:
             raise DomainError(
-                f"a transform of {', '.join(transform.space.names)}; the network has {', '.join(config.labels)}"
+                f"labels of the transform, {', '.join(transform.space.names)}, differ from labels of the network, "
+                f"{', '.join(config.labels)}"
             )
         self.config, self.transform = config, transform
         labels = len(config.labels)
@@ -51,18 +52,18 @@ class PosteriorNetwork(nn.Module):
         self.register_buffer("mean", torch.ones(config.pixels))
 
     def start_from(self, mean: Tensor, directions: Tensor) -> None:
-        """Start from the mean (p,) and the whitened principal components (components, p) of spectra."""
+        """Initialise with the mean (p,) and the whitened principal components (components, p) of spectra."""
         self.mean.copy_(mean)
         if isinstance(self.embedding, ResidualEmbedding):
             self.embedding.start_from(directions)
 
     def forward(self, spectra: PixelSpectra) -> Tensor:
-        """Features (b, width) of spectra (b, p), from which flow and quantiles follow."""
+        """Features (b, width) of spectra (b, p), the inputs of flow and quantiles."""
         depth = torch.where(spectra.mask, 0.0, spectra.flux - self.mean).clamp(-_DEEPEST, _DEEPEST)
         return self.embedding(depth, self._side(spectra))
 
     def _side(self, spectra: PixelSpectra) -> Tensor:
-        """Per part of the window mean log10 of 1 / sigma and share of good pixels; resolution (b, 2 bins + 2)."""
+        """Inputs (b, 2 bins + 2): mean log10(1 / sigma) and good fraction per bin, ln R and 1 / R, shifted."""
         good = spectra.good.float()
         weight = torch.where(spectra.mask, 0.0, -torch.log10(spectra.sigma))
         share, total = (self.pool(x[:, None])[:, 0] for x in (good, weight))
@@ -71,7 +72,7 @@ class PosteriorNetwork(nn.Module):
         return torch.cat([quality - 1.5, share - 0.95, r.log(), 1 / r - 1], -1)
 
     def log_prob_unconstrained(self, features: Tensor, labels: Tensor) -> Tensor:
-        """Log density (b,) of the real coordinates of labels (b, k): what is trained."""
+        """Log posterior density (b,) of the unconstrained coordinates of labels (b, k); training maximises it."""
         with torch.autocast(features.device.type, enabled=False):
             return self.flow.log_prob(features.float(), self.transform.unconstrained(labels))
 
@@ -83,23 +84,23 @@ class PosteriorNetwork(nn.Module):
         return torch.where(inside, density, -torch.inf)
 
     def sample(self, features: Tensor, count: int, generator: torch.Generator) -> Tensor:
-        """Labels (b, count, k) drawn from the posterior, all within the prior."""
+        """Draw labels (b, count, k) from the posterior, all within the prior."""
         with torch.autocast(features.device.type, enabled=False):
             return self.transform.constrained(self.flow.sample(features.float(), count, generator))
 
     def unconstrained_quantiles(self, features: Tensor) -> Tensor:
-        """Quantiles (b, k, levels) of each label by itself, in the probit of its range; they increase."""
+        """Marginal quantiles (b, k, levels) as probits of the scaled label, increasing with the level."""
         with torch.autocast(features.device.type, enabled=False):
             values = self.points(features.detach().float()).unflatten(-1, (-1, len(LEVELS)))
             steps = nn.functional.softplus(values[..., 1:])
             return torch.cat([values[..., :1], values[..., :1] + steps.cumsum(-1)], -1)
 
     def quantiles(self, features: Tensor) -> Tensor:
-        """Quantiles `LEVELS` (b, levels, k) of each label by itself, within its range."""
+        """Marginal quantiles (b, levels, k) of each label at `LEVELS`, within its range."""
         return LabelTransform(self.transform.space).constrained(self.unconstrained_quantiles(features).mT)
 
     def quantile_loss(self, features: Tensor, labels: Tensor) -> Tensor:
-        """Mean pinball loss of the quantiles: smallest where a share q of labels lies below quantile q."""
+        """Mean pinball loss of the quantiles; it is smallest if a fraction q of labels lies below the quantile of q."""
         target = LabelTransform(self.transform.space).unconstrained(labels)[..., None]
         excess = target - self.unconstrained_quantiles(features)
         level = excess.new_tensor(LEVELS)

@@ -19,11 +19,11 @@ class StarNet(nn.Module):
     """
 
     def __init__(self, config: StarNetConfig, seed: int = 0) -> None:
-        """Draw the first weights with ``seed``; the global random state is not touched."""
+        """Draw initial weights with ``seed``; the global random state does not change."""
         super().__init__()
         self.config = config
         first, second = config.filters
-        with torch.random.fork_rng(devices=[]):  # torch draws weights of its own, which are replaced
+        with torch.random.fork_rng(devices=[]):  # torch draws weights on construction; they are replaced below
             self.conv1 = nn.Conv1d(1, first, config.kernel)
             self.conv2 = nn.Conv1d(first, second, config.kernel)
             self.dense1 = nn.Linear(config.pixels // config.pool * second, config.dense[0])

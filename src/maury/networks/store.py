@@ -1,4 +1,4 @@
-"""Networks by name: presets, files of trained weights, packaged models; predictions with them."""
+"""Find, read and write files of trained networks; predict with a founding network."""
 
 from __future__ import annotations
 
@@ -37,17 +37,16 @@ def save(
     header: Mapping[str, Any],
     dtype: torch.dtype = torch.float32,
 ) -> None:
-    """Write a network with what is needed to use it; ``dtype`` float16 halves the file.
-
-    The header of a posterior network needs ``labels``, ``pixels`` (of `maury.emulator.NetworkPixels`) and ``prior``.
+    """Write a network and its header; ``dtype`` float16 halves the file.
 
     Args:
         path: the file to write.
         network: the network.
-        header: of a founding network, ``labels`` (names, lower, upper), ``flux`` (mean, std), ``wavelength`` (first,
-            last; Å, air), ``sampling`` ("linear" or "log" pixels between them; linear if left out), ``resolution``, and
-            what is known of the training. The network's own settings are added as ``network``.
-        dtype: of the stored weights.
+        header: for a network with a posterior, ``labels``, ``pixels`` (of `maury.emulator.NetworkPixels`), ``prior``;
+            for a founding network, ``labels`` (names, lower, upper), ``flux`` (mean, std), ``wavelength`` (first, last;
+            Å, air), ``sampling`` ("linear" or "log" pixels; by default linear) and ``resolution``. More entries may
+            describe the training. The architecture's settings are added as ``network``.
+        dtype: type of the stored weights.
 
     Raises:
         DomainError: a weight is not finite in ``dtype``.
@@ -72,8 +71,8 @@ def load(name: str | os.PathLike[str]) -> tuple[StarNet | PosteriorNetwork, dict
         The network and its header.
 
     Raises:
-        FormatError: no such network, or not a readable file of maury's.
-        SchemaError: another schema, or not a network.
+        FormatError: there is no such network, or the file cannot be read as a file of maury.
+        SchemaError: the file has a schema that this version cannot read, or it is not a network.
     """
     path = find(name)
     checkpoint = checkpoints.load(path, "network")
@@ -89,7 +88,7 @@ def load(name: str | os.PathLike[str]) -> tuple[StarNet | PosteriorNetwork, dict
 
 @lru_cache(maxsize=4)
 def load_cached(name: str) -> tuple[StarNet | PosteriorNetwork, dict[str, Any]]:
-    """A network and its header as `load` reads them; a few that were used last stay in memory."""
+    """Load a network and its header as `load` does, but keep the last four in memory; callers must not change them."""
     return load(name)
 
 
@@ -107,15 +106,15 @@ def load_posterior(name: str | os.PathLike[str]) -> tuple[PosteriorNetwork, dict
 
 
 def is_posterior(header: Mapping[str, Any]) -> bool:
-    """Whether a network's header is that of one that gives a posterior."""
+    """Whether a network gives a posterior, from its header."""
     return "embedding" in header.get("network", {})
 
 
 def _empty(header: Mapping[str, Any], where: str) -> StarNet | PosteriorNetwork:
-    """A network of the settings in a header, its weights to be filled.
+    """Make a network with the architecture in a header; its weights are still to be loaded.
 
     Raises:
-        FormatError: the header lacks what predictions need.
+        FormatError: the header lacks an entry that predictions need.
     """
     needed = ("labels", "prior", "pixels") if is_posterior(header) else ("labels", "flux", "wavelength", "resolution")
     missing = [key for key in ("network", *needed) if key not in header]
@@ -129,7 +128,7 @@ def _empty(header: Mapping[str, Any], where: str) -> StarNet | PosteriorNetwork:
 
 
 def find(name: str | os.PathLike[str]) -> Path:
-    """The file of a packaged network, of the folder of a finished training run, or itself.
+    """Path of the weights of a network: a packaged name, the folder of a finished training run, or a file.
 
     Raises:
         FormatError: no such network.
@@ -137,39 +136,39 @@ def find(name: str | os.PathLike[str]) -> Path:
     path = Path(name)
     if path.is_dir():
         if not (path / "model.safetensors").is_file():
-            raise FormatError(f"{path}: holds no model.safetensors; is its training finished?")
+            raise FormatError(f"{path}: there is no model.safetensors in this folder; is the training finished?")
         return path / "model.safetensors"
     packaged = checkpoints.MODELS / f"{os.fspath(name)}.safetensors"
     if path.exists() or not packaged.is_file():
         if not path.exists() and path.suffix != ".safetensors":
             known = ", ".join(packaged_networks()) or "none"
-            raise FormatError(f"{name}: neither a packaged network ({known}) nor a run's folder nor a file")
+            raise FormatError(f"{name}: not a packaged network ({known}), the folder of a training run or a file")
         return path
     return packaged
 
 
 def pixel_wavelengths(header: Mapping[str, Any]) -> NDArray[np.float64]:
-    """Wavelengths (pixels,) in Å air that a network takes, from its header."""
+    """Wavelengths (pixels,), Å air, of the spectra that a founding network takes, from its header."""
     first, last = map(float, header["wavelength"])
     return regular_pixels(first, last, int(header["network"]["pixels"]), header.get("sampling", "linear"))
 
 
 def predict(network: StarNet, header: Mapping[str, Any], flux: NDArray[Any]) -> NDArray[np.float64]:
-    """Labels of spectra, in their units.
+    """Infer labels of spectra, in their units, with a founding network.
 
     Args:
-        network: as `load` returns it.
-        header: its header.
+        network: network that `load` returned.
+        header: header of the network.
         flux: continuum-normalised spectra (n, pixels) on the network's pixels.
 
     Returns:
-        Labels (n, labels) in the order of ``header["labels"]["names"]``; never clamped to the ranges.
+        Labels (n, labels) in the order of ``header["labels"]["names"]``; they may lie outside the ranges.
 
     Raises:
-        DomainError: another number of pixels, or a flux that is not finite.
+        DomainError: the number of pixels is not the network's, or a flux is not finite.
     """
     if flux.ndim != 2 or flux.shape[1] != network.config.pixels:
-        raise DomainError(f"spectra of shape {flux.shape}; the network takes (n, {network.config.pixels})")
+        raise DomainError(f"flux has shape {flux.shape}; the network takes shape (n, {network.config.pixels})")
     bad = ~np.isfinite(flux).all(axis=1)
     if bad.any():
         raise DomainError(f"the flux of spectrum {int(np.argmax(bad)) + 1} is not finite in every pixel")

@@ -1,4 +1,4 @@
-"""The box that bounds a posterior, and the coordinates in which a flow sees the labels."""
+"""Transform labels to the unconstrained coordinates of a flow, and back; ranges of the labels."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from torch import Tensor
 from maury.labels import LabelSpace
 
 _LEAST = 1e-6
-"""How near to an end of its range a label may come, in units of the range; there the coordinate is 4.75."""
+"""Least distance of a label from the ends of its range, as a fraction of the range: unconstrained -4.75 and 4.75."""
 
 _ROOT = ("vsini",)
-"""Labels that are uniform in their square root: equal steps where slow rotators differ as much as fast ones."""
+"""Labels whose square root is scaled: equal steps of it change the spectrum of slow and fast rotators alike."""
 
 
 @dataclass(frozen=True)
 class LabelTransform:
-    """Ranges of labels, the lowest and highest log g as functions of Teff.
+    """Transform of labels to unit and unconstrained coordinates; the range of log g may depend on Teff.
 
-    Unit coordinates are 0 and 1 at the ends: (x - lower) / (upper - lower), for log g with the ends at the star's Teff,
-    for v sin i the square root of it. Unconstrained coordinates are their probits, y = Phi^-1(u): the whole line, and
-    standard normal where u is uniform.
+    The unit coordinate of a label x is u = (x - lower) / (upper - lower), 0 and 1 at the ends of its range; for log g
+    the ends are those at the star's Teff; for v sin i, u is the square root of this. The unconstrained coordinate is
+    the probit of u, y = Phi^-1(u), any real number; it is standard normal if u is uniform.
 
     Attributes:
         space: labels and ranges.
-        edges: rows (Teff, lowest log g, highest log g) by increasing Teff, between which the ends are linear; empty
-            where the range of log g is the same for all Teff.
+        edges: rows (Teff, lowest log g, highest log g) by increasing Teff, linear in between; empty if the range of
+            log g is the same for all Teff.
     """
 
     space: LabelSpace
@@ -37,7 +37,7 @@ class LabelTransform:
 
     @classmethod
     def from_header(cls, header: Mapping[str, Any]) -> LabelTransform:
-        """The transform that a checkpoint's header holds under ``labels`` and ``prior``."""
+        """Make the transform from the entries ``labels`` and ``prior`` of a checkpoint's header."""
         return cls(LabelSpace.from_header(header), tuple((a, b, c) for a, b, c in header["prior"]["edges"]))
 
     def header(self) -> dict[str, Any]:
@@ -49,7 +49,7 @@ class LabelTransform:
         }
 
     def ends(self, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Lower and upper ends (..., k) of the ranges of labels (..., k); only their Teff is looked at."""
+        """Lower and upper ends (..., k) of the ranges of labels at the Teff of labels (..., k)."""
         lower = labels.new_tensor(self.space.lower).expand(labels.shape)
         upper = labels.new_tensor(self.space.upper).expand(labels.shape)
         if not self.edges:
@@ -64,20 +64,20 @@ class LabelTransform:
         return lower, upper
 
     def unit(self, labels: Tensor) -> Tensor:
-        """Unit coordinates (..., k) of labels (..., k); outside 0..1 where labels are outside the ranges."""
+        """Unit coordinates (..., k) of labels (..., k); below 0 or above 1 if a label is outside its range."""
         lower, upper = self.ends(labels)
         unit = (labels - lower) / (upper - lower)
         return torch.where(self._is(_ROOT, labels), unit.abs().sqrt() * unit.sign(), unit)
 
     def labels(self, unit: Tensor) -> Tensor:
-        """Inverse of `unit`."""
+        """Labels (..., k) of unit coordinates (..., k), the inverse of `unit`."""
         unit = torch.where(self._is(_ROOT, unit), unit * unit.abs(), unit)
         plain = self.space.denormalise(unit)
         lower, upper = self.ends(plain)
         return torch.where(self._is("logg", unit), lower + (upper - lower) * unit, plain)
 
     def unconstrained(self, labels: Tensor) -> Tensor:
-        """Unconstrained coordinates of labels; those at or outside the ends are taken 1e-6 of the range inside."""
+        """Unconstrained coordinates of labels; a label beyond its range counts as 1e-6 of the range inside it."""
         unit = self.unit(labels.double()).clamp(_LEAST, 1 - _LEAST)
         return torch.special.ndtri(unit).to(labels.dtype)
 
@@ -86,10 +86,10 @@ class LabelTransform:
         return self.labels(torch.special.ndtr(y.double())).to(y.dtype)
 
     def log_abs_det_jacobian(self, labels: Tensor) -> Tensor:
-        """Log of the Jacobian determinant d(y) / d(labels) (...): adds to a density of unconstrained coordinates.
+        """Log |det dy / d(labels)| (...); added to the log density of y, it gives that of labels.
 
-        log |dy/dx| = log |du/dx| + y^2 / 2 + log(2 pi) / 2, summed over the labels. As the ends of log g depend on Teff
-        alone the matrix is triangular and its determinant the product of the diagonal.
+        It is the sum over labels of log |dy/dx| = log |du/dx| + y^2 / 2 + log(2 pi) / 2: as the range of log g depends
+        on Teff only, the matrix is triangular.
         """
         lower, upper = self.ends(labels)
         unit = self.unit(labels).clamp_min(_LEAST)
@@ -98,6 +98,6 @@ class LabelTransform:
         return (slope + y.square() / 2 + 0.9189385332046727).sum(-1)
 
     def _is(self, names: str | tuple[str, ...], like: Tensor) -> Tensor:
-        """Which columns (k,) have one of some names."""
+        """Mask (k,) of the columns with one of these names."""
         names = (names,) if isinstance(names, str) else names
         return torch.tensor([name in names for name in self.space.names], device=like.device)
