@@ -265,7 +265,7 @@ def test_another_run_in_the_folder_is_refused(copy: Run, grid: Grid, changes: di
 
 def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").touch()
-    with pytest.raises(ConfigError, match="neither empty nor a training run"):
+    with pytest.raises(ConfigError, match="not empty, but not a training run"):
         open_run(tmp_path, CONFIG)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
@@ -278,7 +278,7 @@ def test_a_damaged_checkpoint_is_named(copy: Run, grid: Grid) -> None:
 
 def test_grid_and_network_must_agree(grid: Grid, tmp_path: Path) -> None:
     config = config_for(grid, network=StarNetConfig(pixels=65))
-    with pytest.raises(ConfigError, match=r"tiny\.h5: 64 pixels; network\.pixels = 65"):
+    with pytest.raises(ConfigError, match=r"tiny\.h5: 64 pixels in the grid, but network\.pixels = 65"):
         train(open_run(tmp_path / "run", config), grid)
 
 

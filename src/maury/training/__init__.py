@@ -1,1 +1,1 @@
-"""Fitting the emulator and training the networks."""
+"""Fit emulators and train networks."""

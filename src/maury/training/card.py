@@ -1,4 +1,4 @@
-"""The model card of a network that gives a posterior, written from its header alone."""
+"""Write the model card of a network that gives a posterior, from its header."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def model_card(header: Mapping[str, Any]) -> str:
     """Model card of a network as Markdown: domain, training data, figures, limits.
 
     Args:
-        header: of the network's file.
+        header: header of the network's file.
     """
     first, last = header["wavelength"]
     figures, training = header["validation"], header["training"]
@@ -22,19 +22,20 @@ def model_card(header: Mapping[str, Any]) -> str:
         [
             f"# {header['preset']}",
             "",
-            f"A posterior of {', '.join(header['labels']['names'])} of a prepared spectrum. maury {header['maury']}.",
+            f"Infers the posterior of {', '.join(header['labels']['names'])} from a prepared spectrum. "
+            f"maury {header['maury']}.",
             "",
             "## Domain",
             "",
-            f"{first:.1f} to {last:.1f} Å (air), at rest, normalised; {header['pixels']['count']:,} pixels of "
-            f"{header['pixels']['grid']['step_kms']:.3g} km/s; R up to {header['resolution']:,.0f}, to which sharper "
-            "spectra are degraded. The posterior is bounded to these ranges:",
+            f"{first:.1f} to {last:.1f} Å (air), rest frame, normalised; {header['pixels']['count']:,} pixels of "
+            f"{header['pixels']['grid']['step_kms']:.3g} km/s; R up to {header['resolution']:,.0f}, to which spectra "
+            "of higher R are degraded. The posterior lies within these ranges:",
             "",
             *_ranges(header),
             "",
             "## Data",
             "",
-            f"{stars:,} observations simulated as the training went, none of them twice, with the emulator of SHA-256 "
+            f"{stars:,} observations, simulated during training, each used once; SHA-256 of the emulator: "
             f"{header['emulator'] or 'unknown'}.",
             "",
             f"{header['epochs']} epochs (stopped by {header['stopped']}), weights of epoch {header['best_epoch']}. "
@@ -46,17 +47,17 @@ def model_card(header: Mapping[str, Any]) -> str:
             "",
             "## Figures",
             "",
-            f"{figures['spectra']:,} simulated observations that were not trained on, with the weights as they are "
-            f"stored: negative log density {figures['nll']:.3f} nats, mean absolute error on normalised labels "
+            f"On {figures['spectra']:,} simulated observations not used in training, with the stored, rounded weights: "
+            f"negative log density {figures['nll']:.3f} nats, mean absolute error of normalised labels "
             f"{figures['mae']:.4f}.",
             "",
             *_errors(header),
             "",
             "## Limits",
             "",
-            "The errors hold for spectra as the simulation makes them. Physics wrong beyond its model errors, "
-            "binaries, emission and peculiar stars are not in it: the network itself does not recognise such spectra. "
-            "Rotation and macroturbulence are degenerate below about one resolution element.",
+            "These errors are valid for spectra like the simulated ones. The simulation does not include errors of the "
+            "physics beyond its model errors, binaries, emission and peculiar stars; the network itself does not "
+            "recognise such spectra. Rotation and macroturbulence are degenerate below about one resolution element.",
             "",
         ]
     )

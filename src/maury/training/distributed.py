@@ -1,4 +1,4 @@
-"""Training in processes of a Ray cluster: distributed data parallel, which resume from the last epoch when one dies."""
+"""Distributed data parallel training on a Ray cluster; if a process dies, training resumes from the last epoch."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from maury.training.run_folder import Run
 from maury.training.simulated_source import SimulatedSource
 
 _LOOK_S = 0.5
+"""Seconds between two readings of the log."""
 
 Epochs = Callable[[int, float], None]
 """Called with the number of finished epochs and the validation loss of the last."""
@@ -34,8 +35,8 @@ def train_on_cluster(run: Run, cluster: RayWorkers, half: bool = False, epochs: 
     """Train as `maury.training.loop.train` does, on ``config.devices`` processes.
 
     Args:
-        run: from `open_run`; its folder, grid and emulator are there under the same names on all nodes.
-        cluster: where to train.
+        run: from `open_run`; its folder, grid and emulator must have the same paths on all machines.
+        cluster: the cluster to train on.
         half: store the weights of a network trained on a grid in float16.
         epochs: called after each epoch.
 
@@ -43,7 +44,7 @@ def train_on_cluster(run: Run, cluster: RayWorkers, half: bool = False, epochs: 
         The header of the trained network.
 
     Raises:
-        VersionMismatchError: a node has another grid or emulator.
+        VersionMismatchError: a machine has another grid or emulator.
         LostError: processes died more than three times.
         MauryError: raised by the training.
     """
@@ -73,7 +74,7 @@ def train_here(run: Run, where: str, half: bool) -> None:
 
 
 def source_of(config: AnyTrainConfig, where: str) -> GridSource | SimulatedSource:
-    """The source of a training, from the file of its grid or emulator."""
+    """Open the training data: the grid in a file, or a simulator with the emulator in a file."""
     if isinstance(config, TrainConfig):
         return GridSource(config, open_grid(where))
     emulator, settings = load(where), make_config(config.simulation, SimulationSettings, "simulation")
@@ -81,17 +82,17 @@ def source_of(config: AnyTrainConfig, where: str) -> GridSource | SimulatedSourc
 
 
 def grid_of(grid: Path) -> dict[str, str]:
-    """Digest of a grid on a node."""
+    """SHA-256 of a grid on this machine, to compare machines of a cluster."""
     return {f"grid {grid}": open_grid(grid).digest if grid.is_file() else "missing"}
 
 
 def _follow(log: Path, stop: threading.Event, epochs: Epochs | None) -> None:
-    """Report epochs as the log of the run grows."""
-    seen = 0
+    """Read the log of the run every `_LOOK_S` seconds and report new epochs until ``stop`` is set."""
+    reported = 0
     while epochs is not None and not stop.wait(_LOOK_S):
         if log.is_file():
             with open(log, newline="", encoding="utf-8") as stream:
                 losses = [float(row["val_loss"]) for row in csv.DictReader(stream) if row.get("val_loss")]
-            if len(losses) > seen:
-                seen = len(losses)
-                epochs(seen, losses[-1])
+            if len(losses) > reported:
+                reported = len(losses)
+                epochs(reported, losses[-1])

@@ -45,13 +45,13 @@ TRAIN, VALIDATION, TEST = 0, 1, 2
 def split(labels: NDArray[np.float64], validation: float, test: float) -> NDArray[np.uint8]:
     """Assign each star to training (0), validation (1) or test (2) by a hash of its labels.
 
-    A star keeps its part when the library grows, so that the test set of one fit is never in the training set of the
-    next.
+    The assignment does not change if stars are added to the library: test stars of one fit are never training stars of
+    the next.
 
     Args:
-        labels: (n, k).
-        validation: fraction of stars to validate with.
-        test: fraction of stars never touched in fitting.
+        labels: labels of the stars (n, k).
+        validation: fraction of stars for validation.
+        test: fraction of stars not used in the fit at all.
     """
     rows = np.ascontiguousarray(np.round(labels, 6), "<f8") + 0.0  # -0.0 becomes 0.0
     digests = [hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in rows]
@@ -63,10 +63,10 @@ def find_basis(modes: Tensor, training: Tensor, count: int, weight: Tensor, size
     """Principal components (Karhunen-Loeve) of the training modes by the eigenvectors of their Gram matrix.
 
     Args:
-        modes: (n, m) complex, `rfft` of spectra of ``size`` pixels.
+        modes: `rfft` (n, m) of spectra of ``size`` pixels, complex.
         training: indices of the training stars.
         count: number of components, at most the number of training stars minus one.
-        weight: amplitude (m,) that the metric's instrument passes at each frequency.
+        weight: weight (m,) of each frequency: the transfer function of an instrument of R `metric_resolution`.
         size: pixels of the grid.
     """
     mean = modes[training].mean(0)
@@ -108,7 +108,7 @@ class _SetEpoch(Callback):
 
 
 class EmulatorTask(lightning.LightningModule):
-    """Train the ensemble on standardised features; the loss is the flux error per star in the basis' metric."""
+    """Trains the ensemble on standardised features; the loss is the weighted flux error per star."""
 
     inputs: Tensor
     targets: Tensor
@@ -129,7 +129,8 @@ class EmulatorTask(lightning.LightningModule):
             networks: the ensemble.
             inputs: standardised features (n, f).
             targets: coefficients (n, k) in flux units.
-            training: rows to train on; the outputs are scaled by the spread of their targets.
+            training: indices of training stars; outputs of the networks are in units of the standard deviation of
+                their targets.
             pixels: number of pixels over which the flux error is averaged.
             config: settings.
         """
@@ -140,7 +141,7 @@ class EmulatorTask(lightning.LightningModule):
         self.register_buffer("scale", targets[training].std(0), persistent=False)
 
     def training_step(self, rows: Tensor, _: int) -> Tensor:
-        """Mean over stars of the rms flux error, softened at ``loss_floor``."""
+        """Mean over stars of the rms flux error, with ``loss_floor`` added in quadrature."""
         residual = self.networks(self.inputs[rows]) * self.scale - self.targets[rows]
         mean_square = residual.square().sum(-1) / self.pixels
         loss = (mean_square + self.config.loss_floor**2).sqrt().mean()
@@ -163,13 +164,13 @@ class EmulatorTask(lightning.LightningModule):
 
 @dataclass(frozen=True)
 class FitData:
-    """Everything the training needs, computed from a library.
+    """Training data of an emulator, computed from a library.
 
     Attributes:
-        part: training, validation or test of each star (n,).
-        training: rows to train on.
+        part: training, validation or test (0, 1, 2) of each star (n,).
+        training: indices of the training stars.
         labels: the labels that vary (n, k).
-        modes: (n, m) complex.
+        modes: Fourier modes of the spectra (n, m), complex.
         basis: principal components.
         digest: SHA-256 of labels and flux.
         domain: ranges of labels and wavelengths.
@@ -185,11 +186,11 @@ class FitData:
 
 
 def prepare(library: Library, config: EmulatorConfig, advance: Callable[[int], None] | None = None) -> FitData:
-    """Transform a library, split it by stars and find the basis on the training part alone.
+    """Fourier transform a library, split it by stars and find the basis from the training stars only.
 
     Raises:
-        FormatError: too few spectra, or no label that varies.
-        ConfigError: ranges that the library does not support.
+        FormatError: there are too few spectra, or no label varies.
+        ConfigError: ``config.ranges`` exceed those of the library.
     """
     part = torch.from_numpy(split(library.labels, config.validation_fraction, config.test_fraction))
     training = torch.nonzero(part == TRAIN)[: config.training_limit, 0]
@@ -207,12 +208,12 @@ def prepare(library: Library, config: EmulatorConfig, advance: Callable[[int], N
 
 
 def _metric(grid: LogGrid, config: EmulatorConfig) -> Tensor:
-    """Amplitude (m,) that the metric's instrument passes at each frequency."""
+    """Weight (m,) of each frequency: the transfer function of an instrument of R ``config.metric_resolution``."""
     return instrument(torch.from_numpy(grid.frequency).float(), torch.tensor(config.metric_resolution))
 
 
 def to_modes_of(library: Library, advance: Callable[[int], None] | None = None) -> NDArray[np.complex64]:
-    """Modes of a library, read in batches so that the float flux of the whole never exists at once."""
+    """Fourier modes of a library, computed in batches to limit memory."""
     grid = grid_for(library.wavelength_aa)
     modes = np.empty((len(library), grid.size // 2 + 1), np.complex64)
     for first in range(0, len(library), 64):
@@ -232,7 +233,7 @@ def fit_and_measure(
         library: intrinsic spectra.
         config: settings.
         run: folder for checkpoints and logs.
-        bar: where to show progress.
+        bar: progress bar; None for none.
 
     Returns:
         The emulator with its error map and a header with settings, training data and validation figures.
@@ -278,7 +279,7 @@ def fit_and_measure(
 
 
 def figures(rms: NDArray[np.float64], library: Library, rows: NDArray[np.int64]) -> dict[str, float]:
-    """Median and 90th percentile of the flux error (n,) of stars below and above 4500 K, or of all without Teff."""
+    """Median and 90th percentile of the flux error (n,) below and above 4500 K; of all stars if Teff is not a label."""
     groups = {"of all": np.ones(len(rms), bool)}
     if "teff" in library.names:
         cool = library.column("teff")[rows] < 4500
@@ -292,20 +293,20 @@ def figures(rms: NDArray[np.float64], library: Library, rows: NDArray[np.int64])
 
 
 def check_run(run: Path, config: EmulatorConfig, digest: str) -> None:
-    """Keep settings and library in the run's folder; refuse to resume with others.
+    """Write settings and SHA-256 of the library to the run's folder, or compare them with those of a run to resume.
 
     Raises:
         ConfigError: the folder holds a run with other settings or another library.
     """
-    mine = {"settings": config.model_dump(mode="json", exclude={"libraries"}), "library_sha256": digest}
+    identity = {"settings": config.model_dump(mode="json", exclude={"libraries"}), "library_sha256": digest}
     path = run / "run.json"
-    if path.exists() and json.loads(path.read_text()) != mine:
+    if path.exists() and json.loads(path.read_text()) != identity:
         raise ConfigError(
-            f"{run}: holds a fit with other settings or another library; remove it or name another folder",
+            f"{run}: holds a fit with other settings or another library; remove it or choose another folder",
             parameter="run",
         )
     with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(mine, indent=1))
+        temporary.write_text(json.dumps(identity, indent=1))
 
 
 class _ShowEpochs(Callback):
@@ -324,7 +325,7 @@ class _ShowEpochs(Callback):
 
 
 def train(task: EmulatorTask, training: Tensor, config: EmulatorConfig, run: Path, bar: Progress | None) -> None:
-    """Run Lightning for ``config.epochs``, resuming from ``run/last.ckpt`` when it is there."""
+    """Train for ``config.epochs``; resume from ``run/last.ckpt`` if it exists."""
     steps = _Steps(training, config.members, config.batch_size, config.seed)
     saver = ModelCheckpoint(
         dirpath=run, filename="last", every_n_epochs=config.checkpoint_every, enable_version_counter=False

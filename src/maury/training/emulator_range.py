@@ -1,4 +1,4 @@
-"""What a library supports: labels that vary and their ranges, its window, where it has spectra in Teff and log g."""
+"""Domain of an emulator from its library: labels that vary, their ranges, window, hull of spectra in Teff and log g."""
 
 from __future__ import annotations
 
@@ -20,20 +20,21 @@ MARGIN_KMS = 280.0
 """Kept free at both ends of a library's wavelengths: 200 km/s of rotation and three sigma of R = 5,000."""
 
 _REACH = 0.05
-"""Of a range: a library that comes as near to its ends as this covers it."""
+"""Tolerance at the ends of a range, as a fraction of the range."""
 
 
 @dataclass(frozen=True)
 class Domain:
-    """What an emulator of a library may be asked for.
+    """Labels and wavelengths for which an emulator of a library is valid.
 
     Attributes:
         space: the labels that vary, with their ranges.
-        fixed: labels that all spectra share.
+        fixed: labels that are the same in all spectra, with their values.
         window_aa: first and last wavelength without margins, Å.
         resolution: R of the spectra, 0 for infinite.
-        hull: corners of the hull in Teff and log g, None where the packaged library's lowest log g holds.
-        axes: values of each label that varies, when the spectra are nodes of a tensor grid.
+        hull: corners of the convex hull of spectra in Teff and log g; None for a library with the packaged ranges, in
+            which `maury.labels.lowest_logg` bounds log g.
+        axes: values of each label that varies, if the spectra are nodes of a tensor grid.
     """
 
     space: LabelSpace
@@ -44,7 +45,7 @@ class Domain:
     axes: dict[str, list[float]] | None = None
 
     def header(self) -> dict[str, Any]:
-        """Range as entries of the emulator's header; those that do not apply are left out."""
+        """Domain as entries of the emulator's header, without empty ones."""
         known: dict[str, Any] = {"window": list(self.window_aa)}
         for name in ("fixed", "resolution", "hull", "axes"):
             if getattr(self, name):
@@ -53,20 +54,20 @@ class Domain:
 
 
 def find_domain(library: Library, ranges: Mapping[str, tuple[float, float]] | None = None) -> Domain:
-    """What a library supports.
+    """Find the domain of an emulator fitted to a library.
 
-    The range of a label is, in this order: that of ``ranges``; that of the library's own ``domain``; the packaged one,
-    for a library of the packaged labels that reaches its ends in Teff, log g and [M/H]; from its lowest to its highest
-    value.
+    The range of a label is the first of these that exists: the one in ``ranges``; the one in the library's attribute
+    ``domain``; the packaged one, if the library has the packaged labels and reaches the packaged ends of Teff, log g
+    and [M/H]; the lowest to the highest value.
 
     Raises:
         FormatError: no label varies, the library's ``domain`` or ``window`` cannot be read, or no window is left.
-        ConfigError: a range of a label that is not there or does not vary, or that goes beyond the spectra by more
-            than 5 % of their span.
+        ConfigError: a label in ``ranges`` does not exist or does not vary, or its range exceeds that of the spectra by
+            more than 5 %.
     """
     varying = [name for name in library.names if np.ptp(library.column(name)) > 0]
     if not varying:
-        raise FormatError(f"{', '.join(library.sources)}: no label varies: there is nothing to fit")
+        raise FormatError(f"{', '.join(library.sources)}: no label varies: an emulator cannot be fitted")
     for name in ranges or {}:
         if name not in varying:
             raise ConfigError(f"ranges: {name} is not a label that varies; there are {', '.join(varying)}")
@@ -110,18 +111,18 @@ def _is_packaged(library: Library) -> bool:
     return True
 
 
-def _checked(name: str, wanted: tuple[float, float], low: float, high: float) -> tuple[float, float]:
+def _checked(name: str, limits: tuple[float, float], low: float, high: float) -> tuple[float, float]:
     slack = _REACH * (high - low)
-    if not low - slack <= wanted[0] < wanted[1] <= high + slack:
+    if not low - slack <= limits[0] < limits[1] <= high + slack:
         raise ConfigError(
-            f"ranges: {name} = {wanted[0]:g} to {wanted[1]:g}, but the spectra have {low:g} to {high:g} "
-            f"(at most 5 % beyond are allowed)"
+            f"ranges: {name} = {limits[0]:g} to {limits[1]:g}, but the spectra have {low:g} to {high:g} "
+            f"(each end may exceed this by 5 % of the span at most)"
         )
-    return wanted
+    return limits
 
 
 def _window(library: Library) -> tuple[float, float]:
-    """The library's own window, or its wavelengths less the margins, rounded inwards to whole Å."""
+    """Window in the library's attributes, or its wavelengths without the margins, rounded inwards to whole Å."""
     stated = _attribute(library, "window")
     if stated is not None:
         return float(stated[0]), float(stated[1])

@@ -1,8 +1,8 @@
-"""Start a fit from another emulator: its networks, written in the new basis and the new scale of the features.
+"""Initialise the networks of a fit with those of another emulator, converted to the new basis and feature scaling.
 
-Both changes are linear, so they go into the first and the last layer: before the first step the new emulator is the
-old one, as far as the new basis holds its spectra. A few hundred spectra of a better line list then move it, where they
-would be too few to begin with.
+Both conversions are linear and are applied to the first and the last layer. Before the first step the new emulator
+gives the spectra of the old one, as far as the new basis can represent them. A few hundred spectra of a better line
+list are then enough, which would be too few for a fit from random weights.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from maury.wavelengths import LogGrid
 
 @dataclass(frozen=True)
 class Basis:
-    """Principal components of spectra in a metric that weights frequencies as an instrument of high R passes them.
+    """Principal components of spectra; frequencies are weighted by the transfer function of an instrument of high R.
 
     Attributes:
         mean: modes (m,) complex of the mean training spectrum.
         components: modes (k, m) complex, orthonormal in the metric.
-        coefficients: of every star (n, k).
+        coefficients: coefficients of every star (n, k).
     """
 
     mean: Tensor
@@ -36,9 +36,9 @@ class Basis:
 
 
 def in_metric(modes: Tensor, weight: Tensor, size: int) -> Tensor:
-    """Modes (n, m) complex as real rows (n, 2 m) whose squared length is the summed squared flux in the metric.
+    """Convert complex modes (n, m) to real rows (n, 2 m) whose squared norm is the sum of the weighted flux squared.
 
-    By Parseval the sum over pixels is that over frequencies of both signs, over the number of pixels.
+    By Parseval's theorem the sum over pixels is the sum over frequencies of both signs divided by the number of pixels.
     """
     return torch.view_as_real(modes * weight).flatten(1) * np.sqrt(2 / size)
 
@@ -53,23 +53,23 @@ def start_from(
     features: tuple[Tensor, Tensor],
     scale: Tensor,
 ) -> str:
-    """Set the weights of ``networks`` so that they give the spectra of another emulator.
+    """Set the weights of ``networks`` such that they give the spectra of another emulator.
 
     Args:
-        name: "packaged" or the other emulator's file.
-        networks: from features standardised by ``features`` to coefficients in units of ``scale``.
-        basis: of the new emulator.
-        weight: amplitude (m,) of the metric in which the basis is orthonormal.
-        grid: of the new emulator.
-        space: its labels.
-        features: mean and standard deviation (f,).
-        scale: (k,).
+        name: "packaged" or the file of the other emulator.
+        networks: new networks, from features standardised with ``features`` to coefficients in units of ``scale``.
+        basis: basis of the new emulator.
+        weight: weight (m,) of each frequency, with which the basis is orthonormal.
+        grid: grid of the new emulator.
+        space: labels of the new emulator.
+        features: mean and standard deviation (f,) of the features.
+        scale: scale (k,) of the coefficients.
 
     Returns:
         SHA-256 of the other emulator's file.
 
     Raises:
-        ConfigError: other labels, wavelengths or sizes of the networks.
+        ConfigError: the other emulator has other labels, wavelengths or sizes of networks.
     """
     old = load(name)
     for what, mine, others in (

@@ -1,4 +1,4 @@
-"""A grid as a source of training: its spectra in memory, the order in which they are trained on, white noise."""
+"""A grid as training data: its spectra in memory, the order of batches, white noise."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from maury.training.sources import error_figures
 
 
 class Spectra(Dataset[tuple[Tensor, Tensor]]):
-    """All spectra of a grid as counts (16 bits a pixel) with normalised labels; an item is a whole batch.
+    """All spectra of a grid as 16-bit counts with normalised labels; indexing with row numbers returns a batch.
 
     Attributes:
-        counts: uint16 seen as int16 (n, pixels), which torch can index.
+        counts: uint16 counts, viewed as int16 because torch can index that (n, pixels).
         targets: normalised labels (n, labels), float32.
         space: the labels and the ranges that normalise them.
         training: row numbers of the training part.
@@ -42,12 +42,12 @@ class Spectra(Dataset[tuple[Tensor, Tensor]]):
 
         Args:
             grid: the grid.
-            config: says which split and labels.
-            advance: called with the number of spectra read.
-            limits: at most so many spectra to train on and to validate with, drawn with the settings' seed.
+            config: settings with split, labels and seed.
+            advance: called with the number of spectra just read.
+            limits: largest numbers of training and of validation spectra, drawn with the seed; None for all.
 
         Raises:
-            ConfigError: the grid lacks a label, has one value of it, or lacks the split, or a part of it is empty.
+            ConfigError: the grid lacks a label or the split, a label is constant, or a part of the split is empty.
             FormatError: a spectrum is damaged.
         """
         labels = np.stack([grid.column(name) for name in config.network.labels], axis=-1)
@@ -75,18 +75,18 @@ class Spectra(Dataset[tuple[Tensor, Tensor]]):
         return len(self.targets)
 
     def normalise(self, counts: Tensor) -> Tensor:
-        """Counts as they lie in `counts` -> (flux - mean) / std, float32, on the counts' device."""
+        """Convert rows of ``counts`` to (flux - mean) / std, float32, on their device."""
         return (counts.view(torch.uint16).float() * (self.scale / self.std)).sub_(self.mean / self.std)
 
 
 def _some(rows: Tensor, count: int, seed: int) -> Tensor:
-    """At most ``count`` of some rows, in their order."""
+    """Draw ``count`` rows, or all if there are fewer, and keep their order."""
     chosen = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:count]
     return rows[chosen.sort().values]
 
 
 def _moments(counts: np.ndarray, rows: np.ndarray) -> tuple[float, float]:
-    """Mean and standard deviation of counts over rows, in blocks so that no float copy of the whole exists."""
+    """Mean and standard deviation of counts over rows, computed in blocks to limit memory."""
     total = square = 0.0
     for first in range(0, len(rows), 256):
         block = counts[rows[first : first + 256]].astype(np.float32)
@@ -100,17 +100,17 @@ def _moments(counts: np.ndarray, rows: np.ndarray) -> tuple[float, float]:
 class Batches(Sampler[Tensor]):
     """Batches of row numbers.
 
-    Shuffled, their order depends on the seed and the epoch alone, so that a resumed run takes the spectra as the
-    uninterrupted one does. Of n devices each takes every n-th row of the same order; left-over rows of a shuffled
-    epoch are dropped, so that all devices make as many steps, and come again in another epoch.
+    The order of shuffled rows depends on the seed and the epoch only: a resumed run uses the same batches as one
+    without interruption. Each of n devices gets every n-th row of this order. Up to n - 1 rows of a shuffled epoch are
+    left out, different ones in each epoch, such that all devices make the same number of steps.
     """
 
     def __init__(self, rows: Tensor, size: int, seed: int | None = None, rank: int = 0, devices: int = 1) -> None:
-        """Store what to draw from; without ``seed`` rows come in their order."""
+        """Keep the rows; they are shuffled with ``seed``, or stay in order if it is None."""
         self.rows, self.size, self.seed, self.rank, self.devices, self.epoch = rows, size, seed, rank, devices, 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Set which epoch comes next; Lightning calls it."""
+        """Set the number of the next epoch; Lightning calls this."""
         self.epoch = epoch
 
     def _own(self) -> Tensor:
@@ -129,10 +129,10 @@ class Batches(Sampler[Tensor]):
 
 
 class Noise:
-    """White noise for spectra in training; each step has its own, which depends on the seed and the step alone."""
+    """White noise for training spectra; it depends on the seed and the number of the step only."""
 
     def __init__(self, config: TrainConfig, std: float) -> None:
-        """Noise of ``config.noise`` continua on flux that was divided by ``std``."""
+        """Noise of standard deviation ``config.noise``, per unit of the continuum, for flux divided by ``std``."""
         self._size, self._seed = config.noise / std, config.seed
 
     def __call__(self, flux: Tensor, step: int) -> Tensor:
@@ -144,7 +144,7 @@ class Noise:
 
 
 class GridSource:
-    """The spectra of a grid, for a network that gives points."""
+    """Training data from a grid, for a network that gives point estimates."""
 
     stored = torch.float32
 
@@ -152,12 +152,12 @@ class GridSource:
         """Read a grid; ``advance`` is called with the number of spectra read.
 
         Raises:
-            ConfigError: grid and settings contradict each other.
+            ConfigError: the grid does not have the pixels, labels or split in the settings.
             FormatError: a spectrum is damaged.
         """
         pixels = len(grid.wavelength_aa)
         if config.network.pixels != pixels:
-            raise ConfigError(f"{grid.path}: {pixels} pixels; network.pixels = {config.network.pixels}")
+            raise ConfigError(f"{grid.path}: {pixels} pixels in the grid, but network.pixels = {config.network.pixels}")
         self.config, self.grid, self.spectra = config, grid, Spectra(grid, config, advance)
         self._noise = Noise(config, self.spectra.std)
 
@@ -166,7 +166,7 @@ class GridSource:
         return StarNet(self.config.network, self.config.seed)
 
     def loaders(self, rank: int, devices: int, epoch: int, pin: bool) -> tuple[DataLoader[Any], DataLoader[Any]]:
-        """Shuffled batches of the training part, ordered ones of the validation part, each gathered by one indexing."""
+        """Loaders of shuffled batches of the training part and of batches in order of the validation part."""
         shuffled = Batches(self.spectra.training, self.config.batch_size, self.config.seed, rank, devices)
         shuffled.set_epoch(epoch)
         ordered = Batches(self.spectra.validation, 256, None, rank, devices)
@@ -185,7 +185,7 @@ class GridSource:
         return self.spectra.normalise(batch[0]), batch[1]
 
     def header(self, network: StarNet) -> dict[str, Any]:
-        """Labels, normalisation of the flux, pixels and the grid."""
+        """Header entries: labels, normalisation of the flux, pixels, SHA-256 of the grid."""
         spectra, grid = self.spectra, self.grid
         return {
             "labels": {"names": spectra.space.names, "lower": spectra.space.lower, "upper": spectra.space.upper},

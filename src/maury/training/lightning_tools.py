@@ -1,4 +1,4 @@
-"""Lightning as maury uses it: checkpoints that survive a kill, losses as CSV, no advertisements on the screen."""
+"""Tools for Lightning: checkpoints written atomically, losses as CSV, no advertisements on the screen."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LOG_COLUMNS = ("epoch", "step", "train_loss", "train_mae", "val_loss", "val_mae"
 
 
 class AtomicCheckpoints(TorchCheckpointIO):
-    """Write checkpoints through a temporary name, so that a kill leaves the previous one whole."""
+    """Writes checkpoints to a temporary file and renames it, such that an interruption leaves the last one intact."""
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any | None = None
@@ -48,10 +48,10 @@ def quiet_lightning() -> Iterator[None]:
 
 
 class CurveLogger(Logger):
-    """Append losses to a CSV file, a line per step and one per validation, cells that do not apply left blank.
+    """Appends losses to a CSV file, a line per step and one per validation; other cells of the line are empty.
 
-    Lightning's own CSV logger deletes the file when a run is resumed; here a step that is made again after a resume is
-    a second line, and the later line counts.
+    Lightning's CSV logger deletes the file when a run resumes. Here a step repeated after a resume adds a second line,
+    which replaces the first one for readers.
     """
 
     def __init__(self, path: Path) -> None:
@@ -62,21 +62,21 @@ class CurveLogger(Logger):
 
     @property
     def name(self) -> str:
-        """Lightning asks for a name."""
+        """Name of the logger, which Lightning requires."""
         return "curve"
 
     @property
     def version(self) -> str:
-        """Lightning asks for a version; a run has one log."""
+        """Version, which Lightning requires; empty, as a run has one log."""
         return ""
 
     @rank_zero_only
     def log_hyperparams(self, *_: Any, **__: Any) -> None:
-        """The settings of a run are in its config.toml."""
+        """Do nothing: config.toml holds the settings of a run."""
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Keep a line; every hundredth writes."""
+        """Keep a line in memory; write all lines at every hundredth and after each validation."""
         if set(metrics) & set(LOG_COLUMNS[2:]):
             values = {**metrics, "step": step}
             self._waiting.append([values.get(name, "") for name in LOG_COLUMNS])
@@ -85,7 +85,7 @@ class CurveLogger(Logger):
 
     @rank_zero_only
     def save(self) -> None:
-        """Write the lines that wait."""
+        """Append the lines in memory to the file."""
         new = not self.path.exists()
         with open(self.path, "a", newline="", encoding="utf-8") as stream:
             writer = csv.writer(stream)

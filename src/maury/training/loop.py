@@ -1,4 +1,4 @@
-"""Train a network on a source of spectra: first weights, resume, best weights, the file that comes out."""
+"""Train a network on a source of spectra, resume an interrupted run, and write the best weights to a file."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ def train(
 
     Args:
         run: from `maury.training.run_folder.open_run`.
-        source: the spectra: `maury.training.grid_source.GridSource` or
+        source: training data, a `maury.training.grid_source.GridSource` or
             `maury.training.simulated_source.SimulatedSource`.
-        callbacks: further Lightning callbacks (a progress bar).
-        dtype: of the stored weights; None for that of the source.
+        callbacks: more Lightning callbacks (a progress bar).
+        dtype: type of the stored weights; None for ``source.stored``.
 
     Returns:
         The header of the trained network.
 
     Raises:
-        ConfigError: source and settings contradict each other, or a device is not there.
+        ConfigError: the source does not have the labels or pixels in the settings, or a device does not exist.
         FormatError: a checkpoint is damaged.
         OutputError: the run directory cannot be written.
-        KeyboardInterrupt: interrupted or asked to terminate.
+        KeyboardInterrupt: the process got an interrupt or a request to terminate.
     """
     keep_freed_memory()
     config, last = run.config, run.last if run.last.is_file() else None
@@ -50,11 +50,11 @@ def train(
     with quiet_lightning():
         trainer = make_trainer(run, [*stop, *callbacks])
         pin = trainer.strategy.root_device.type == "cuda"
-        epoch = 0 if last is None else epochs_done(last)  # Lightning sets that of samplers after the first epoch alone
+        epoch = 0 if last is None else epochs_done(last)  # Lightning sets it for samplers after the first only
         loaders = source.loaders(trainer.global_rank, trainer.world_size, epoch, pin)
         try:
             trainer.fit(Task(network, source, config), *loaders, ckpt_path=last)
-        except SystemExit as error:  # what Lightning makes of an interrupt or a request to terminate
+        except SystemExit as error:  # Lightning raises it for an interrupt or a request to terminate
             raise KeyboardInterrupt from error
     if trainer.is_global_zero:
         _write_best(run, source, network.cpu(), trainer, dtype or source.stored)
@@ -63,7 +63,7 @@ def train(
 
 
 def _write_best(run: Run, source: Source, network: Network, trainer: lightning.Trainer, dtype: torch.dtype) -> None:
-    """Measure the weights of the best epoch as they are stored, and write them with their header."""
+    """Round the weights of the best epoch to ``dtype``, compute their validation figures, and write them to a file."""
     state = torch.load(run.best, map_location="cpu", weights_only=True)
     weights = {key.removeprefix("network."): value for key, value in state["state_dict"].items()}
     network.load_state_dict({k: v.to(dtype).to(v.dtype) if v.is_floating_point() else v for k, v in weights.items()})

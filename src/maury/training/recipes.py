@@ -1,4 +1,4 @@
-"""Recipes: how networks and the emulator are trained, as settings, and those that ship with maury."""
+"""Recipes: settings of the training of networks and emulators, and the presets that ship with maury."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from maury.networks.architectures import NetworkConfig, PosteriorConfig, StarNet
 
 
 class Recipe(Settings):
-    """What every training has.
+    """Settings that all trainings share.
 
     Attributes:
-        epochs: most epochs to train.
+        epochs: largest number of epochs.
         batch_size: spectra (or stars of a library) per step, on each device.
         learning_rate: highest learning rate of the optimiser.
-        weight_decay: of AdamW.
-        accelerator: where to train.
-        seed: of the first weights, and of the order or the simulation of the spectra.
+        weight_decay: weight decay of AdamW.
+        accelerator: device to train on.
+        seed: seed of the initial weights, and of the order or the simulation of the spectra.
     """
 
     epochs: Positive
@@ -33,16 +33,16 @@ class Recipe(Settings):
 
 
 class NetworkRecipe(Recipe):
-    """What the trainings of all networks have.
+    """Settings that trainings of all networks share.
 
     Attributes:
-        preset: name of the preset it started from.
-        network: the network.
+        preset: name of the preset on which the settings are based.
+        network: settings of the network's architecture.
         optimiser: Adam, or AdamW with ``weight_decay``.
-        schedule: a constant learning rate, or one that falls along a half cosine to 0 at the end of the run, given by
+        schedule: a constant learning rate, or one that falls along a half cosine to 0 at the end of the run, after
             ``epochs`` or ``max_time``, whichever comes first.
-        warmup: steps over which the learning rate rises from 0.
-        precision: float32, or bfloat16 products with float32 weights; flows are in float32.
+        warmup: number of steps over which the learning rate rises from 0.
+        precision: float32, or bfloat16 products with float32 weights; flows are always in float32.
         devices: number of devices; more than one trains with distributed data parallel.
         max_time: minutes of training after which the run stops, None for no limit.
     """
@@ -58,14 +58,14 @@ class NetworkRecipe(Recipe):
 
 
 class TrainConfig(NetworkRecipe):
-    """How a network is trained on a grid; the defaults are the founding recipe.
+    """Settings of the training of a network on a grid; the defaults are those of the founding project.
 
     Attributes:
-        split: which of the grid's splits holds out spectra for validation.
+        split: the split of the grid that defines the validation spectra.
         patience: epochs without a lower validation loss after which training stops.
         noise: standard deviation, in units of the continuum, of white noise added to the spectra of each step.
         grid: file of the grid.
-        grid_digest: its SHA-256, which maury fills in.
+        grid_digest: SHA-256 of the grid; maury sets it.
     """
 
     preset: str = "starnet-spc"
@@ -80,18 +80,18 @@ class TrainConfig(NetworkRecipe):
 
 
 class PosteriorTrainConfig(NetworkRecipe):
-    """How the default network is trained, on observations simulated as it goes.
+    """Settings of the training of the default network, on observations simulated during training.
 
     Attributes:
         kind: "posterior", which distinguishes these settings from those of a network trained on a grid.
         simulation: settings of the simulation (`maury.simulation`) that differ from its defaults.
-        steps: steps in an epoch, each with new spectra; after each epoch the network is validated and saved.
-        components_from: simulated spectra of which the principal components are taken.
-        validation: spectra of the held-out simulated set that chooses the weights.
+        steps: number of steps per epoch, each with new spectra; after each epoch the network is validated and saved.
+        components_from: number of simulated spectra from which principal components are computed.
+        validation: number of simulated spectra in the validation set, which chooses the best epoch.
         emulator: "packaged" or the file of an emulator.
-        emulator_digest: its SHA-256, which maury fills in.
-        start: a trained network of the same settings (a packaged one's name, a run's folder, a file) to start from, or
-            None to start from principal components.
+        emulator_digest: SHA-256 of the emulator; maury sets it.
+        start: trained network of the same architecture (a packaged name, a run's folder or a file) whose weights
+            initialise the training; None for random weights and principal components.
     """
 
     kind: Literal["posterior"] = "posterior"
@@ -125,19 +125,19 @@ class EmulatorConfig(Recipe):
 
     Attributes:
         libraries: library files or glob patterns.
-        components: principal components of the basis.
-        metric_resolution: R of the instrument whose passband weights frequencies in basis and loss.
-        members: networks in the ensemble.
+        components: number of principal components in the basis.
+        metric_resolution: R of the instrument whose transfer function weights frequencies in basis and loss.
+        members: number of networks in the ensemble.
         width: units of each hidden layer.
-        depth: hidden layers.
-        loss_floor: rms flux error below which a star no longer counts.
-        validation_fraction: of stars, for the error map.
-        test_fraction: of stars, never touched.
-        training_limit: use at most so many training stars (for the curve of error against library size).
+        depth: number of hidden layers.
+        loss_floor: rms flux error below which a star hardly contributes to the gradient.
+        validation_fraction: fraction of stars for validation and the error map.
+        test_fraction: fraction of stars not used in the fit at all.
+        training_limit: largest number of training stars (to measure how the error falls with library size).
         checkpoint_every: epochs between checkpoints.
-        start: emulator from which the networks start instead of from random weights: "packaged" or a file, of the same
-            labels, wavelengths and network sizes. For a library of better physics that is still small.
-        ranges: for a label, the range to promise; without it as `maury.training.emulator_range.find_domain` finds it.
+        start: emulator whose weights initialise the networks, "packaged" or a file with the same labels, wavelengths
+            and network sizes; for a library of better physics that is still small. None for random weights.
+        ranges: range of the emulator by label; by default those that `maury.training.emulator_range.find_domain` finds.
     """
 
     libraries: list[str] = Field(default_factory=list)
@@ -162,7 +162,7 @@ AnyTrainConfig = TrainConfig | PosteriorTrainConfig
 
 
 def preset_names() -> list[str]:
-    """Names of the networks that ship as settings, trained or not."""
+    """Names of the network presets that ship with maury, with or without trained weights."""
     return sorted(path.stem for path in (PRESETS / "networks").glob("*.toml"))
 
 
@@ -181,7 +181,7 @@ def load_training(path: str | os.PathLike[str]) -> AnyTrainConfig:
     """Read settings of a training from TOML, for either kind of network.
 
     Raises:
-        ConfigError: as `maury.config.load_config`.
+        ConfigError: the file cannot be read, or a setting is unknown or not allowed.
     """
     values = read_toml(path)
     if "kind" in values:

@@ -1,4 +1,4 @@
-"""Run directories: files of a training, from which it resumes after a kill."""
+"""Run folders: settings, logs and checkpoints of a training, from which an interrupted run resumes."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ FREE = ("epochs", "max_time", "accelerator", "devices")
 
 @dataclass(frozen=True)
 class Run:
-    """A run directory: config.toml, metrics.csv, tensorboard/, last.ckpt, best.ckpt, at the end model.safetensors.
+    """A run folder: config.toml, metrics.csv, tensorboard/, last.ckpt, best.ckpt, and finally model.safetensors.
 
     Attributes:
-        folder: the directory.
+        folder: path of the folder.
         config: settings of the run.
-        on_cluster: it trains in processes of a Ray cluster (`maury.training.distributed`).
+        on_cluster: the run trains in processes of a Ray cluster (`maury.training.distributed`).
     """
 
     folder: Path
@@ -46,21 +46,21 @@ class Run:
 
     @property
     def model(self) -> Path:
-        """The trained network."""
+        """File of the trained network."""
         return self.folder / "model.safetensors"
 
     @property
     def last(self) -> Path:
-        """The state after the last finished epoch, from which a run resumes."""
+        """Checkpoint after the last finished epoch, from which a run resumes."""
         return self.folder / "last.ckpt"
 
     @property
     def best(self) -> Path:
-        """The state with the lowest validation loss."""
+        """Checkpoint with the lowest validation loss."""
         return self.folder / "best.ckpt"
 
     def finished(self) -> dict[str, Any] | None:
-        """Header of the trained network if the run met a limit that still holds, else None."""
+        """Header of the trained network if the run is finished, None if its limits now allow more epochs."""
         if not self.model.is_file():
             return None
         header = read_header(self.model, "network")
@@ -72,16 +72,16 @@ class Run:
 
 
 def open_run(folder: str | os.PathLike[str], config: AnyTrainConfig, fresh: bool = False) -> Run:
-    """Prepare a run directory, or find the run in it to resume.
+    """Prepare a run folder, or open the run in it to resume.
 
     Args:
-        folder: the directory; it is made.
-        config: settings, with the digest of the grid or the emulator.
-        fresh: throw away an earlier run there.
+        folder: path of the folder; it is created if needed.
+        config: settings, with the SHA-256 of the grid or the emulator.
+        fresh: delete an earlier run in the folder.
 
     Raises:
-        ConfigError: the directory holds a run with other settings or other training data, or something else than a run.
-        OutputError: it cannot be written.
+        ConfigError: the folder holds a run with other settings or training data, or other files than those of a run.
+        OutputError: the folder cannot be written.
     """
     run = Run(Path(folder), config)
     settings = run.folder / "config.toml"
@@ -91,7 +91,7 @@ def open_run(folder: str | os.PathLike[str], config: AnyTrainConfig, fresh: bool
         else:
             _check_same(settings, config)
     elif run.folder.is_dir() and any(run.folder.iterdir()):
-        raise ConfigError(f"{folder}: neither empty nor a training run; name another folder", parameter="folder")
+        raise ConfigError(f"{folder}: not empty, but not a training run; choose another folder", parameter="folder")
     check_writable(settings)
     save_config(settings, config)
     return run
@@ -104,14 +104,14 @@ def _check_same(settings: Path, config: AnyTrainConfig) -> None:
         if before[key] != now[key] and key not in (*FREE, "grid", "emulator"):
             raise ConfigError(
                 f"{settings}: this run was started with {key} = {before[key]!r}, now it is {now[key]!r}; "
-                "name another folder, or delete this run to start anew",
+                "choose another folder, or delete this run to start again",
                 parameter="fresh",
                 value=now[key],
             )
 
 
 def _clear(run: Run) -> None:
-    """Remove an earlier run, and nothing else that may lie in the folder."""
+    """Delete the files of an earlier run and keep all other files."""
     try:
         for path in (run.model, run.last, run.best, run.folder / "metrics.csv", run.folder / "config.toml"):
             path.unlink(missing_ok=True)
@@ -121,10 +121,10 @@ def _clear(run: Run) -> None:
 
 
 def make_trainer(run: Run, callbacks: Sequence[Callback]) -> lightning.Trainer:
-    """A Lightning trainer that logs, stops at the run's limits, and keeps its best and its last state.
+    """Make a Lightning trainer that logs, stops at the run's limits, and keeps the best and the last checkpoint.
 
     Raises:
-        ConfigError: the device is not there.
+        ConfigError: the device does not exist.
     """
     config = run.config
     limit = None if config.max_time is None else datetime.timedelta(minutes=config.max_time)
@@ -136,7 +136,7 @@ def make_trainer(run: Run, callbacks: Sequence[Callback]) -> lightning.Trainer:
     ]
     plugins: list[Any] = [AtomicCheckpoints()]
     strategy, devices = "ddp" if config.devices > 1 else "auto", config.devices
-    if run.on_cluster:  # each of its processes has one device, and they find each other through Ray
+    if run.on_cluster:  # each process has one device; Ray connects the processes
         strategy, environment = lightning_parts()
         plugins.append(environment)
         devices = 1
@@ -161,10 +161,10 @@ def make_trainer(run: Run, callbacks: Sequence[Callback]) -> lightning.Trainer:
 
 
 def epochs_done(checkpoint: Path) -> int:
-    """Finished epochs of a state.
+    """Number of finished epochs of a checkpoint.
 
     Raises:
-        FormatError: it is damaged.
+        FormatError: the file is damaged.
     """
     try:
         return int(torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["epoch"]) + 1

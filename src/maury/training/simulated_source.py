@@ -1,4 +1,4 @@
-"""Simulated observations as a source of training: batches that are simulated when they are needed, by number."""
+"""Simulated observations as training data: each batch has a number, which seeds its simulation."""
 
 from __future__ import annotations
 
@@ -21,54 +21,57 @@ from maury.training.recipes import PosteriorTrainConfig
 from maury.training.sources import error_figures
 
 HELD_OUT = 2**40
-"""Numbers of batches from here on are never trained on."""
+"""First number of a validation batch; training uses smaller numbers."""
 
 
 _START = HELD_OUT * 2
-"""Number of the batch of which the principal components are taken."""
+"""Number of the batch from which principal components are computed."""
 
 _DRAWS = 256
+"""Posterior samples per validation star."""
 
 
 class Stream:
-    """Batches by number: the same number, seed and size always give the same stars, whatever came before."""
+    """Simulates batches by number: the same number, seed and size always give the same stars."""
 
     def __init__(self, simulator: Simulator, names: tuple[str, ...], seed: int) -> None:
-        """Take the columns ``names`` of the simulator's labels.
+        """Choose the labels ``names`` among those of the simulator.
 
         Raises:
-            ConfigError: a label that the simulator does not know.
+            ConfigError: the simulator does not have a label.
         """
         missing = [name for name in names if name not in simulator.labels]
         if missing:
-            raise ConfigError(f"no label {', '.join(missing)} to learn; there are {', '.join(simulator.labels)}")
+            raise ConfigError(
+                f"the simulator has no label {', '.join(missing)}; there are {', '.join(simulator.labels)}"
+            )
         self.simulator, self.seed = simulator, seed
         self.columns = [simulator.labels.index(name) for name in names]
 
     def batch(self, number: int, count: int) -> tuple[PixelSpectra, Tensor]:
-        """``count`` spectra and their labels (count, k)."""
-        seed = int(np.random.SeedSequence((self.seed, number)).generate_state(1)[0])  # on CPUs torch takes 32 bits
+        """Simulate ``count`` spectra and return them with their labels (count, k)."""
+        seed = int(np.random.SeedSequence((self.seed, number)).generate_state(1)[0])  # torch: 32 bits on CPUs
         generator = torch.Generator(self.simulator.device).manual_seed(seed)
         stars = self.simulator.batch(count, generator)
         return stars, stars.labels[:, self.columns]
 
 
 def transform_of(simulator: Simulator, names: tuple[str, ...]) -> LabelTransform:
-    """The transform of a network for some labels of a simulator, whose prior gives the ranges."""
+    """Label transform of a network for labels of a simulator; ranges are those of the simulator's prior."""
     edges = simulator.logg_edges if {"teff", "logg"} <= set(names) else ()
     return LabelTransform(simulator.space.subset(names), edges)
 
 
 def principal_components(spectra: PixelSpectra, count: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Mean spectrum (p,) and whitened principal components (count, p) of the less noisy half of some spectra.
+    """Mean spectrum (p,) and whitened principal components (count, p) of the half of the spectra with the least noise.
 
-    Components are divided by the standard deviation of a spectrum's coefficient with the noise of these spectra:
-    features have unit variance where the signal is above the noise, and stay small where it is not.
+    Each component is divided by the standard deviation of its coefficient, noise added in quadrature: coefficients
+    above the noise get unit variance, those below it stay small.
 
     Args:
-        spectra: (n, p), n at least 2 count.
-        count: components.
-        seed: of the randomised singular value decomposition.
+        spectra: spectra (n, p), n at least 2 ``count``.
+        count: number of components.
+        seed: seed of the randomised singular value decomposition.
     """
     typical = torch.where(spectra.good, spectra.sigma, torch.nan).nanmedian(1).values
     rows = typical.argsort()[: max(len(typical) // 2, count)]
@@ -85,14 +88,14 @@ def principal_components(spectra: PixelSpectra, count: int, seed: int) -> tuple[
 
 
 class Numbers(Sampler[int]):
-    """Numbers of the batches of an epoch, of which no other step, epoch or device has any."""
+    """Numbers of the batches of an epoch on one device; no number occurs twice in a run."""
 
     def __init__(self, steps: int, rank: int, devices: int, epoch: int) -> None:
-        """Those of one of several devices."""
+        """Numbers for device ``rank`` of ``devices``, ``steps`` per epoch."""
         self.steps, self.rank, self.devices, self.epoch = steps, rank, devices, epoch
 
     def set_epoch(self, epoch: int) -> None:
-        """Set which epoch comes next; Lightning calls it."""
+        """Set the number of the next epoch; Lightning calls this."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -104,28 +107,30 @@ class Numbers(Sampler[int]):
 
 
 class SimulatedSource:
-    """Observations simulated as the training goes, for a network that gives a posterior."""
+    """Training data simulated during training, for a network that gives a posterior."""
 
     stored = torch.float16
 
     def __init__(self, config: PosteriorTrainConfig, make: Callable[[torch.device], Simulator]) -> None:
-        """Keep how to make a simulator on a device.
+        """Keep settings and the function ``make``, which returns a simulator on a device.
 
         Raises:
-            ConfigError: simulation and settings contradict each other.
+            ConfigError: the simulator does not have the labels or the number of pixels in the settings.
         """
         simulator, pixels = make(torch.device("cpu")), config.network.pixels
         if pixels != simulator.pixels.count:
-            raise ConfigError(f"the emulator makes {simulator.pixels.count} pixels; network.pixels = {pixels}")
+            raise ConfigError(
+                f"spectra of the emulator have {simulator.pixels.count} pixels, but network.pixels = {pixels}"
+            )
         self.config, self._make = config, make
         self.stream = self._near = Stream(simulator, config.network.labels, config.seed)
 
     def network(self, resumed: bool) -> PosteriorNetwork:
-        """A network that starts from ``config.start``, or from principal components of spectra.
+        """Make the network, with the weights of ``config.start`` or principal components of simulated spectra.
 
         Raises:
-            ConfigError: the network to start from has other settings; its ranges of labels may be others.
-            FormatError: it is not there.
+            ConfigError: the architecture of ``config.start`` differs (its label ranges may differ).
+            FormatError: ``config.start`` does not exist.
         """
         config = self.config
         labels = config.network.labels
@@ -139,12 +144,12 @@ class SimulatedSource:
         given, _ = load_posterior(config.start)
         if given.config != config.network:
             other = [k for k, v in config.network.model_dump().items() if given.config.model_dump()[k] != v]
-            raise ConfigError(f"start: {config.start} has other settings of the network: {', '.join(other)}")
+            raise ConfigError(f"start: {config.start} has another architecture; other settings: {', '.join(other)}")
         network.load_state_dict(given.state_dict())
         return network
 
     def loaders(self, rank: int, devices: int, epoch: int, pin: bool) -> tuple[DataLoader[Any], DataLoader[Any]]:
-        """Numbers of batches; spectra are made on the device."""
+        """Loaders of batch numbers; `training` and `held_out` simulate the spectra on the device."""
         numbers: Any = range(HELD_OUT)
         held_out: Any = range(rank, max(-(-self.config.validation // self.config.batch_size), devices), devices)
         sampler = Numbers(self.config.steps, rank, devices, epoch)
@@ -156,15 +161,15 @@ class SimulatedSource:
             self._near = Stream(self._make(device), self.config.network.labels, self.config.seed)
 
     def training(self, batch: int, step: int) -> tuple[PixelSpectra, Tensor]:
-        """Spectra and labels of a number."""
+        """Simulate spectra and labels of a batch number."""
         return self._near.batch(batch, self.config.batch_size)
 
     def held_out(self, batch: int) -> tuple[PixelSpectra, Tensor]:
-        """Spectra and labels that are not trained on, the same in every epoch."""
+        """Simulate validation spectra and labels, the same in every epoch."""
         return self._near.batch(HELD_OUT + batch, self.config.batch_size)
 
     def header(self, network: PosteriorNetwork) -> dict[str, Any]:
-        """Labels and their prior, pixels and the emulator."""
+        """Header entries: labels and their prior, pixels, SHA-256 of the emulator."""
         pixels = self.stream.simulator.pixels
         return {
             **network.transform.header(),
@@ -176,17 +181,17 @@ class SimulatedSource:
         }
 
     def figures(self, network: PosteriorNetwork, header: Mapping[str, Any]) -> dict[str, Any]:
-        """As `posterior_figures`."""
+        """Figures of the validation set (`posterior_figures`)."""
         return posterior_figures(network, self.stream, self.config)
 
 
 @torch.inference_mode()
 def posterior_figures(network: PosteriorNetwork, stream: Stream, config: PosteriorTrainConfig) -> dict[str, Any]:
-    """Negative log density, error of medians and coverage over the held-out set, with the network on the CPU.
+    """Negative log density, error of medians and coverage over the validation set, with the network on the CPU.
 
     Returns:
-        As `maury.training.sources.error_figures`, with ``nll`` (of the unconstrained labels, nats a star) and
-        ``coverage`` (share of true labels within the central 68.3 %, by label).
+        Entries of `maury.training.sources.error_figures`, with ``nll`` (negative log density of the unconstrained
+        labels, nats per star) and ``coverage`` (fraction of true labels inside the central 68.3 %, by label).
     """
     density, error, inside = [], [], []
     generator = torch.Generator().manual_seed(config.seed)

@@ -1,4 +1,4 @@
-"""Training data of a network: what a grid and simulated observations have in common."""
+"""Interface of training data of a network, for grids and simulated observations."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ Network = StarNet | PosteriorNetwork
 
 
 class Source(Protocol):
-    """Where the spectra of a training come from.
+    """Training data: makes the network, and batches of spectra and labels for it.
 
     Attributes:
-        stored: data type in which weights are stored, unless another is asked for.
+        stored: default type of the stored weights.
     """
 
     stored: torch.dtype
 
     def network(self, resumed: bool) -> Network:
-        """The network with its first weights, which a resumed run replaces."""
+        """Make the network with initial weights; a resumed run replaces them, so that they need not be computed."""
 
     def loaders(self, rank: int, devices: int, epoch: int, pin: bool) -> tuple[DataLoader[Any], DataLoader[Any]]:
-        """Batches to train on and to validate with.
+        """Loaders of training batches and of validation batches.
 
         Args:
-            rank: number of this device.
+            rank: index of this device.
             devices: number of devices that share an epoch.
-            epoch: the first epoch to come.
-            pin: pin memory for a copy to a GPU.
+            epoch: number of the next epoch.
+            pin: pin memory for copies to a GPU.
         """
 
     def to(self, device: torch.device) -> None:
-        """Make inputs on this device."""
+        """Compute the inputs of the network on this device from now on."""
 
     def training(self, batch: Any, step: int) -> tuple[Any, Tensor]:
         """Inputs of the network and labels for a batch of the first loader."""
@@ -48,19 +48,19 @@ class Source(Protocol):
         """Inputs of the network and labels for a batch of the second loader."""
 
     def header(self, network: Any) -> dict[str, Any]:
-        """Entries of the network's file on labels, pixels and training data."""
+        """Entries for the header of the network's file: labels, pixels, training data."""
 
     def figures(self, network: Any, header: dict[str, Any]) -> dict[str, Any]:
         """``validation`` and ``typical_errors`` of a trained network, on the CPU."""
 
 
 def error_figures(space: LabelSpace, residual: NDArray[np.float64], **others: Any) -> dict[str, Any]:
-    """Figures of a validation.
+    """Errors over a validation set, for the header of a network.
 
     Args:
         space: the labels.
-        residual: inferred less true normalised labels (n, labels).
-        others: further figures.
+        residual: inferred minus true normalised labels (n, labels).
+        others: more entries of ``validation``.
 
     Returns:
         ``validation``: ``others``, ``mae`` (mean absolute error on normalised labels) and ``spectra``; and

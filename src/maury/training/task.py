@@ -1,4 +1,4 @@
-"""The Lightning module that trains a network, and the parts of it that a search trains with as well."""
+"""The Lightning module that trains a network; optimiser, learning rate and losses, which `maury.search` uses, too."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from maury.training.recipes import NetworkRecipe
 from maury.training.sources import Network, Source
 
 _LARGEST_GRADIENT = 1.0
+"""Largest norm of the gradient of a posterior network; longer gradients are scaled to it."""
 
 
 def make_optimizer(network: nn.Module, config: NetworkRecipe) -> torch.optim.Optimizer:
-    """Adam or AdamW, as the settings say."""
+    """Make the optimiser of the settings, Adam or AdamW."""
     if config.optimiser == "adamw":
         return torch.optim.AdamW(
             network.parameters(), config.learning_rate, weight_decay=config.weight_decay, fused=True
@@ -27,7 +28,7 @@ def make_optimizer(network: nn.Module, config: NetworkRecipe) -> torch.optim.Opt
 
 
 def rate(config: NetworkRecipe, step: int, done: float) -> float:
-    """Share of the learning rate at a step, when a share ``done`` of the run is over."""
+    """Factor on the highest learning rate at a step, when the fraction ``done`` of the run is over."""
     rising = min(1.0, (step + 1) / (config.warmup + 1))
     return rising if config.schedule == "constant" else rising * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
 
@@ -36,9 +37,9 @@ def losses(network: Network, inputs: Any, labels: Tensor) -> tuple[Tensor, Tenso
     """Losses of a batch.
 
     Returns:
-        What is minimised; what is logged and chooses the weights; the mean absolute error on normalised labels. For
-        points both losses are the mean squared error. A posterior is chosen by the negative log density of the true
-        labels, and its quantiles add their pinball loss to what is minimised.
+        The loss to minimise; the loss to log, which chooses the best epoch; the mean absolute error of normalised
+        labels. For point estimates both losses are the mean squared error. For a posterior, the second is the negative
+        log density of the true labels, and the first adds the pinball loss of the quantiles.
     """
     if not isinstance(network, PosteriorNetwork):
         residual = network(inputs).float() - labels
@@ -58,12 +59,12 @@ class Task(lightning.LightningModule):
     """Trains a network on the batches of a source."""
 
     def __init__(self, network: Network, source: Source, config: NetworkRecipe) -> None:
-        """Keep what is trained, on what and how."""
+        """Keep network, training data and settings."""
         super().__init__()
         self.network, self.source, self.config = network, source, config
 
     def on_fit_start(self) -> None:
-        """Make the inputs where the network is."""
+        """Let the source compute inputs on the network's device."""
         self.source.to(self.device)
 
     def training_step(self, batch: Any, _: int) -> Tensor:
@@ -80,7 +81,7 @@ class Task(lightning.LightningModule):
         self.log_dict(values, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(labels))
 
     def configure_optimizers(self) -> Any:
-        """The optimiser; where the settings ask for it, with a learning rate that changes from step to step."""
+        """Optimiser, with a schedule of the learning rate if it is not constant."""
         optimizer = make_optimizer(self.network, self.config)
         if self.config.schedule == "constant" and not self.config.warmup:
             return optimizer
@@ -88,12 +89,12 @@ class Task(lightning.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def configure_gradient_clipping(self, *_: Any, **__: Any) -> None:
-        """Limit the norm of the gradient of a density: a single odd spectrum must not throw the weights away."""
+        """Limit the norm of the gradient of a posterior network: a single outlier must not spoil the weights."""
         if isinstance(self.network, PosteriorNetwork):
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), _LARGEST_GRADIENT)
 
     def _rate(self, step: int) -> float:
-        """Share of the learning rate at a step; the run ends by epochs or by time."""
+        """Factor on the learning rate at a step; the end of the run is set by ``epochs`` or ``max_time``."""
         done = step / float(self.trainer.estimated_stepping_batches)
         if self.config.max_time is not None:
             timer = next(c for c in self.trainer.callbacks if isinstance(c, Timer))  # type: ignore[attr-defined]
