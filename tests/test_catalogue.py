@@ -36,6 +36,7 @@ from maury.pixelspectra import PixelSpectra
 from maury.readers import read, write
 from maury.threads import one_thread
 from nights import K_DWARF, SUN, Instrument, observe
+from patience import PATIENCE_S
 from verbs import run
 
 NAMES = ("teff", "logg", "mh", "vsini", "mg")
@@ -367,7 +368,7 @@ def test_killed_at_random_moments_nothing_is_lost_or_doubled(packed, model, tmp_
     reached = 0
     for _ in range(2):
         process = subprocess.Popen(command, env=environment)
-        limit = time.monotonic() + 300
+        limit = time.monotonic() + PATIENCE_S
         while len(list(killed.glob("part-*"))) <= reached and time.monotonic() < limit:
             time.sleep(0.002)
         time.sleep(wait.uniform(0, 0.1))

@@ -11,6 +11,7 @@ import pytest
 from maury.readers import write
 from maury.spectra import Observation
 from nights import SUN, Instrument, observe
+from patience import PATIENCE_S
 from verbs import run
 
 
@@ -106,7 +107,7 @@ def test_nothing_heavy_is_imported(tmp_path):
         f"app(['predict', {str(tmp_path / 'star.fits')!r}], standalone_mode=False); "
         f"json.dump(sorted(sys.modules), open({str(tmp_path / 'modules.json')!r}, 'w'))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=250)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr
     assert "velocity +25.0" in done.stdout
     assert HEAVY.isdisjoint(json.loads((tmp_path / "modules.json").read_text()))

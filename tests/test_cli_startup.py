@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+from patience import PATIENCE_S
+
 SCRIPT = """
 import gc, sys
 from maury.cli.startup import imports
@@ -27,5 +29,7 @@ assert gc.get_freeze_count() <= frozen
 
 
 def test_garbage_collection_pauses_for_imports_and_what_they_brought_is_left_out_of_it():
-    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False, timeout=PATIENCE_S
+    )
     assert done.returncode == 0, done.stderr

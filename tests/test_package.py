@@ -15,6 +15,7 @@ import pytest
 import typer
 
 import maury
+from patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[1]
 SOURCE = Path(maury.__file__).parent
@@ -27,7 +28,7 @@ def python(code, **environment):
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
-        timeout=250,
+        timeout=PATIENCE_S,
         check=False,
         env={**os.environ, **environment},
     )
@@ -204,7 +205,7 @@ def test_a_users_mistake_is_one_line_and_code_2(tmp_path):
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 2
     assert done.stdout == ""
@@ -216,7 +217,7 @@ def test_a_users_mistake_is_one_line_and_code_2(tmp_path):
 def test_help_and_version_work():
     for arguments, text in ((["--help"], "predict"), (["--version"], f"maury {maury.__version__}")):
         done = subprocess.run(
-            [sys.executable, "-m", "maury", *arguments], capture_output=True, text=True, check=False, timeout=60
+            [sys.executable, "-m", "maury", *arguments], capture_output=True, text=True, check=False, timeout=PATIENCE_S
         )
         assert done.returncode == 0, done.stderr
         assert text in done.stdout

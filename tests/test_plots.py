@@ -20,6 +20,7 @@ from maury.errors import OutputError
 from maury.labels import FOUNDING, LABELS
 from maury.pixelspectra import PixelSpectra
 from maury.plots.style import COLOURS, INK, axis_label, error_label
+from patience import PATIENCE_S
 
 NODES = np.repeat([4000.0, 4250.0, 4500.0, 5000.0], 25)
 
@@ -44,7 +45,7 @@ class TestStyle:
             "import sys, matplotlib; before = matplotlib.rcParams.copy(); import maury.plots;"
             "assert 'matplotlib.pyplot' not in sys.modules; assert matplotlib.rcParams.copy() == before"
         )
-        subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+        subprocess.run([sys.executable, "-c", code], check=True, timeout=PATIENCE_S)
 
     def test_drawing_and_saving_leave_settings_alone(self, errors: np.ndarray, tmp_path: Path) -> None:
         before = mpl.rcParams.copy()

@@ -29,6 +29,7 @@ from maury.search.trial import CLOCKS, train_for, validate
 from maury.training.grid_source import Noise, Spectra
 from maury.training.recipes import TrainConfig, read_preset
 from maury.training.task import make_optimizer, rate
+from patience import PATIENCE_S
 from tinygrids import write_study
 from verbs import run
 
@@ -218,7 +219,7 @@ def test_a_killed_study_goes_on_with_every_trial_accounted_for(grid_file, settin
     environment = os.environ | {"PYTHONPATH": str(Path(maury.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "maury", "tune", settings, "--grid", grid_file, "--out", out, "--trials", "200"]
     process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
-    journal, limit = out / "study.journal", time.monotonic() + 60
+    journal, limit = out / "study.journal", time.monotonic() + PATIENCE_S
     while time.monotonic() < limit and (not journal.exists() or journal.read_text().count('"op_code":6') < 3):
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)

@@ -22,6 +22,7 @@ from maury.search import load_study, open_study
 from maury.search.distributed import JournalActor, run_on_cluster
 from maury.search.space import base_of
 from maury.search.trial import Outcome
+from patience import PATIENCE_S
 from tinygrids import write_study
 from verbs import run
 
@@ -53,7 +54,7 @@ def ended(folder):
 
 
 def wait_for(condition):
-    limit = time.monotonic() + 60
+    limit = time.monotonic() + PATIENCE_S
     while not condition() and time.monotonic() < limit:
         time.sleep(0.03)
 

@@ -13,6 +13,7 @@ from maury.cluster import RayWorkers, VersionMismatchError
 from maury.errors import FormatError
 from maury.library import read_library
 from maury.synthesis import ClusterPool, PhysicsConfig, Workers, build_library, make_plan
+from patience import PATIENCE_S
 from synthesis_inputs import synthesis_folder
 from synthesizers import home, refuse
 from test_synthesis_build import settings, slopes
@@ -75,7 +76,7 @@ def test_nothing_is_left_behind(ray_cluster):
     with RayWorkers(ray_cluster.address) as cluster:
         [(_, place)] = ClusterPool(cluster, PhysicsConfig()).map((where, ()), [(0, (1,))], 10.0)
         assert os.path.isdir(place)
-    limit = time.monotonic() + 20
+    limit = time.monotonic() + PATIENCE_S
     while os.path.exists(os.path.dirname(place)) and time.monotonic() < limit:
         time.sleep(0.1)
     assert not os.path.exists(os.path.dirname(place))

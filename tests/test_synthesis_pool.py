@@ -13,6 +13,7 @@ import pytest
 import synthesizers
 from maury.errors import FormatError, SynthesisError
 from maury.synthesis import Workers
+from patience import PATIENCE_S
 
 WAVELENGTH = np.linspace(5000.0, 5010.0, 50)
 
@@ -21,7 +22,7 @@ def star(teff):
     return None, np.array([teff, 4.0, 0.0, 1.0])
 
 
-def run(pool, teffs, marks=None, timeout=30.0):
+def run(pool, teffs, marks=None, timeout=PATIENCE_S):
     maker = (synthesizers.Slope, (WAVELENGTH, str(marks) if marks else None))
     return dict(pool.map(maker, [(i, star(teff)) for i, teff in enumerate(teffs)], timeout))
 

@@ -31,6 +31,7 @@ from maury.training.grid_source import Batches, GridSource, Spectra
 from maury.training.lightning_tools import LOG_COLUMNS, CurveLogger
 from maury.training.recipes import TrainConfig
 from maury.training.run_folder import Run, open_run
+from patience import PATIENCE_S
 from tinygrids import COUNT, PIXELS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -195,7 +196,7 @@ def test_a_killed_command_goes_on(grid: Grid, tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "maury", "train", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE_S
     while not (tmp_path / "run" / "last.ckpt").exists() and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)

@@ -30,6 +30,7 @@ from maury.training import loop
 from maury.training.recipes import PosteriorTrainConfig, read_preset
 from maury.training.run_folder import Run, open_run
 from maury.training.simulated_source import HELD_OUT, SimulatedSource, Stream, principal_components, transform_of
+from patience import PATIENCE_S
 from stars import LinearStars
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -190,7 +191,7 @@ def settings(tmp_path: Path) -> Path:
 def test_a_killed_command_goes_on(settings: Path, tmp_path: Path) -> None:
     run, arguments = tmp_path / "run", ["train", "--config", str(settings), "--out", str(tmp_path / "run")]
     process = subprocess.Popen([sys.executable, "-m", "maury", *arguments], stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 100
+    deadline = time.monotonic() + PATIENCE_S
     while not (run / "last.ckpt").is_file() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.1)
     os.kill(process.pid, signal.SIGKILL)
