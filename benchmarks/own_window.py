@@ -1,18 +1,23 @@
-"""The road from a line list to the parameters of a star in a window of one's own, timed.
+"""The road from a public line list to refined parameters of stars in a window of one's own, timed.
 
-    python benchmarks/own_window.py --line-list LIST --atmospheres MODELS --star SPECTRUM --resolution R --work FOLDER \
-        --out docs/results/own-window
+    python benchmarks/own_window.py --line-list nlte_ges_linelist_jmg17feb2022_I_II --format turbospectrum \
+        --atmospheres ../shared/data/atmospheres/ck04_odfnew.tar.xz --observed ../shared/data/observed \
+        --work FOLDER --out docs/results/own-window
 
-Runs the commands of docs/results/own-window.md with the settings of benchmarks/own_window, and writes what each took,
-what the star came out as, and two figures of the report.
+Runs the commands of docs/results/own-window.md with the settings of benchmarks/own_window, and writes what each took
+(`own-window.json`), the tables of stars and of calibration, and figures. Steps that the working folder has finished
+(`steps.json`) are not run again.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
+import datetime
 import io
 import json
 import os
+import platform
 import resource
 import shutil
 import subprocess
@@ -22,51 +27,105 @@ from contextlib import chdir, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from smoke import nights, observed_stars, parse, synthesis_inputs
+from observed import catalogue, hints
+from smoke import observed_stars, parse, synthesis_inputs
 
+import nights
 from maury.cli.app import main as maury
 from maury.cli.console import out
 from maury.files import atomic_path
 
 SETTINGS = Path(__file__).parent / "own_window"
-FIGURES = ("errors.png", "predicted_teff_block.png")
+WINDOW = ("5985", "6270")
+BOX = {"teff": (4800, 6700), "logg": (3.0, 4.9), "mh": (-0.6, 0.4)}
+"""Standard stars within these ranges are used."""
+
+EMULATOR = ("--emulator", "emulator.safetensors")
+FILES = {
+    "calibration/stars.png": "calibration.png",
+    "run/physics-errors/table.md": "physics-errors.md",
+    "run/physics-errors/physics-errors.png": "physics-errors.png",
+    "run/systematic-errors/systematic-errors.json": "systematic-errors.json",
+    "validated/figures/coverage.png": "coverage.png",
+    "model-error.toml": "model-error.toml",
+    "figures/HARPS_Sun.png": "star.png",
+}
+"""Results to keep, and their names."""
 
 
 def commands(options: argparse.Namespace) -> dict[str, list[str]]:
     """Arguments of maury by step, to be run in the working folder."""
-    inputs = ["--line-list", str(options.line_list.absolute()), "--atmospheres", str(options.atmospheres.absolute())]
-    emulator, labels = ["--emulator", "emulator.safetensors"], ["--labels", "teff,logg,mh,alpha,vsini"]
-    epochs = ["--epochs", str(options.epochs)]
-    star = [str(options.star.absolute()), "--resolution", str(options.resolution)]
-    return {
-        "synthesize": ["synthesize", "synthesis.toml", *inputs, "--out", "library.h5", "--workers", "2"],
-        "emulator fit": ["emulator", "fit", "emulator.toml", "--library", "library.h5", "--out", emulator[1]],
-        "grid build": ["grid", "build", "--config", "nodes.toml", *emulator, "--out", "grid.h5"],
-        "train": ["train", "--preset", "starnet-spc", "--grid", "grid.h5", *labels, "--out", "run", *epochs],
-        "evaluate": ["evaluate", "run", "--grid", "grid.h5", "--out", "report"],
-        "predict": ["predict", *star, "--model", "run", *emulator, "--json"],
+    margins = ["--window", str(int(WINDOW[0]) - 10), str(int(WINDOW[1]) + 10)]
+    run = ["run", "standards.csv", *EMULATOR]
+    train = ["--preset", "default", *EMULATOR, "--model-error", "model-error.toml", "--max-time", str(options.minutes)]
+    validate = ["--stars", str(options.stars), "--own-stars", str(3 * options.stars), "--bound-stars", "0"]
+    shown = ["--labels", "abundances", "--plot", "figures", "--out", "star.ecsv"]
+    steps = {
+        "lines convert": ["lines", "convert", "raw.lin", "--format", options.format, *margins, "--out", "lines.lin"],
+        "lines calibrate": ["lines", "calibrate", "standards.toml", "--out", "calibration"],
+        "lines apply": ["lines", "apply", "lines.lin", "calibration/changes.ecsv", "--out", "calibrated.lin"],
+        "synthesize": ["synthesize", "synthesis.toml", "--out", "library.h5"],
+        "emulator fit": ["emulator", "fit", "emulator.toml", "--library", "library.h5", "--out", EMULATOR[1]],
+        "emulator test": ["emulator", "test", "library.h5", *EMULATOR, "--no-recover"],
+        "model-error": ["model-error", "standards.csv", *EMULATOR, "--out", "model-error.toml"],
+        "train": ["train", *train, "--out", "run"],
+        "physics-errors": ["physics-errors", *run],
+        "systematic-errors": ["systematic-errors", *run],
+        "predict": [
+            "predict",
+            options.star,
+            "--resolution",
+            str(options.resolution),
+            "--model",
+            "run",
+            *EMULATOR,
+            *shown,
+        ],
+        "validate": ["validate", "run", *EMULATOR, *validate, "--out", "validated"],
     }
+    if options.smoke:  # of a made-up list, and with a network of a few weights
+        steps["train"] = ["train", "--config", "network.toml", *EMULATOR, "--out", "run"]
+        return {name: steps[name] for name in ("synthesize", "emulator fit", "train", "predict")}
+    return steps
 
 
-def process(arguments: list[str], folder: Path) -> str:
-    """Run maury in a process of its own; what it prints."""
-    command = [sys.executable, "-m", "maury", *arguments]
-    return subprocess.run(command, cwd=folder, check=True, stdout=subprocess.PIPE, text=True).stdout
+def write_standards(options: argparse.Namespace) -> None:
+    """The table of standard stars within the box that cover the window."""
+    rows = []
+    for row in catalogue(options.observed, "resolution", *BOX):
+        first, last = map(float, row.get("coverage_A", "0-99999").split("-"))
+        inside = all(low <= float(row[name]) <= high for name, (low, high) in BOX.items())
+        if inside and first < float(WINDOW[0]) and last > float(WINDOW[1]):
+            files = {"file": (options.observed / row["file"]).absolute()} | hints(options.observed.absolute(), row)
+            rows.append(row | {"wavelength_file": ""} | {name: str(value) for name, value in files.items()})
+    names = ("file", "wavelength_file", "star", "role", "resolution", "labels_verified", *BOX, *(f"e_{n}" for n in BOX))
+    with atomic_path(options.work / "standards.csv") as temporary, temporary.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, [*names, "id"], extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(row | {"id": Path(row["file"]).name} for row in rows)
 
 
-def here(arguments: list[str], folder: Path) -> str:
-    """Run maury in this process; what it prints."""
-    with chdir(folder), redirect_stdout(io.StringIO()) as printed:
+def process(arguments: list[str], folder: Path) -> None:
+    """Run maury in a process of its own; some spectra may have failed (exit code 2)."""
+    done = subprocess.run([sys.executable, "-m", "maury", *arguments], cwd=folder, check=False)
+    if done.returncode not in (0, 2):
+        raise SystemExit(f"{arguments}: exit code {done.returncode}")
+
+
+def here(arguments: list[str], folder: Path) -> None:
+    """Run maury in this process."""
+    with chdir(folder), redirect_stdout(io.StringIO()):
         try:
             maury(arguments)
         except SystemExit as ended:
-            if ended.code:
+            if ended.code not in (0, None, 2):
                 raise SystemExit(f"{arguments}: exit code {ended.code}") from None
-    return printed.getvalue()
 
 
 TINY = {
     "synthesis": """window = [5165, 5180]
+line_list = "raw.lin"
+atmospheres = "models"
 step = 0.02
 workers = 1
 [design]
@@ -77,15 +136,22 @@ ranges = { teff = [5050, 5950], logg = [4.05, 4.95], mh = [-0.9, -0.1], vmic = [
 sampling = "uniform"
 """,
     "emulator": "components = 8\nwidth = 16\nmembers = 2\ndepth = 1\nepochs = 20\nbatch_size = 16\n",
-    "nodes": """resolution = 60000
-step = 0.04
-[nodes]
-teff = [5200, 5500, 5800]
-logg = [4.2, 4.5, 4.8]
-mh = [-0.7, -0.5, -0.3]
-vmic = [1.2]
-alpha = [0.0, 0.2]
-vsini = [0, 4]
+    "network": """kind = "posterior"
+epochs = 1
+steps = 4
+batch_size = 16
+components_from = 16
+validation = 16
+[network]
+pixels = 435
+labels = ["teff", "logg", "mh", "vsini", "vmic", "alpha", "vmac"]
+components = 8
+width = 16
+depth = 1
+context = 4
+transforms = 1
+knots = 4
+hidden = [16]
 """,
 }
 """Settings of a smoke run."""
@@ -96,41 +162,94 @@ def tiny(folder: Path) -> list[Any]:
     (folder / "settings").mkdir()
     for name, text in TINY.items():
         (folder / "settings" / f"{name}.toml").write_text(text)
-    star = observed_stars(folder, "star.fits", labels=nights.SUN | {"teff": 5500.0, "mh": -0.5}) / "star.fits"
-    inputs = [*synthesis_inputs(folder), "--star", star, "--resolution", 65_000, "--settings", folder / "settings"]
-    return [*inputs, "--work", folder / "work", "--out", folder, "--epochs", 1]
+    observed_stars(folder, "star.fits", labels=nights.SUN | {"teff": 5500.0, "mh": -0.5})
+    _, lines, _, models = synthesis_inputs(folder)
+    inputs = ["--line-list", lines, "--atmospheres", models, "--observed", folder]
+    return [
+        *inputs,
+        "--settings",
+        folder / "settings",
+        "--work",
+        folder / "work",
+        "--out",
+        folder / "out",
+        "--star",
+        folder / "star.fits",
+    ]
 
 
 def main() -> None:
     """Run, time, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ("line-list", "atmospheres", "star", "work", "out"):
+    for name in ("line-list", "atmospheres", "observed", "work", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
-    parser.add_argument("--resolution", type=float, required=True)
+    parser.add_argument("--format", default="turbospectrum", help="of the line list")
     parser.add_argument("--settings", type=Path, default=SETTINGS, help="folder of the settings")
-    parser.add_argument("--epochs", type=int, default=40, help="of the network")
+    parser.add_argument("--star", default="observed/HARPS_Sun.fits", help="spectrum to predict")
+    parser.add_argument("--resolution", type=float, default=115_000, help="of that spectrum")
+    parser.add_argument("--minutes", type=float, default=20, help="of training")
+    parser.add_argument("--stars", type=int, default=240, help="simulated, of the calibration")
     options = parse(parser, tiny)
-    options.work.mkdir(parents=True)
+    options.work.mkdir(parents=True, exist_ok=True)
     for file in options.settings.glob("*.toml"):
         shutil.copy(file, options.work)
-    steps, printed = {}, ""
+    for name, target in (("raw.lin", options.line_list), ("observed", options.observed)):
+        if not (options.work / name).exists():
+            (options.work / name).symlink_to(target.absolute())
+    models = options.work / ("models" if options.smoke else "atmospheres.tar.xz")
+    if not models.exists():
+        models.symlink_to(options.atmospheres.absolute())
+    write_standards(options)
+    record = options.work / "steps.json"
+    steps = json.loads(record.read_text()) if record.is_file() else {}
     for name, arguments in commands(options).items():
-        if options.smoke and name == "evaluate":
-            continue  # its many figures take longest
+        if name in steps:
+            continue
         clock, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
-        printed = (here if options.smoke else process)(arguments, options.work)
+        (here if options.smoke else process)(arguments, options.work)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         steps[name] = {
+            "command": " ".join(["maury", *arguments]),
             "seconds": round(time.monotonic() - clock, 1),
-            "processor seconds": round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 1),
+            "processor_seconds": round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 1),
         }
+        with atomic_path(record) as temporary:
+            temporary.write_text(json.dumps(steps, indent=1) + "\n")
         out.print(name, steps[name])
-    star = {key: value for key, value in json.loads(printed)[0].items() if key not in ("file", "model")}
-    report = {"cores": os.cpu_count(), "load": os.getloadavg()[2], "steps": steps, "star": star}
+    report = {"date": datetime.date.today().isoformat(), "machine": platform.machine(), "cores": os.cpu_count()}
+    report |= {"load": os.getloadavg()[2], "seed": 1, "steps": steps}
+    if not options.smoke:
+        report["calibration"] = calibration(options.work)
+        with atomic_path(options.out / "stars.md") as temporary:
+            temporary.write_text(table_of_stars(options.work))
+        for source, name in FILES.items():
+            with atomic_path(options.out / name) as temporary:
+                shutil.copy(options.work / source, temporary)
     with atomic_path(options.out / "own-window.json") as temporary:
         temporary.write_text(json.dumps(report, indent=1) + "\n")
-    for figure in () if options.smoke else FIGURES:
-        shutil.copy(options.work / "report" / "figures" / figure, options.out)
+
+
+def calibration(work: Path) -> dict[str, Any]:
+    """Shares of true labels within 68 % and 95 % intervals, of stars whose errors the likelihood drew."""
+    own = json.loads((work / "validated" / "calibration.json").read_text())["own_errors"]
+    labels = own["simulated"]["labels"]
+    return {"stars": own["simulated"]["n"]} | {name: label["coverage"] for name, label in labels.items()}
+
+
+def table_of_stars(work: Path) -> str:
+    """Fit minus literature of each spectrum, as Markdown."""
+    with (work / "standards.csv").open(newline="") as stream:
+        known = {Path(row["file"]).name: row for row in csv.DictReader(stream)}
+    report = json.loads((work / "run" / "systematic-errors" / "systematic-errors.json").read_text())
+    lines = ["| star | file | Teff (K) | log g | [M/H] |", "|---|---|---|---|---|"]
+    for row in report["spectra"]:
+        star = known[row["file"]]
+        off = {name: row[name] - float(star[name]) for name in BOX}
+        cells = [f"{off['teff']:+.0f} ± {row['teff_stat']:.0f}"]
+        cells += [f"{off[name]:+.2f} ± {row[f'{name}_stat']:.2f}" for name in ("logg", "mh")]
+        used = " (line list)" if star["role"] == "calibrate" else ""
+        lines.append(f"| {star['star'].split(' (')[0]}{used} | {row['file']} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

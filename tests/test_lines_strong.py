@@ -44,5 +44,5 @@ def test_every_line_is_in_the_line_list(shared):
             continue
         element, ion = species.split()
         same = lines.species == f"{element} {ions[ion]}"
-        for place in places:
+        for place in (aa for aa in places if aa < 5365):  # where the list ends
             assert np.abs(lines.wavelength_aa[same] - place).min() < 0.012, (species, place)

@@ -8,9 +8,9 @@ import pytest
 from maury.config import load_config
 from maury.designs import sobol_labels
 from maury.errors import ConfigError, DomainError, FormatError
-from maury.grids import NodesConfig
 from maury.labels import INTRINSIC
 from maury.library import NODE
+from maury.lines.calibration_settings import CalibrateConfig
 from maury.synthesis import read_atmospheres
 from maury.synthesis.settings import NodesDesign, SobolDesign, StarDesign, SynthesisConfig, TableDesign
 from maury.synthesis.targets import complete, make_targets
@@ -28,12 +28,13 @@ def atmospheres(tmp_path_factory):
 def test_settings_of_the_worked_example():
     folder = Path(__file__).parents[1] / "benchmarks" / "own_window"
     config = load_config(folder / "synthesis.toml", SynthesisConfig)
-    nodes = load_config(folder / "nodes.toml", NodesConfig)
     load_config(folder / "emulator.toml", EmulatorConfig)
-    for name, values in nodes.nodes.items():
-        if name != "vsini":
+    calibration = load_config(folder / "standards.toml", CalibrateConfig)
+    assert calibration.window == config.window
+    for star in calibration.stars:
+        for name in ("teff", "logg", "mh"):
             low, high = config.design.ranges[name]
-            assert low <= min(values) < max(values) <= high
+            assert low <= getattr(star, name) <= high
 
 
 def test_pixels_of_the_founding_library():

@@ -1,4 +1,4 @@
-"""Weights of the pixels in the estimate of a label."""
+"""Which pixels a label is read from."""
 
 from __future__ import annotations
 
