@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 DEMO ?= demo
 MINUTES ?= 2
-TEST_PROCESSES ?= 2
+TEST_PROCESSES ?= 3
 
 BIN := $(VENV)/bin
 MAURY := $(BIN)/maury

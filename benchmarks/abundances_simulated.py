@@ -25,7 +25,7 @@ from torch import Tensor
 from maury.cli.console import out, progress
 from maury.emulator import load_cached
 from maury.evaluation.calibration import coverage
-from maury.evaluation.refined import posterior_of, recover_refined, refined_bound
+from maury.evaluation.refined import recover_refined, refined_bound, refined_posterior
 from maury.files import atomic_path
 from maury.inference.posterior import ELEMENTS, UPPER, information
 from maury.likelihood import Coordinates, ErrorModel, usable
@@ -62,7 +62,7 @@ def detection(network: Any, simulator: Simulator, labels: Tensor, seed: int, adv
     rows: dict[str, list[tuple[float, bool, bool, bool]]] = {name: [] for name in NAMES}
     for i in range(len(labels)):
         star = usable(batch[i])
-        done = posterior_of(network, coordinates, errors, star, SAMPLES, seed + i, 400.0)
+        done = refined_posterior(network, coordinates, errors, star, SAMPLES, seed + i, 400.0)
         names, samples = with_alpha(coordinates.names, done.samples)
         truth = dict(zip(names, with_alpha(coordinates.names, labels[i, coordinates.columns].double())[1], strict=True))
         nothing, limits = information(names, samples.numpy(), coordinates.drawn)

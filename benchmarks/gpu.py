@@ -25,7 +25,7 @@ from torch import Tensor
 
 from maury.config import PRESETS
 from maury.emulator import load_cached as load_emulator
-from maury.evaluation.refined import posterior_of
+from maury.evaluation.refined import refined_posterior
 from maury.likelihood import Coordinates, ErrorModel, simulator_for, usable
 from maury.likelihood.target import Target
 from maury.networks import PosteriorNetwork, load_posterior
@@ -160,7 +160,7 @@ class Bench:
             coordinates = Coordinates(simulator, self.network.config.labels)
             errors = ErrorModel(simulator)
             before = time.perf_counter()
-            done = [posterior_of(self.network, coordinates, errors, star, 4000, SEED, 400.0) for star, _ in stars]
+            done = [refined_posterior(self.network, coordinates, errors, star, 4000, SEED, 400.0) for star, _ in stars]
             report[f"{kind}_seconds_a_star"] = (time.perf_counter() - before) / len(stars)
             medians[kind] = torch.stack([d.samples.median(0).values for d in done])
             width = torch.stack([d.samples.std(0) for d in done])

@@ -84,7 +84,7 @@ def measure(
     for h in tried:
         constant(simulator, float(h))
         mode = find_mode(coordinates, errors, star, real, known)
-        real = mode.real
+        real = mode.theta
         densities.append(mode.log_density)
     best, error = peak(np.array(tried), np.array(densities))
     return {

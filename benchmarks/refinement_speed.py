@@ -27,7 +27,7 @@ import torch
 from smoke import parse
 
 from maury.cli.console import out, progress
-from maury.evaluation.refined import posterior_of
+from maury.evaluation.refined import refined_posterior
 from maury.files import atomic_path
 from maury.inference.refinement import physics_of
 from maury.likelihood import usable
@@ -63,7 +63,7 @@ def work(target_ess: float, seed: int) -> tuple[float, float, int]:
     network, _ = load_posterior("default")
     star = star_of(seed)
     before = time.process_time()
-    done = posterior_of(network, physics.coordinates, physics.errors, star, SAMPLES, seed, target_ess)
+    done = refined_posterior(network, physics.coordinates, physics.errors, star, SAMPLES, seed, target_ess)
     return time.process_time() - before, done.weighted.effective, len(done.weighted.points)
 
 

@@ -10,13 +10,16 @@ import torch
 from maury.threads import one_thread as on_one_thread
 from tinygrids import write_tiny_grid
 
-torch.set_num_threads(1)  # tests run in two processes
+torch.set_num_threads(1)  # tests run in several processes
 
 SHARED = Path(__file__).parents[2] / "shared"
 
 
-LONGEST = ("test_evaluation_refined", "test_app_browser", "test_grids_import_road")
-"""Files that take longest: they start first, so that no process is left alone with one at the end."""
+LONGEST = ("ray", "test_evaluation_refined", "test_app_browser", "test_grids_import_road", "test_packaged")
+"""Groups that take longest: they start first, so that no process is left alone with one at the end."""
+
+NEED_RAY = {"ray_head", "ray_cluster", "ray_tune", "tune_cluster"}
+"""Fixtures, and benchmarks as parameters, that start a Ray cluster."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -24,14 +27,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     Benchmarks have no fixtures in common: they are shared out one by one.
     """
+    places = {}
     for item in items:
-        name = item.path.stem
-        on_ray = {"ray_head", "ray_cluster"} & set(getattr(item, "fixturenames", ()))
-        if on_ray or "ray_tune" in item.name or "tune_cluster" in item.name:
-            item.add_marker(pytest.mark.xdist_group("ray"))
-        elif name != "test_benchmarks":
-            item.add_marker(pytest.mark.xdist_group(name))
-    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+        uses = {*getattr(item, "fixturenames", ()), item.name.partition("[")[2].rstrip("]")}
+        group = "ray" if NEED_RAY & uses else item.path.stem
+        places[item] = LONGEST.index(group) if group in LONGEST else len(LONGEST)
+        if group != "test_benchmarks":
+            item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=places.__getitem__)
 
 
 @pytest.fixture

@@ -157,10 +157,10 @@ def test_a_prior_moves_the_numbers(browser, server, stars):
     path = next(iter(stars))
     drop(page, path)
     before = teff(page)
-    page.get_by_text("External information").click()
+    page.get_by_text("Priors", exact=True).click()
     page.get_by_role("spinbutton", name="Teff (K)").first.fill(str(before + 150))
     page.keyboard.press("Enter")
-    page.get_by_text("external information leaves").wait_for()
+    page.get_by_text("effective after weighting by priors").wait_for()
     assert before + 20 < teff(page) < before + 150
     page.context.close()
 
@@ -194,7 +194,7 @@ def test_a_parallax_gives_radius_luminosity_and_mass(browser, server, stars):
     page = opened(browser, server)
     drop(page, list(stars)[4])
     teff(page)
-    page.get_by_text("External information").click()
+    page.get_by_text("Priors", exact=True).click()
     for field, value in (("Parallax (mas)", "50"), ("G (mag)", "5.9")):
         page.get_by_role("spinbutton", name=field).fill(value)
         page.keyboard.press("Enter")

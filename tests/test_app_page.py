@@ -43,7 +43,7 @@ def files(tmp_path_factory):
 
 @pytest.fixture
 def founding(monkeypatch):
-    """The page with the founding network, which is faster and gives points alone."""
+    """The page with the founding network, which is faster and gives point estimates."""
     monkeypatch.setattr(analysis, "DEFAULT_MODEL", "starnet-spc")
 
 

@@ -290,7 +290,7 @@ def test_no_hdf5(model, tmp_path):
         run_catalogue(tmp_path / "none.h5", tmp_path / "r.parquet", CatalogueConfig(model=model))
     with pytest.raises(ConfigError, match=r"r\.csv: unknown ending \.csv; allowed for catalogues"):
         run_catalogue(tmp_path / "s.h5", tmp_path / "r.csv", CatalogueConfig(model=model))
-    with pytest.raises(ConfigError, match="starnet-spc: gives points alone"):
+    with pytest.raises(ConfigError, match="starnet-spc: gives point estimates"):
         run_catalogue(tmp_path / "s.h5", tmp_path / "r.parquet", CatalogueConfig(model="starnet-spc"))
 
 
@@ -546,7 +546,7 @@ def test_a_file_that_ends_its_process_is_rejected(tmp_path):
         ("", r"list\.csv: no column file; columns found: none"),
         ("file,id\na,1\nb,2\nc,1\n", r"list\.csv: id '1' is not unique: row 1, row 3"),
         ("file\na\na\n", r"list\.csv: id 'a' is not unique"),
-        ("file,id\na,1\nb,1\nc,2\nd,2\n", "2 ids are doubled"),
+        ("file,id\na,1\nb,1\nc,2\nd,2\n", "2 ids occur more than once"),
         (b"file\n\xff\xfe\n", r"list\.csv: not a readable CSV list"),
     ],
 )
@@ -576,7 +576,7 @@ def test_lists_of_every_kind(tmp_path):
     (tmp_path / "list.csv").write_text("\ufefffile,resolution\nx.fits\n,5\n")
     bad = list(FileList(tmp_path / "list.csv"))
     assert [entry.error for entry in bad] == [
-        "the row has another number of cells than the list has columns",
+        "the number of cells in this row differs from the number of columns",
         "no file named",
     ]
     (tmp_path / "sub").mkdir()

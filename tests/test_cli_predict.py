@@ -25,7 +25,14 @@ def star(tmp_path_factory):
 def test_the_table_says_what_was_done(star, capsys):
     assert run("predict", star, "--labels", "abundances", "--prior", "logg=4.3+-0.1") == 0
     printed = capsys.readouterr().out
-    for text in ("teff", "mg_fe", "effective samples", "reduced chi-square", "external information leaves", "flags:"):
+    for text in (
+        "teff",
+        "mg_fe",
+        "effective samples",
+        "reduced chi-square",
+        "effective after weighting by priors",
+        "flags:",
+    ):
         assert text in printed
 
 

@@ -90,7 +90,7 @@ def test_no_cluster():
 
 def test_something_else_than_ray_listens_there(listener, monkeypatch):
     monkeypatch.setattr(maury.cluster, "_PATIENCE_S", 3600.0)  # its answer decides, not a time limit
-    with pytest.raises(ConfigError, match=r"no connection \(something else than Ray listens there\)"):
+    with pytest.raises(ConfigError, match=r"no connection \(another program than Ray listens there\)"):
         RayWorkers(listener(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
 
 

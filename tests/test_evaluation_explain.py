@@ -14,7 +14,7 @@ from maury import plots
 from maury.cli.app import main
 from maury.errors import DomainError
 from maury.evaluation.bound import combination, pixel_sigma, smallest_errors
-from maury.evaluation.explain import Explanation, Reading, explain, marked_lines, saliency, strongest
+from maury.evaluation.explain import Explanation, LinearEstimator, explain, marked_lines, saliency, strongest
 from maury.evaluation.limits import Bound, star_labels
 from maury.labels import LabelSpace
 from maury.lines.strong import STRONG_LINES, named_lines
@@ -150,7 +150,7 @@ def explanation(share, weight=None):
     """Of a spectrum of 2,000 pixels of 2 km/s with given shares."""
     wavelength = 5150 * np.exp(np.arange(2000) * 2 / 299_792.458)
     weight = np.sqrt(share) if weight is None else weight
-    reading = Reading(weight, share / share.sum(), 1.0, {"teff": 1.0})
+    reading = LinearEstimator(weight, share / share.sum(), 1.0, {"teff": 1.0})
     star = {"teff": 5800.0, "vsini": 3.0, "vmac": 3.0}
     return Explanation("teff", star, 44_000.0, 100.0, wavelength, np.ones(2000), 5.0, reading, reading, 1.0)
 
@@ -254,7 +254,7 @@ def test_command(files, tmp_path, capsys):
         (["--label", "alpha", "--fix", "mg", "--fix", "ca", "--fix", "ti"], "label alpha is not among those"),
         (["--label", "colour"], "label colour is not among those that are free"),
         (["--label", "teff", "--logg", 9], "logg = 9"),
-        (["--label", "teff", "--model", "starnet-spc"], "starnet-spc: gives points alone"),
+        (["--label", "teff", "--model", "starnet-spc"], "starnet-spc: gives point estimates"),
         (["--label", "teff", "--snr", -3], "snr = -3 is outside"),
     ],
 )

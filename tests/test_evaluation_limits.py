@@ -99,7 +99,7 @@ class TestBound:
         """Known continuum, uncertain continuum, errors of the physics: each worse than the one before."""
         slopes = free.slopes(star)[0]
         white = fisher(slopes, 1 / pixel_sigma(simulator, 100.0))
-        known = smallest_errors(white, free.precision, free._wanted(free.names))
+        known = smallest_errors(white, free.precision, free._combinations(free.names))
         uncertain = free.errors(star, 100.0, free.names)
         wrong = Bound(simulator, 44_000.0, model_error=True).errors(star, 100.0, free.names)
         assert (known <= uncertain * (1 + 1e-9)).all()

@@ -95,4 +95,4 @@ def test_a_network_without_posterior(tmp_path, capsys):
     assert stop.value.code == 2
     printed = capsys.readouterr().err
     assert "maury calibrate is now maury validate" in printed
-    assert "gives points alone" in printed
+    assert "gives point estimates" in printed

@@ -230,7 +230,7 @@ def _chunk(row: int, flux: np.ndarray | None) -> Damage:
         (_without_column, "missing column mh; columns found: teff, logg, vsini"),
         (_label(np.nan), "labels: row 5: mh = nan dex is outside the allowed range -2.5 to 0.5"),
         (_label(0.75), "labels: row 5: mh = 0.75 dex is outside the allowed range -2.5 to 0.5"),
-        (lambda f: _replace(f, "labels", f["labels"][:60]), r"flux has shape \(70, 50\); .* ask for \(60, 50\)"),
+        (lambda f: _replace(f, "labels", f["labels"][:60]), r"flux has shape \(70, 50\); .* must be \(60, 50\)"),
         (
             lambda f: _replace(f, "wavelength", f["wavelength"][...][::-1]),
             "wavelength must be 1-D, finite and strictly incr",

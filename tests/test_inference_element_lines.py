@@ -143,5 +143,5 @@ def test_the_lines_of_a_model_are_drawn_and_those_that_are_not_there_named(tmp_p
     assert {"y.ecsv", "y.png", "y-lines.png"} <= {path.name for path in tmp_path.iterdir()}
     hot = ("--teff", 9000, "--mh", -2.5, "--vsini", 150, "--out", tmp_path / "hot")
     assert run("explain", "--label", "cu_fe", *hot) == 0
-    assert "no line of the window measures [Cu/M] of this star" in " ".join(capsys.readouterr().err.split())
+    assert "no line in the window measures [Cu/M] of this star" in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "hot" / "cu-lines.png").exists()

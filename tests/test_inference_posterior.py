@@ -183,9 +183,12 @@ def test_many_at_once(usual):
     [
         (lambda x: {k: v if v.ndim == 1 else v[:, 1:] for k, v in x.items()}, r"the network takes \(n, "),
         (lambda x: x | {"resolution": x["resolution"][:1]}, r"resolution: shape must be \(2,\)"),
-        (lambda x: x | {"flux": np.where(np.arange(PIXELS.count) == 5, np.nan, x["flux"])}, "spectrum 1: a good pixel"),
-        (lambda x: x | {"sigma": 0 * x["sigma"]}, "positive sigma"),
-        (lambda x: x | {"resolution": -x["resolution"]}, "resolution that is not positive"),
+        (
+            lambda x: x | {"flux": np.where(np.arange(PIXELS.count) == 5, np.nan, x["flux"])},
+            "spectrum 1: flux not finite",
+        ),
+        (lambda x: x | {"sigma": 0 * x["sigma"]}, "sigma not positive"),
+        (lambda x: x | {"resolution": -x["resolution"]}, "resolution not positive"),
         (lambda x: {k: v[:0] for k, v in x.items()}, "n at least 1"),
     ],
 )
@@ -203,7 +206,7 @@ def test_nan_where_masked_is_welcome(usual):
 
 
 def test_networks_without_posterior(star, tmp_path):
-    with pytest.raises(DomainError, match="starnet-spc: gives points alone"):
+    with pytest.raises(DomainError, match="starnet-spc: gives point estimates"):
         predict_batch(PixelSpectra(**_inputs(2)), "starnet-spc")
     result = predict(star, "starnet-spc")
     assert result.samples is None

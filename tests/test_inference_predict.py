@@ -220,7 +220,7 @@ def test_noise_alone_is_refused(night):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"model": "starnet-spc", "refine": True}, "gives points alone"),
+        ({"model": "starnet-spc", "refine": True}, "gives point estimates"),
         ({"priors": (parse_prior("logg=4+-1"),), "refine": False}, "priors: not possible"),
     ],
 )

@@ -96,7 +96,7 @@ def _no_scale(file):
     [
         (_drop_dataset, "missing dataset labels; found: flux, kind, wavelength"),
         (_no_known_label, "no column of labels is one of teff, logg, .* columns found: temperature"),
-        (_wrong_length, r"flux has shape \(5, 30788\); labels and wavelength ask for \(6, 30788\)"),
+        (_wrong_length, r"flux has shape \(5, 30788\); by labels and wavelength must be \(6, 30788\)"),
         (_nan_flux, "flux of row 4 is not finite at pixel 8"),
         (_nan_label, "label mh of row 2 is not finite"),
         (_decreasing, "strictly increasing"),

@@ -184,8 +184,8 @@ def test_further_elements_are_integrated_out(simulator, coordinates):
     start = coordinates.transform.unconstrained(labels[coordinates.columns][None])[0]
     mode = find_mode(coordinates, noise, star, start)
     whole = Target(coordinates, star, noise)
-    marginal = MarginalTarget(whole, mode.real, jacobian(coordinates, mode.real, star.resolution, main)[1])
-    point = mode.real[:main] + 0.3 * mode.covariance.diagonal()[:main].sqrt()
+    marginal = MarginalTarget(whole, mode.theta, jacobian(coordinates, mode.theta, star.resolution, main)[1])
+    point = mode.theta[:main] + 0.3 * mode.covariance.diagonal()[:main].sqrt()
     expected = float(marginal.log_density(point[None])[0])
     drawn = marginal.further(torch.zeros(4000, dtype=torch.int64), torch.Generator().manual_seed(1))
     density = torch.distributions.MultivariateNormal(drawn.mean(0), torch.cov(drawn.mT))

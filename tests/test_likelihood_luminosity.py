@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from maury.errors import ConfigError, DomainError
-from maury.inference.single import light
+from maury.inference.single import luminosity_prior
 from maury.likelihood import luminosity, parse_value
 from maury.likelihood.luminosity import bolometric_correction, log_mass, zero_point
 from maury.likelihood.systematics import with_systematics
@@ -128,7 +128,7 @@ def test_another_stars_parallax_is_in_conflict():
 )
 def test_bad_input(options, message):
     with pytest.raises(DomainError, match=message):
-        light(**options)
+        luminosity_prior(**options)
 
 
 def test_values_as_they_are_written():

@@ -306,7 +306,7 @@ def test_the_whole_road(emulator_file: Path, tmp_path: Path) -> None:
     assert samples[2].predicted.shape == (32, 3)
     assert "made with the emulator that made the grid" in samples[2].description
     assert "vmic 1.5, alpha 0" in samples[2].description
-    assert "the emulator does not suit it: the grid does not tell c, mg" in str(why_not_between(opened))
+    assert "the emulator does not suit it: the grid has no label c, mg" in str(why_not_between(opened))
     star = tmp_path / "star.ecsv"
     simulate_star(load(emulator_file), [5500, 4.2, 0, 0, 5], 40_000, 200, 1, star)
     result = predict(read(star, window_aa=None), str(folder))

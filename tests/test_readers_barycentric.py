@@ -10,6 +10,7 @@ from astropy.io import fits
 from astropy.utils import iers
 
 from maury.readers import read
+from maury.readers.barycentric import bjd_tdb, zero_point_kms
 
 HD189733 = {
     "RA": 300.18186, "DEC": 22.70883, "DATE-OBS": "2006-09-08T02:12:38.604", "EXPTIME": 600.0015,
@@ -21,6 +22,11 @@ LA_SILLA = {
     "HIERARCH ESO TEL GEOLON": -70.7345,
     "HIERARCH ESO TEL GEOELEV": 2400.0,
 }
+
+HARPS_MJD = 53986.09211347
+"""Start of that exposure."""
+HARPS_BJD_UTC = 2453986.59901847
+"""ESO DRS BJD of that exposure, which is in UTC: TDB was 65.184 s ahead (33 leap seconds)."""
 
 
 @pytest.fixture
@@ -120,3 +126,21 @@ def test_nonsense_in_the_header_is_a_warning(seen):
 
 def test_other_frames_get_none(seen):
     assert seen(HD189733 | LA_SILLA, frame="BARYCENT").barycentric_kms is None
+
+
+def test_the_barycentric_date_is_that_of_the_pipeline_of_harps(seen):
+    """To 5 s, as HARPS weights the exposure's middle by light; without a site or a date there is none."""
+    cards = seen({**HD189733, **LA_SILLA}).provenance["when_and_where"]
+    assert bjd_tdb(cards) == pytest.approx(HARPS_BJD_UTC + 65.184 / 86_400, abs=5 / 86_400)
+    opposite = {**cards, "RA": cards["RA"] - 180, "DEC": -cards["DEC"]}
+    middle = (bjd_tdb(cards) + bjd_tdb(opposite)) / 2
+    assert middle == pytest.approx(HARPS_MJD + 2_400_000.5 + (300 + 65.184) / 86_400, abs=1e-5)
+    assert bjd_tdb({**cards, "DATE-OBS": "yesterday"}) is None
+    assert bjd_tdb({key: value for key, value in cards.items() if "GEO" not in key}) is None
+    assert bjd_tdb({}) is None
+    assert "when_and_where" not in seen({}).provenance
+
+
+@pytest.mark.parametrize(("name", "error"), [("HARPS", 0.001), ("NARVAL", 0.03), ("HARPN", 0.001), ("UVES", 0.3)])
+def test_zero_points_by_instrument(name, error):
+    assert zero_point_kms(name) == error

@@ -271,4 +271,4 @@ def test_the_figure_holds_every_trial():
     )
     lines = [line.get_ydata() for line in figure.axes[1].lines if len(line.get_xdata()) == 3]
     np.testing.assert_allclose(sorted(map(list, lines)), [[0, 1, 0], [0.5, 1, 0], [1, 0, 1]])
-    assert "2 to the end: best 0.01, baseline 0.2" in figure.axes[0].get_title(loc="left")
+    assert "2 trained to the end: best 0.01, baseline 0.2" in figure.axes[0].get_title(loc="left")

@@ -136,7 +136,7 @@ class Cluster:
     def require_same(self, *_):
         pass
 
-    def beside(self, maker):
+    def remote_object(self, maker):
         self.journal = maker[0](*maker[1])
         return self
 
@@ -154,10 +154,10 @@ def test_a_configuration_that_kills_its_processes_is_given_up(grid_file, setting
     journal.conclude(journal.ask()[0], Outcome(0.1, 3, False))
     numbers = []
     for _ in range(4):
-        assert journal.wanted()
+        assert journal.needs_trial()
         numbers.append(journal.ask()[0])
-        assert not journal.wanted()
-        journal.lose(numbers[-1])
+        assert not journal.needs_trial()
+        journal.record_lost(numbers[-1])
     study = open_study(tmp_path / "out", config, open_grid(grid_file).digest)
     trials = [study.trials[number] for number in numbers]
     assert {trial.state.name for trial in trials} == {"FAIL"}
@@ -167,14 +167,12 @@ def test_a_configuration_that_kills_its_processes_is_given_up(grid_file, setting
     number, other = journal.ask()
     assert other.learning_rate != trials[0].params["learning_rate"]
     journal.conclude(number, Outcome(0.2, 3, False))
-    assert not journal.wanted()
+    assert not journal.needs_trial()
 
 
 def test_a_cluster_on_which_nothing_lives_and_a_trial_that_raises(grid_file, settings, tmp_path):
     config = load_study(settings)
-    with pytest.raises(
-        maury.cluster.LostError, match="51 trials one after the other lost their process; the last: gone"
-    ):
+    with pytest.raises(maury.cluster.LostError, match="the processes of 51 trials in a row died; the last: gone"):
         run_on_cluster(tmp_path / "a", grid_file, config, Cluster(None, maury.cluster.LostError("gone")))
     with pytest.raises(SynthesisError, match="KeyError: 'x'"):
         run_on_cluster(tmp_path / "b", grid_file, config, Cluster(None, SynthesisError("KeyError: 'x'")))

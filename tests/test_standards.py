@@ -156,7 +156,7 @@ def test_a_wrong_line_gets_a_larger_error(observed):
     assert np.sqrt((known**2).mean()) == pytest.approx(1, abs=0.02)
     assert known[3010:3050].mean() > 1.5 * plain[3010:3050].mean()
     assert np.allclose(factors([wrong], without="star 1"), 1)
-    with pytest.raises(DomainError, match="no star is fit to measure errors of the physics"):
+    with pytest.raises(DomainError, match="no star is suitable to measure errors of the physics"):
         factors([replace(wrong, labels=wrong.labels | {"mh": -2.0})])
 
 

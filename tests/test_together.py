@@ -101,7 +101,7 @@ def test_ten_exposures_of_three_spectrographs_are_fitted_within_their_uncertaint
     drawn = together.draw(exposures_of(stars), labels, torch.Generator().manual_seed(11))
     true = coordinates.transform.unconstrained(labels[coordinates.columns][None])[0]
     mode = find_mode(coordinates, together, drawn, true + 0.1)
-    z = (mode.real - true) / mode.covariance.diagonal().sqrt()
+    z = (mode.theta - true) / mode.covariance.diagonal().sqrt()
     assert float(z[: coordinates.main].square().mean().sqrt()) < 2
     scales = together.details(drawn, mode.labels).noise_scales
     residual = drawn.flux - simulator.spectra(labels.repeat(10, 1).float(), drawn.resolution).double()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from maury.catalogue import CatalogueConfig, read_catalogue, run_catalogue
 from maury.catalogue.lists import FileList
 from maury.errors import DomainError
 from maury.inference import Exposure
-from maury.inference.exposures import common_flags, velocity_of
+from maury.inference.exposures import common_flags, exposures_table, velocity_of
 from verbs import run
 
 
@@ -88,7 +89,7 @@ def test_networks_without_a_posterior_are_refused(files):
 class _Row(Exposure):
     def record(self):
         velocity, error, frame, barycentric = (float(x) if x not in ("b", "u") else x for x in self.file.split())
-        return {"rv_kms": velocity, "rv_err": error, "rv_frame": frame, "snr": 30.0,
+        return {"rv_kms": velocity, "rv_err": error, "rv_zero_err": 0.3, "rv_frame": frame, "snr": 30.0,
                 "rv_barycentric_kms": None if np.isnan(barycentric) else barycentric}  # fmt: skip
 
 
@@ -96,10 +97,25 @@ def test_the_mean_velocity_is_weighted_and_barycentric_where_it_can_be():
     found = velocity_of([_Row("9 1 b 10"), _Row("9 2 b 15")])
     assert found["rv_kms"] == pytest.approx(11.0)
     assert found["rv_err"] == pytest.approx(0.8**0.5, abs=1e-4)
+    assert found["rv_zero_err"] == 0.3
     assert found["rv_scatter_kms"] == pytest.approx(5 / 2**0.5, abs=1e-4)
     assert found["snr"] == pytest.approx(42.4)
     assert velocity_of([_Row("9 1 b 10"), _Row("9 2 u nan")])["rv_kms"] is None
     assert velocity_of([_Row("9 1 u nan"), _Row("9 1 u nan")])["rv_frame"] == "u"
+
+
+def test_an_exposure_has_its_date_and_the_zero_point_of_its_instrument(files):
+    """The date of `test_readers_barycentric`, from the header; none where the file states none."""
+    cards = {"RA": 258.725708, "DEC": -22.29055, "EXPTIME": 299.9959, "DATE-OBS": "2007-04-13T09:40:23.812",
+             "TELESCOP": "ESO-3P6", "INSTRUME": "HARPS"}  # fmt: skip
+    star = maury.read(files / "a.ecsv")
+    star = replace(star, provenance=star.provenance | {"when_and_where": cards, "instrument": "HARPS"})
+    dated, bare = maury.predict([star, files / "c.ecsv"], systematics=False).exposures
+    table = exposures_table([dated, bare])
+    assert table["bjd_tdb"][0].value == pytest.approx(2454203.908706, abs=2e-5)
+    assert np.isnan(table["bjd_tdb"][1])
+    assert dated.record()["rv_zero_err"] is None  # at rest: no velocity was measured
+    assert table["bjd_tdb"].unit == "d"
 
 
 def test_flags_are_those_of_most_exposures(files):

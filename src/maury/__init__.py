@@ -1,7 +1,7 @@
 """maury: open, neural stellar parameter classification from high-resolution optical spectra.
 
-`maury.read` reads a spectrum of any supported format, `maury.prepare` makes a normalised spectrum at rest of it,
-`maury.predict` gives its stellar parameters, `maury.write` writes a spectrum.
+`maury.read` reads a spectrum of any supported format, `maury.prepare` normalises it and shifts it to rest,
+`maury.predict` infers stellar parameters, `maury.write` writes a spectrum.
 """
 
 from importlib import import_module
@@ -50,7 +50,7 @@ _LAZY = {
 
 
 def __getattr__(name: str) -> object:
-    """Import what stands at the top only when it is asked for, so that `import maury` stays instant."""
+    """Import a public name on first use, so that `import maury` is fast."""
     if name not in _LAZY:
         raise AttributeError(f"module 'maury' has no attribute {name!r}")
     return getattr(import_module(_LAZY[name]), name)

@@ -45,7 +45,7 @@ def instrument(frequency: Tensor, resolution: Tensor) -> Tensor:
 def remaining_resolution(target: Tensor, native: float) -> Tensor:
     """R of the Gaussian that takes spectra from R = ``native`` to ``target``: 1/R^2 = 1/target^2 - 1/native^2.
 
-    It is 10^12, as good as no profile at all, where ``target`` reaches ``native``.
+    Where ``target`` is ``native`` or above, it is 10^12, which has no effect.
     """
     if math.isinf(native):
         return target
@@ -115,14 +115,14 @@ def transfer(
 
 
 class TransferTable:
-    """`transfer` several times faster, without gradients, to 2e-6.
+    """Tabulated `transfer`: several times faster, without gradients, errors up to 2e-6.
 
-    Each of its three factors is a function of one number: rotation of f v sin i, macroturbulence of f vmac. They are
-    tabulated so densely that linear interpolation does. Velocities beyond the largest are taken as the largest.
+    Rotation depends on f v sin i alone, macroturbulence on f vmac alone. Both are tabulated densely enough for linear
+    interpolation. Velocities above the largest are replaced by the largest.
     """
 
     _STEP = 1e-3
-    """Of f v sin i: curvatures of 9 make errors of 1e-6."""
+    """Step of the table in f v sin i: with second derivatives up to 9, interpolation errors are 1e-6."""
 
     def __init__(self, frequency: Tensor, vsini_kms: float, vmac_kms: float) -> None:
         """Tabulate.

@@ -1,4 +1,4 @@
-"""Models on disk: one safetensors file whose header says what it is; no pickles."""
+"""Models on disk: one safetensors file with a header that gives kind, labels and settings; no pickles."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _KEY = "maury"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Tensors and the header that says what they are.
+    """Tensors of a model and its header.
 
     Attributes:
         kind: "emulator", "network" or "physics-errors".
@@ -54,7 +54,7 @@ def save(
     with atomic_path(path) as temporary:
         mode = (
             temporary.stat().st_mode
-        )  # as the umask wants it; safetensors replaces the file by one for its owner alone
+        )  # permissions by the umask: safetensors writes a file that only its owner can read
         try:
             save_file(arrays, temporary, {_KEY: text})
         except SafetensorError as error:

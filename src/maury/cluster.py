@@ -20,16 +20,16 @@ from maury import __version__
 from maury.errors import ConfigError, MauryError, SynthesisError
 
 Maker = tuple[Callable[..., Any], tuple[Any, ...]]
-"""A function and its arguments, which make in each process the object that is then called with the tasks."""
+"""A factory and its arguments: each process calls it once, and calls the object it returns with every task."""
 
 Describe = Callable[..., dict[str, str]]
 """Returns what must be the same on all nodes: versions, hashes of files."""
 
 RETRIES = 3
-"""How often a task is tried again whose process or node died."""
+"""How often a task is repeated after its process or node died."""
 
 _KEEP_CHILDREN = "RAY_kill_child_processes_on_worker_exit"
-"""Ray kills what its processes have started; those of maury end by themselves, and tidy up."""
+"""Variable that stops Ray from killing child processes: maury's end by themselves after removing temporary files."""
 
 _PATIENCE_S = 10.0
 _ANSWER_S = 120.0  # imports on a busy node
@@ -51,8 +51,8 @@ class VersionMismatchError(ConfigError):
 class RayWorkers:
     """Processes of a Ray cluster; use as a context manager.
 
-    All nodes have to see the files under the same names, and to have the same versions of maury, Python and torch. What
-    is sent to a process are arguments, what comes back are results: no grids, when tasks name files.
+    All nodes must see the files under the same names, and have the same versions of maury, Python and torch. Only
+    arguments and results travel between nodes; a task names the files of its grid, so that no grid is sent.
     """
 
     def __init__(self, address: str, count: int | None = None, cpus: float = 1.0, gpus: float = 0.0) -> None:
@@ -60,9 +60,9 @@ class RayWorkers:
 
         Args:
             address: of the cluster's head ("host:port" or "auto"), or "local" to start one on this machine.
-            count: tasks at the same time; by default as many as the cluster has room for, also when nodes come or go.
-            cpus: processors of a task, or a share of one.
-            gpus: GPUs of a task, or a share of one.
+            count: largest number of tasks at the same time; by default as many as the cluster has room for at any time.
+            cpus: processors per task, may be a fraction.
+            gpus: GPUs per task, may be a fraction.
 
         Raises:
             ConfigError: Ray is missing, no cluster answers, it runs another version of Ray or Python, or it has no GPU
@@ -96,20 +96,20 @@ class RayWorkers:
         return room if self._most is None else min(room, self._most)
 
     def require_same(self, describe: Describe, *arguments: Any) -> None:
-        """Refuse a cluster on one of whose nodes a description differs from the one here; later nodes are asked too.
+        """Check that ``describe`` returns the same on all nodes as here; nodes that join later are checked too.
 
         Args:
             describe: function of maury that returns versions or hashes.
             *arguments: its arguments.
 
         Raises:
-            VersionMismatchError: naming node, what differs, and both values.
+            VersionMismatchError: a node differs; the message names node, item and both values.
             ConfigError: the description fails on a node, or a node does not answer.
         """
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as OnNode
 
         ray, here = self._ray, describe(*arguments)
-        call = ray.remote(num_cpus=0, max_retries=0)(_tell)
+        call = ray.remote(num_cpus=0, max_retries=0)(_described)
         answers = []
         for node in filter(itemgetter("Alive"), ray.nodes()):
             there = call.options(scheduling_strategy=OnNode(node["NodeID"], soft=False))
@@ -124,8 +124,8 @@ class RayWorkers:
                     raise ConfigError(f"node {name} of the cluster does not answer: {_one_line(error)}") from error
         self._required.append((describe, arguments, here))
 
-    def beside(self, maker: Maker) -> Remote:
-        """An object in a process of its own on this node, which tasks on all nodes can call."""
+    def remote_object(self, maker: Maker) -> Remote:
+        """Start a process on this node with an object of ``maker``, which tasks on all nodes can call."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as OnNode
 
         node = self._ray.get_runtime_context().get_node_id()
@@ -135,15 +135,15 @@ class RayWorkers:
     def map(
         self, maker: Maker, tasks: Iterable[tuple[int, tuple[Any, ...]]], timeout_s: float, retries: int = RETRIES
     ) -> Iterator[tuple[int, Any]]:
-        """Call the object that ``maker`` makes with each task, as they get done.
+        """Run tasks on the object that ``maker`` makes in each process, and yield results as they finish.
 
-        Tasks are taken only as processes get free. One whose process or node dies is tried again.
+        A task is taken from the iterable only when a process is free. It is repeated if its process or node dies.
 
         Args:
             maker: makes the object in each process.
             tasks: numbers and arguments.
             timeout_s: longest time for one call, waiting for a process included.
-            retries: how often a task is tried again whose process or node died.
+            retries: how often a task is repeated after its process or node died.
 
         Yields:
             The number and the result, or the error: `LostError` of a task whose processes died.
@@ -185,12 +185,12 @@ class RayWorkers:
             function: run in each process.
             arguments: its arguments.
             count: processes.
-            folder: where Ray keeps what it notes of the run.
+            folder: folder for Ray's own records of the run.
 
         Raises:
             ConfigError: the cluster has no room for so many.
             MauryError: raised in a process.
-            LostError: processes died time and again.
+            LostError: processes died more than three times.
         """
         if count > self.count:
             raise ConfigError(f"the cluster has room for {self.count} of {count} processes that train together")
@@ -217,7 +217,7 @@ class RayWorkers:
             ) from error
 
     def _result(self, reference: Any) -> Any:
-        """What a call returned, or the error in its place."""
+        """The result of a call; its `LostError` or other `MauryError` is returned, not raised."""
         try:
             return self._ray.get(reference)
         except self._ray.exceptions.RayTaskError as error:
@@ -267,13 +267,13 @@ def versions() -> dict[str, str]:
     return {"maury": __version__, "Python": platform.python_version(), "torch": importlib.metadata.version("torch")}
 
 
-def _tell(describe: Describe, *arguments: Any) -> dict[str, str]:
+def _described(describe: Describe, *arguments: Any) -> dict[str, str]:
     """Runs on a node."""
     return describe(*arguments)
 
 
 def _compare(there: dict[str, str], here: dict[str, str], node: str) -> None:
-    """Refuse another description.
+    """Compare versions or hashes of a node with those of the driver.
 
     Raises:
         VersionMismatchError: they differ.
@@ -307,13 +307,13 @@ def _connect(ray: Any, address: str, cpus: int | None, threads: int) -> None:
 
 
 def _require_answer(address: str) -> None:
-    """Fail soon where no Ray listens: Ray itself tries for minutes.
+    """Check within seconds that Ray listens at an address; Ray's own connection attempts take minutes.
 
-    Ray speaks gRPC: HTTP/2 (RFC 9113, section 3.4), whose server answers the preface by a frame of settings.
+    Ray uses gRPC over HTTP/2 (RFC 9113, section 3.4): its server answers the client's preface with a settings frame.
 
     Raises:
-        OSError: no one does, or something else than Ray.
-        ValueError: the port is no number.
+        OSError: nothing answers, or a program other than Ray does.
+        ValueError: the port is not a number.
     """
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if not colon:
@@ -324,14 +324,14 @@ def _require_answer(address: str) -> None:
         connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _SETTINGS)
         answer = connection.recv(len(_SETTINGS))
         if answer[3:4] != _SETTINGS[3:4]:
-            raise ConnectionError("something else than Ray listens there")
+            raise ConnectionError("another program than Ray listens there")
 
 
 _SETTINGS = b"\0\0\0\4\0\0\0\0\0"  # length 0, type 4, no flags, stream 0
 
 
 def _run_loop(config: dict[str, Any]) -> None:
-    """Runs in a process that trains together with others."""
+    """Run the training function; called by Ray in each training process."""
     config["function"](*config["arguments"])
 
 
@@ -365,7 +365,7 @@ def _one_line(error: Exception, longest: int = 120) -> str:
 
 
 def _ray() -> Any:
-    """Ray, which then reports nothing to its makers.
+    """Import Ray and switch its usage reports off.
 
     Raises:
         ConfigError: it is missing.

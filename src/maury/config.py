@@ -1,4 +1,4 @@
-"""Settings from TOML and to TOML: the base class of all settings, which stand beside their stages, and the presets."""
+"""Base class of all settings (each stage defines its own), reading and writing them as TOML, and presets."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PRESETS = Path(__file__).parent / "presets"
 
 
 _RENAMED = {"zeta": "vmac", "zeta_kms": "vmac_kms", "trunk": "embedding", "observations": "simulation"}
-"""Names in files of earlier versions (settings, headers and tensors of models) and the names of today."""
+"""Old names, in files of earlier versions (settings, headers and tensors of models), and the current ones."""
 
 
 class Settings(BaseModel):
@@ -72,7 +72,7 @@ def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def with_new_names(value: Any) -> Any:
-    """Plain values of a file, with the names of today for those of earlier versions, as keys and as values."""
+    """Replace old names (`_RENAMED`) by current ones in the plain values of a file, in keys and in values."""
     if isinstance(value, dict):
         return {_RENAMED.get(key, key): with_new_names(item) for key, item in value.items()}
     if isinstance(value, list):

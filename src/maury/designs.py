@@ -1,4 +1,4 @@
-"""Labels to synthesise: the nodes of the SPC grid and points all over the domain of the packaged library."""
+"""Labels to synthesise: the nodes of the SPC grid, and quasi-random points in the domain of the packaged library."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def spc_nodes(
 
 
 def intrinsic_labels(table: ArrayLike, count: int = len(INTRINSIC)) -> NDArray[np.float64]:
-    """Labels (n, count) of any Teff, log g, [M/H] (n, 3) with the microturbulence and abundances of the SPC nodes.
+    """Add the microturbulence and abundances of the SPC nodes to Teff, log g and [M/H] (n, 3): labels (n, count).
 
     Args:
         table: (n, 3).
@@ -61,7 +61,7 @@ def sobol_labels(
         teff_range: K.
         abundances: False for solar-scaled abundances and microturbulence 2 km/s, as in the SPC grid.
     """
-    from scipy.stats import qmc  # heavy, and not needed by who looks at the nodes alone
+    from scipy.stats import qmc  # slow to import, and not needed for the SPC nodes
 
     u = qmc.Sobol(11, scramble=True, seed=seed).random(1 << (count - 1).bit_length())[:count]
     q = ndtri(np.clip(u, 1e-4, 1 - 1e-4))
@@ -82,11 +82,11 @@ _TEFF_SHARES = ((3500.0, 0.0), (4000.0, 0.2), (4500.0, 0.36), (5500.0, 0.58), (7
 """Share of the points of `dense_labels` below each Teff (K)."""
 
 _MH_SHARES = ((-3.0, 0.0), (-2.0, 0.38), (-1.0, 0.66), (0.5, 1.0))
-"""Share of them below each [M/H]."""
+"""Share of the points of `dense_labels` below each [M/H]."""
 
 _METAL_RICH_TEFF_SHARES = ((3500.0, 0.0), (4000.0, 0.12), (4500.0, 0.25), (5500.0, 0.6), (7000.0, 0.95), (9750.0, 1.0))
 _METAL_RICH_MH_SHARES = ((-3.0, 0.0), (-1.0, 0.05), (-0.5, 0.25), (0.5, 1.0))
-"""The same of points that are densest where most observed stars are."""
+"""The same for ``metal_rich=True``: densest where most observed stars are."""
 
 _LOWEST_VMIC_KMS = 0.2
 _SCATTER = {"y": (0.5, 1.5), "nd": (0.5, 1.5)}

@@ -32,7 +32,7 @@ STAR = {"teff": 5772.0, "logg": 4.44, "mh": 0.0, "vsini": 10.0}
 """Labels of the star of the self-test."""
 
 TOLERANCE = {"teff": 200.0, "logg": 0.4, "mh": 0.2, "vsini": 4.0}
-"""How far the answer of the self-test may be from `STAR`: several times the scatter, far less than a mistake makes."""
+"""Largest allowed difference of the result from `STAR`: several times the scatter, well below the effect of a bug."""
 
 _VELOCITY_KMS, _VELOCITY_TOLERANCE_KMS = 20.0, 0.5
 _RESOLUTION, _SNR, _STEP_AA, _SEED = 60_000.0, 100.0, 0.02, 1
@@ -71,7 +71,7 @@ def examine() -> Iterator[Check]:
 def _guarded(group: str, look: Callable[[], Iterator[Check]]) -> Iterator[Check]:
     try:
         yield from look()
-    except Exception as error:  # a broken library raises what it likes, also while it is imported
+    except Exception as error:  # a broken library may raise any exception, also on import
         text = " ".join(str(error).split())[:300]
         kind = "" if isinstance(error, MauryError) else f"{type(error).__name__}: "
         yield Check(group, group, "broken", kind + text)
@@ -146,7 +146,7 @@ def weights(folder: Path | None = None) -> Iterator[Check]:
             continue
         try:
             read_header(path)
-            reason = "its bytes are not those that were packaged"
+            reason = "its checksum differs from that of the packaged file"
         except FormatError as error:
             reason = f"truncated or damaged ({error})"
         yield Check("weights", name, "broken", f"{path}: {size}: {reason}; install maury again")
@@ -185,7 +185,7 @@ def folders() -> Iterator[Check]:
         free = shutil.disk_usage(folder if folder.exists() else folder.anchor).free / 1e9
         low = free < _LEAST_FREE_GB
         text = f"{folder}, {free:.1f} GB free"
-        yield Check("folders", name, "note" if low else "ok", f"{text}: little room" if low else text)
+        yield Check("folders", name, "note" if low else "ok", f"{text}: little free space" if low else text)
 
 
 def extras() -> Iterator[Check]:

@@ -26,7 +26,7 @@ class MauryError(Exception):
 
 
 class FormatError(MauryError, ValueError):
-    """A file cannot be read as what it should be: truncated, a missing column, a wrong shape, NaN."""
+    """A file does not have the expected format: it is truncated, lacks a column, has a wrong shape or NaN."""
 
 
 class SchemaError(FormatError):
@@ -50,13 +50,13 @@ class SynthesisError(MauryError, RuntimeError):
 
 
 def in_one_line(error: Exception, file: str | os.PathLike[str]) -> str:
-    """Why a file failed, in one line: the text of a `MauryError`, else file, type and text of what was not expected.
+    """One line that says why a file failed: the text of a `MauryError`; for other errors also file and type.
 
-    The traceback of the latter is written to standard error where the environment variable MAURY_DEBUG is set.
+    The traceback of other errors is written to standard error if the environment variable MAURY_DEBUG is set.
 
     Args:
-        error: what was raised.
-        file: the file that was worked on.
+        error: the exception.
+        file: the file being processed.
     """
     text = " ".join(str(error).split())
     if isinstance(error, MauryError):

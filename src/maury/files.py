@@ -40,8 +40,8 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         path: the file to write; its folder is made if it does not exist.
 
     Raises:
-        OutputError: the folder cannot be made, the file cannot be written (permissions, full disk), or ``path`` is
-            something else than a file, such as a directory or a device.
+        OutputError: the folder cannot be made, the file cannot be written (permissions, full disk), or ``path`` is not
+            a regular file (a directory, a device).
     """
     target = Path(path)
     with _temporary(target) as temporary:
@@ -50,10 +50,10 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
-    """Fail early, before a long computation, when ``path`` could not be written at its end; leaves nothing behind.
+    """Check before a long computation that ``path`` can be written; no file or folder is left behind.
 
     Raises:
-        OutputError: the folder cannot be made or is not writable, or ``path`` is something else than a file.
+        OutputError: the folder cannot be made or is not writable, or ``path`` is not a regular file.
     """
     made = [folder for folder in Path(path).absolute().parents if not folder.exists()]
     try:

@@ -50,7 +50,7 @@ _ALL = (
     ),
     Flag(
         "poor_template",
-        "residuals of more than 5 % of the continuum: no template is like this spectrum",
+        "residuals of more than 5 % of the continuum: no template resembles this spectrum",
         True,
         "preparation",
     ),
@@ -90,7 +90,7 @@ _ALL = (
     ),
     Flag(
         "no_information_<label>",
-        "the posterior is not narrower than 0.8 of the prior: no value is given",
+        "the posterior is wider than 0.8 times the prior, so that no value is given",
         False,
         "posterior",
     ),
@@ -102,7 +102,7 @@ _ALL = (
     ),
     Flag(
         "poor_fit",
-        "residuals are more than twice as large as usual for such a star: the model is not of this star",
+        "residuals are more than twice as large as usual for such a star: the model does not describe this star",
         True,
         "refinement",
     ),
@@ -150,7 +150,7 @@ _PATTERNS = [(re.compile(re.escape(flag.name).replace("<label>", r"(?P<label>\w+
 
 
 def flag_of(name: str) -> tuple[Flag, str | None]:
-    """The flag of a result by its name, and the label that it is about.
+    """Look up a flag by its name in a result; the second value is the label in the name, or None.
 
     Raises:
         KeyError: no flag has this name.

@@ -1,4 +1,4 @@
-"""Haze: light missing between the lines of cool stars, the opacity of countless weak lines that no list has.
+"""Haze: flux deficit between the lines of cool stars, from many weak lines that are in no line list.
 
 flux = model + h (1 - model), where h is a function of temperature alone, measured on observed stars
 (`benchmarks/haze.py`): it enters the templates of the preparation, simulated observations and the likelihood.
@@ -18,7 +18,7 @@ SIZE = (0.16, 0.13, 0.085, 0.07, 0.02, 0.0)
 """Mean h; linear between the temperatures and constant beyond them."""
 
 SCATTER = 0.25
-"""Standard deviation of h from star to star, per unit of its mean."""
+"""Standard deviation of h between stars, relative to its mean."""
 
 
 def haze_of(

@@ -68,7 +68,7 @@ def is_packaged(names: Iterable[str]) -> bool:
 
 
 ALPHA: tuple[str, ...] = ("mg", "ca", "ti")
-"""Labels whose mean is [alpha/M] where that is none itself."""
+"""Labels whose mean is [alpha/M] in models without a label ``alpha``."""
 
 FOUNDING: tuple[str, ...] = ("teff", "logg", "mh", "vsini")
 """The four labels of the founding network."""
@@ -78,7 +78,7 @@ _LOWEST_LOGG = (0.0, 0.0, 0.5, 0.5, 1.0, 1.0, 1.5, 1.5, 2.0, 2.0)
 
 
 def named(column: str) -> str:
-    """Name of the label in a column of the tables: ``mg`` of ``mg_fe``, as iron is one of the metals of [Mg/M]."""
+    """Name of the label of a table's column: ``mg`` for ``mg_fe``, as [Mg/M] equals [Mg/Fe]."""
     label = column.removesuffix("_fe")
     return label if label in LABELS else column
 
@@ -209,7 +209,7 @@ def tensor_axes(table: NDArray[np.float64], sparsest: float = 0.2) -> list[NDArr
 
     Args:
         table: labels (n, k).
-        sparsest: least share of the nodes of the product of all values that has to be there.
+        sparsest: least share of the nodes of the tensor grid that must be present.
     """
     axes = [np.unique(column) for column in table.T]
     return axes if len(table) >= sparsest * np.prod([float(len(axis)) for axis in axes]) else None
@@ -232,8 +232,8 @@ def as_table(table: Mapping[str, Any] | np.ndarray, names: Iterable[str], where:
 
     Args:
         table: a structured array or a mapping from column names to sequences.
-        names: columns in the order wanted.
-        where: what to call the table in errors (usually the file's name).
+        names: columns, in the order of the result.
+        where: name of the table in errors (usually the file's name).
 
     Raises:
         FormatError: a column is missing, holds an empty cell or something that is not a number, or has another length.

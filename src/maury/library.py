@@ -41,8 +41,8 @@ class Library:
         attributes: provenance in the files (code, line list, atmospheres, solar scale). Of these maury
             itself reads ``domain`` (JSON: label to its range), ``window`` (JSON: first and last wavelength that the
             spectra are meant for, without margins) and ``resolution`` (R they were made at; absent or 0: infinite).
-        names: the k labels, in the order of `maury.labels.LABELS`; rotation and macroturbulence are none of them.
-        extrapolated: log g lies below the lowest model atmosphere (n,); None where the file does not tell.
+        names: the k labels, in the order of `maury.labels.LABELS`, without rotation and macroturbulence.
+        extrapolated: log g lies below the lowest model atmosphere (n,); None where the file does not state it.
     """
 
     wavelength_aa: NDArray[np.float64]
@@ -131,7 +131,7 @@ def _read(path: Path, file: h5py.File) -> Library:
         raise FormatError(f"{path}: label {names[column]} of row {row + 1} is not finite")
     shape, expected = file["flux"].shape, (len(labels), len(wavelength))
     if shape != expected:
-        raise FormatError(f"{path}: dataset flux has shape {shape}; labels and wavelength ask for {expected}")
+        raise FormatError(f"{path}: dataset flux has shape {shape}; by labels and wavelength must be {expected}")
     kind = np.asarray(file["kind"][...] if "kind" in file else np.full(len(labels), OFF_NODE), np.uint8)
     if kind.shape != (len(labels),):
         raise FormatError(f"{path}: dataset kind has shape {kind.shape}, expected {(len(labels),)}")
@@ -207,7 +207,7 @@ def read_libraries(patterns: Sequence[str | os.PathLike[str]], advance: Advance 
 
 
 def _join_flags(parts: Sequence[Library], keep: NDArray[np.intp]) -> NDArray[np.bool_] | None:
-    """`Library.extrapolated` of joined libraries: False for those that do not tell, None if none does."""
+    """`Library.extrapolated` of joined libraries: False for those without this column, None if all lack it."""
     if all(part.extrapolated is None for part in parts):
         return None
     flags = [np.zeros(len(p), bool) if p.extrapolated is None else p.extrapolated for p in parts]

@@ -43,7 +43,7 @@ class PixelSpectra:
         mask: ArrayLike | Tensor | None = None,
         labels: Tensor | None = None,
     ) -> None:
-        """Take tensors as they are and arrays as tensors; numbers for ``sigma`` and ``resolution`` hold everywhere.
+        """Convert arrays to tensors; a single number for ``sigma`` or ``resolution`` applies to all pixels or spectra.
 
         Args:
             flux: (..., p).

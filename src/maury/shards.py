@@ -1,4 +1,4 @@
-"""Parts of a long build in a hidden folder beside its output, from which the same command resumes after a kill."""
+"""Parts of a long build, in a hidden folder beside its output: after an interruption, the same command resumes."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ Notify = Callable[[str], None]
 
 @contextlib.contextmanager
 def shard_folder(path: Path) -> Iterator[Path]:
-    """Yield the folder for the parts of ``path``; afterwards it is left only if it holds a part to resume from.
+    """Yield the folder for the parts of ``path``; it is removed afterwards unless a finished part remains in it.
 
     Raises:
-        OutputError: in place of an `OSError`, naming the output and not a part of it.
+        OutputError: a part cannot be written; the message names ``path``.
     """
     folder = path.with_name(f".{path.name}.shards")
     try:
@@ -42,7 +42,7 @@ def shard_folder(path: Path) -> Iterator[Path]:
 def open_shards(
     folder: Path, names: Sequence[str], inputs: Mapping[str, Any], notify: Notify | None = None
 ) -> list[Path]:
-    """Paths of the parts, in a folder that holds only whole parts of these inputs.
+    """Prepare the folder and return the paths of all parts; existing files are finished parts of the same inputs.
 
     Args:
         folder: of the parts; made if it is not there, emptied if it belongs to other inputs or another version.

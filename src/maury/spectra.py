@@ -83,7 +83,7 @@ class Spectrum:
 
 
 def _require_resolving_power(where: Any, resolution: Any) -> None:
-    """Refuse what is neither None nor a finite number above 0, such as True."""
+    """Check that a resolving power is None or a finite number above 0 (and not True)."""
     number = isinstance(resolution, Real) and not isinstance(resolution, bool)
     if resolution is not None and not (number and 0 < resolution < np.inf):
         raise FormatError(f"{where}: resolution must be None or a finite number above 0; got {resolution!r}")
@@ -147,7 +147,7 @@ class Observation:
         )
 
     def missed(self, low_aa: float, high_aa: float) -> str | None:
-        """What is covered and what is needed, where no pixel lies between two wavelengths (Å air); else None."""
+        """Message if no pixel lies between two wavelengths (Å air): covered and needed range; None otherwise."""
         if self.overlapping(low_aa, high_aa):
             return None
         first, last = self.span_aa

@@ -14,8 +14,8 @@ from threadpoolctl import ThreadpoolController
 def one_thread() -> Iterator[None]:
     """Keep torch and linear algebra on one thread; as a decorator, for a whole function.
 
-    One spectrum's matrices gain next to nothing from a second thread, and where cores are busy, threads that wait for
-    each other make everything many times slower. Results then do not depend on the number of cores either.
+    The matrices of one spectrum are too small to profit from a second thread; on busy cores, threads that wait for each
+    other are many times slower. With one thread, results do not depend on the number of cores.
     """
     before = torch.get_num_threads()
     with _libraries().limit(limits=1):

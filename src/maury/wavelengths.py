@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 Sampling = Literal["linear", "log"]
 
 _REGULAR = 0.02
-"""Of a pixel: how far equidistant pixels may be from where they should be."""
+"""Largest deviation of pixel centres from equidistant positions, as a fraction of a pixel."""
 
 
 def refractive_index(vacuum_aa: ArrayLike) -> Floats:
@@ -84,12 +84,12 @@ class LogGrid:
 
 
 def add_velocities(velocity_kms: Any, frame_kms: float) -> Any:
-    """Velocity (km/s) of what has ``velocity_kms`` in a frame that has ``frame_kms``: the Doppler factors multiply."""
+    """Velocity (km/s) of a source with ``velocity_kms`` in a frame that has ``frame_kms``; Doppler factors multiply."""
     return C_KMS * ((1 + velocity_kms / C_KMS) * (1 + frame_kms / C_KMS) - 1)
 
 
 def subtract_velocities(velocity_kms: Any, frame_kms: float) -> Any:
-    """Velocity (km/s) in a frame that has ``frame_kms``: the inverse of `add_velocities`."""
+    """Velocity (km/s) relative to a frame that moves with ``frame_kms``: the inverse of `add_velocities`."""
     return C_KMS * ((1 + velocity_kms / C_KMS) / (1 + frame_kms / C_KMS) - 1)
 
 
@@ -179,7 +179,7 @@ def sampling_of(wavelength_aa: ArrayLike, where: str = "wavelengths") -> Samplin
     """Whether wavelengths (p,) are equidistant themselves or in their logarithm, to 2 % of a pixel.
 
     Raises:
-        DomainError: neither.
+        DomainError: they are neither.
     """
     values = np.asarray(wavelength_aa, float)
     samplings: tuple[Sampling, ...] = ("linear", "log")

@@ -49,7 +49,7 @@ def fit_chart(
 
 
 def sandbox_chart(wavelength_aa: Floats, spectra: Mapping[str, ArrayLike]) -> go.Figure:
-    """Spectra over one another; the first has its strong lines named."""
+    """Several spectra overlaid; the strong lines of the first are named."""
     chart = make_subplots(rows=1, cols=1)
     pairs = list(zip(spectra.items(), (COLOURS[0], COLOURS[5]), strict=False))
     for (name, values), colour in reversed(pairs):  # the first on top
@@ -86,7 +86,7 @@ def _line(chart: go.Figure, x: Floats, y: Floats, name: str, colour: str, width:
 
 
 def _name(chart: go.Figure, lines: list[tuple[str, float]]) -> None:
-    """Marks above the spectrum that say which line it is under the pointer."""
+    """Mark lines above the spectrum; a line's name appears under the mouse pointer."""
     chart.add_trace(
         go.Scatter(
             x=[place for _, place in lines], y=[1.06] * len(lines), mode="markers", name="lines",

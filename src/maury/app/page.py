@@ -23,7 +23,7 @@ MOST_FILES = 50
 """Files in one session."""
 
 _LESS_SPACE = "<style>.stMainBlockContainer {padding-top: 2.5rem}</style>"
-"""So that numbers and fit are seen without scrolling."""
+"""Smaller margin, so that numbers and fit are visible without scrolling."""
 
 _STEPS = {"teff": 10.0, "logg": 0.05, "mh": 0.05, "vsini": 0.5}
 _ERRORS = {"teff": 50.0, "logg": 0.05, "mh": 0.05, "vsini": 0.5}
@@ -42,7 +42,7 @@ def main() -> None:
     )  # fmt: skip
     stars_files = [files] if together and len(files) > 1 else [[file] for file in files]
     outcomes = [_outcome(one, settings) for one in stars_files]
-    stars, sand = st.tabs(["Stars", "Sandbox"], key="page", on_change="rerun")  # what is not seen is not drawn
+    stars, sand = st.tabs(["Stars", "Sandbox"], key="page", on_change="rerun")  # only the open tab is drawn
     with stars:
         if stars.open:
             _stars(stars_files, outcomes, settings, literature)
@@ -68,7 +68,7 @@ def _settings() -> tuple[Settings, star.Literature]:
             placeholder="measured", help="In the file's wavelengths, if known.",
         )  # fmt: skip
         labels = st.selectbox("Labels", list(LABELS_OF), key="labels")
-        with st.expander("External information"):
+        with st.expander("Priors"):
             st.caption("From a transit, a parallax or interferometry: the posterior is reweighted with it.")
             known = _values("prior")
             st.caption("Parallax and G together give luminosity, radius and mass, and log g through them.")
@@ -118,7 +118,7 @@ def _reading() -> tuple[tuple[tuple[str, Any], ...], tuple[float, float] | None]
         "fibre": st.text_input("Fibre", key="fibre", help="Name or number of a fibre, trace or aperture.").strip(),
         "order": st.number_input("Order", None, None, None, 1, key="order", help="The only echelle order to read."),
         "extension": st.text_input("Extension", key="extension", help="Of FITS or HDF5, with the flux.").strip(),
-        "ignore_sigma": st.checkbox("Ignore the noise", key="ignore_sigma", help="It is measured instead."),
+        "ignore_sigma": st.checkbox("Ignore the noise", key="ignore_sigma", help="Measure it in the flux instead."),
     }  # fmt: skip
     left, right = st.columns(2)
     low = left.number_input("Velocities to search from", -1500.0, 1500.0, None, 100.0, key="velocity_low")
@@ -177,7 +177,7 @@ def _stars(
     other = {}
     if settings.priors or settings.parallax:
         alone = replace(settings, priors=(), parallax=None, gmag=None)
-        other["without external information"] = _outcome(files[index], alone).result
+        other["without priors"] = _outcome(files[index], alone).result
     if settings.masks:
         other["without masks"] = _outcome(files[index], replace(settings, masks=())).result
     star.show(outcomes[index], [name for name, _ in files[index]], settings, literature, other)
@@ -196,7 +196,7 @@ def _files(uploads: Sequence[Any]) -> list[tuple[str, bytes]]:
 
 
 def _session(name: str) -> dict[Any, Any]:
-    """A store of this session, by its name."""
+    """Dictionary that lasts as long as this browser session."""
     store: dict[Any, Any] = st.session_state.setdefault(name, {})
     return store
 

@@ -28,7 +28,7 @@ _SLIDERS = {
     "vsini": ("v sin i (km/s)", "vsini", 1.0, "%.0f"),
     "alpha": ("[α/M] (dex): Mg, Ca, Ti", "mg", 0.05, "%.2f"),
 }
-"""Title, the label whose range it has, step and format."""
+"""Of each slider: title, label that sets its range, step and number format."""
 
 
 @st.cache_resource(show_spinner=False)

@@ -22,7 +22,7 @@ MOST_MB = 100
 """Largest file, MB; the largest of echelle spectrographs have some tens."""
 
 _HOSTS = (ADDRESS, "localhost")
-"""Names by which the page may be asked for: another name that leads here is an attack (DNS rebinding)."""
+"""Host names that are accepted in requests: any other name would be an attack (DNS rebinding)."""
 
 _OPTIONS = {
     "server.address": ADDRESS,
@@ -38,10 +38,10 @@ _OPTIONS = {
 
 
 def require_streamlit() -> None:
-    """Check that the extra is there.
+    """Check that the packages of the extra ``app`` are installed.
 
     Raises:
-        ConfigError: it is not; the message says how to get it.
+        ConfigError: one is missing; the message gives the command to install it.
     """
     missing = [name for name in ("streamlit", "plotly") if importlib.util.find_spec(name) is None]
     if missing:
@@ -63,16 +63,16 @@ def arguments(port: int, browser: bool) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """Variables for the server: threads that wait for others sleep.
+    """Environment of the server: idle threads of torch and numpy sleep.
 
-    Those that spin take the processor from browser and reading process: with other work on two cores a star then takes
-    several times as long.
+    By default they wait actively and take processor time from the browser and the reading process: on two busy cores a
+    star then takes several times as long.
     """
     return {"OMP_WAIT_POLICY": "passive", **os.environ}
 
 
 def serve(port: int, browser: bool) -> int:
-    """Serve until interrupted or terminated, and the server with it; returns the server's exit code.
+    """Run the server until it is interrupted or terminated; return its exit code.
 
     Raises:
         ConfigError: Streamlit is not installed.
@@ -88,7 +88,7 @@ def serve(port: int, browser: bool) -> int:
 
 
 def _main() -> None:
-    """Streamlit's own command, everything loaded before the first visitor comes."""
+    """Load readers, emulator and network, then run Streamlit's own command."""
     from streamlit.web.cli import main
 
     from maury.app.analysis import warm

@@ -22,18 +22,18 @@ from maury.preparation.masks import texts
 from maury.readers.summary import in_words as file_in_words
 
 Literature = Mapping[str, tuple[float, float]]
-"""Values and errors from elsewhere, by label."""
+"""Values and errors from the literature, by label."""
 
 Model = NDArray[np.float64] | None
 """Flux of the fit on the network's pixels; None where there is none."""
 
 Others = Mapping[str, Result | None]
-"""Results of the same star with other settings, by what differs; None where there was an error."""
+"""Results of the same star with other settings, by a name for the difference; None after an error."""
 
 _FIRST = ("teff", "logg", "mh", "vsini", "alpha")
 _SCREEN_DPI = 150
 _COLUMNS = 3
-"""Numbers in a row: more would be cut."""
+"""Most numbers in a row: with more, their text would be cut off."""
 
 
 def show(outcome: Outcome, files: Sequence[str], settings: Settings, literature: Literature, other: Others) -> None:
@@ -69,7 +69,7 @@ def show(outcome: Outcome, files: Sequence[str], settings: Settings, literature:
 
 
 def _merged(lines: Any) -> dict[str, str]:
-    """Lines of a summary by their labels, of which some come twice."""
+    """Texts of a summary by their titles; texts with the same title are joined."""
     merged: dict[str, str] = {}
     for label, text in lines:
         merged[label] = f"{merged[label]}; {text}" if label in merged else text
@@ -219,7 +219,7 @@ def _drawn(result: Result, model: NDArray[np.float64], kind: str) -> bytes:
 
 
 def table_bytes(results: Sequence[Result], ending: str) -> bytes:
-    """A table of results as a file's bytes."""
+    """Contents of a table file of results."""
     return written(lambda path: write_table(results, path), ending)
 
 

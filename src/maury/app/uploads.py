@@ -11,7 +11,7 @@ _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:&^=\"'])")
 
 
 def safe_name(name: str, taken: Collection[str] = ()) -> str:
-    """The last part of a path, without anything that a file system, a shell or a page could take amiss.
+    """The last part of a path, without characters that are special in a file system, a shell or HTML.
 
     Letters, digits and ``._+-`` stay, others become ``_``; the name does not start with a dot or a dash, and is not one
     of those already taken.

@@ -1,8 +1,8 @@
 """Read one file in a process of its own, with limits on time, memory and output: uploads are not trusted.
 
-The parent calls `read_bounded`; the child is this module run as a program, for one file only. `make_ready` starts one
-ahead, which loads what reading needs and waits, so that the next file does not have to wait for that. Arrays and texts
-come back as ``.npz`` and JSON, which, unlike pickles, can carry nothing but data.
+The parent calls `read_bounded`; the child is this module run as a program, for one file only. `make_ready` starts the
+next child in advance, so that its imports are done when a file arrives. Arrays and texts are returned as ``.npz`` and
+JSON, which, unlike pickles, hold only data.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def read_bounded(
 
     Args:
         content: the file.
-        name: a safe file name (`maury.app.uploads.safe_name`); its ending helps to tell the format.
+        name: a safe file name (`maury.app.uploads.safe_name`); its ending helps to detect the format.
         hints: further arguments of ``read``, plain values.
         beside: arguments of ``read`` that are files, with their safe names and bytes, such as ``wavelength_file``.
         seconds: longest time.
@@ -88,7 +88,7 @@ def make_ready() -> None:
 
 
 def _start() -> subprocess.Popen[bytes]:
-    """A process that loads the readers and waits for its task; it ends when this one does, whose pipe it reads."""
+    """Start a process that loads the readers and reads its task from a pipe; it ends with this process."""
     # -P: nothing is imported from the current folder
     words = [sys.executable, "-P", "-m", "maury.app.worker"]
     pipe = subprocess.PIPE
@@ -99,7 +99,7 @@ def _run(task: bytes, seconds: float) -> tuple[int, bytes]:
     """Exit code and output of a reading process.
 
     Raises:
-        subprocess.TimeoutExpired: it took longer, and is gone.
+        subprocess.TimeoutExpired: it took longer, and was killed.
     """
     with _READY_LOCK:
         process = _READY.pop() if _READY else None
@@ -150,7 +150,7 @@ def _plain(value: Any) -> Any:
 
 
 def _limit() -> None:
-    """Bound this process; where the system has no such limits, the time that the parent waits is the only one."""
+    """Limit memory and processor time of this process; on systems without limits, only the parent's timeout holds."""
     try:
         import resource
     except ImportError:
@@ -167,7 +167,7 @@ def _limit() -> None:
 
 
 def _main() -> int:
-    """Read what standard input names; 2 after a line on standard output that says why not."""
+    """Read the file named on standard input; on failure print the reason in one line and return 2."""
     from maury.readers import read
 
     if not (text := sys.stdin.read()):
@@ -178,7 +178,7 @@ def _main() -> int:
         observation = read(task["path"], **task["hints"])
         pixels = sum(order.flux.size for order in observation.orders)
         if pixels > MOST_PIXELS:
-            raise FormatError(f"{task['path']}: {pixels:,} pixels; at most {MOST_PIXELS:,} are taken")
+            raise FormatError(f"{task['path']}: {pixels:,} pixels; at most {MOST_PIXELS:,} are allowed")
         _pack(observation, task["out"])
     except MauryError as error:
         sys.stdout.write(" ".join(str(error).split()))

@@ -1,4 +1,4 @@
-"""Catalogues: stellar parameters of any number of spectra, in parts that survive a kill."""
+"""Catalogues: stellar parameters of any number of spectra, written in parts so that an interrupted run resumes."""
 
 from maury.catalogue.manifest import read_manifest
 from maury.catalogue.parts import read_catalogue

@@ -38,16 +38,16 @@ class FilePredictor:
     config: CatalogueConfig
 
     def __post_init__(self) -> None:
-        """Where it is made it works on: one star needs the memory of the one before."""
+        """Keep freed memory in the process: the next star needs as much."""
         keep_freed_memory()
 
     def __call__(self, entry: Entry) -> FileResult:
-        """Read, prepare and predict; what fails comes back with its reason."""
+        """Read, prepare and predict one file; a failure is returned as its reason."""
         if entry.error is not None:
             return FileResult(reason=entry.error)
         try:
             return FileResult(self._values(entry))
-        except Exception as error:  # one file among millions must not end the whole
+        except Exception as error:  # one bad file must not end the run
             return FileResult(reason=in_one_line(error, entry.path))
 
     def _values(self, entry: Entry) -> dict[str, Any]:
@@ -76,7 +76,7 @@ class FilePredictor:
         return read(entry.path, **{"resolution": self.config.resolution, **self.config.reading, **entry.reading})
 
     def _exposures(self, entry: Entry) -> tuple[list[Observation], str]:
-        """Exposures of a star that can be read, and the flag that says that some cannot.
+        """Readable exposures of a star, and a flag if others were skipped.
 
         Raises:
             FormatError: none can be read; the reason is that of the first.
@@ -95,7 +95,7 @@ class FilePredictor:
 
 
 Map = Callable[[Iterable[tuple[int, tuple[Any, ...]]]], Iterator[tuple[int, Any]]]
-"""Calls what makes results with each task, and yields number and result, or an error in its place, as they get done."""
+"""Runs the tasks of an iterable and yields (number, result or error) of each as it finishes."""
 
 
 def make_parts(
@@ -119,7 +119,7 @@ def make_parts(
         run: calls a `FilePredictor`, in this or other processes.
 
     Yields:
-        Results and rejects, 1 or 0 each, of one file after the other.
+        Number of results and of rejects (1 and 0, or 0 and 1) for each file.
 
     Raises:
         OutputError: a part cannot be written.

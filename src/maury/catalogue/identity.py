@@ -29,11 +29,11 @@ def require_distinct(identified: Callable[[], Iterator[tuple[str, str]]], where:
     """Number of identifiers, none of which may occur twice; takes 8 bytes of memory each.
 
     Args:
-        identified: gives all identifiers, each with its place ("row 7"); called again only if some look doubled.
+        identified: yields all identifiers with their place ("row 7"); called again only if two hashes are equal.
         where: the catalogue, for the message.
 
     Raises:
-        FormatError: one occurs twice; it and its places are named.
+        FormatError: an identifier occurs twice.
     """
     hashes = np.sort(np.fromiter((_hash(identifier) for identifier, _ in identified()), np.uint64))
     doubled = set(hashes[1:][hashes[1:] == hashes[:-1]].tolist())
@@ -44,7 +44,7 @@ def require_distinct(identified: Callable[[], Iterator[tuple[str, str]]], where:
     found = {name: rows for name, rows in places.items() if len(rows) > 1}
     if found:
         name, first = next(iter(found.items()))
-        more = f"; {len(found)} ids are doubled" if len(found) > 1 else ""
+        more = f"; {len(found)} ids occur more than once" if len(found) > 1 else ""
         raise FormatError(f"{where}: id {name!r} is not unique: {', '.join(first[:3])}{more}")
     return len(hashes)
 

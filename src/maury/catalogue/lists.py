@@ -40,7 +40,7 @@ _SWITCH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0
 _UNKNOWN = ("", "nan", "--", "null", "none")
 """How tables write an unknown value."""
 COLUMNS = ("file", "id", "star", *_NUMBERS, *FILES, *_TEXTS, "ignore_sigma")
-"""Columns of a list; all but ``file`` may be left out. Others are not looked at."""
+"""Columns of a list; all but ``file`` are optional. Other columns are ignored."""
 
 
 @dataclass(frozen=True)
@@ -77,9 +77,9 @@ class FileList:
 
     Attributes:
         path: the list or the folder.
-        rows: number of files; of a list with the column ``star`` that of stars.
+        rows: number of files, or of stars if the list has the column ``star``.
         digest: SHA-256 of the list, or of the names in the folder.
-        notes: columns that are not looked at.
+        notes: names the columns that are ignored.
         columns: names of the list's columns; none of a folder.
     """
 
@@ -143,7 +143,7 @@ class FileList:
         path = (self.path.parent / os.path.expanduser(file)).absolute()
         error, reading = None, dict[str, Any]()
         if None in cells or None in cells.values():
-            error = "the row has another number of cells than the list has columns"
+            error = "the number of cells in this row differs from the number of columns"
         elif not file:
             error = "no file named"
         given = {name: text for name, text in texts.items() if text.lower() not in _UNKNOWN}
@@ -166,7 +166,7 @@ class FileList:
 
 
 def _star(number: int, exposures: tuple[Entry, ...]) -> Entry:
-    """One entry of the rows of a star; its number is that of the star, its identifier the star's name."""
+    """Combine the rows of a star into one entry, with the star's number and its name as identifier."""
     first = exposures[0]
     if len(exposures) == 1:
         return replace(first, row=number)
@@ -179,7 +179,7 @@ def _star(number: int, exposures: tuple[Entry, ...]) -> Entry:
 
 
 def _light(reading: dict[str, Any]) -> dict[str, Any]:
-    """Parallax, magnitude and reddening with their errors, taken out of what a row holds."""
+    """Remove parallax, magnitude and reddening with their errors from the values of a row, and return them."""
     given = {name: reading.pop(name, None) for name in ("parallax", "parallax_error", "gmag", "ebv", "ebv_error")}
     light = {"gmag": given["gmag"]} if given["gmag"] is not None else {}
     if given["parallax"] is not None:

@@ -46,7 +46,7 @@ class Output:
         return part_path(self.folder / REJECTS, shard, self.form)
 
     def done(self, shard: int) -> tuple[int, int] | None:
-        """Results and rejects of a part that is whole, or None. Results are written last and mark it as done."""
+        """Numbers of results and rejects of a finished part, or None. The file of results is written last."""
         rows = count_rows(self.part(shard))
         if rows is None:
             return None
@@ -75,14 +75,14 @@ def open_output(output: Output, known: dict[str, Any], fresh: bool) -> dict[str,
     Args:
         output: the folder.
         known: `identity` of the catalogue.
-        fresh: throw an earlier one away.
+        fresh: delete an earlier catalogue in the folder.
 
     Returns:
         The manifest.
 
     Raises:
-        ConfigError: the folder holds a catalogue of other inputs, models, settings or another version of maury, or
-            something else than a catalogue.
+        ConfigError: the folder holds other files, or a catalogue made with other inputs, models, settings or another
+            version of maury.
         OutputError: it cannot be written.
     """
     folder, path = output.folder, output.folder / NAME

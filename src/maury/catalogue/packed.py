@@ -58,7 +58,7 @@ class PackedFile:
             return [None] * (last - first)
 
     def number(self, row: int) -> str:
-        """Stands in for the identifier of a row that has none."""
+        """Identifier of a row for which the file has none: its number."""
         return f"{self.prefix}{row}"
 
 
@@ -90,7 +90,7 @@ def _all_ids(files: list[PackedFile]) -> Iterator[tuple[str, str]]:
 
 
 def _texts(dataset: h5py.Dataset, first: int, last: int) -> list[str | None]:
-    """Values as text, read one by one where a chunk is damaged, which are None."""
+    """Values as text; damaged ones are None."""
     try:
         values = dataset[first:last]
     except DAMAGED:
@@ -141,13 +141,13 @@ def _check(path: Path, file: h5py.File, wavelength_aa: NDArray[np.float64]) -> i
     if missing:
         raise FormatError(f"{path}: missing dataset {', '.join(missing)}; found: {', '.join(file) or 'none'}")
     if "good" in file and "mask" in file:
-        raise FormatError(f"{path}: has both good and mask; one of them says which pixels to use")
+        raise FormatError(f"{path}: has both good and mask; remove one of them")
     pixels, shape = len(wavelength_aa), file["flux"].shape
     if len(shape) != 2 or shape[1] != pixels or not shape[0]:
         raise FormatError(f"{path}: flux has shape {shape}; the network takes (n, {pixels}), n at least 1")
     for name, expected in _shapes(shape):
         if name in file and file[name].shape != expected:
-            raise FormatError(f"{path}: dataset {name} has shape {file[name].shape}; flux asks for {expected}")
+            raise FormatError(f"{path}: dataset {name} has shape {file[name].shape}; must be {expected}, as flux")
     for name in ("flux", "sigma"):
         _check_kind(path, file[name])
     own = np.asarray(file["wavelength"][...], float)

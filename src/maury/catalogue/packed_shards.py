@@ -1,4 +1,4 @@
-"""Parts of spectra that are on a network's pixels: read, checked, predicted by the hundred, written."""
+"""Make parts of a catalogue from HDF5 spectra on a network's pixels: read, check, predict in batches, write."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from maury.preparation.resample import least_overlap
 _ROWS = 1024
 _WHOLE = 0.98
 _EDGE = 0.01
-_SHARPER = 1.01  # R of spectra may be above that of the network's pixels by rounding only
+_SHARPER = 1.01  # largest R of a spectrum over that of the network's pixels: allows for rounding
 _SOME = 8
 _USUAL_MEDIAN = (0.05, 3.0)
 
 
 @dataclass(frozen=True)
 class PackedShards:
-    """Makes parts when called with their number and rows, here or in a worker process.
+    """Makes one part per call, from its number and rows; works in this or in a worker process.
 
     Attributes:
         config: settings, with absolute paths.
@@ -50,7 +50,7 @@ class PackedShards:
     about: dict[str, Any]
 
     def __call__(self, shard: int, file: PackedFile, first: int, last: int) -> tuple[int, int]:
-        """Make one part; of rejects alone where it fails as a whole.
+        """Make one part; if that fails, all of its spectra are rejected.
 
         Returns:
             Numbers of results and of rejects.
@@ -62,7 +62,7 @@ class PackedShards:
             return self._made(shard, file, first, last)
         except OutputError:
             raise
-        except Exception as error:  # one file among many must not end the whole
+        except Exception as error:  # one bad file must not end the run
             return self.rejected(shard, file, first, last, in_one_line(error, file.path))
 
     def rejected(self, shard: int, file: PackedFile, first: int, last: int, reason: str) -> tuple[int, int]:
@@ -115,7 +115,7 @@ class PackedShards:
                 who = {"id": identifier, "file": file, "row": row}
                 try:
                     append(results, self.columns, self._refined(spectra[k], identifier) | who)
-                except Exception as error:  # one spectrum among many must not end the whole
+                except Exception as error:  # one bad spectrum must not end the run
                     append(rejects, REJECTS, who | {"reason": in_one_line(error, identifier)})
             return
         found = predict_batch(spectra, self.config.model, samples=self.config.samples or 0, seed=self.config.seed)
@@ -157,7 +157,7 @@ def write_shard(
     rejects: dict[str, list[Any]],
     about: dict[str, Any],
 ) -> tuple[int, int]:
-    """Write rejects first and results last, which make the part count as done.
+    """Write rejects, then results: a part is finished when its file of results exists.
 
     Raises:
         OutputError: they cannot be written.
@@ -213,7 +213,7 @@ def check(block: PixelSpectra, wavelength_aa: NDArray[np.float64], sharpest: flo
         elif not noise[k] * LEAST_SNR <= 1:
             reason = f"signal-to-noise {1 / noise[k]:.1f} per pixel; at least {LEAST_SNR:g} is needed for parameters"
         elif not _USUAL_MEDIAN[0] <= level[k] <= _USUAL_MEDIAN[1]:
-            reason = f"median flux {level[k]:g}: not in units of the continuum"
+            reason = f"median flux {level[k]:g}: not in units of the continuum (about 1)"
         else:
             reason = ""
         reasons.append(reason)
@@ -229,9 +229,9 @@ def typical(values: Tensor, mask: Tensor) -> NDArray[np.float32]:
 def flags_of(
     found: Posteriors, good: NDArray[np.bool_], space: tuple[NDArray[np.float64], NDArray[np.float64]]
 ) -> list[str]:
-    """What limits the trust in each spectrum's values.
+    """Flags of each spectrum, separated by commas.
 
-    Without samples ``edge_<label>`` says that more than 16 % of the posterior lie within 1 % of an end of the range.
+    Without samples, ``edge_<label>`` means that more than 16 % of the posterior lie within 1 % of an end of the range.
     """
     lower, upper = space
     margin = _EDGE * (upper - lower)
@@ -261,7 +261,7 @@ def _fill(
         label = column_of(name)
         values |= {label: found.median[:, k], f"{label}_lo": low, f"{label}_hi": high}
         values |= {f"{label}_err": (high - low) / 2, f"{label}_stat": (high - low) / 2}
-        values[f"{label}_sys"] = np.full(len(low), np.nan)  # the network's own posterior has none
+        values[f"{label}_sys"] = np.full(len(low), np.nan)  # systematic errors are added in refinement only
     values |= {"vsini_upper": found.vsini_upper, "snr": 1 / noise, "flags": flags}
     for column in columns:
         results[column.name].extend(values[column.name])

@@ -50,7 +50,7 @@ def write_part(
     """Write one part through a temporary name.
 
     Args:
-        path: the file; its ending says the format.
+        path: the file; its ending sets the format.
         columns: names, units, meaning.
         data: values by column.
         about: metadata of the table, plain values.
@@ -80,12 +80,12 @@ def _write_fits(path: Path, columns: Sequence[Column], data: Mapping[str, Any], 
     meta = {"MAURY": about.get("maury", ""), "comments": [json.dumps(about, sort_keys=True)]}
     data = {**data, **{c.name: [_ascii(text) for text in data[c.name]] for c in columns if c.kind == "text"}}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", AstropyUserWarning)  # units of logarithms are kept as astropy keeps them
+        warnings.simplefilter("ignore", AstropyUserWarning)  # astropy warns of units such as dex, and writes them
         _table(columns, data, meta).write(path, format="fits", overwrite=True)
 
 
 def _ascii(text: str) -> str:
-    """What a FITS table can hold of a text; letters that it cannot are escaped as in Python."""
+    """Text in ASCII, as FITS tables need it; other letters are escaped as in Python."""
     return text.replace("Å", "Angstrom").encode("ascii", "backslashreplace").decode()
 
 

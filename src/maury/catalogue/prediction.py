@@ -46,8 +46,8 @@ class Summary:
         folder: of the catalogue.
         results: rows in it.
         rejects: rows of its table of rejects.
-        made: spectra that this run looked at; the others were there.
-        seconds: that it took.
+        made: spectra processed in this run; the others are from an earlier one.
+        seconds: duration of this run.
     """
 
     folder: Path
@@ -83,24 +83,25 @@ def run_catalogue(
     """Stellar parameters of a catalogue of spectra. After an interruption the same call resumes.
 
     Args:
-        source: a CSV or ECSV list, a folder, or an HDF5 file of spectra on the network's pixels or a pattern of such.
-        out: the folder to write; it ends with .parquet or .fits, which says the format of the parts.
+        source: a CSV or ECSV list, a folder, or HDF5 spectra on the network's pixels (a file or a pattern).
+        out: the folder to write; its ending, .parquet or .fits, sets the format of the parts.
         config: settings.
-        workers: processes; 1 for none besides this one. Of a Ray cluster: tasks at the same time, 1 for one on each of
-            its processors.
-        ray: address of a Ray cluster, or "local", to share the spectra over; the files must be there on all nodes.
-        fresh: throw an earlier catalogue away.
+        workers: number of processes; 1: this process alone. With ``ray``: largest number of tasks at the same time;
+            1: one on each processor of the cluster.
+        ray: address of a Ray cluster that shares the work, or "local"; all nodes must see the files under these names.
+        fresh: delete an earlier catalogue in ``out``.
         retry: try rejects of an earlier run again.
-        start: called once with spectra in all, and results and rejects that are there already.
+        start: called once with the total number of spectra, and the results and rejects of finished parts.
         advance: called with results and rejects as they come.
         notify: called with notes for the user.
 
     Returns:
-        What there is.
+        Counts of results and rejects.
 
     Raises:
-        FormatError: the list or the HDF5 file cannot be used as a whole; identifiers that come twice.
-        ConfigError: an output of another catalogue, settings out of range, no cluster, or one whose nodes differ.
+        FormatError: the list or the HDF5 file cannot be read, or an identifier occurs twice.
+        ConfigError: ``out`` holds another catalogue, a setting is out of range, or the cluster does not answer or has
+            nodes with other versions.
         OutputError: the output cannot be written; the same call resumes once it can.
     """
     begun = time.monotonic()
@@ -110,7 +111,7 @@ def run_catalogue(
     manifest = open_output(plan.output, plan.known, fresh)
     for note in plan.source.notes if isinstance(plan.source, FileList) else ():
         notify(note)
-    done = _there(plan.output, retry)
+    done = _finished(plan.output, retry)
     results, rejects = (sum(counts[k] for counts in done.values()) for k in (0, 1))
     if done:
         notify(f"resumes: {len(done)} of {len(plan.output.sizes)} parts exist")
@@ -145,12 +146,12 @@ def _plan(source: Path, out: Path, config: CatalogueConfig) -> _Plan:
     about = config.model_dump(mode="json", exclude={"model", "emulator"})
     for name in ("velocity_range", "reading"):
         if not getattr(config, name):
-            del about[name]  # as manifests were before there was a choice
+            del about[name]  # default values are not stored: older manifests lack them, and must stay equal
     tasks: list[tuple[PackedFile, int, int]] = []
     found: FileList | list[PackedFile]
     if packed:
         if not posterior:
-            raise ConfigError(f"{config.model}: gives points alone; HDF5 catalogues need a network with a posterior")
+            raise ConfigError(f"{config.model}: gives point estimates; HDF5 catalogues need a network with a posterior")
         if config.reading:
             raise ConfigError(
                 f"{', '.join(config.reading)}: for a list or a folder of files; HDF5 is read without them"
@@ -196,10 +197,10 @@ def _absolute(config: CatalogueConfig) -> CatalogueConfig:
 
 
 def models_of(config: CatalogueConfig, files: bool) -> dict[str, str]:
-    """What the models of a catalogue are recognised by on a node of a cluster; the emulator's is used for files alone.
+    """Checksums of the models, by which nodes of a cluster check that they have the same ones.
 
     Raises:
-        FormatError: one is not there.
+        FormatError: a model's file does not exist.
     """
     names = {"network": config.model, "emulator": config.emulator}
     return {f"{kind} {names[kind]}": digest for kind, digest in _digests(config, files).items()}
@@ -214,8 +215,8 @@ def _digests(config: CatalogueConfig, files: bool) -> dict[str, str]:
     return {kind: sha256(path) for kind, path in paths.items()}
 
 
-def _there(output: Output, retry: bool) -> dict[int, tuple[int, int]]:
-    """Results and rejects of the parts that are there; with ``retry`` those that have rejects are removed."""
+def _finished(output: Output, retry: bool) -> dict[int, tuple[int, int]]:
+    """Numbers of results and rejects of the finished parts; with ``retry``, parts with rejects are removed first."""
     done = {}
     for shard in range(len(output.sizes)):
         counts = output.done(shard)
@@ -247,7 +248,7 @@ def _make(plan: _Plan, skip: set[int], workers: int, ray: str | None) -> Iterato
 
 @contextlib.contextmanager
 def _mapper(maker: Maker, workers: int, ray: str | None, plan: _Plan) -> Iterator[Any]:
-    """What calls the object made with each task: here, in worker processes, or on a cluster."""
+    """Function that runs ``maker`` on each task: in this process, in worker processes, or on a cluster."""
     if ray is not None:
         with RayWorkers(ray, workers if workers > 1 else None) as cluster:
             packed = not isinstance(plan.source, FileList)

@@ -14,19 +14,19 @@ class CatalogueConfig(Settings):
 
     Attributes:
         model: a packaged network, a run's folder or a network file.
-        emulator: "packaged" or an emulator's file, with which files are prepared; spectra of HDF5 need none.
-        samples: samples of each posterior; without it spectra of HDF5 get the quantiles that the network gives by
-            itself, thousands a second, and files 4,000 samples.
+        emulator: "packaged" or an emulator's file, for preparation and refinement; not used for unrefined HDF5 spectra.
+        samples: number of samples of each posterior; None: 4,000 for files; none for HDF5, whose quantiles then come
+            directly from the network (thousands of spectra a second).
         seed: of the samples.
         labels: set of labels, as `maury.inference.posterior.label_set` takes it; HDF5 catalogues that are not refined
-            get all of the network.
-        refine: weigh samples by the likelihood of model spectra, as `maury.inference.predict` does, which takes most of
-            the time; None: files wherever it is possible, spectra of HDF5 not.
+            get all labels of the network.
+        refine: weight samples by the likelihood of model spectra, as `maury.inference.predict` does, which takes most
+            of the time; None: refine files where possible, do not refine HDF5 spectra.
         resolution: nominal R = lambda / FWHM of files, if neither the list nor the file gives it.
         reading: attributes of `maury.readers.ReadOptions` for files, where the list has no value.
         velocity_range: where the velocity of files is searched, km/s; by default -500 to 500.
-        shard: spectra in a part of the output; by default 8,192 of HDF5 and 64 files. A kill costs at most the parts
-            that were being made.
+        shard: number of spectra in a part of the output; by default 8,192 for HDF5, 64 for files. After an
+            interruption, only unfinished parts are computed again.
     """
 
     model: str

@@ -36,8 +36,8 @@ def columns_of(
         posterior: whether they have errors.
         prepared: whether the spectra are files, which are prepared.
         derived: whether stars have parallaxes and magnitudes.
-        refined: whether they may be refined, as those of files may.
-        together: whether the list says which files are exposures of one star.
+        refined: whether spectra may be refined; None: as ``prepared``, since files are.
+        together: whether the list has the column ``star``, so that exposures are fitted together.
     """
     fitted = prepared if refined is None else refined
     columns = list(_WHO)
@@ -49,7 +49,7 @@ def columns_of(
 
 
 def labels_of(names: Sequence[str], posterior: bool, fitted: bool, chosen: str) -> tuple[str, ...]:
-    """Labels in the table: of files and refined spectra those that `maury.inference.predict` shows, else all.
+    """Labels in the table: the chosen set for files and refined spectra, all labels of the network otherwise.
 
     Args:
         names: labels of the network, and those that refinement adds.

@@ -54,7 +54,7 @@ def explain(
     from maury.emulator import load as load_emulator
     from maury.errors import DomainError
     from maury.evaluation.bound import pixel_sigma
-    from maury.evaluation.explain import can_tell, explain, require_label
+    from maury.evaluation.explain import explain, has_label, require_label
     from maury.evaluation.limits import Bound, star_labels
     from maury.files import check_writable
     from maury.inference.posterior import ELEMENTS
@@ -73,10 +73,10 @@ def explain(
     labels = star_labels(physics, simulator, options.star(teff, logg, mh, vmic, alpha, vsini, vmac))
     for name in label:
         require_label(bound, name)
-        if not can_tell(network, name):
+        if not has_label(network, name):
             note(f"{model} does not give {name}: the physics alone is shown")
     with progress() as bar:
-        task = bar.add_task("noisy spectra", total=realisations * sum(can_tell(network, name) for name in label))
+        task = bar.add_task("noisy spectra", total=realisations * sum(has_label(network, name) for name in label))
         step = partial(bar.advance, task)
         found = [explain(bound, labels, name, snr, network, realisations, seed, step) for name in label]
     if as_json:

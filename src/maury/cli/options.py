@@ -131,7 +131,7 @@ LabelTable = Annotated[
 ]
 Prior = Annotated[
     list[str] | None,
-    of_model("LABEL=VALUE", "External information: logg=4.29+-0.03, teff=5800+50-80 or mh=-0.2..0.1. Repeatable."),
+    of_model("LABEL=VALUE", "Prior on a label: logg=4.29+-0.03, teff=5800+50-80 or mh=-0.2..0.1. Repeatable."),
 ]
 Parallax = Annotated[
     str | None, of_star("MAS", "Gaia's parallax: 27.3+-0.1 mas. With --gmag gives radius, luminosity, mass and log g.")

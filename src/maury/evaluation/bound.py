@@ -17,7 +17,7 @@ from maury.simulation import Simulator
 Floats = NDArray[np.float64]
 
 STEP_KMS = 2.3
-"""S/N is that of the continuum per pixel of this width, on whichever pixels the spectra are."""
+"""S/N is given for the continuum in a pixel of this width (km/s), whatever the pixels of the spectra."""
 
 _STEPS = {"teff": 20.0, "logg": 0.02, "mh": 0.01, "vmic": 0.02, "vmac": 0.1}
 _ABUNDANCE_STEP = 0.02
@@ -26,7 +26,7 @@ _ABUNDANCE_STEP = 0.02
 def derivatives(simulator: Simulator, labels: Tensor, resolution: float) -> Tensor:
     """Derivatives (n, k, p) of the flux with respect to the labels (n, k), by central differences.
 
-    The mean [alpha/M], where it stands beside the single elements, has none of its own: its rows are 0.
+    Rows of [alpha/M] are 0 where it is the mean of single elements that are labels too.
     """
     r = torch.full((len(labels),), resolution)
     free = set(free_columns(simulator))
@@ -42,15 +42,15 @@ def derivatives(simulator: Simulator, labels: Tensor, resolution: float) -> Tens
 
 
 def free_columns(simulator: Simulator, fixed: Sequence[str] = ()) -> list[int]:
-    """Columns of labels that may vary by themselves: not [alpha/M] as the mean of other labels, none that is held.
+    """Columns of the independent labels: without [alpha/M] if it is the mean of others, and without fixed labels.
 
     Raises:
-        DomainError: a held label that the simulator does not have, or the mean of others, or nothing left.
+        DomainError: a fixed label is unknown to the simulator or the mean of others, or no label is free.
     """
     names, allowed = simulator.labels, free_labels(simulator)
     for name in fixed:
         if name in names and name not in allowed:
-            raise DomainError(f"label alpha is the mean of {', '.join(ALPHA)}: hold these")
+            raise DomainError(f"label alpha is the mean of {', '.join(ALPHA)}: hold these fixed instead")
         if name not in allowed:
             raise DomainError(f"no label {name} to hold; there are {', '.join(allowed)}")
     free = [i for i, name in enumerate(names) if name in allowed and name not in fixed]
@@ -92,8 +92,8 @@ def fisher(slopes: Floats, weight: Floats | float, projector: Floats | None = No
 def smallest_errors(information: Floats, precision: Floats, combinations: Floats) -> Floats:
     """Standard deviations (..., w) of sums of labels by (F + P)^-1 (van Trees 1968).
 
-    The prior's precision P keeps labels on which a spectrum says nothing as uncertain as the prior has them, and from
-    making the others infinitely so.
+    With the prior's precision P, labels that the spectrum does not constrain have the uncertainty of the prior instead
+    of an infinite one, which would spread to labels correlated with them.
 
     Args:
         information: F (..., k, k).
@@ -121,15 +121,15 @@ def bound(
 ) -> Floats:
     """Smallest standard deviations (len(sigma), n, len(names)) of labels when all of a star's labels are free.
 
-    Continuum, velocity, zero level and resolution are known exactly; `maury.evaluation.limits` has them uncertain.
+    Continuum, velocity, zero level and resolution are assumed known; `maury.evaluation.limits` marginalises over them.
 
     Args:
         simulator: the physics and its labels.
         labels: stars (n, k).
-        prior: labels (m, k) drawn from the prior, whose covariance counts.
+        prior: labels (m, k) drawn from the prior, to compute its covariance.
         resolution: R = lambda / FWHM.
         sigma: standard deviations of white noise per pixel.
-        names: labels wanted.
+        names: labels whose standard deviations are returned.
     """
     free = free_columns(simulator)
     information = fisher(derivatives(simulator, labels, resolution)[:, free].double().numpy(), 1.0)

@@ -1,4 +1,4 @@
-"""What a calibration of a line list is judged by, as files: tables, figures, the ranges left unexplained."""
+"""Write tables and figures that show the quality of a line-list calibration, and the ranges left unexplained."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def write_verdicts(
 
 
 def _shown(run: Calibration, responses: dict[str, Response], letters: dict[str, str]) -> Strings:
-    """Letters of the stars in which each line shows."""
+    """For each line, the stars in which it is visible, one letter per star."""
     stars = {star.name: star for star in run.config.calibrating}
     anchor = stars[run.config.anchor]
     text = np.full(len(run.lines), "", dtype=f"U{len(letters)}")

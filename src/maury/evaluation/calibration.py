@@ -1,4 +1,4 @@
-"""Whether errors can be believed: coverage of intervals and uniformity of ranks (simulation-based calibration)."""
+"""Calibration of posteriors: coverage of intervals and uniformity of ranks (simulation-based calibration)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BINS = 20
 
 
 def ranks(samples: ArrayLike, truth: ArrayLike) -> NDArray[np.float64]:
-    """Share of samples (n, s, k) below the truth (n, k), in the middle of its step: uniform in 0..1 if calibrated.
+    """Rank (n, k) of the truth (n, k) among samples (n, s, k) as a fraction: uniform in 0..1 if calibrated.
 
     (number below + 1/2) / (s + 1), Talts et al. (2018, arXiv:1804.06788).
     """
@@ -49,8 +49,8 @@ def uniformity(rank: ArrayLike, bins: int = BINS) -> dict[str, Any]:
 def tarp(samples: NDArray[np.float64], truth: NDArray[np.float64], seed: int) -> float:
     """Share of samples (s, k) nearer than the truth (k,) to a random point: uniform over many stars if calibrated.
 
-    Tests of accuracy with random points (Lemos et al. 2023, arXiv:2302.03026) see what marginal ranks do not. The point
-    is drawn from a normal twice as wide as the samples, about their mean.
+    Tests of accuracy with random points (Lemos et al. 2023, arXiv:2302.03026) are sensitive to wrong correlations,
+    unlike ranks of single labels. The point is drawn from a normal distribution about the samples' mean, twice as wide.
 
     Args:
         samples: of the posterior, in coordinates of similar scale.

@@ -29,7 +29,7 @@ TEFF_BINS = (3500.0, 4000.0, 4500.0, 5000.0, 5500.0, 6000.0, 7000.0, 8000.0, 975
 
 @dataclass(frozen=True)
 class EmulatorReport:
-    """What a test found.
+    """Flux errors and recovered labels of test stars.
 
     Attributes:
         names: the k labels.
@@ -51,7 +51,7 @@ class EmulatorReport:
 
 
 def unseen_rows(emulator: Emulator, labels: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Rows that the fit of ``emulator`` never touched, by the hash of their labels."""
+    """Rows of labels that were not used in the fit of ``emulator``: its test part, by the hash of the labels."""
     fractions = emulator.header["training"]
     part = split(labels, fractions["validation_fraction"], fractions["test_fraction"])
     return np.flatnonzero(part == TEST)

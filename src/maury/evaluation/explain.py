@@ -1,4 +1,4 @@
-"""Which pixels speak for which label: the best linear estimator of the physics beside the slopes of a network."""
+"""Which pixels determine a label: weights of the best linear estimator, compared with a network's gradient."""
 
 from __future__ import annotations
 
@@ -23,21 +23,22 @@ from maury.wavelengths import C_KMS
 
 _DRAWS = 255
 _MIDDLE = slice(115, 140)
-"""Of the sorted samples: their mean has the slopes of the median, with less scatter than the middle one alone."""
+"""Range of the sorted samples whose mean stands for the median: same gradient, less scatter than the middle sample."""
 _BATCH = 16
 _NARROWEST_KMS = 6.0
 
 
 @dataclass(frozen=True)
-class Reading:
-    """How a label is read from a spectrum: an estimate changes by ``weight`` x change of the flux, summed over pixels.
+class LinearEstimator:
+    """A linear estimator of a label: it changes by the sum over pixels of ``weight`` x change of the flux.
 
     Attributes:
         weight: label's unit per unit of the continuum (p,).
-        share: of the estimate's variance by noise (and errors of the physics, where counted) in each pixel (p,).
-        noise: standard deviation of the estimate by these, label's unit.
-        response: change of the estimate for a change of 1 in each free label, in the label's unit; 1 for the label
-            itself and 0 for others without bias.
+        share: fraction of the estimate's variance that comes from each pixel (p,), through its noise (and error of the
+            physics, if included).
+        noise: standard deviation of the estimate from these, label's unit.
+        response: change of the estimate for a change of 1 in each free label, in the label's unit. An unbiased
+            estimator has 1 for its own label and 0 for the others.
     """
 
     weight: Floats = field(repr=False)
@@ -46,7 +47,7 @@ class Reading:
     response: Mapping[str, float]
 
     @classmethod
-    def of(cls, weight: Floats, slopes: Floats, sigma: Floats, names: tuple[str, ...]) -> Reading:
+    def of(cls, weight: Floats, slopes: Floats, sigma: Floats, names: tuple[str, ...]) -> LinearEstimator:
         """From weights (p,), derivatives of the flux (k, p) by the free labels and errors of pixels (p,)."""
         variance = (weight * sigma) ** 2
         response = dict(zip(names, (slopes @ weight).tolist(), strict=True))
@@ -55,7 +56,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Explanation:
-    """How a label of a star is read by the physics and by a network.
+    """Two estimators of a label of one star: the best linear one, and a network linearised.
 
     Attributes:
         label: its name.
@@ -77,8 +78,8 @@ class Explanation:
     wavelength_aa: Floats = field(repr=False)
     flux: Floats = field(repr=False)
     error: float
-    physics: Reading
-    network: Reading | None
+    physics: LinearEstimator
+    network: LinearEstimator | None
     agreement: float | None
 
     @property
@@ -114,11 +115,11 @@ def explain(
 ) -> Explanation:
     """Weights of the pixels in the estimate of a label of a star (1, all).
 
-    The best linear estimator is (F + P)^-1 J C^-1 (flux - model), with the symbols of `maury.evaluation.bound`: the
-    derivative by the label, with what other labels, continuum and the other nuisances could explain projected out.
+    The best linear estimator is (F + P)^-1 J C^-1 (flux - model), with the symbols of `maury.evaluation.bound`: its
+    weights are the derivative by the label, orthogonal to changes by other labels, continuum and other nuisances.
 
     Args:
-        bound: what is known and what is free.
+        bound: physics, free labels and errors.
         labels: the star.
         name: a free label, or alpha.
         snr: S/N of the continuum per 2.3 km/s.
@@ -128,7 +129,7 @@ def explain(
         advance: called with the number of realisations done.
 
     Raises:
-        DomainError: a label that is held or that there is not, or a S/N that is not positive and finite.
+        DomainError: the label is fixed or unknown, or the S/N is not positive and finite.
     """
     require_label(bound, name)
     wanted = combination(name, bound.free)
@@ -137,12 +138,12 @@ def explain(
     weighted = slopes * weight
     inverse = np.linalg.inv(fisher(slopes, weight, projector) + bound.precision)
     estimator = (np.array(wanted) @ inverse @ (weighted - weighted @ projector @ projector.T)) * weight
-    physics = Reading.of(estimator, slopes, 1 / weight, bound.free)
+    physics = LinearEstimator.of(estimator, slopes, 1 / weight, bound.free)
     flux = bound.simulator.spectra(labels, torch.tensor([bound.resolution]))[0]
     reading, agreement = None, None
-    if network is not None and can_tell(network, name):
+    if network is not None and has_label(network, name):
         found = saliency(network, flux, sigma, bound.resolution, name, realisations, seed, advance)
-        reading = Reading.of(found, slopes, 1 / weight, bound.free)
+        reading = LinearEstimator.of(found, slopes, 1 / weight, bound.free)
         both = np.sqrt(physics.share * reading.share) * np.sign(estimator * found)
         agreement = float(both.sum())
     star = dict(zip(bound.names, labels[0].double().round(decimals=4).tolist(), strict=True))
@@ -163,7 +164,7 @@ def require_label(bound: Bound, name: str) -> None:
         raise DomainError(f"label {name} is not among those that are free: {', '.join(known)}")
 
 
-def can_tell(network: PosteriorNetwork, name: str) -> bool:
+def has_label(network: PosteriorNetwork, name: str) -> bool:
     """Whether a network has a label, or all of those of which alpha is the mean."""
     names = network.config.labels
     return name in names or (name == "alpha" and set(ALPHA) <= set(names))
@@ -181,7 +182,7 @@ def saliency(
 ) -> Floats:
     """Gradient (p,) of the posterior's median of a label by the flux (p,), averaged over realisations of white noise.
 
-    The slope of a median is the mean slope of the samples next to it, which is what is averaged.
+    The gradient of the median is the mean gradient of the samples near it.
 
     Args:
         network: gives a posterior with that label.
@@ -211,7 +212,7 @@ def saliency(
 
 
 def strongest(found: Explanation, count: int = 15) -> Table:
-    """The ranges of pixels from which most of a label is read, by their share of the best estimator.
+    """The ranges of pixels that contribute most to the best linear estimate of a label, by their share.
 
     A range is as wide as a broadened line, and none overlaps another.
 
@@ -248,7 +249,7 @@ def _range(found: Explanation, inside: slice) -> tuple[float, str, float, float,
 
 
 def marked_lines(found: Explanation, count: int) -> list[tuple[str, float]]:
-    """Of each of the strongest ranges the named line nearest to its centre: name and wavelength (Å)."""
+    """Name and wavelength (Å) of the line nearest to the centre of each of the strongest ranges."""
     marked: dict[tuple[str, float], None] = {}
     for row in strongest(found, count):
         names = [entry.rsplit(" ", 1) for entry in row["lines"].split(", ") if entry]

@@ -1,4 +1,4 @@
-"""The report as one HTML page: nothing is loaded from anywhere, light and dark by the reader's own setting."""
+"""The report as one self-contained HTML page, light or dark as the browser is set."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ from maury.pixelspectra import PixelSpectra
 from maury.simulation import SimulationSettings, Simulator
 
 SUN = {"teff": 5772.0, "logg": 4.44}
-"""Labels of a star of which nothing is said."""
+"""Default labels of a star: the Sun's."""
 
 MAP_TEFF_K, MAP_LOGG = 125.0, 0.25
 """Steps of the map."""
@@ -57,7 +57,7 @@ class Limits:
         errors: standard deviations (len(snr), k), 0 for a held label.
         prior: standard deviations (k,) without any spectrum, 0 for a held label.
         fixed: labels that were held.
-        model_error: whether errors of the physics were counted.
+        model_error: whether errors of the physics are included.
     """
 
     star: Mapping[str, float]
@@ -93,10 +93,10 @@ class Limits:
 
 
 def simulator_at(emulator: Emulator, resolution: float) -> Simulator:
-    """A simulator on a network's pixels, or on the finest of the emulator where R is above a network's.
+    """A simulator on the default network's pixels, or on the emulator's finest pixels where R is too high for those.
 
     Raises:
-        DomainError: an R that the emulator cannot serve.
+        DomainError: R is too high for the emulator.
     """
     check_resolution(resolution, emulator)
     low, high = SimulationSettings().resolution
@@ -111,10 +111,10 @@ def simulator_at(emulator: Emulator, resolution: float) -> Simulator:
 def star_labels(emulator: Emulator, simulator: Simulator, given: Mapping[str, float]) -> Tensor:
     """Labels (1, k) of the simulator for those given.
 
-    Others are those of the Sun: its Teff and log g, 0 for metallicity and abundances; the microturbulence as usual.
+    The other labels are the Sun's Teff and log g, 0 for metallicity and abundances, and a usual microturbulence.
 
     Raises:
-        DomainError: a label outside the domain, or one that the emulator cannot vary at another value.
+        DomainError: a label is outside the domain, or has another value than the one to which the emulator fixes it.
     """
     require_fixed(emulator, given, "star")
     values = {**SUN, **given}
@@ -130,7 +130,7 @@ def star_labels(emulator: Emulator, simulator: Simulator, given: Mapping[str, fl
 
 
 class Bound:
-    """The bound of any star of a simulator's domain, with continuum and all else that is not a label uncertain.
+    """The Cramer-Rao bound for any star in a simulator's domain, marginalised over the nuisances.
 
     Noise is white and of one size. Continuum, radial velocity, zero level and resolution have the amplitudes of the
     simulation's settings (`maury.likelihood.ErrorModel`) and are integrated out.
@@ -139,10 +139,10 @@ class Bound:
         simulator: the physics.
         resolution: R = lambda / FWHM.
         names: labels whose errors are given.
-        fixed: labels that are held.
-        model_error: whether errors of the physics and the emulator are counted.
-        columns: of the labels that are free.
-        precision: of the prior of the free labels, given those that are held.
+        fixed: labels that are known, and held fixed.
+        model_error: whether errors of the physics and the emulator are included.
+        columns: columns of the free labels.
+        precision: inverse covariance of the prior of the free labels, given the fixed ones.
     """
 
     def __init__(
@@ -182,13 +182,13 @@ class Bound:
         slopes = self.slopes(labels)[0] if slopes is None else slopes
         noise = self.whiten(labels, snr)
         information = fisher(slopes, noise.weight.numpy(), noise.projector.numpy())
-        return smallest_errors(information, self.precision, self._wanted(names))
+        return smallest_errors(information, self.precision, self._combinations(names))
 
     def prior(self, names: Sequence[str]) -> Floats:
         """Standard deviations (w,) of some labels without any spectrum, 0 where held."""
-        return smallest_errors(np.zeros_like(self.precision), self.precision, self._wanted(names))
+        return smallest_errors(np.zeros_like(self.precision), self.precision, self._combinations(names))
 
-    def _wanted(self, names: Sequence[str]) -> Floats:
+    def _combinations(self, names: Sequence[str]) -> Floats:
         return np.array([combination(name, self.free) for name in names])
 
 
@@ -237,11 +237,11 @@ def limits_map(
     nodes: Floats,
     advance: Callable[[int], None] | None = None,
 ) -> Table:
-    """Smallest standard deviations of those of the four main labels that are free, at nodes (n, 2) of Teff and log g.
+    """Smallest standard deviations of the free ones of the four main labels, at nodes (n, 2) of Teff and log g.
 
     Args:
-        bound: what is known.
-        emulator: of its simulator.
+        bound: physics, free labels and errors.
+        emulator: the emulator of its simulator.
         given: other labels of all stars.
         snr: S/N of the continuum per 2.3 km/s.
         nodes: from `map_nodes`.

@@ -19,7 +19,7 @@ MAD_TO_SIGMA = 1.4826
 
 BINS = 13
 FEWEST = 10
-"""A bin with fewer spectra is left out: its robust scatter and 95 % would be chance."""
+"""Least number of spectra in a bin: with fewer, its robust scatter and 95th percentile would be too uncertain."""
 
 
 def error_summary(error: ArrayLike) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Judge a network: find it, check that the grid suits it, predict for every test set."""
+"""Test a network: load it, check that the grid has its pixels and labels, predict all test sets."""
 
 from __future__ import annotations
 
@@ -130,8 +130,8 @@ def check_grid(model: Model, grid: Grid) -> list[str]:
     if header.get("grid") == grid.digest:
         return []
     return [
-        "This grid is not, byte for byte, the one the network was trained on. Which rows were held out is taken from "
-        "this grid's split: the figures are honest only if rows, order and seed are those of the training."
+        "This file is not the grid that the network was trained on (its checksum differs). The held-out rows are taken "
+        "from this grid's split; they were unseen in training only if rows, order and seed are the same."
     ]
 
 
@@ -213,7 +213,7 @@ def _from_library(model: Model, grid: Grid, bar: Progress, libraries: Sequence[s
     bar.update(task, total=len(true), completed=len(true))
     text = (
         f"{len(true):,} synthesised spectra between the nodes ({', '.join(library.sources)}), with rotations drawn "
-        f"with seed {seed}. Labels of theirs that are none of the grid's ({', '.join(hidden) or 'there are none'}) may "
-        "differ from the grid's, which the network cannot know: its errors hold that too."
+        f"with seed {seed}. Labels that the grid does not have ({', '.join(hidden) or 'none'}) may differ from the "
+        "grid's values; the network cannot know them, which adds to its errors."
     )
     return flux_sample(model.network, model.header, flux, true, "library_offnode", "library spectra", text)

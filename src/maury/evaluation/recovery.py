@@ -32,7 +32,7 @@ FEWEST = 20
 BOUND_RESOLUTION = 42_000.0
 BOUND_SNR = (20.0, 50.0, 100.0, 200.0)
 INNER = (0.05, 0.95)
-"""Part of each range, in unit coordinates, in which stars lie that are compared with the bound."""
+"""Range of unit coordinates (0..1 over the prior) of the stars that are compared with the bound."""
 
 _BATCH = 128
 
@@ -43,9 +43,9 @@ class Recovered:
 
     Attributes:
         truth: labels (n, k).
-        median: of the posteriors (n, k).
-        rank: share of the samples below the truth (n, k).
-        density: log posterior density of the truth, of the real coordinates (n,).
+        median: medians of the posteriors (n, k).
+        rank: fraction of the samples below the truth (n, k).
+        density: log posterior density at the truth, in unconstrained coordinates (n,).
         snr: median S/N per pixel of the network (n,).
     """
 
@@ -65,7 +65,7 @@ def recover(
     seed: int,
     advance: Callable[[int], None] | None = None,
 ) -> Recovered:
-    """Let a network infer ``count`` new simulated stars.
+    """Simulate ``count`` new stars and infer their labels with a network.
 
     Args:
         network: on the CPU.
@@ -96,7 +96,7 @@ def calibration_report(recovered: Recovered, names: tuple[str, ...]) -> dict[str
     """Errors, coverage and ranks by label; errors and coverage also by Teff and S/N.
 
     Returns:
-        ``n``, ``nll`` (nats a star, of the real coordinates), ``labels.<label>`` with the figures of
+        ``n``, ``nll`` (nats per star, in unconstrained coordinates), ``labels.<label>`` with the figures of
         `maury.evaluation.metrics.error_summary`, ``coverage``, ``sbc``, and the tables ``cells`` (Teff and S/N) and
         ``by_snr``.
     """

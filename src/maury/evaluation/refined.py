@@ -1,4 +1,4 @@
-"""Judge refined posteriors: on new simulated observations, and against the Cramer-Rao bound."""
+"""Test refined posteriors on new simulated observations: calibration, and scatter relative to the Cramer-Rao bound."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _EDGES = {
 }
 
 
-def posterior_of(
+def refined_posterior(
     network: PosteriorNetwork, coordinates: Coordinates, errors: ErrorModel, star: PixelSpectra, samples: int,
     seed: int, target_ess: float, fit_errors: bool = True,
 ) -> Refined:  # fmt: skip
@@ -71,8 +71,8 @@ def recover_refined(
         target_ess: effective samples of each star.
         advance: called with the number of stars done.
         labels: of the stars (count, all); by default drawn from the prior.
-        own_errors: draw noise, errors of the physics and nuisances from the likelihood itself, as simulation-based
-            calibration in the strict sense has it, and not from the simulation, whose errors are spread over pixels.
+        own_errors: draw noise, errors of the physics and nuisances from the likelihood, as strict simulation-based
+            calibration requires; False: from the simulation, whose errors of lines are correlated between pixels.
 
     Returns:
         Names of the labels, true and recovered labels, and ``by`` (coverage by S/N, Teff, v sin i and R), ``tarp``,
@@ -91,18 +91,18 @@ def recover_refined(
         if own_errors:
             star = errors.draw(star, batch.labels[i], generator)
         truth = batch.labels[i, coordinates.columns].double()
-        done = posterior_of(network, coordinates, errors, star, samples, seed + i, target_ess)
+        done = refined_posterior(network, coordinates, errors, star, samples, seed + i, target_ess)
         names, drawn = with_alpha(coordinates.names, done.samples)
         all_true = with_alpha(coordinates.names, truth)[1]
-        real = coordinates.transform.unconstrained(truth[None])
-        density = Target(coordinates, star, done.mode.noise).log_density(real)[0] - done.weighted.log_evidence
+        theta = coordinates.transform.unconstrained(truth[None])
+        density = Target(coordinates, star, done.mode.noise).log_density(theta)[0] - done.weighted.log_evidence
         row = {
             "truth": all_true.numpy(), "median": drawn.median(0).values.numpy(),
             "rank": ranks(drawn[None].numpy(), all_true[None].numpy())[0], "density": float(density),
             "snr": float(1 / star.sigma[star.good].median()), "r": float(star.resolution),
             "eff": done.weighted.efficiency, "ess": done.weighted.effective, "k": done.weighted.pareto_k,
             "err": (drawn.quantile(0.8413, 0) - drawn.quantile(0.1587, 0)).numpy() / 2,
-            "t": tarp(coordinates.transform.unconstrained(done.samples).numpy(), real[0].numpy(), seed + i),
+            "t": tarp(coordinates.transform.unconstrained(done.samples).numpy(), theta[0].numpy(), seed + i),
         }  # fmt: skip
         for key, value in row.items():
             kept[key].append(value)
@@ -131,10 +131,10 @@ def _extra(
 
 
 def conformal(recovered: Recovered, error: Floats, column: int) -> dict[str, float]:
-    """Factors of the error bars of a label within which 68 % and 95 % of new stars are sure to lie.
+    """Factors by which the error bars of a label must be multiplied to contain 68 % and 95 % of new stars.
 
-    Split conformal prediction (Lei et al. 2018, JASA 113, 1094): quantiles, raised for the finite number of stars, of
-    |median - truth| / error.
+    Split conformal prediction (Lei et al. 2018, JASA 113, 1094): quantiles of |median - truth| / error, corrected for
+    the finite number of stars.
     """
     ratio = np.abs(recovered.median - recovered.truth)[:, column] / np.maximum(error[:, column], 1e-12)
     n = len(ratio)
@@ -172,7 +172,7 @@ def refined_bound(
         samples: of each posterior.
         seed: of stars and noise.
         advance: called with the number of spectra done.
-        keep: which stars count (n,), of labels by name.
+        keep: function of the labels by name that selects stars (n,).
         snrs: S/N of the spectra.
     """
     settings = SimulationSettings.without_errors()
@@ -196,7 +196,7 @@ def refined_bound(
         for k, spectrum in enumerate(flux):
             noisy = spectrum + sigma[i] * torch.randn(spectrum.shape, generator=generator, dtype=torch.float64)
             star = usable(PixelSpectra(flux=noisy, sigma=float(sigma[i]), resolution=BOUND_RESOLUTION))
-            done = posterior_of(network, coordinates, errors, star, samples, seed + k, 200.0, fit_errors=False)
+            done = refined_posterior(network, coordinates, errors, star, samples, seed + k, 200.0, fit_errors=False)
             drawn = with_alpha(coordinates.names, done.samples)[1]
             median.append(drawn.median(0).values.numpy())
             width.append(drawn.std(0).numpy())

@@ -41,7 +41,7 @@ def make_report(
         space: the labels it predicts, with the ranges that normalise them.
         grid: the grid.
         samples: its predictions.
-        notes: what a reader must know besides.
+        notes: further remarks to print in the report.
 
     Returns:
         ``splits.<name>`` holds ``title``, ``description``, the sample's facts and what `maury.evaluation.metrics.score`

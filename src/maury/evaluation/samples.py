@@ -31,12 +31,12 @@ _TRANSFORMED = 64  # library spectra at a time: their transform needs much memor
 
 @dataclass(frozen=True)
 class Sample:
-    """Spectra of one kind, their truth and what the network says.
+    """True and predicted labels of one set of test spectra.
 
     Attributes:
         name: key in the report.
         title: a few words for figures.
-        description: which spectra these are and what they can tell.
+        description: which spectra these are and what they test.
         true: labels of the grid (n, g) in their units.
         predicted: the network's labels (n, k) in their units.
         on_nodes: whether the true labels are nodes of the grid.
@@ -100,8 +100,8 @@ def _describe(split: str, own: bool, used: int, total: int) -> str:
             "of which the network saw no spectrum. The weights kept are those best on these rows."
         )
     twins = (
-        "Other rotations of their nodes were trained on, so these figures say little more than the random split: "
-        "the block split is measured by a network trained on it."
+        "Other rotations of their nodes were trained on, so this test is hardly harder than the random split: "
+        "to test on unseen nodes, train a network with the block split."
         if split == "block"
         else "Their nodes were held out with all rotations."
     )
@@ -167,13 +167,13 @@ def _between_gravities(grid: Grid, labels: Floats) -> NDArray[np.bool_]:
 
 
 def emulator_labels(emulator: Emulator, grid: Grid, labels: Floats) -> Floats:
-    """Labels (n, k) for the emulator from those of a grid (n, g) and what all spectra of the grid share.
+    """Labels (n, k) for the emulator, from the labels (n, g) and the fixed labels of a grid.
 
     Spectra of the SPC nodes share microturbulence and abundance ratios.
 
     Raises:
-        DomainError: the emulator has a label that the grid does not tell, a label lies outside its ranges, or the grid
-            has a label that the emulator does not know.
+        DomainError: the emulator has a label that the grid lacks, or the reverse, or a label lies outside the
+            emulator's ranges.
     """
     shared = dict(grid.fixed)
     if grid.attributes.get("preset") == "spc":
@@ -184,7 +184,7 @@ def emulator_labels(emulator: Emulator, grid: Grid, labels: Floats) -> Floats:
     if unknown or missing:
         raise DomainError(
             f"{grid.path}: the emulator does not suit it: "
-            + (f"it has no label {', '.join(unknown)}" if unknown else f"the grid does not tell {', '.join(missing)}")
+            + (f"it has no label {', '.join(unknown)}" if unknown else f"the grid has no label {', '.join(missing)}")
         )
     columns = [
         labels[:, grid.names.index(name)] if name in grid.names else np.full(len(labels), shared[name])
@@ -196,7 +196,7 @@ def emulator_labels(emulator: Emulator, grid: Grid, labels: Floats) -> Floats:
 
 
 def _rotations(grid: Grid, labels: Floats) -> Floats:
-    """Rotations (n,) in km/s out of labels of a grid (n, g)."""
+    """Values (n,) of v sin i, km/s, for labels of a grid (n, g); its fixed value or 0 where it is not a label."""
     if "vsini" in grid.names:
         return labels[:, grid.names.index("vsini")]
     return np.full(len(labels), grid.fixed.get("vsini", 0.0))
@@ -205,7 +205,7 @@ def _rotations(grid: Grid, labels: Floats) -> Floats:
 def emulated_flux(
     emulator: Emulator, grid: Grid, labels: Floats, advance: Advance | None = None
 ) -> NDArray[np.float32]:
-    """Spectra (n, p) from the emulator as the grid's are made.
+    """Emulator spectra (n, p) with the pixels, resolution and limb darkening of a grid.
 
     Args:
         emulator: the emulator.
@@ -235,7 +235,7 @@ def library_flux(
 ) -> tuple[NDArray[np.float32], Floats]:
     """The off-node spectra of a library as the grid's instrument sees them, each with a drawn v sin i.
 
-    Rotations are as dense as the grid's nodes; a grid without them has the same one for all.
+    v sin i has the density of the grid's nodes; if it is not a label of the grid, all spectra share its value.
 
     Args:
         library: intrinsic spectra; those of kind `OFF_NODE` inside the grid's ranges are taken.

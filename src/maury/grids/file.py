@@ -336,7 +336,7 @@ def _space(path: Path, dataset: h5py.Dataset) -> LabelSpace:
 def _check_flux(path: Path, flux: h5py.Dataset, expected: tuple[int, int]) -> float:
     """Check the layout of the flux and return its scale."""
     if flux.shape != expected:
-        raise FormatError(f"{path}: dataset flux has shape {flux.shape}; labels and wavelength ask for {expected}")
+        raise FormatError(f"{path}: dataset flux has shape {flux.shape}; by labels and wavelength must be {expected}")
     filters = (flux.dtype.str, flux.chunks, flux.shuffle, flux.compression, flux.fletcher32)
     if filters != ("<u2", (1, expected[1]), True, "gzip", False):
         raise FormatError(

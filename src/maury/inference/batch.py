@@ -68,8 +68,8 @@ def predict_batch(
 ) -> Posteriors:
     """Posteriors of spectra on a network's pixels, as `maury.preparation.network_input.to_network` gives them.
 
-    Without samples the quantiles are those that the network gives for each label by itself, thousands of stars a
-    second; with samples they are the samples', hundreds of stars a second.
+    Without samples, the quantiles are those of the network's marginal distribution of each label (thousands of stars a
+    second); with samples, they are computed from the samples (hundreds of stars a second).
 
     Args:
         spectra: on the network's pixels (n, p).
@@ -79,13 +79,13 @@ def predict_batch(
         advance: called with the number of stars done.
 
     Raises:
-        DomainError: a network without posterior, spectra on other pixels, or a good pixel without finite flux or
-            positive noise.
+        DomainError: the network has no posterior, the spectra are on other pixels, or the flux of a good pixel is not
+            finite or its noise not positive.
         FormatError: the network cannot be read.
     """
     network, _ = load_cached(model)
     if not isinstance(network, PosteriorNetwork):
-        raise DomainError(f"{model}: gives points alone, no posterior")
+        raise DomainError(f"{model}: gives point estimates, no posterior")
     _check(spectra, network.config.pixels)
     names, device = network.transform.space.names, next(network.parameters()).device
     generator = torch.Generator(device).manual_seed(seed)
@@ -119,6 +119,6 @@ def _check(spectra: PixelSpectra, pixels: int) -> None:
     bad |= ~(spectra.resolution.isfinite() & (spectra.resolution > 0))
     if bool(bad.any()):
         raise DomainError(
-            f"spectrum {int(bad.int().argmax()) + 1}: a good pixel without finite flux or positive sigma, or a "
-            f"resolution that is not positive ({int(bad.sum())} of {len(spectra)} spectra are so)"
+            f"spectrum {int(bad.int().argmax()) + 1}: flux not finite or sigma not positive in a good pixel, or "
+            f"resolution not positive ({int(bad.sum())} of {len(spectra)} spectra)"
         )

@@ -30,8 +30,8 @@ class Column:
 
 ENDINGS = {
     "_err": "half the width of the central 68 % of the",
-    "_stat": "part of the uncertainty that noise and random errors of lines make:",
-    "_sys": "part of the uncertainty that is systematic, by fit minus literature of benchmark stars:",
+    "_stat": "statistical uncertainty, from noise and random errors of lines:",
+    "_sys": "systematic uncertainty, from fit minus literature of benchmark stars:",
     "_lo": "16 % quantile of the",
     "_hi": "84 % quantile of the",
 }
@@ -41,11 +41,11 @@ UPPER = "_upper"
 """Ending of the column of an upper limit."""
 
 DERIVED = {
-    "luminosity": ("L_sun", "luminosity, by parallax and magnitude"),
-    "radius": ("R_sun", "radius, by luminosity and effective temperature"),
-    "mass": ("M_sun", "mass, by Teff, log g and [M/H] (Torres et al. 2010); of giants hardly known"),
+    "luminosity": ("L_sun", "luminosity, from parallax and magnitude"),
+    "radius": ("R_sun", "radius, from luminosity and effective temperature"),
+    "mass": ("M_sun", "mass, from Teff, log g and [M/H] (Torres et al. 2010); uncertain for giants"),
 }
-"""Unit and meaning of what follows from parallax and magnitude."""
+"""Unit and meaning of the quantities derived from parallax and magnitude."""
 
 
 LINES = "_lines"
@@ -54,7 +54,7 @@ LINES = "_lines"
 
 def lines_column(element: str) -> Column:
     """Number of lines that measure an element."""
-    what = "lines that alone would measure to 0.3 dex, other labels known:"
+    what = "number of lines that each measure it to 0.3 dex (other labels known):"
     return Column(column_of(element) + LINES, "number", "", f"{what} {LABELS[element].description}")
 
 
@@ -88,7 +88,7 @@ FLAGS = Column("flags", "text", "", "what limits the trust in the values, by nam
 
 
 def column_of(name: str) -> str:
-    """Name of a label in tables: those of single elements are ratios to iron, which is one of the metals."""
+    """Name of a label in tables: [X/M] of an element is named [X/Fe], as iron scales with the metals."""
     return f"{name}_fe" if name in ELEMENTS else name
 
 

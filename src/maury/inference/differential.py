@@ -1,4 +1,4 @@
-"""Differential analysis: what the model gets wrong in a reference star's spectrum is taken out of others."""
+"""Differential analysis: spectra are corrected by model / observed flux of a reference star with known labels."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Reference:
 
     Attributes:
         name: of the reference spectrum.
-        resolution: R of it there.
+        resolution: R of the reference spectrum on these pixels.
         ratio: model over observed flux (p,), 1 where nothing is known.
         sigma: noise of the ratio (p,).
     """
@@ -65,7 +65,7 @@ class Reference:
         return cls(name, float(star.resolution), np.where(known, ratio, 1.0), noise)
 
     def applied(self, star: PixelSpectra, name: str) -> PixelSpectra:
-        """A spectrum with the model's errors of the reference taken out, the reference's noise added.
+        """Multiply a spectrum by the corrections, and add their noise to its noise in quadrature.
 
         Raises:
             DomainError: another resolution than the reference's.
@@ -73,8 +73,8 @@ class Reference:
         resolution = float(star.resolution)
         if abs(np.log(resolution / self.resolution)) > _DIFFERENT_R:
             raise DomainError(
-                f"{name}: R = {resolution:.0f} on the network's pixels, but R = {self.resolution:.0f} of the "
-                f"reference {self.name}: they must be the same within 10 %"
+                f"{name}: R = {resolution:.0f} on the network's pixels, while the reference {self.name} has "
+                f"R = {self.resolution:.0f}: they must be the same within 10 %"
             )
         flux, good = star.flux.numpy(), star.good.numpy()
         sigma = np.hypot(star.sigma.numpy() * self.ratio, np.where(good, flux, 0.0) * self.sigma)

@@ -29,7 +29,8 @@ MEASURES_DEX = 0.3
 """A line counts where it alone would measure the abundance to this standard deviation, all other labels known."""
 
 _WEAKEST = 0.05
-"""Least response of a line in units of that of the strongest: weaker ones are of lines of others, by electrons."""
+"""Least response of a line relative to the strongest. Weaker ones come from lines of other elements,
+which respond to the electron pressure."""
 
 _STEP_DEX = 0.05
 _LOCAL_AA = 0.3
@@ -38,7 +39,7 @@ _FEWEST = 3
 
 @dataclass(frozen=True)
 class Feature:
-    """A line of an element, or a blend of lines of it.
+    """A line of an element, or a blend of several of its lines.
 
     Attributes:
         inside: its pixels.
@@ -54,7 +55,7 @@ class Feature:
 
     @property
     def share(self) -> Floats:
-        """Part of each pixel in the information on the abundance (m,); the sum is 1."""
+        """Fraction of the information on the abundance in each pixel (m,); the sum is 1."""
         return self.estimator * self.slope
 
 
@@ -132,10 +133,10 @@ def count_lines(simulator: Simulator, star: PixelSpectra, fit: Refinement, names
 def element_lines(result: Result, element: str, emulator: str = "packaged") -> QTable:
     """The abundance by each line of an element in a refined star.
 
-    Of a line with slope d, residual r = observed - model and weights w, the abundance is that of the fit plus
+    A line with slope d, residual r = observed - model and weights w gives the abundance of the fit plus
     ``sum w^2 d r / sum w^2 d^2``. With a reference star (`maury.predict(..., reference=sun)`) it is relative to the
-    same line there. The mean weighs lines by 1 / error^2; its error is the larger of that by the errors and that by the
-    scatter of the lines about it.
+    same line there. The mean weights lines by 1 / error^2; its error is the larger of the one propagated from the
+    errors of the lines and the one from their scatter.
 
     Args:
         result: of `maury.predict`, refined.
@@ -191,7 +192,7 @@ def without_element(result: Result, element: str, emulator: str = "packaged") ->
 def with_least(
     simulator: Simulator, labels: torch.Tensor, resolution: float, element: str
 ) -> tuple[float, Floats, Floats]:
-    """Least abundance of an element that the model allows ([X/M], dex), and spectra (p,) as labels say and with it."""
+    """Least abundance of an element in the model ([X/M], dex), and spectra (p,) with the labels and with that one."""
     column = simulator.labels.index(element)
     least = float(simulator.space.lower[column])
     rows = labels.repeat(2, 1)

@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -17,6 +18,7 @@ from maury.inference.ready import Ready
 from maury.likelihood.together import Details
 from maury.networks import PosteriorNetwork
 from maury.pixelspectra import PixelSpectra
+from maury.readers.barycentric import bjd_tdb, zero_point_kms
 from maury.spectra import Observation, Spectrum
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ Star = Spectrum | Observation | str | os.PathLike[str]
 
 _LABELS = ("teff", "logg", "mh", "vsini")
 _FAR = 24.5
-"""Chi-square of four labels that one in 16,000 exposures exceeds."""
+"""Largest chi-square (4 labels) of an exposure that agrees with the others: by chance 1 in 16,000 exceeds it."""
 _APART = 2.0
 _SAMPLES = 512
 _PASSES = 10
@@ -55,6 +57,13 @@ class Exposure:
     apart: float = np.nan
     labels_chi2: float = np.nan
 
+    @cached_property
+    def bjd_tdb(self) -> float | None:
+        """Barycentric Julian date (TDB, days) of its middle; None where the header lacks something for it."""
+        known = {} if self.ready is None else self.ready.observation.provenance
+        date = bjd_tdb(known.get("when_and_where", {}))
+        return None if date is None else round(date, 6)
+
     def record(self) -> dict[str, Any]:
         """Plain values for JSON and tables."""
         done = None if self.ready is None else self.ready.preparation
@@ -65,9 +74,10 @@ class Exposure:
             "file": self.file,
             "status": self.status,
             "date": known.get("date"),
-            "bjd_tdb": known.get("bjd_tdb"),
+            "bjd_tdb": self.bjd_tdb,
             "rv_kms": None if own is None else own["velocity_kms"],
             "rv_err": None if own is None else own["velocity_error_kms"],
+            "rv_zero_err": None if own is None else zero_point_kms(str(known.get("instrument", ""))),
             "rv_frame": None if own is None else own["frame"],
             "rv_barycentric_kms": None if own is None else own["barycentric_velocity_kms"],
             "snr": None if own is None else own["snr"],
@@ -80,7 +90,20 @@ class Exposure:
         }
 
 
-_UNITS = {"bjd_tdb": "d", "rv_kms": "km / s", "rv_err": "km / s", "rv_barycentric_kms": "km / s"}
+_UNITS = {
+    "bjd_tdb": "d",
+    "rv_kms": "km / s",
+    "rv_err": "km / s",
+    "rv_zero_err": "km / s",
+    "rv_barycentric_kms": "km / s",
+}
+_MEANING = {
+    "bjd_tdb": "barycentric Julian date (TDB) of the middle of the exposure",
+    "rv_kms": "radial velocity in the frame of the file's wavelengths",
+    "rv_err": "statistical uncertainty of rv_kms",
+    "rv_zero_err": "uncertainty of the instrument's zero point, not part of rv_err",
+    "rv_barycentric_kms": "radial velocity referred to the barycentre",
+}
 _TEXT = ("file", "status", "date", "rv_frame", "flags", "error")
 
 
@@ -120,8 +143,8 @@ def gathered(
 def label_distances(network: PosteriorNetwork, data: PixelSpectra) -> Floats:
     """Chi-square (n,) of the labels that the network infers from each exposure (n, p) alone, about those of all.
 
-    The centre is the mean weighted by inverse covariances, of which exposures that are far off get less (Huber). The
-    uncertainties include errors of the physics, which exposures have in common, so that the test is on the safe side.
+    The centre is the mean weighted by inverse covariances; outlying exposures get less weight (Huber). The
+    uncertainties include errors of the physics, which all exposures share, so that the test is conservative.
     """
     names = [name for name in _LABELS if name in network.transform.space.names]
     columns = [network.transform.space.names.index(name) for name in names]
@@ -141,7 +164,7 @@ def label_distances(network: PosteriorNetwork, data: PixelSpectra) -> Floats:
 
 
 def judged(exposures: tuple[Exposure, ...], details: Details | None, distances: Floats) -> tuple[Exposure, ...]:
-    """Exposures with what the fit says on those that were used; others stay as they are."""
+    """Add status, noise and residuals from the joint fit to the exposures that were used."""
     used = iter(range(len(distances)))
     result = []
     for exposure in exposures:
@@ -168,11 +191,11 @@ def common_flags(exposures: Sequence[Exposure]) -> tuple[str, ...]:
 
 
 def velocity_of(exposures: Sequence[Exposure]) -> dict[str, Any]:
-    """Number of exposures that were used, and mean, error and scatter of their velocities, km/s.
+    """Number of exposures that were used, and mean, errors and scatter of their velocities, km/s.
 
     Velocities are barycentric where those of all exposures are known, else in the frame of the files, if that is one.
-    The mean is weighted by 1 / error^2; the scatter is the standard deviation about it. Values are None where nothing
-    is known.
+    The mean is weighted by 1 / error^2; the scatter is the standard deviation about it; the error of the zero point is
+    the largest of the instruments. Values are None where nothing is known.
     """
     rows = [exposure.record() for exposure in exposures if exposure.status != "failed"]
     frames = {row["rv_frame"] for row in rows}
@@ -190,6 +213,7 @@ def velocity_of(exposures: Sequence[Exposure]) -> dict[str, Any]:
     return result | {
         "rv_kms": round(mean, 4),
         "rv_err": round(float(weight.sum() ** -0.5), 4),
+        "rv_zero_err": max(row["rv_zero_err"] for row in rows),
         "rv_frame": "barycentric" if barycentric else frames.pop(),
         "rv_scatter_kms": None if scatter is None else round(scatter, 4),
     }
@@ -208,6 +232,7 @@ def exposures_table(exposures: Sequence[Exposure]) -> QTable:
         else:
             table[key] = np.array([np.nan if value is None else value for value in values], float)
             table[key].unit = _UNITS.get(key)
+        table[key].info.description = _MEANING.get(key)
     return table
 
 

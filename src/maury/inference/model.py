@@ -16,8 +16,8 @@ from maury.labels import ALPHA, FOUNDING
 def model_flux(result: Result) -> NDArray[np.float64] | None:
     """The packaged emulator's spectrum for a result's labels on the network's pixels, or None where it has none.
 
-    It has none without the founding four labels, outside its ranges and outside its window. Labels that the network
-    does not give are those of the SPC grid: microturbulence 2 km/s, solar-scaled abundances.
+    There is none where one of the four founding labels is missing, or labels or window are outside the emulator's.
+    Labels that the network lacks are set as in the SPC grid: microturbulence 2 km/s, solar-scaled abundances.
     """
     if any(name not in result.values for name in FOUNDING) or any(f.startswith("outside") for f in result.flags):
         return None

@@ -26,7 +26,7 @@ LABELS_OF = {
     "alpha": ("teff", "logg", "mh", "vsini", "alpha"),
     "abundances": ("teff", "logg", "mh", "vsini", "vmic", "alpha", *ELEMENTS),
 }
-"""Labels that are shown, by the name of the set. All others are marginalised in each of them."""
+"""Labels that are reported, by the name of the set. The others are marginalised."""
 
 INTERVAL = (0.1587, 0.8413)
 """Quantiles between which the central 68 % lie."""
@@ -48,10 +48,10 @@ class Posterior:
         samples: (n, k), in the labels' units.
         resolution: R of the spectrum.
         flags: names from `maury.flags.FLAGS`.
-        statistical: half the central 68 % (k,) without systematic errors and external information.
-        systematic: standard deviation (k,) of the systematic error, NaN where none is counted in.
-        uninformed: labels on which the spectrum says next to nothing.
-        limits: 95 % upper limits by label, of labels that have no lower end.
+        statistical: half the central 68 % (k,) without systematic errors and priors.
+        systematic: standard deviation (k,) of the systematic error, NaN where none is included.
+        uninformed: labels that the spectrum hardly constrains: their posterior is about as wide as the prior.
+        limits: 95 % upper limits by label, for labels without a lower limit.
     """
 
     names: tuple[str, ...]
@@ -90,7 +90,7 @@ def label_set(text: str) -> tuple[str, ...]:
     """Labels of a set by name, or of ``abundances:mg,y`` the usual ones and some elements.
 
     Raises:
-        ConfigError: no set of that name, no element, or one that is none of `ELEMENTS`.
+        ConfigError: the set does not exist, no element is named, or one is not in `ELEMENTS`.
     """
     name, colon, listed = text.partition(":")
     if name not in LABELS_OF or (colon and name != "abundances"):
@@ -109,7 +109,7 @@ def label_set(text: str) -> tuple[str, ...]:
 
 
 def shown(names: tuple[str, ...], samples: torch.Tensor, labels: str, model: str) -> tuple[tuple[str, ...], Floats]:
-    """Names and samples (n, k) of a set of labels, with [alpha/M] as the mean of Mg, Ca and Ti where it is none itself.
+    """Names and samples (n, k) of a set of labels; [alpha/M] is the mean of Mg, Ca and Ti unless it is a label itself.
 
     Args:
         names: labels of ``samples``.
@@ -119,7 +119,7 @@ def shown(names: tuple[str, ...], samples: torch.Tensor, labels: str, model: str
 
     Raises:
         ConfigError: as `label_set`.
-        DomainError: labels that are not among the names; of all abundances some may be missing.
+        DomainError: a label of the set is not among the names (the set "abundances" may lack elements).
     """
     wanted = label_set(labels)
     names, samples = with_alpha(names, samples.double().cpu())
@@ -139,7 +139,7 @@ def shown(names: tuple[str, ...], samples: torch.Tensor, labels: str, model: str
 def information(
     names: tuple[str, ...], samples: Floats, prior: Mapping[str, torch.Tensor]
 ) -> tuple[tuple[str, ...], dict[str, float]]:
-    """Abundances on which a spectrum says nothing, and upper limits of those of which it excludes high values alone.
+    """Abundances that a spectrum does not constrain, and upper limits of those for which only high values are excluded.
 
     Args:
         names: k labels.
@@ -169,7 +169,7 @@ def posterior_of(
     before: Mapping[str, torch.Tensor] | None = None,
     systematic: Mapping[str, float] | None = None,
 ) -> Posterior:
-    """A star's posterior with its flags; what is measured and what is at an edge, the fit decides.
+    """A star's posterior with its flags, which depend on the fitted labels, without systematic errors and priors.
 
     Args:
         prior: ranges of all labels.
@@ -177,7 +177,7 @@ def posterior_of(
         resolution: R of the spectrum.
         labels: the set to show.
         model: for messages.
-        before: draws from the prior (m,), by label; without them nothing is said on information.
+        before: draws from the prior (m,), by label; None: `information` is not tested.
         systematic: standard deviation of the systematic error by label.
 
     Raises:
@@ -195,7 +195,7 @@ def posterior_of(
 
 
 def edges(prior: LabelTransform, samples: torch.Tensor) -> tuple[str, ...]:
-    """Flags of labels whose samples (n, k) crowd at an end of the prior; slow rotation is none, but an upper limit."""
+    """Flags of labels whose samples (n, k) pile up at an end of the prior, except v sin i near 0 (an upper limit)."""
     unit = prior.unit(samples)
     low, high = ((x < _EDGE).float().mean(0) > _AT_EDGE for x in (unit, 1 - unit))
     names = prior.space.names
@@ -212,6 +212,6 @@ def limit_flags(names: tuple[str, ...], samples: Floats, resolution: float) -> t
 
 
 def is_limit(low: Floats | float, median: Floats | float, resolution: Floats | float) -> NDArray[np.bool_]:
-    """Whether v sin i of a 16 % quantile and a median (km/s) is only an upper limit at R = lambda / FWHM."""
+    """Whether v sin i with this 16 % quantile and median (km/s) is only an upper limit at R = lambda / FWHM."""
     median = np.asarray(median)
     return (median < C_KMS / np.asarray(resolution)) & (np.asarray(low) < _CONSISTENT_WITH_0 * median)

@@ -1,4 +1,4 @@
-"""From what a user gives to a spectrum that is normalised and at rest, with the steps that led to it."""
+"""Bring a file or spectrum to normalised flux at rest, as a network needs it, and record the steps."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class Ready:
         observation: as it was read.
         spectrum: normalised, at rest.
         preparation: how it was prepared, or None when it was normalised and at rest already.
-        flags: of these steps.
-        mask_aa: ranges that were left out as asked for, Å in air, at rest.
+        flags: from these steps.
+        mask_aa: ranges that the user left out, Å in air, at rest.
     """
 
     file: str
@@ -68,11 +68,11 @@ def ready(
         mask: ranges that are left out.
         velocity_kms: radial velocity, when it is known.
         velocity_range_kms: where it is searched otherwise.
-        noise: whether a spectrum without noise has to be prepared so that it is measured.
+        noise: also prepare a spectrum at rest that has no sigma, to measure its noise.
         reading: attributes of `maury.readers.ReadOptions`, for a file.
 
     Raises:
-        DomainError: nothing of the window was observed, or R is unknown.
+        DomainError: the spectrum does not overlap the window, or R is unknown.
         FormatError: the file cannot be read.
     """
     observation = observed(star, **reading)
@@ -103,8 +103,8 @@ def ready(
 def _ghost(observation: Observation, window: tuple[float, float], resolution: float, emulator: str, mask: Mask) -> bool:
     """Whether a template fit at rest finds damage, such as a ghost, in a spectrum that another program prepared.
 
-    A spectrum with a record of flags was tested when `maury.prepare` made it. Without a template of the window, or with
-    too little light for a fit, there is no such test.
+    A spectrum with recorded flags was tested by `maury.prepare` already. There is no test where the emulator does not
+    cover the window, or the signal is too low for a fit.
     """
     if "flags" in observation.provenance:
         return False
@@ -118,10 +118,10 @@ def _ghost(observation: Observation, window: tuple[float, float], resolution: fl
 
 
 def guess_resolution(observation: Observation, emulator: str, mask: Mask = (), **searched: Any) -> float:
-    """R from the width of the lines, if v sin i is 2 km/s and macroturbulence usual; a fast rotator gives too low an R.
+    """Estimate R from the width of the lines of a slow rotator; a fast rotator gives an R that is too low.
 
-    A template without an instrument's profile takes up all of the broadening in its rotation, whose profile has a FWHM
-    of 1.5 v sin i; rotation and macroturbulence of a slow star are subtracted in quadrature.
+    A template without instrument profile is fitted, so that its v sin i describes all of the broadening, with a FWHM of
+    1.5 v sin i. A v sin i of 2 km/s and a usual macroturbulence are subtracted in quadrature; the rest is c / R.
 
     Args:
         observation: the spectrum.
@@ -158,7 +158,7 @@ def _masked(spectrum: Spectrum, mask: Mask) -> Spectrum:
 
 
 def _flags_before(observation: Observation) -> list[str]:
-    """Flags that a spectrum got when it was prepared, as it or its file tells."""
+    """Flags from an earlier preparation, recorded in the spectrum or its file."""
     return [flag for flag in observation.provenance.get("flags", ()) if flag in of_stage("preparation")]
 
 
@@ -179,8 +179,8 @@ def prepare_for(
     if window[0] < low - _WINDOW_SLACK_AA or window[1] > high + _WINDOW_SLACK_AA:
         file = observation.provenance.get("file", "spectrum")
         raise DomainError(
-            f"{file}: has to be prepared for the network's window {window[0]:.0f} to {window[1]:.0f} Å, but the "
-            f"emulator ({emulator}) is for {low:.0f} to {high:.0f} Å; give one of that window",
+            f"{file}: must be prepared for the network's window {window[0]:.0f} to {window[1]:.0f} Å, but the "
+            f"emulator ({emulator}) covers {low:.0f} to {high:.0f} Å; give an emulator of the network's window",
             parameter="emulator",
             value=emulator,
         )

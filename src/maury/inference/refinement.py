@@ -41,7 +41,7 @@ from maury.pixelspectra import PixelSpectra
 Floats = NDArray[np.float64]
 
 DISTORTION_KMS = 0.5
-"""Scatter of wavelength solutions within a spectrum: some pipelines leave as much between and within orders."""
+"""Scatter (km/s) of wavelength solutions within a spectrum, between and within orders, as some pipelines have it."""
 
 _POOR, _FEWEST, _CONFLICT, _DOUBTFUL = 2.0, 100.0, 3.0, 1.25
 
@@ -55,20 +55,20 @@ class Refinement:
         efficiency: of the importance sampling, effective samples per model spectrum.
         pareto_k: shape of the tail of the weights; below 0.7 they can be trusted.
         log_evidence: log of the prior-averaged likelihood of the pixels.
-        prior_efficiency: share of the samples that external information leaves, 1 without any.
+        prior_efficiency: effective fraction of the samples after weighting by priors, 1 without priors.
         chi2: reduced chi-square of data binned by 8 pixels, with noise and the usual errors of the physics.
-        model_error_scale: size of the errors of the physics in units of the usual one, as fitted.
-        noise_scale: fitted noise as a multiple of the given one.
-        outliers: share of pixels beyond 3 standard deviations.
+        model_error_scale: fitted size of the errors of the physics relative to the usual one.
+        noise_scale: fitted noise relative to the sigma of the spectrum.
+        outliers: fraction of pixels beyond 3 standard deviations.
         resolution_shift: ln(R / nominal R), in units of its prior's standard deviation.
         sharper_odds: log of the evidence of 1.2 R over that of R (`maury.likelihood.resolution`).
         labels: most probable labels of the fit, by name.
         systematic: standard deviation of the systematic error by label (`maury.likelihood.systematics`); empty where
             none is counted in.
         derived: samples (n,) of luminosity, radius and mass in solar units, where parallax and magnitude are given.
-        model: their spectrum on the network's pixels (p,), nuisances (continuum, velocity, zero level, R) fitted.
-        sigma: standard deviation of data minus model as the likelihood takes it (p,), NaN where nothing is used.
-        details: of exposures that were fitted together; model and sigma are then those of their mean.
+        model: spectrum of the most probable labels (p,), nuisances (continuum, velocity, zero level, R) fitted.
+        sigma: standard deviation of data minus model in the likelihood (p,), NaN in pixels that are not used.
+        details: noise and residuals of exposures fitted together; model and sigma are then those of their mean.
     """
 
     effective: float
@@ -94,7 +94,7 @@ class FlowProposal:
     """A network's posterior of one star in unconstrained coordinates."""
 
     def __init__(self, network: PosteriorNetwork, features: Tensor) -> None:
-        """For features (1, f)."""
+        """Store the network and the features (1, f) of the star."""
         self.network, self.features = network, features
 
     def sample(self, count: int, generator: torch.Generator) -> Tensor:
@@ -112,7 +112,7 @@ class Samples(NamedTuple):
 
     Attributes:
         fit: labels (n, k) of model spectra that fit, within the ranges of the model.
-        true: labels (n, k) of the star: with systematic errors and external information.
+        true: labels (n, k) of the star, with systematic errors added and priors applied.
     """
 
     fit: Tensor
@@ -121,11 +121,11 @@ class Samples(NamedTuple):
 
 @dataclass(frozen=True)
 class RefinementModel:
-    """What refinement needs of an emulator and a network's simulation.
+    """Coordinates, error model and systematic errors with which a network's posterior is refined.
 
     Attributes:
         coordinates: labels and their prior.
-        errors: of spectra.
+        errors: error model of spectra.
         sizes: file of the systematic errors of labels (`maury.likelihood.systematics`).
     """
 
@@ -136,15 +136,15 @@ class RefinementModel:
 
 @lru_cache(maxsize=2)
 def physics_of(model: str, emulator: str, real: bool, differential: bool = False) -> RefinementModel | None:
-    """Coordinates and errors of a network, or None: the emulator is not that of its training, or labels are missing.
+    """Coordinates and errors for a network; None if it was trained with another emulator or lacks labels of it.
 
-    Of the emulator's labels the network may lack `maury.labels.FURTHER_ELEMENTS`, which are then fitted without it.
+    The network may lack `maury.labels.FURTHER_ELEMENTS`, which are then fitted without a proposal from it.
 
     Args:
         model: a packaged network, a run's folder or a network file.
         emulator: "packaged" or an emulator's file.
-        real: errors of real stars; simulated ones have no distorted wavelengths, and no lines that are known as wrong.
-        differential: what is wrong with single lines is taken out by a reference star: they count alike.
+        real: include distorted wavelengths and errors of single lines, which simulated stars do not have.
+        differential: a reference star corrects single lines, so that all have the same error.
     """
     network, header = load_cached(model)
     if not isinstance(network, PosteriorNetwork) or header.get("emulator") != digest_of(emulator):
@@ -163,7 +163,7 @@ def physics_of(model: str, emulator: str, real: bool, differential: bool = False
 
 
 def measured_on_standards(model: str, packaged: Path) -> Path:
-    """File of what standard stars say on a network's physics: that beside the network, or else the packaged one."""
+    """File of errors measured on standard stars: the one beside the network, or else the packaged one."""
     own = find(model).parent / packaged.name
     return own if own.is_file() else packaged
 
@@ -197,17 +197,17 @@ def refined(
     Args:
         physics: of the network.
         star: the spectrum, or exposures (n, p) of one star (`maury.likelihood.together`).
-        network: whose posterior is a proposal, and the start.
+        network: its posterior is the first proposal, and its median a start of the search for the mode.
         features: of the star, or of the mean of its exposures (1, f).
-        template: labels of the preparation's best template, from where to start too.
-        priors: further information on the true labels.
-        relations: what labels of the fit obey.
-        systematics: whether the systematic errors of real stars are added.
-        count: samples.
+        template: labels of the preparation's best template, a second start.
+        priors: priors on the true labels.
+        relations: relations from the literature, priors on the fitted labels.
+        systematics: add the systematic errors of real stars.
+        count: number of samples.
         seed: of the samples.
 
     Returns:
-        Samples, what is known of the fit, and flags.
+        Samples, quality and details of the fit, and flags.
     """
     coordinates = physics.coordinates
     errors = physics.errors if star.flux.ndim == 1 else Together(physics.errors)
@@ -218,8 +218,8 @@ def refined(
     starts = [first]
     if template is not None:
         known = [template.get(name, np.nan) for name in coordinates.names]
-        real = coordinates.transform.unconstrained(torch.tensor([known]).double())[0]
-        starts.append(torch.where(torch.isfinite(real), real, first))
+        theta = coordinates.transform.unconstrained(torch.tensor([known]).double())[0]
+        starts.append(torch.where(torch.isfinite(theta), theta, first))
     result = refine(
         coordinates,
         errors,
@@ -300,7 +300,7 @@ def _flags(coordinates: Coordinates, samples: Tensor, fit: Refinement, priors: S
 
 
 def _conflict(label_prior: LabelPrior, samples: Tensor) -> bool:
-    """Whether what the spectrum alone says, found by taking the prior's Gaussian out, is far from the prior."""
+    """Whether prior and spectrum disagree; the posterior without the prior follows by dividing its Gaussian out."""
     mean, variance = float(samples.mean()), float(samples.var())
     if label_prior.uniform:
         low, high = label_prior.value - label_prior.below, label_prior.value + label_prior.above

@@ -35,7 +35,7 @@ _OF_PREPARATION = {
 
 
 class Measurement:
-    """A quantity that knows the central 68 % interval it was measured with; what is computed from it does not.
+    """A quantity with its central 68 % interval; results of arithmetic with it have no interval.
 
     Attributes:
         interval: ends of the interval, plain numbers in the quantity's unit; None where the network gives no errors.
@@ -91,16 +91,16 @@ class Result:
         file: where the spectrum came from.
         model: name or path of the network.
         values: labels in their units; of a posterior the medians.
-        typical_errors: within which 68 % of the network's own validation spectra fall: no error of this star.
+        typical_errors: 68 % quantiles of |error| of the network's validation spectra; not the uncertainty of this star.
         flags: what limits the trust in the values, by name; empty when nothing does.
         resolution: R of the spectrum as the network saw it.
         wavelength_aa: the network's pixels (p,), Å in air, at rest.
         spectrum: the spectrum on these pixels, as the network used it.
         preparation: how it was prepared, or None when it was normalised and at rest already.
-        posterior: of the labels, or None from a network that gives points alone.
-        refinement: what the likelihood says, or None where the posterior is the network's own.
-        mask_aa: ranges that were left out as asked for, Å in air, at rest.
-        exposures: of the star, where several were fitted together.
+        posterior: posterior of the labels, or None from a network that gives point estimates.
+        refinement: quality of the refined fit, or None where the posterior is the network's own.
+        mask_aa: ranges that the user left out, Å in air, at rest.
+        exposures: the exposures, where several were fitted together.
         lines: number of lines that measure each element shown (`maury.inference.element_lines`), where refined.
     """
 

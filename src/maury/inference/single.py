@@ -72,7 +72,7 @@ def predict(
 ) -> Result:
     """Stellar parameters of an observed spectrum.
 
-    What is not yet normalised and at rest is prepared first (`maury.prepare`): velocity, continuum, masks, merging.
+    A spectrum that is not normalised and at rest is prepared first (`maury.prepare`).
 
     Args:
         star: what `maury.read` and `maury.prepare` return, or a file: any number of orders, in any frame, normalised
@@ -80,39 +80,40 @@ def predict(
             continuum and noise, the errors of the physics in common. One that cannot be used is left out by name
             (`Result.exposures`).
         model: a packaged network, a run's folder or a network file.
-        resolution: R = lambda / FWHM, where the file does not tell it; "auto" takes it from the width of the lines, as
-            if the star rotated slowly.
+        resolution: R = lambda / FWHM, needed where the file does not give it; "auto" estimates it from the width of the
+            lines, assuming a slow rotator.
         velocity_kms: radial velocity in the frame of the wavelengths, when it is known.
         velocity_range_kms: where it is searched otherwise; by default -500 to 500 km/s.
         mask: ranges of wavelength (Å in air, at rest) that are left out.
         emulator: "packaged" or an emulator's file, for the preparation: templates of the network's window.
-        samples: of the posterior, from a network that gives one.
-        seed: of the samples: the same seed gives the same result.
-        labels: "default", "alpha", "abundances" (13 elements), or some, such as "abundances:mg,y".
+        samples: number of posterior samples (not for networks that give point estimates).
+        seed: of the random numbers: the same seed gives the same result.
+        labels: "default", "alpha", "abundances" (13 elements), or some elements, such as "abundances:mg,y".
         refine: weigh samples by the likelihood of the emulator's spectra; by default wherever the network was trained
             with that emulator.
-        priors: external information, such as {"logg": (4.29, 0.03)} or ["logg=4.29+-0.03"] (`maury.likelihood.priors`);
+        priors: priors on labels, such as {"logg": (4.29, 0.03)} or ["logg=4.29+-0.03"] (`maury.likelihood.priors`);
             needs refinement.
-        relations: from the literature (`maury.likelihood.priors.RELATIONS`) that a refined posterior obeys.
+        relations: names of relations from the literature (`maury.likelihood.priors.RELATIONS`), priors of the refined
+            fit.
         parallax: Gaia's parallax and its error, mas: with ``gmag`` it gives luminosity, radius and mass, and through
             them log g (`maury.likelihood.luminosity`); needs refinement.
         gmag: Gaia's G, mag.
         ebv: reddening E(B-V) and its error, mag.
         systematics: whether refined uncertainties include systematic ones calibrated on benchmark stars
             (`maury.likelihood.systematics`), and known wrong lines weigh less; switch it off for simulated stars.
-        reference: a star observed with the same instrument, whose labels are known: what the model gets wrong in its
-            spectrum is taken out of this one, line by line; needs refinement. For many stars: what `reference_star`
-            makes of it once.
-        reference_labels: its labels; those of the Sun by default.
+        reference: spectrum of a star with known labels, from the same instrument: this spectrum is corrected, pixel by
+            pixel, by the ratio of the reference's model to its observed flux; needs refinement. For many stars, call
+            `reference_star` once and give its result.
+        reference_labels: labels of the reference; those of the Sun by default.
         reading: attributes of `maury.readers.ReadOptions`, such as ``medium="air"`` or ``row=3``, for a file.
 
     Raises:
         DomainError: the spectrum does not suit the network (coverage, resolution unknown, signal-to-noise below 3), or
             refinement is asked for where it is not possible.
-        ConfigError: a mask or a prior that cannot be.
+        ConfigError: a mask or a prior is invalid.
         FormatError: the file, the network or the emulator cannot be read.
     """
-    given_priors = (*as_priors(priors), *light(parallax, gmag, ebv))
+    given_priors = (*as_priors(priors), *luminosity_prior(parallax, gmag, ebv))
     label_set(labels)
     network, header = load_cached(model)
     window = window_of(header)
@@ -144,7 +145,7 @@ def predict(
         data = PixelSpectra.cat([one[None] for one in pixels]) if exposures else pixels[0]
         result = _posterior(network, header, data, name, request, template, noted)
     elif refine or given_priors or labels != "default":
-        raise DomainError(f"{model}: gives points alone; refinement, priors and sets of labels need a posterior")
+        raise DomainError(f"{model}: gives point estimates; refinement, priors and sets of labels need a posterior")
     else:
         result = _points(network, header, spectrum)
     typical = {k: float(v) for k, v in header.get("typical_errors", {}).items()}
@@ -156,7 +157,7 @@ def predict(
 
 
 def _check(network: PosteriorNetwork | StarNet, header: dict[str, Any]) -> Callable[[Spectrum, str], None]:
-    """A check of an exposure that is normalised and at rest: that the network can take it.
+    """Return a function that raises if a network cannot use an exposure that is normalised and at rest.
 
     Raises:
         DomainError: a network that gives no posterior.
@@ -173,7 +174,7 @@ def _check(network: PosteriorNetwork | StarNet, header: dict[str, Any]) -> Calla
 def _together(
     exposures: tuple[Exposure, ...], data: PixelSpectra, network: PosteriorNetwork, model: str, result: dict[str, Any]
 ) -> Result:
-    """The result of exposures of one star: each with what the fit says on it, and their flags."""
+    """The joint result of exposures of one star, with noise, residuals and flags of each exposure."""
     fit = result["refinement"]
     exposures = judged(exposures, None if fit is None else fit.details, label_distances(network, data))
     flags = common_flags(exposures)
@@ -209,7 +210,7 @@ def predict_pixels(
         labels: set of labels.
         relations: from the literature, that the posterior obeys.
         systematics: whether uncertainties include systematic ones.
-        reference: what the model gets wrong in a star whose labels are known, to be taken out.
+        reference: corrections from a star with known labels (`reference_star`).
 
     Raises:
         DomainError: as `predict`; a network without posterior.
@@ -217,7 +218,7 @@ def predict_pixels(
     """
     network, header = load_cached(model)
     if not isinstance(network, PosteriorNetwork):
-        raise DomainError(f"{model}: gives points alone, no posterior")
+        raise DomainError(f"{model}: gives point estimates, no posterior")
     request = _Request(model, emulator, labels, samples, seed, True, (), tuple(relations), systematics, reference)
     typical = {key: float(value) for key, value in header.get("typical_errors", {}).items()}
     return Result(name, model, typical_errors=typical, **_posterior(network, header, star, name, request))
@@ -231,13 +232,13 @@ def reference_star(
     labels: Mapping[str, float] = SUN,
     emulator: str = "packaged",
 ) -> Reference:
-    """What the model gets wrong in a star whose labels are known, to be taken out of others by `predict`.
+    """Measure corrections of the model on a star with known labels, for use by `predict` as ``reference``.
 
     Args:
-        star: observed with the same instrument as the others.
-        model: the network that the others are for.
-        resolution: R = lambda / FWHM, where the file does not tell it, or "auto" (`predict`).
-        labels: its labels; those of the Sun by default.
+        star: spectrum of the reference, from the same instrument as the stars to predict.
+        model: the network that will predict them.
+        resolution: R = lambda / FWHM, needed where the file does not give it, or "auto" (`predict`).
+        labels: labels of the reference; those of the Sun by default.
         emulator: "packaged" or an emulator's file.
 
     Raises:
@@ -276,10 +277,10 @@ def _points(network: StarNet, header: dict[str, Any], spectrum: Spectrum) -> dic
     }
 
 
-def light(
+def luminosity_prior(
     parallax: tuple[float, float] | None, gmag: float | None, ebv: tuple[float, float] = (0.0, 0.0)
 ) -> tuple[LabelPrior, ...]:
-    """What parallax and magnitude say on log g; nothing where neither is given.
+    """Prior on log g from parallax and magnitude; empty where neither is given.
 
     Raises:
         DomainError: one without the other, or as `maury.likelihood.luminosity`.
@@ -294,7 +295,7 @@ def light(
 
 @dataclass(frozen=True)
 class _Request:
-    """What is wanted of a posterior."""
+    """Arguments of `predict` that concern the posterior."""
 
     model: str
     emulator: str
@@ -368,10 +369,10 @@ def _posterior(
 def _reference(
     star: Spectrum | Observation | Reference, resolution: float, labels: Mapping[str, float], request: _Request
 ) -> Reference:
-    """A reference as it was given, or made of a star; R where its file tells none is that of the star to predict.
+    """The reference, made from its spectrum if necessary; R where its file gives none is that of the star to predict.
 
     Raises:
-        DomainError: nothing is to be refined, or as `reference_star`.
+        DomainError: refinement is off, or as `reference_star`.
     """
     if request.refine is False:
         raise DomainError("a reference needs refinement", parameter="refine", value=False)
@@ -416,5 +417,5 @@ def _require_physics(there: bool, request: _Request) -> None:
         what = "priors" if request.priors else "refinement"
         raise DomainError(
             f"{what}: not possible with network {request.model} and emulator {request.emulator}: refinement "
-            "must be on, and the network trained with that emulator, for all of its labels"
+            "must be on, and the network must be trained with that emulator and have all of its labels"
         )

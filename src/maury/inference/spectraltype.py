@@ -16,11 +16,11 @@ _GIANTS = (
     ("G0", 5600), ("G5", 5050), ("G8", 4930), ("K0", 4800), ("K2", 4400), ("K5", 3950), ("M0", 3800), ("M2", 3650),
     ("M4", 3500),
 )  # fmt: skip
-"""The same of giants cooler than the first (Gray & Corbally 2009, Stellar Spectral Classification, appendix B)."""
+"""Effective temperatures of giants, K (Gray & Corbally 2009, Stellar Spectral Classification, appendix B)."""
 
 
 def spectral_type(teff: float, logg: float) -> str:
-    """Nearest type and luminosity class, such as ``G2 V``; metallicity is not looked at.
+    """Nearest type and luminosity class, such as ``G2 V``, whatever the metallicity.
 
     Args:
         teff: K.

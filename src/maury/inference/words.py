@@ -43,7 +43,7 @@ def titled(name: str) -> str:
 
 
 def about(result: Result) -> list[str]:
-    """Spectral type, quality of the fit and what the posterior was corrected by, one phrase each."""
+    """Velocity, spectral type, quality of the fit and effect of priors, one phrase each."""
     done, fit, phrases = result.preparation, result.refinement, []
     if done is not None:
         velocity = f"{done.velocity_kms:+.2f} ± {done.velocity_error_kms:.2f} km/s"
@@ -62,7 +62,7 @@ def about(result: Result) -> list[str]:
         f"{fit.chi2:.2f}"
     )
     if fit.prior_efficiency < 1:
-        phrases.append(f"external information leaves {fit.prior_efficiency:.0%} of the samples")
+        phrases.append(f"{fit.prior_efficiency:.0%} of the samples are effective after weighting by priors")
     return phrases
 
 
@@ -83,8 +83,10 @@ def exposure_rows(result: Result) -> list[dict[str, str]]:
     for one in (exposure.record() for exposure in result.exposures):
         velocity = one["rv_kms"] if one["rv_barycentric_kms"] is None else one["rv_barycentric_kms"]
         numbers = {
+            "BJD (TDB)": (one["bjd_tdb"], ".5f"),
             "velocity (km/s)": (velocity, "+.3f"),
             "±": (one["rv_err"], ".3f"),
+            "zero point ±": (one["rv_zero_err"], ".3f"),
             "S/N": (one["snr"], ".0f"),
             "R": (one["resolution"], ".0f"),
             "noise ×": (one["noise_scale"], ".2f"),

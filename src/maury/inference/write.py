@@ -71,7 +71,7 @@ def to_table(results: Sequence[Result]) -> QTable:
         table["efficiency"] = [np.nan if r.refinement is None else r.refinement.efficiency for r in results]
     if any(r.mask_aa for r in results):
         table["mask"] = [",".join(texts(r.mask_aa)) for r in results]
-        table["mask"].info.description = "ranges left out as asked for, Å in air, at rest"
+        table["mask"].info.description = "ranges that the user left out, Å in air, at rest"
     table["flags"] = [",".join(r.flags) for r in results]
     table["model"] = [r.model for r in results]
     points = "point estimates of a network trained on noise-free synthetic spectra; no errors per star"
@@ -140,7 +140,7 @@ def _in_latex(result: Result, name: str) -> str:
 
 
 def write_table(results: Sequence[Result], path: str | os.PathLike[str]) -> None:
-    """Write one row per star; the format goes by the file's name.
+    """Write one row per star; the ending of the file's name sets the format.
 
     ``.tex`` is a deluxetable of AASTeX with few digits, ``.mrt`` a machine-readable table of the AAS journals.
 
@@ -161,7 +161,7 @@ def write_table(results: Sequence[Result], path: str | os.PathLike[str]) -> None
 
 
 def write_exposures(result: Result, path: str | os.PathLike[str]) -> Path:
-    """Write one row per exposure of a star beside its table ``path``: NAME-exposures with the ending of that, or .ecsv.
+    """Write one row per exposure to ``<stem>-exposures`` beside the star's table ``path``, in its format or as ECSV.
 
     Raises:
         OutputError: the file cannot be written.

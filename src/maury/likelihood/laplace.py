@@ -31,7 +31,7 @@ class Mode:
     """A maximum of the posterior density in unconstrained coordinates, and the Gaussian there.
 
     Attributes:
-        real: coordinates (k,).
+        theta: coordinates (k,).
         covariance: inverse of the curvature (k, k).
         labels: the simulator's labels there (all,).
         noise: covariance of the errors about the model spectrum there.
@@ -39,7 +39,7 @@ class Mode:
         steps: number of steps taken.
     """
 
-    real: Tensor = field(repr=False)
+    theta: Tensor = field(repr=False)
     covariance: Tensor = field(repr=False)
     labels: Tensor
     noise: NoiseModel = field(repr=False)
@@ -74,72 +74,72 @@ def find_mode(
         fit_errors: measure the size of the errors from the residuals (`ErrorModel.whiten`).
         iterations: most steps.
     """
-    real = start.double().clamp(-_FARTHEST, _FARTHEST)
+    theta = start.double().clamp(-_FARTHEST, _FARTHEST)
     damping, steps = 0.0, 0
     while steps < iterations:
         steps += 1
-        target, model, slopes = _linear(coordinates, errors, star, real, label_priors, fit_errors)
-        gradient, curvature = _slopes(target, real, model, slopes)
-        here = float(target.log_density(real[None]))
-        moved, damping = _climb(target, real, here, gradient, curvature, damping)
+        target, model, slopes = _linear(coordinates, errors, star, theta, label_priors, fit_errors)
+        gradient, curvature = _slopes(target, theta, model, slopes)
+        here = float(target.log_density(theta[None]))
+        moved, damping = _climb(target, theta, here, gradient, curvature, damping)
         spread = torch.linalg.inv(curvature).diagonal().clamp_min(1e-12).sqrt()
-        largest = float(((moved - real).abs() / spread).max())
-        real = moved
+        largest = float(((moved - theta).abs() / spread).max())
+        theta = moved
         if largest < _DONE:
             break
-    target, model, slopes = _linear(coordinates, errors, star, real, label_priors, fit_errors)
-    _, curvature = _slopes(target, real, model, slopes)
-    labels = coordinates.full(coordinates.transform.constrained(real))
-    density = float(target.log_density(real[None]))
-    return Mode(real, torch.linalg.inv(curvature), labels, target.noise, density, steps)
+    target, model, slopes = _linear(coordinates, errors, star, theta, label_priors, fit_errors)
+    _, curvature = _slopes(target, theta, model, slopes)
+    labels = coordinates.full(coordinates.transform.constrained(theta))
+    density = float(target.log_density(theta[None]))
+    return Mode(theta, torch.linalg.inv(curvature), labels, target.noise, density, steps)
 
 
 def _linear(
     coordinates: Coordinates,
     errors: ErrorModel | Together | NoiseModel,
     star: PixelSpectra,
-    real: Tensor,
+    theta: Tensor,
     label_priors: Sequence[LabelPrior],
     fit_errors: bool,
 ) -> tuple[Target, Tensor, Tensor]:
     """The target with the errors at coordinates (k,), the model spectrum (p,) there, and its derivatives (k, p)."""
-    model, slopes = jacobian(coordinates, real, star.resolution)
+    model, slopes = jacobian(coordinates, theta, star.resolution)
     if not isinstance(errors, NoiseModel):
-        labels = coordinates.full(coordinates.transform.constrained(real))
+        labels = coordinates.full(coordinates.transform.constrained(theta))
         errors = errors.whiten(star, labels, fit_errors, coordinates.spread @ slopes)
     return Target(coordinates, star, errors, label_priors), model, slopes
 
 
-def jacobian(coordinates: Coordinates, real: Tensor, resolution: Tensor, first: int = 0) -> tuple[Tensor, Tensor]:
+def jacobian(coordinates: Coordinates, theta: Tensor, resolution: Tensor, first: int = 0) -> tuple[Tensor, Tensor]:
     """Model spectrum (p,), and its derivatives (k - first, p) by unconstrained coordinates (k,) from ``first`` on."""
-    offsets = _STEP * torch.eye(len(real), dtype=real.dtype)[first:]
-    rows = coordinates.spectra(torch.cat([real[None], real + offsets, real - offsets]), resolution).double()
+    offsets = _STEP * torch.eye(len(theta), dtype=theta.dtype)[first:]
+    rows = coordinates.spectra(torch.cat([theta[None], theta + offsets, theta - offsets]), resolution).double()
     above, below = rows[1:].chunk(2)
     return rows[0], (above - below) / (2 * _STEP)
 
 
-def _slopes(target: Target, real: Tensor, model: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
+def _slopes(target: Target, theta: Tensor, model: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
     """Gradient (k,) of the log density, and Gauss-Newton curvature (k, k) of its negative."""
     coordinates, noise = target.coordinates, target.noise
     r, columns = noise.residual(model), noise.weighted(slopes)
     projected, slow = columns @ noise.projector, r @ noise.projector
     gradient = columns @ r - projected @ slow
     curvature = columns @ columns.mT - projected @ projected.mT
-    prior_gradient, external_curvature = _prior_slopes(target, real)
-    return gradient + prior_gradient, curvature + coordinates.precision + external_curvature
+    prior_gradient, label_prior_curvature = _prior_slopes(target, theta)
+    return gradient + prior_gradient, curvature + coordinates.precision + label_prior_curvature
 
 
-def _prior_slopes(target: Target, real: Tensor) -> tuple[Tensor, Tensor]:
-    """Gradient (k,) of the log of prior and external information, and curvature (k, k) of the latter's negative."""
-    x = real.clone().requires_grad_(True)
+def _prior_slopes(target: Target, theta: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradient (k,) of the log of prior and label priors, and curvature (k, k) of minus the log of the latter."""
+    x = theta.clone().requires_grad_(True)
     total = target.coordinates.log_prior(x[None])[0] + target.log_label_priors(x[None])[0]
-    gradient = torch.autograd.grad(total, x)[0] if bool(torch.isfinite(total)) else torch.zeros_like(real)
-    count = len(real)
-    curvature = torch.zeros(count, count, dtype=real.dtype)
+    gradient = torch.autograd.grad(total, x)[0] if bool(torch.isfinite(total)) else torch.zeros_like(theta)
+    count = len(theta)
+    curvature = torch.zeros(count, count, dtype=theta.dtype)
     for label_prior in target.label_priors:
         if label_prior.uniform:
             continue
-        x = real.clone().requires_grad_(True)
+        x = theta.clone().requires_grad_(True)
         labels = dict(
             zip(target.coordinates.names, target.coordinates.transform.constrained(x).unbind(-1), strict=True)
         )
@@ -150,16 +150,16 @@ def _prior_slopes(target: Target, real: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _climb(
-    target: Target, real: Tensor, here: float, gradient: Tensor, curvature: Tensor, damping: float
+    target: Target, theta: Tensor, here: float, gradient: Tensor, curvature: Tensor, damping: float
 ) -> tuple[Tensor, float]:
     """Take the least damped step that does not lower the density; return the new coordinates and the damping."""
     scale = curvature.diagonal()
     tries = [damping, *(max(damping, 1e-2) * 10.0**i for i in range(_TRIES))]
     steps = [torch.linalg.solve(curvature + torch.diag(d * scale), gradient) for d in tries]
     steps = [step * min(1.0, _LARGEST / max(float(step.abs().max()), 1e-9)) for step in steps]
-    points = torch.stack([(real + step).clamp(-_FARTHEST, _FARTHEST) for step in steps])
+    points = torch.stack([(theta + step).clamp(-_FARTHEST, _FARTHEST) for step in steps])
     densities = target.log_density(points)
     best = int(torch.nan_to_num(densities, nan=-torch.inf).argmax())
     if float(densities[best]) < here:
-        return real, tries[-1]
+        return theta, tries[-1]
     return points[best], tries[best] / 10 if best else 0.0

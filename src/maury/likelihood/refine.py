@@ -73,18 +73,18 @@ def refine(
     mode = max(modes, key=lambda m: m.log_density)
     full, main = Target(coordinates, star, mode.noise, label_priors), coordinates.main
     target: Target | MarginalTarget = full
-    if main < len(mode.real):
-        slopes = jacobian(coordinates, mode.real, star.resolution, main)[1]
-        target = MarginalTarget(full, mode.real, slopes)
-    first: list[tuple[Proposal, int]] = [(StudentT(mode.real[:main], mode.covariance[:main, :main], _WIDER), _FIRST)]
+    if main < len(mode.theta):
+        slopes = jacobian(coordinates, mode.theta, star.resolution, main)[1]
+        target = MarginalTarget(full, mode.theta, slopes)
+    first: list[tuple[Proposal, int]] = [(StudentT(mode.theta[:main], mode.covariance[:main, :main], _WIDER), _FIRST)]
     if network is not None:
         first.append((network, _FIRST // 3))
     each = max(_PER_ROUND, int(target_ess / 4))
     rounds = math.ceil(target_ess / _LEAST_EFFICIENCY / each)
     weighted = sample(target.log_density, first, generator, target_ess, rounds, each)
     rows = weighted.resampled(count, generator)
-    real = weighted.points[rows]
+    theta = weighted.points[rows]
     if isinstance(target, MarginalTarget):
-        real = torch.cat([real, target.further(rows, generator)], 1)
-    labels = coordinates.transform.constrained(real)
+        theta = torch.cat([theta, target.further(rows, generator)], 1)
+    labels = coordinates.transform.constrained(theta)
     return Refined(labels, mode, weighted)

@@ -38,5 +38,5 @@ def log_odds_of_sharper(
     vsini = float(mode.labels[coordinates.simulator.labels.index("vsini")])
     if SHARPER * highest > coordinates.simulator.pixels.resolution or vsini > C_KMS / highest:
         return -math.inf
-    other = find_mode(coordinates, mode.noise, star.with_(resolution=sharper), mode.real, label_priors)
+    other = find_mode(coordinates, mode.noise, star.with_(resolution=sharper), mode.theta, label_priors)
     return other.log_evidence - mode.log_evidence

@@ -74,9 +74,9 @@ class Coordinates:
         self.transform = LabelTransform(simulator.space.subset(self.names), simulator.logg_edges)
         drawn = simulator.draw_labels(_DRAWS, torch.Generator(simulator.device).manual_seed(seed)).cpu()
         self.drawn = dict(zip(simulator.labels, drawn.double().unbind(1), strict=True))
-        real = self.transform.unconstrained(drawn[:, self.columns].double())
-        covariance = torch.cov(real.T)
-        self.centre = real.median(0).values
+        theta = self.transform.unconstrained(drawn[:, self.columns].double())
+        covariance = torch.cov(theta.T)
+        self.centre = theta.median(0).values
         self.precision, self.spread = torch.linalg.inv(covariance), torch.linalg.cholesky(covariance).mT
 
     def start(self, first: Tensor) -> Tensor:
@@ -92,21 +92,21 @@ class Coordinates:
             full[..., self.simulator.labels.index("alpha")] = labels[..., rows].mean(-1)
         return full
 
-    def log_prior(self, real: Tensor) -> Tensor:
+    def log_prior(self, theta: Tensor) -> Tensor:
         """Log density of the prior per unit of the unconstrained coordinates (n, k)."""
-        labels = self.transform.constrained(real)
+        labels = self.transform.constrained(theta)
         return self.simulator.log_prior(self.full(labels)) - self.transform.log_abs_det_jacobian(labels)
 
-    def spectra(self, real: Tensor, resolution: Tensor | float) -> Tensor:
+    def spectra(self, theta: Tensor, resolution: Tensor | float) -> Tensor:
         """Model spectra (n, p), float32; for resolving powers (m,) of exposures one for each of them, (n, g p)."""
-        full = self.full(self.transform.constrained(real)).float()
+        full = self.full(self.transform.constrained(theta)).float()
         distinct = torch.as_tensor(resolution).unique()
         rows = full.repeat_interleave(len(distinct), 0)
         return self.simulator.spectra(rows, distinct.repeat(len(full))).reshape(len(full), -1)
 
 
 class Target:
-    """Log of prior x likelihood x external information of one star."""
+    """Log of prior x likelihood x label priors of one star."""
 
     def __init__(
         self, coordinates: Coordinates, star: PixelSpectra, noise: NoiseModel, label_priors: Sequence[LabelPrior] = ()
@@ -117,27 +117,29 @@ class Target:
         self._single = replace(noise, flux=noise.flux.float(), weight=noise.weight.float(), mixing=mixing)
         self.projector = noise.projector.float()
 
-    def log_density(self, real: Tensor) -> Tensor:
+    def log_density(self, theta: Tensor) -> Tensor:
         """Log density (n,) per unit of the coordinates (n, k), not normalised: its integral is the evidence."""
-        total = self.coordinates.log_prior(real) + self.log_label_priors(real)
-        chi2 = torch.cat([self._chi2(part) for part in real.split(_CHUNK)])
+        total = self.coordinates.log_prior(theta) + self.log_label_priors(theta)
+        chi2 = torch.cat([self._chi2(part) for part in theta.split(_CHUNK)])
         return total - 0.5 * chi2 + self.noise.constant
 
-    def log_label_priors(self, real: Tensor) -> Tensor:
-        """Log density (n,) of the external information."""
-        labels = dict(zip(self.coordinates.names, self.coordinates.transform.constrained(real).unbind(-1), strict=True))
-        total = torch.zeros(len(real), dtype=real.dtype)
+    def log_label_priors(self, theta: Tensor) -> Tensor:
+        """Log density (n,) of the label priors."""
+        labels = dict(
+            zip(self.coordinates.names, self.coordinates.transform.constrained(theta).unbind(-1), strict=True)
+        )
+        total = torch.zeros(len(theta), dtype=theta.dtype)
         for label_prior in self.label_priors:
             total = total + label_prior.log_density(labels)
         return total
 
-    def residual(self, real: Tensor, shift: Tensor | float = 0.0) -> Tensor:
+    def residual(self, theta: Tensor, shift: Tensor | float = 0.0) -> Tensor:
         """Weighted residuals (n, p) of model spectra of coordinates (n, k), ``shift`` (p,) added to each."""
-        models = self.coordinates.spectra(real, self.star.resolution)
+        models = self.coordinates.spectra(theta, self.star.resolution)
         return self._single.weighted(self._single.flux - models - shift)
 
-    def _chi2(self, real: Tensor) -> Tensor:
-        r = self.residual(real)
+    def _chi2(self, theta: Tensor) -> Tensor:
+        r = self.residual(theta)
         return r.square().sum(-1).double() - (r @ self.projector).square().sum(-1).double()
 
 
@@ -172,12 +174,12 @@ class MarginalTarget:
         self._own = -0.5 * float(z.square().sum()) - float(self._size.log().sum()) - len(z) / 2 * math.log(2 * math.pi)
         self._seen: list[Tensor] = []
 
-    def log_density(self, real: Tensor) -> Tensor:
+    def log_density(self, theta: Tensor) -> Tensor:
         """Log density (n,) per unit of the first coordinates (n, k - m), not normalised: its integral is the evidence.
 
         The Gaussian posteriors of the further elements at these points are kept for `further`.
         """
-        full = torch.cat([real, self._mode.expand(len(real), -1)], 1)
+        full = torch.cat([theta, self._mode.expand(len(theta), -1)], 1)
         total = self.target.coordinates.log_prior(full) - self._own + self.target.log_label_priors(full)
         chi2 = torch.cat([self._chi2(part) for part in full.split(_CHUNK)])
         return total - 0.5 * chi2 + self._constant

@@ -96,12 +96,12 @@ def load_posterior(name: str | os.PathLike[str]) -> tuple[PosteriorNetwork, dict
     """Read a network that gives a posterior.
 
     Raises:
-        FormatError: as `load`, or a network that gives points alone.
+        FormatError: as `load`, or a network that gives point estimates.
         SchemaError: as `load`.
     """
     network, header = load(name)
     if not isinstance(network, PosteriorNetwork):
-        raise FormatError(f"{os.fspath(name)}: gives points alone, no posterior")
+        raise FormatError(f"{os.fspath(name)}: gives point estimates, no posterior")
     return network, header
 
 

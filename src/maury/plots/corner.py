@@ -34,10 +34,9 @@ def plot_corner(
     truth: Mapping[str, float] | None = None,
     title: str = "",
 ) -> Figure:
-    """Marginal histograms and contours of all pairs of labels; medians and 68 % of the first posterior in words.
+    """Marginal histograms and contours of all pairs of labels; the titles give median and central 68 % of the first.
 
-    Contours hold 39 % and 86 % of the samples. With more than one posterior, as before and after a prior, all lie over
-    one another.
+    Contours contain 39 % and 86 % of the samples. Several posteriors, such as without and with a prior, are overlaid.
 
     Args:
         posteriors: by its name in the legend, samples (n, k) of equal weight.
@@ -106,9 +105,9 @@ def draw_contours(
     colour: str,
     filled: bool = True,
 ) -> None:
-    """Contours of points (n,), (n,) that hold the shares `SHARES` of them; nothing where they do not spread."""
+    """Contours that contain the fractions `SHARES` of points (n,), (n,); none if all points have the same value."""
     counts, x_edges, y_edges = np.histogram2d(x, y, _FINE, limits)
-    distinct = max(len(np.unique(x)), 1)  # samples that were drawn again tell nothing new
+    distinct = max(len(np.unique(x)), 1)  # repeated samples carry no information
     density = gaussian_filter(counts, max(1.0, _SMOOTHED * distinct ** (-1 / 6))).T
     falling = np.sort(density.ravel())[::-1]
     inside = np.cumsum(falling)

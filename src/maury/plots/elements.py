@@ -46,12 +46,12 @@ def plot_element_lines(result: Result, element: str, *, emulator: str = "package
     """
     table = element_lines(result, element, emulator)
     if not len(table):
-        raise DomainError(f"{result.file}: no line of the window measures {LABELS[element].symbol}: no figure")
+        raise DomainError(f"{result.file}: no figure, as no line in the window measures {LABELS[element].symbol}")
     least, without = without_element(result, element, emulator)
     fit, meta = result.refinement, table.meta
     assert fit is not None  # element_lines would have refused
     symbol = LABELS[element].symbol
-    mean = f"{symbol} = {meta['mean']:+.2f} ± {meta['error_of_mean']:.2f} by {meta['number']} lines"
+    mean = f"{symbol} = {meta['mean']:+.2f} ± {meta['error_of_mean']:.2f} from {meta['number']} lines"
     scatter = "" if meta["scatter"] is None else f", scatter {meta['scatter']:.2f} dex"
     lines = []
     for row in table:
@@ -73,7 +73,7 @@ def plot_model_lines(
 
     Args:
         simulator: the physics.
-        labels: of the star (k,), in its order.
+        labels: of the star (k,), in the simulator's order.
         element: such as ``"y"``.
         sigma: standard deviation of the noise of a pixel, by which lines are chosen.
         resolution: R = lambda / FWHM.
@@ -88,10 +88,10 @@ def plot_model_lines(
         inside = wave[one.inside]
         lines.append(_Line(float(one.share @ inside), inside[0], inside[-1], one.error, f"± {one.error:.2f}"))
     if not lines:
-        raise DomainError(f"no line of the window measures {symbol} of this star: no figure of lines")
+        raise DomainError(f"no figure of lines, as no line in the window measures {symbol} of this star")
     least, flux, without = with_least(simulator, labels, resolution, element)
     title = (
-        f"{symbol}: {len(lines)} lines that alone measure it to {MEASURES_DEX:g} dex at S/N {1 / sigma:.0f} per pixel"
+        f"{symbol}: {len(lines)} lines that each measure it to {MEASURES_DEX:g} dex at S/N {1 / sigma:.0f} per pixel"
     )
     spectra = {"model": flux, f"model with {symbol} = {least:g}": without}
     return _panels(wave, spectra, lines, np.full(len(wave), sigma), None, title)

@@ -118,7 +118,7 @@ def plot_library_size(
 
 @styled
 def plot_physics_errors(wavelength: ArrayLike, factor: ArrayLike) -> Figure:
-    """Errors of single lines in units of the usual one, over the window in three rows.
+    """Errors of the physics in single lines relative to the typical error, over the window in three rows.
 
     Args:
         wavelength: Å in air (p,).
@@ -131,6 +131,6 @@ def plot_physics_errors(wavelength: ArrayLike, factor: ArrayLike) -> Figure:
         axes.plot(wavelength[part], factor[part], lw=0.7)
         axes.axhline(1, lw=0.6, ls=":", color="0.5")
         axes.set_xlim(wavelength[part[0]], wavelength[part[-1]])
-    rows[1].set_ylabel("error of the physics, in units of the usual one")
+    rows[1].set_ylabel("error of the physics / typical error")
     rows[2].set_xlabel("wavelength (Å, air)")
     return figure

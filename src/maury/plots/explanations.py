@@ -1,4 +1,4 @@
-"""Which pixels a label is read from."""
+"""Weights of the pixels in the estimate of a label."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A star's posterior in the Kiel diagram, where the model atmospheres are."""
+"""A star's posterior in the Kiel diagram, with the region that has model atmospheres."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def plot_kiel(
     nodes: tuple[ArrayLike, ArrayLike] | None = None,
     title: str = "",
 ) -> Figure:
-    """Temperature rises to the left, gravity downwards; on the left all of the grid, on the right the posterior.
+    """Two Kiel diagrams (Teff rises to the left, log g downwards): the whole grid, and the region of the posterior.
 
-    Grey: no model atmospheres; a star there cannot be distinguished from one at their edge.
+    Grey: no model atmospheres; a star there cannot be distinguished from one at the edge of the grey region.
 
     Args:
         teff: samples (n,) of the effective temperature, K.

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from maury.plots.style import COLOURS, DOUBLE, INK, MARKERS, axis_label, error_label, log_ticks, styled
 
 Curves = Mapping[str, Mapping[str, Mapping[str, Mapping[str, Any]]]]
-"""Set of spectra -> predicted label -> label on the axis -> column (``centre``, ``bias``) -> bins."""
+"""Nested by set of spectra, predicted label, label on the axis, and column (``centre``, ``bias``): values by bin."""
 
 
 _COLUMN = 1.25

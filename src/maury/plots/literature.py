@@ -1,4 +1,4 @@
-"""maury's labels beside those of the literature, for stars that are known well."""
+"""Differences between maury's labels and those of the literature for benchmark stars."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FAR = 3.0
 
 @styled
 def plot_literature(table: Mapping[str, Sequence[Any]] | np.ndarray, *, title: str = "") -> Figure:
-    """Differences from the literature (maury minus it) by star, a panel for each label, with their errors.
+    """Labels of maury minus those of the literature by star, with their errors, a panel for each label.
 
     Stars that differ by more than three standard deviations have another marker and colour. The shaded band is the mean
     difference with its standard error.

@@ -1,4 +1,4 @@
-"""Observed spectra beside simulated observations of like stars."""
+"""Observed spectra beside simulated observations of stars with similar labels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from maury.plots.style import COLOURS, DOUBLE, INK, styled
 def plot_observations(
     wavelength_aa: ArrayLike, observed: Sequence[PixelSpectra], simulated: Sequence[PixelSpectra], titles: Sequence[str]
 ) -> Figure:
-    """One row for each star: what was observed on the left, a simulated observation on the right.
+    """One row for each star: the observed spectrum on the left, a simulated observation on the right.
 
     Args:
         wavelength_aa: pixels to draw (p,), Å; spectra are drawn from the first of them on.

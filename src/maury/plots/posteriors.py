@@ -1,4 +1,4 @@
-"""Calibration of posteriors, and their errors beside the smallest that spectra allow."""
+"""Calibration of posteriors, and their scatter relative to the Cramer-Rao bound."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SURE = 0.99
 _BESIDE: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}
 
 
-def _look(k: int) -> dict[str, Any]:
+def _line_style(k: int) -> dict[str, Any]:
     """Colour, marker and dashes of one of many lines."""
     dashes = ("-", "--", ":")[k // len(COLOURS) % 3]
     return {"color": COLOURS[k % len(COLOURS)], "marker": MARKERS[k % len(MARKERS)], "ls": dashes}
@@ -39,7 +39,7 @@ def plot_coverage(ranks: Mapping[str, ArrayLike]) -> Figure:
     for k, (name, rank) in enumerate(ranks.items()):
         distance = 2 * np.abs(np.asarray(rank, float) - 0.5)
         share = np.searchsorted(np.sort(distance), level, side="right") / max(distance.size, 1)
-        axes.plot(level, share, markevery=(5 + 3 * k, 25), label=LABELS[name].symbol, **_look(k))
+        axes.plot(level, share, markevery=(5 + 3 * k, 25), label=LABELS[name].symbol, **_line_style(k))
     axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="central share of the posterior", ylabel="share of true labels inside")
     axes.legend(**_BESIDE)
     return figure
@@ -84,7 +84,7 @@ def plot_bound(rows: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
     axes.axhline(1, color=INK, lw=0.8)
     for k, (name, points) in enumerate(rows.items()):
         snr, ratio = ([point[key] for point in points] for key in ("snr", "scatter_ratio"))
-        axes.plot(snr, ratio, label=LABELS[name].symbol, **_look(k))
+        axes.plot(snr, ratio, label=LABELS[name].symbol, **_line_style(k))
     axes.set_xscale("log")
     measured = sorted({point["snr"] for points in rows.values() for point in points})
     axes.set_xticks(measured, [f"{snr:g}" for snr in measured])
@@ -97,7 +97,7 @@ def plot_bound(rows: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
 
 @styled
 def plot_heads(results: Mapping[str, Mapping[str, Any]]) -> Figure:
-    """Kinds of posteriors side by side: density, coverage and width, on usual stars and on such of worse physics.
+    """Density, coverage and width of several kinds of posteriors, for usual stars and for stars with worse physics.
 
     Args:
         results: by name, ``usual`` and ``worse`` with ``nll_difference``, ``nll_difference_error``, ``coverage`` (by
@@ -128,7 +128,7 @@ def plot_heads(results: Mapping[str, Mapping[str, Any]]) -> Figure:
     panels[0].set_yticks(y, list(results))
     panels[0].tick_params(axis="y", which="both", length=0)
     panels[0].invert_yaxis()
-    panels[0].set_xlabel("nats a star worse\nthan the flow")
+    panels[0].set_xlabel("log density below the\nflow's (nats per star)")
     panels[1].set_xlabel("% of true labels inside\n68 % (filled), 95 % (open)")
     panels[2].set_xlabel("width of errors\nover the flow's")
     for axes in panels:

@@ -30,7 +30,7 @@ def plot_search(
         importance: share of each of k settings.
         values: of n trials (n, k), in the order of ``importance``; text for choices.
         logarithmic: settings whose axis is logarithmic (k,).
-        errors: of each trial where it ended (n,), positive.
+        errors: last validation error of each trial (n,), positive.
         complete: trained to the end (n,); others are drawn thinner.
         baseline: error of the settings to compare with, for the title.
     """
@@ -60,7 +60,7 @@ def plot_search(
     figure.colorbar(ScalarMappable(norm, "viridis"), ax=bottom, label="validation error", pad=0.02)
     best = min(e for e, whole in zip(errors, complete, strict=True) if whole or not any(complete))
     text = f"best {best:.3g}" + ("" if baseline is None else f", baseline {baseline:.3g}")
-    top.set_title(f"{len(errors)} trials, {sum(complete)} to the end: {text}", loc="left")
+    top.set_title(f"{len(errors)} trials, {sum(complete)} trained to the end: {text}", loc="left")
     return figure
 
 
@@ -77,6 +77,6 @@ def _scaled(values: Sequence[Any], logarithmic: bool) -> tuple[np.ndarray, str, 
 
 
 def _order(text: str) -> tuple[float, ...]:
-    """Sorts choices, as JSON, by their numbers; words have none and stay together."""
+    """Sort key of a choice (JSON text): the numbers in it; choices without numbers come together."""
     value = json.loads(text)
     return tuple(map(float, value)) if isinstance(value, list) else () if isinstance(value, str) else (float(value),)

@@ -98,7 +98,7 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 
 
 def speed_colours() -> Colormap:
-    """Viridis without its ends: a sequential map that stands out on white and on black."""
+    """Viridis without its darkest and lightest colours, so that it is visible on white and on black."""
     return LinearSegmentedColormap.from_list("maury", colormaps["viridis"](np.linspace(0.14, 0.93, 128)))
 
 
@@ -175,7 +175,7 @@ def figure_bytes(figure: Figure, kind: str, *, dark: bool = False, dpi: int = 30
 
 @contextlib.contextmanager
 def _night(figure: Figure) -> Iterator[None]:
-    """Light ink on a dark ground for the time being."""
+    """Switch to light ink on a dark ground within the context."""
     grounds = [figure.patch, *(axes.patch for axes in figure.axes)]
     before = [ground.get_facecolor() for ground in grounds]
     for ground in grounds:
@@ -190,7 +190,7 @@ def _night(figure: Figure) -> Iterator[None]:
 
 
 def _exchange(figure: Figure, old: str, new: str) -> None:
-    """Give every part of a figure that has one colour another one; its opacity stays."""
+    """Replace a colour in all parts of a figure; the opacity stays."""
     wanted, rgb = np.array(to_rgb(old)), to_rgb(new)
     for part in figure.findobj():
         for what in ("color", "edgecolor", "facecolor", "markeredgecolor", "markerfacecolor"):

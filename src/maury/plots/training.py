@@ -66,7 +66,7 @@ def plot_learning_curve(
 
 
 def _limit(axes: Axes, curve: Mapping[str, Any], key: str) -> None:
-    """Keep the first steps, in which the loss may jump by orders of magnitude, from squeezing the rest."""
+    """Set the vertical range without the first steps, in which the loss may change by orders of magnitude."""
     steps = np.asarray(curve.get(f"step_{key}", ()), float)
     if steps.size:
         epochs = np.r_[curve[f"train_{key}"], curve[f"val_{key}"]].astype(float)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -13,10 +14,12 @@ from maury.readers.source import Log
 from maury.wavelengths import C_KMS
 
 if TYPE_CHECKING:
-    from astropy.coordinates import EarthLocation
+    from astropy.coordinates import EarthLocation, SkyCoord
     from astropy.time import Time
 
     from maury.readers.fitsfile import Part
+
+_Cards: TypeAlias = Header | Mapping[str, Any]
 
 _KEYS = (
     "ESO DRS BERV",
@@ -72,6 +75,21 @@ _SITES = (
 """Telescopes and instruments (words of TELESCOP, OBSERVAT, INSTRUME): latitude and longitude in degrees (east), height
 in metres; good to 1 km, which is less than 1 m/s. The first that matches counts."""
 
+ZERO_POINT_KMS = 0.3
+"""Error of the zero point of an instrument that `_ZERO_POINTS` does not name: the drift of a spectrograph whose
+wavelengths are calibrated with lamps, but not during the exposure."""
+
+_ZERO_POINTS = (
+    ("ESPRESSO|NEID|EXPRES|KPF|MAROON", 0.001),
+    ("HARPS|HARPN", 0.001),
+    ("CARMENES|SOPHIE", 0.005),
+    ("FEROS|NRES|PEPSI", 0.01),
+    ("ESPADONS|NARVAL", 0.03),
+)
+"""Errors of zero points, km/s, by words of INSTRUME, from stable stars over many nights: Pepe et al. 2021 (A&A 645,
+A96), Mayor et al. 2003 (Messenger 114, 20), Bouchy et al. 2013 (A&A 549, A49), Brahm et al. 2017 (PASP 129, 034002),
+Moutou et al. 2007 (A&A 473, 651: wavelengths by telluric lines); others of the same build and calibration alike."""
+
 _GEODETIC = (
     ("ESO TEL GEOLAT", "ESO TEL GEOLON", "ESO TEL GEOELEV"),
     ("TNG TEL GEOLAT", "TNG TEL GEOLON", "TNG TEL GEOELEV"),
@@ -84,6 +102,16 @@ _GEODETIC = (
 )
 _FASTEST_KMS = 40.0
 _EXPOSURES = ("EXPTIME", "EXPOSURE", "ITIME", "EXP_TIME", "ESO DET WIN1 DIT1")
+_MIDDLE_DATES = ("DATE-AVG", "DATE-MID", "DATEMID")
+_MIDDLE_MJD = ("MJD-AVG", "MJD-MID", "MJDMID")
+_STARTS = ("DATE-OBS", "UTC", "UT", "TIME-OBS", "MJD-OBS")
+_GEOCENTRIC = ("OBSGEO-X", "OBSGEO-Y", "OBSGEO-Z")
+_NAMES = ("TELESCOP", "OBSERVAT", "INSTRUME")
+_CARDS = (
+    "RA", "DEC", *_MIDDLE_DATES, *_MIDDLE_MJD, *_EXPOSURES, *_STARTS, *_GEOCENTRIC, *_NAMES,
+    *(key for keys in _GEODETIC for key in keys),
+)  # fmt: skip
+"""Keywords of where and when."""
 
 
 def as_number(value: Any) -> float | None:
@@ -149,38 +177,88 @@ def computed(headers: Sequence[Header], log: Log) -> float | None:
 
 
 def _computed(header: Header) -> tuple[float, str] | None:
-    if header.get("RA") in (None, "") or header.get("DEC") in (None, ""):
-        return None
     import astropy.units as u
-    from astropy.coordinates import SkyCoord
-    from astropy.utils import iers
 
-    with iers.conf.set_temp("auto_download", False), iers.conf.set_temp("iers_degraded_accuracy", "ignore"):
-        time, site = _middle(header), _site(header)
-        if time is None or site is None:
+    with _offline():
+        if (found := _placed(header)) is None:
             return None
-        ra, dec = header["RA"], header["DEC"]
-        hours = isinstance(ra, str) and as_number(ra) is None
-        star = SkyCoord(
-            ra if hours else float(ra), dec if as_number(dec) is None else float(dec),
-            unit=(u.hourangle if hours else u.deg, u.deg), frame="icrs",
-        )  # fmt: skip
-        location, name = site
+        star, time, location, name = found
         value = star.radial_velocity_correction("barycentric", obstime=time, location=location).to_value(u.km / u.s)
     if not abs(value) <= _FASTEST_KMS:
         raise ValueError(f"{value:.1f} km/s")
     return float(value), f"RA, DEC, {time.isot[:19]} (middle of the exposure) and site ({name})"
 
 
-def _middle(header: Header) -> Time | None:
+def when_and_where(headers: Sequence[Header]) -> dict[str, Any] | None:
+    """Cards of the first header with coordinates from which `bjd_tdb` can be computed later; None without any."""
+    header = next((one for one in headers if one.get("RA") not in (None, "") and "DEC" in one), None)
+    return None if header is None else {key: header[key] for key in _CARDS if key in header}
+
+
+def bjd_tdb(cards: _Cards) -> float | None:
+    """Barycentric Julian date (TDB, days) of the middle of an exposure.
+
+    UTC at the middle, converted to TDB, and the light's travel time to the barycentre towards the star (Eastman et al.
+    2010, PASP 122, 935).
+
+    Args:
+        cards: of the header (`when_and_where`).
+
+    Returns:
+        The date, or None where coordinates, date, duration or site are missing or cannot be understood.
+    """
+    try:
+        with _offline():
+            if (found := _placed(cards)) is None:
+                return None
+            star, time, location, _ = found
+            return float((time.tdb + time.light_travel_time(star, "barycentric", location=location)).jd)
+    except Exception:  # coordinates and dates are written in endless ways
+        return None
+
+
+def zero_point_kms(instrument: str) -> float:
+    """Error of an instrument's zero point of velocity (km/s) by its name; `ZERO_POINT_KMS` where it is not known."""
+    return next((error for names, error in _ZERO_POINTS if re.search(names, instrument.upper())), ZERO_POINT_KMS)
+
+
+@contextmanager
+def _offline() -> Iterator[None]:
+    """Astropy with the tables of the Earth's rotation that it brings along."""
+    from astropy.utils import iers
+
+    with iers.conf.set_temp("auto_download", False), iers.conf.set_temp("iers_degraded_accuracy", "ignore"):
+        yield
+
+
+def _placed(header: _Cards) -> tuple[SkyCoord, Time, EarthLocation, str] | None:
+    """Coordinates of the star, middle of the exposure, place of the telescope and its name; None if one is missing."""
+    if header.get("RA") in (None, "") or header.get("DEC") in (None, ""):
+        return None
+    import astropy.units as u
+    from astropy.coordinates import SkyCoord
+
+    time, site = _middle(header), _site(header)
+    if time is None or site is None:
+        return None
+    ra, dec = header["RA"], header["DEC"]
+    hours = isinstance(ra, str) and as_number(ra) is None
+    star = SkyCoord(
+        ra if hours else float(ra), dec if as_number(dec) is None else float(dec),
+        unit=(u.hourangle if hours else u.deg, u.deg), frame="icrs",
+    )  # fmt: skip
+    return star, time, *site
+
+
+def _middle(header: _Cards) -> Time | None:
     """Middle of the exposure; None unless date and duration are known."""
     import astropy.units as u
     from astropy.time import Time
 
-    for key in ("DATE-AVG", "DATE-MID", "DATEMID"):
+    for key in _MIDDLE_DATES:
         if "T" in str(header.get(key, "")):
             return Time(str(header[key]).strip(), scale="utc")
-    for key in ("MJD-AVG", "MJD-MID", "MJDMID"):
+    for key in _MIDDLE_MJD:
         if (number := as_number(header.get(key))) is not None:
             return Time(number, format="mjd", scale="utc")
     exposure = next((n for key in _EXPOSURES if (n := as_number(header.get(key))) is not None), None)
@@ -199,19 +277,19 @@ def _middle(header: Header) -> Time | None:
     return start + exposure / 2 * u.s
 
 
-def _site(header: Header) -> tuple[EarthLocation, str] | None:
+def _site(header: _Cards) -> tuple[EarthLocation, str] | None:
     """Place of the telescope: from keywords, else by its name."""
     import astropy.units as u
     from astropy.coordinates import EarthLocation
 
-    xyz = [as_number(header.get(f"OBSGEO-{axis}")) for axis in "XYZ"]
+    xyz = [as_number(header.get(key)) for key in _GEOCENTRIC]
     if all(value is not None for value in xyz) and 6.3e6 < float(np.linalg.norm(np.array(xyz, float))) < 6.4e6:
         return EarthLocation.from_geocentric(*xyz, unit=u.m), "OBSGEO-X, -Y, -Z"
     for keys in _GEODETIC:
         latitude, longitude, height = (as_number(header.get(key)) for key in keys)
         if latitude is not None and longitude is not None and (latitude, longitude) != (0, 0):
             return EarthLocation.from_geodetic(longitude, latitude, height or 0.0), f"{keys[0]}, {keys[1]}"
-    words = text_of(header, "TELESCOP", "OBSERVAT", "INSTRUME")
+    words = text_of(header, *_NAMES)
     for pattern, latitude, longitude, height in _SITES:
         if match := re.search(rf"\b({pattern})\b", words):
             return EarthLocation.from_geodetic(longitude, latitude, height), match.group(1).title()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from maury.readers.barycentric import as_number, computed, stated
+from maury.readers.barycentric import as_number, computed, stated, when_and_where
 from maury.readers.pipelines import Header, Pipeline, pipeline_of, text_of
 from maury.readers.source import Log, Medium, Raw
 from maury.spectra import Frame
@@ -139,6 +139,8 @@ def describe(headers: list[Header], raw: Raw, log: Log) -> Raw:
         _resolution(headers, raw, log)
     if raw.barycentric_kms is None and raw.frame in ("topocentric", "unknown"):
         _barycentric(headers, raw, log)
+    if (cards := when_and_where(headers)) is not None:
+        raw.info["when_and_where"] = cards
     for header in headers:
         norm = header.get("CONTNORM")
         if raw.normalised is None and isinstance(norm, bool):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from astropy.io import fits
 
@@ -61,7 +61,7 @@ class Pipeline:
     source: str
 
 
-def text_of(header: Header, *keys: str) -> str:
+def text_of(header: Header | Mapping[str, Any], *keys: str) -> str:
     """The values of some keywords, joined, in capitals."""
     return " ".join(str(header.get(key, "")) for key in keys).upper()
 

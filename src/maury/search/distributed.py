@@ -21,15 +21,15 @@ _ATTEMPT = "attempt"
 
 
 class JournalActor:
-    """Keeps the study of a folder: the one process that writes its journal while trials run elsewhere."""
+    """Ray actor that owns a study and alone writes its journal, while trials run in other processes."""
 
     def __init__(self, folder: Path, config: StudyConfig, base: TrainConfig, grid_digest: str) -> None:
         """Open the study, as `open_study` does."""
         self._study, self._config, self._base = open_study(folder, config, grid_digest), config, base
         self._trials: dict[int, tuple[Any, TrainConfig]] = {}
 
-    def wanted(self) -> bool:
-        """Whether there are fewer trials, those running included, than the study is to have."""
+    def needs_trial(self) -> bool:
+        """Whether another trial must be started: fewer are finished or running than the study asks for."""
         return len(finished(self._study)) + len(self._trials) < self._config.trials
 
     def ask(self) -> tuple[int, TrainConfig]:
@@ -47,7 +47,7 @@ class JournalActor:
         trial, settings = self._trials.pop(number)
         return conclude(self._study, trial, settings, outcome)
 
-    def lose(self, number: int) -> str:
+    def record_lost(self, number: int) -> str:
         """Note that the process of a trial died; its configuration is queued again, up to three times."""
         trial, _ = self._trials.pop(number)
         attempt = trial.user_attrs.get(_ATTEMPT, 0) + 1
@@ -75,12 +75,12 @@ def run_on_cluster(
 ) -> None:
     """Try the configurations of a study on a cluster; a study in the folder resumes.
 
-    A trial whose process or node dies counts as failed and its configuration is tried again, up to three times, as
-    after a kill of the driver. No trial is retried behind the study's back: each has its line in the journal.
+    A trial whose process or node dies counts as failed, and its configuration is tried again, up to three times; the
+    same holds after the driver was killed. Each attempt is a trial of its own in the journal.
 
     Args:
         folder: of the study, on this machine.
-        grid: to train on, there under the same name on all nodes.
+        grid: file of the grid, with the same path on all nodes.
         config: settings.
         cluster: where trials run.
         done: called with number, state ("complete", "pruned" or "lost") and error of each trial.
@@ -92,22 +92,22 @@ def run_on_cluster(
     """
     folder, grid, base = folder.absolute(), grid.absolute(), base_of(config)
     cluster.require_same(grid_of, grid)
-    journal = cluster.beside((JournalActor, (folder, config, base, open_grid(grid).digest)))
+    journal = cluster.remote_object((JournalActor, (folder, config, base, open_grid(grid).digest)))
     lost, most = 0, max(_MOST_LOST, 3 * cluster.count)
 
     def tasks() -> Iterator[tuple[int, tuple[Any, ...]]]:
-        while journal.call("wanted"):
+        while journal.call("needs_trial"):
             number, settings = journal.call("ask")
             yield number, (number, settings, journal)
 
-    while journal.call("wanted"):
+    while journal.call("needs_trial"):
         for number, result in cluster.map((Trainer, (grid, config, base)), tasks(), _longest(config), retries=0):
             lost = lost + 1 if isinstance(result, LostError) else 0
             if lost > most:
-                raise LostError(f"{lost} trials one after the other lost their process; the last: {result}")
+                raise LostError(f"the processes of {lost} trials in a row died; the last: {result}")
             if isinstance(result, MauryError) and not isinstance(result, LostError):
                 raise result
-            state = journal.call("lose", number) if lost else journal.call("conclude", number, result)
+            state = journal.call("record_lost", number) if lost else journal.call("conclude", number, result)
             if done is not None:
                 done(number, state, None if lost else result.error)
 

@@ -1,4 +1,4 @@
-"""Settings of a study: what is searched, among which configurations, for how long each."""
+"""Settings of a study: the space of hyper-parameters, number of trials, and training time of each."""
 
 from __future__ import annotations
 
@@ -64,11 +64,11 @@ class StudyConfig(Settings):
         trials: configurations to try.
         seconds: training time of each; validation is not counted.
         clock: "wall", or "cpu": processor time, fair on a machine with other work to do.
-        reduction: asynchronous successive halving (ASHA; Li et al. 2020, MLSys) keeps the best of this many at
-            each rung; rungs are at ``seconds`` divided by powers of it.
-        rungs: number of them, the last of which is the end.
-        training: spectra to train on, of the grid's training part.
-        validation: spectra to validate with.
+        reduction: factor r of asynchronous successive halving (ASHA; Li et al. 2020, MLSys): at each rung the best
+            1 / r of the trials continue; rungs are at ``seconds`` / r^i.
+        rungs: number of rungs, including the end of the training.
+        training: number of spectra from the grid's training part.
+        validation: number of spectra to validate with.
         seed: of the sampler and the choice of spectra.
     """
 
@@ -117,7 +117,7 @@ def configure(base: TrainConfig, values: dict[str, Any], where: str = "trial") -
 
     Args:
         base: the settings.
-        values: by name; a dot leads into a table.
+        values: new values by name, nested ones with a dot, such as ``network.filters``.
         where: for messages.
 
     Raises:

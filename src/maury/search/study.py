@@ -1,4 +1,4 @@
-"""A study in a folder: Optuna's sampler and pruner, a journal that survives kills and from which the study resumes."""
+"""A study in a folder: Optuna's sampler and pruner, and a journal from which an interrupted study resumes."""
 
 from __future__ import annotations
 
@@ -89,14 +89,14 @@ def _queue_again(study: Any) -> None:
 
 
 def fail(study: Any, trial: Any, again: bool = True) -> None:
-    """Note that a trial did not come to an end, and queue its configuration once more."""
+    """Mark a trial as failed, and queue its configuration once more."""
     study.tell(trial.number, state=_optuna().trial.TrialState.FAIL)
     if again:
         study.enqueue_trial(trial.params, user_attrs={**trial.user_attrs, "again": trial.number})
 
 
 def finished(study: Any) -> list[Any]:
-    """Trials that came to their end or were stopped early, in their order."""
+    """Completed and early-stopped trials, by number."""
     return [trial for trial in study.trials if trial.state.name in ("COMPLETE", "PRUNED")]
 
 
@@ -120,19 +120,19 @@ def run_study(study: Any, config: StudyConfig, spectra: Spectra, done: Done | No
 
 
 def settings_of(trial: Any, config: StudyConfig, base: TrainConfig) -> TrainConfig:
-    """What a trial trains: the base settings, or what the sampler makes of them."""
+    """Settings of a trial: the base settings (first trial), or these with values from the sampler."""
     settings = base if trial.user_attrs.get(BASELINE) else configure(base, suggest(trial, config))
     return settings.model_copy(update={"seed": config.seed})
 
 
 def judge(trial: Any, config: StudyConfig, rung: int, error: float) -> bool:
-    """Note the error of a trial at a rung; returns whether it is to stop there."""
+    """Record the error of a trial at a rung; return whether the trial must stop."""
     trial.report(error, config.reduction ** (rung - 1))
     return not trial.user_attrs.get(BASELINE) and rung < config.rungs and bool(trial.should_prune())
 
 
 def conclude(study: Any, trial: Any, settings: TrainConfig, outcome: Outcome) -> str:
-    """Note the end of a trial; returns its state in small letters."""
+    """Record the end of a trial; return its state in lower case."""
     states = _optuna().trial.TrialState
     trial.set_user_attr("steps", outcome.steps)
     trial.set_user_attr("weights", sum(layer.weights for layer in layer_table(settings.network)))
@@ -159,7 +159,7 @@ def best_settings(study: Any, config: StudyConfig) -> tuple[Any, TrainConfig]:
     """The trial with the lowest error of those trained to the end, and its settings.
 
     Raises:
-        ConfigError: none was.
+        ConfigError: no trial was trained to the end.
     """
     whole = [trial for trial in study.trials if trial.state.name == "COMPLETE"]
     if not whole:
@@ -176,7 +176,7 @@ def _value(stored: Any) -> Any:
 
 
 def _optuna() -> Any:
-    """Optuna, which then says nothing on the screen.
+    """Import Optuna and switch its messages off.
 
     Raises:
         ConfigError: it is missing.
@@ -204,7 +204,7 @@ def importance(study: Any) -> dict[str, float]:
         value = trial.intermediate_values[min(trial.intermediate_values)]
         first.add_trial(optuna.trial.create_trial(params=trial.params, distributions=trial.distributions, value=value))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # that a choice was tried once only
+        warnings.simplefilter("ignore", UserWarning)  # raised for a choice that was tried only once
         evaluator = optuna.importance.PedAnovaImportanceEvaluator()
         found = optuna.importance.get_param_importances(first, evaluator=evaluator)
     return {name: float(value) for name, value in found.items()}

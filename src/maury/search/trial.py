@@ -26,12 +26,12 @@ _WORST = 1e6
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a trial.
+    """Error and length of a trial's training.
 
     Attributes:
         error: mean squared error of the normalised labels over the validation part, at the last rung it reached.
-        steps: that were made.
-        stopped: it was stopped before the last rung.
+        steps: number of training steps.
+        stopped: whether it was stopped before the last rung.
     """
 
     error: float
@@ -48,7 +48,7 @@ def spectra_of(
 
 
 def run_trial(study: StudyConfig, settings: TrainConfig, spectra: Spectra, report: Report) -> Outcome:
-    """Train as long as a study says, with its rungs; ``report`` gets the error at each and returns whether to stop."""
+    """Train for the time set in a study; ``report`` gets the error at each rung and returns whether to stop."""
     stopped = False
 
     def reported(rung: int, error: float) -> bool:
@@ -64,7 +64,7 @@ def run_trial(study: StudyConfig, settings: TrainConfig, spectra: Spectra, repor
 def train_for(
     config: TrainConfig, spectra: Spectra, ends: list[float], clock: Callable[[], float], report: Report
 ) -> tuple[float, int]:
-    """Train until the last of some times, or until a report says to stop.
+    """Train until the last time in ``ends``, or until ``report`` returns True.
 
     Args:
         config: settings.
@@ -104,7 +104,7 @@ def train_for(
 
 
 def _batches(spectra: Spectra, config: TrainConfig) -> Iterator[Tensor]:
-    """Rows of one batch after the other, epoch after epoch."""
+    """Yield the rows of each batch, in a new random order every epoch, without end."""
     batches = Batches(spectra.training, config.batch_size, config.seed)
     for epoch in count():
         batches.set_epoch(epoch)
@@ -117,7 +117,7 @@ def device_for(config: TrainConfig) -> torch.device:
 
 
 def _wait_for(device: torch.device) -> None:
-    """A GPU works on after its calls have returned: what it still has to do counts as training."""
+    """Wait until a GPU has finished its queue, so that this time counts as training."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 

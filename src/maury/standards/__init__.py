@@ -1,4 +1,4 @@
-"""Standard stars: what their spectra and known labels say on the errors of model spectra and of inferred labels."""
+"""Standard stars with known labels, used to measure the errors of model spectra and of inferred labels."""
 
 from maury.standards.model_error import ModelErrorTable, fit_levels, measure_model_error
 from maury.standards.physics_errors import Fitted, compare, factors, fit_star, save_factors, summary

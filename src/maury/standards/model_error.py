@@ -1,4 +1,4 @@
-"""How wrong model spectra are, measured on standard stars: the table in the settings of simulated observations."""
+"""Size of the errors of model spectra by Teff and [M/H], measured on standard stars, for simulated observations."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ Floats = NDArray[np.float64]
 
 UNIT = 1e-3
 DEPTHS = (-1.0, 0.05, 0.2, 1.2)
-"""Depths of lines below the continuum that separate gaps between lines, others, and deep lines."""
+"""Depths below the continuum: pixels below the first lie between lines, those above the second in deep lines."""
 
 _FEWEST = 3
 
 
 @dataclass(frozen=True)
 class Scatter:
-    """Robust scatter of residuals between lines and in deep ones, tails and correlation at 2, 4 and 6 km/s."""
+    """Robust scatter of residuals between lines and in deep lines, their tails, and correlation at 2, 4 and 6 km/s."""
 
     shallow: float
     deep: float
@@ -68,11 +68,11 @@ class ModelErrorTable:
 
 
 def measure_model_error(star: Standard, emulator: Emulator, pixels: NetworkPixels) -> dict[str, Any]:
-    """Errors of the model spectrum of one star, with the shape of its residuals beside that of simulated ones.
+    """Errors of the model spectrum of one star, and a comparison of its residuals with simulated ones.
 
     The star is prepared; the robust scatter of observed minus template flux beyond the noise, between lines and in
     deep ones, is compared with that of simulated errors of unit level and unit error of line depths at the template's
-    labels. The template fits a part of the error away: the level is a lower limit.
+    labels. The level is a lower limit, since the fit of the template absorbs a part of the error.
 
     Args:
         star: with ``teff`` and ``mh`` of the literature.
@@ -171,7 +171,7 @@ def _robust(values: Floats) -> float:
 
 
 def _errors_only(emulator: Emulator, resolution: float, level: float, line: float) -> Simulator:
-    """A simulator of one model error at every temperature, and nothing else wrong."""
+    """A simulator with the same model error at all temperatures, and no other errors."""
     error = ModelErrorSettings(
         teff_k=(3000.0, 10_000.0), level=(level, level), mh_slope=0, floor=0, scatter=0, line=line, emulator=0
     )

@@ -1,4 +1,4 @@
-"""Where the physics is wrong: errors of single lines, from the residuals of standard stars, and what they are worth."""
+"""Errors of the physics in single lines, measured on residuals of standard stars, and their effect on fits."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LIMITS = (0.15, 12.0)
 """Least and largest square of a factor."""
 
 CLIP = 4.0
-"""Residuals beyond so many standard deviations count as this many: missing lines."""
+"""Residuals, in standard deviations, are clipped to this: larger ones are missing lines."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Fitted:
 
 
 def fit_star(star: Standard, physics: RefinementModel, model: str, emulator: str) -> Fitted:
-    """Predict a star as anybody would, and fit it without factors.
+    """Predict a star with default settings, then refine it again without factors.
 
     Args:
         star: the spectrum.
@@ -87,14 +87,14 @@ def fit_star(star: Standard, physics: RefinementModel, model: str, emulator: str
         features = load_posterior(model)[0](result.spectrum[None])
     template = None if result.preparation is None else result.preparation.template
     seen = Fitted(star, data, features.clone(), template, {}, result.refinement, 0.0)
-    return _again(seen, physics, model, None)
+    return _refit(seen, physics, model, None)
 
 
 def factors(stars: Sequence[Fitted], without: str = "") -> Floats:
-    """Factors (p,) of the errors of the physics by all voting stars but one, root of the mean square 1.
+    """Factors (p,) on the errors of the physics, with rms 1, from all voting stars, or all but one.
 
-    Sums of residuals over eight pixels, squared and in units of their variance, are averaged over stars (one vote
-    each); where few stars have data, the mean is drawn to 1. The root is the factor.
+    Sums of residuals over eight pixels, squared and divided by their variance, are averaged over stars (one vote each);
+    where few stars have data, a prior pulls the mean to 1. The factor is the square root of the mean.
 
     Args:
         stars: fits without factors.
@@ -109,8 +109,8 @@ def factors(stars: Sequence[Fitted], without: str = "") -> Floats:
             named.setdefault(star.star.star, []).append(_squares(star))
     if not named and not without:
         raise DomainError(
-            "no star is fit to measure errors of the physics: 4600 to 6800 K, [M/H] above -0.8, v sin i below 8 km/s, "
-            "R above 20,000 and a reduced chi-square below 1.7 are needed"
+            "no star is suitable to measure errors of the physics: 4600 to 6800 K, [M/H] above -0.8, v sin i below "
+            "8 km/s, R above 20,000 and a reduced chi-square below 1.7 are needed"
         )
     total = votes = np.zeros(len(stars[0].data.flux))
     for spectra in named.values():
@@ -123,7 +123,7 @@ def factors(stars: Sequence[Fitted], without: str = "") -> Floats:
 def compare(
     stars: Sequence[Fitted], physics: RefinementModel, model: str, advance: Callable[[int], None] | None = None
 ) -> list[Row]:
-    """Each star without factors and with those of the other stars.
+    """Fit each star without factors, and with factors measured on the other stars.
 
     Returns:
         A row for each spectrum: ``file``, ``star``, ``votes``, ``scored``, ``verified``, ``teff``, ``gain`` in the log
@@ -131,7 +131,7 @@ def compare(
     """
     rows = []
     for star in stars:
-        known = _again(star, physics, model, torch.from_numpy(factors(stars, star.star.star)))
+        known = _refit(star, physics, model, torch.from_numpy(factors(stars, star.star.star)))
         row: Row = {"file": star.star.path.name, "star": star.star.star, "votes": star.votes}
         row |= {"verified": star.star.verified, "scored": star.star.scored, "teff": star.labels["teff"]}
         row |= {"gain": known.fit.log_evidence - star.fit.log_evidence, "error_ratio": known.error / star.error}
@@ -152,7 +152,7 @@ def summary(rows: Sequence[Row], teff: tuple[float, float] = (4500.0, 7000.0)) -
         teff: range of the spectra that count, K.
     """
     usual = [row for row in rows if teff[0] <= row["teff"] <= teff[1] and (row["scored"] or not row["verified"])]
-    lines = ["| stars | label | spectra | median difference, alike | by line |", "|---|---|---|---|---|"]
+    lines = ["| stars | label | spectra | median difference without factors | with factors |", "|---|---|---|---|---|"]
     for title, chosen in (("verified", [r for r in usual if r["verified"]]), ("all", usual)):
         for name in MAIN:
             pairs = np.abs([row[f"d_{name}"] for row in chosen if f"d_{name}" in row])
@@ -161,7 +161,7 @@ def summary(rows: Sequence[Row], teff: tuple[float, float] = (4500.0, 7000.0)) -
                 middle = np.median(pairs, axis=0)
                 lines.append(f"| {title} | {name} | {len(pairs)} | {middle[0]:.{digits}f} | {middle[1]:.{digits}f} |")
     if not usual:
-        return f"No star of {teff[0]:.0f} to {teff[1]:.0f} K is scored.\n"
+        return f"No star of {teff[0]:.0f} to {teff[1]:.0f} K can be compared with the literature.\n"
     gain = np.array([row["gain"] for row in usual])
     narrow = np.median([row["error_ratio"] for row in usual])
     text = (
@@ -173,7 +173,7 @@ def summary(rows: Sequence[Row], teff: tuple[float, float] = (4500.0, 7000.0)) -
 
 
 def save_factors(path: Path, wavelength: Floats, factor: Floats, stars: Sequence[Fitted]) -> list[str]:
-    """Write factors (p,) at wavelengths (Å in air) as refinement takes them, and return the stars that voted."""
+    """Write factors (p,) at wavelengths (Å in air) to the file that refinement reads; return the stars that voted."""
     voters = sorted({star.star.star for star in stars if star.votes})
     parts = {"wavelength": torch.from_numpy(wavelength).float(), "factor": torch.from_numpy(factor).half()}
     checkpoints.save(path, KIND, parts, {"maury": __version__, "voters": voters})
@@ -200,7 +200,7 @@ def _squares(star: Fitted) -> tuple[Floats, Floats]:
     return square / np.average(square, weights=weight), weight
 
 
-def _again(star: Fitted, physics: RefinementModel, model: str, profile: torch.Tensor | None) -> Fitted:
+def _refit(star: Fitted, physics: RefinementModel, model: str, profile: torch.Tensor | None) -> Fitted:
     """The fit of a star with given factors, or none."""
     errors = ErrorModel(physics.errors.simulator, distortion_kms=DISTORTION_KMS, profile=profile)
     drawn, fit, _ = refined(

@@ -1,9 +1,9 @@
-"""Systematic errors of labels: the scatter of fit minus literature that both errors do not explain.
+"""Systematic errors of labels: scatter of fit minus literature in excess of the errors of fit and literature.
 
 For Teff, log g, [M/H] and [alpha/M] the standard deviation s(Teff, [M/H]) of `maury.likelihood.systematics` maximises
 the likelihood of the differences, normal with the variance of statistical error, literature's error and s in
-quadrature. Each star counts once. ln s has a wide prior about a common value and a narrower one on steps between
-temperatures, since the stars are few; without any star it is that of the prior.
+quadrature. Each star counts once. As there are few stars, ln s has a wide prior about a common value and a narrower one
+on its steps between temperatures.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def fit_sizes(stars: Sequence[Difference], name: str) -> tuple[list[float], floa
 
 
 def leave_one_out(stars: Sequence[Difference], name: str) -> list[dict[str, Any]]:
-    """Each star against the sizes that the others give: ``star``, ``off``, ``size``, ``ratio`` to the whole error."""
+    """Leave-one-out test: ``star``, ``off``, ``size`` fitted to the others, ``ratio`` of ``off`` to the whole error."""
     rows = []
     for star in stars:
         size = size_at(star.teff, star.mh, NODES_K, *fit_sizes([other for other in stars if other is not star], name))
@@ -120,7 +120,7 @@ def leave_one_out(stars: Sequence[Difference], name: str) -> list[dict[str, Any]
 
 
 def of_labels(spectra: Sequence[Predicted]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Sizes of all labels of `CENTRE`, as results take them, and how each star does when it is left out.
+    """Sizes for all labels of `CENTRE`, to be stored for refinement, and leave-one-out tests of each star.
 
     Args:
         spectra: of each the star's name, the result (``teff``, ``teff_stat`` ...), labels and errors of the literature.

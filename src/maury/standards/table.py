@@ -91,7 +91,7 @@ def measured(
     failed: Callable[[str], None],
     advance: Callable[[int], None] | None = None,
 ) -> list[Found]:
-    """What ``measure`` finds for each spectrum; those that cannot be used are passed to ``failed`` and left out."""
+    """Results of ``measure`` for all spectra; messages of spectra that cannot be used are passed to ``failed``."""
     found = []
     for star in stars:
         try:
