@@ -35,7 +35,7 @@ largest number of the embedding for the embedding."""
 
 _POINT = {
     "posterior": "labels: marginal median of each label, which the network estimates without sampling (quantile 0.5 of "
-    "quantiles); it may differ from the median of samples of its posterior, and is not refined",
+    "quantiles); not the median of samples of the posterior, and not refined",
     "points": "labels: the network's point estimate; there are no quantiles",
 }
 _INPUTS = {
