@@ -8,7 +8,7 @@ TEST_PROCESSES ?= 3
 
 BIN := $(VENV)/bin
 MAURY := $(BIN)/maury
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist loadgroup
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist loadgroup --no-loadscope-reorder
 INSTALLED := $(VENV)/.installed
 DEVELOP := $(VENV)/.develop
 

@@ -15,24 +15,27 @@ torch.set_num_threads(1)  # tests run in several processes
 SHARED = Path(__file__).parents[2] / "shared"
 
 
-LONGEST = ("ray", "test_evaluation_refined", "test_app_browser", "test_grids_import_road", "test_packaged")
+LONGEST = (
+    "ray", "test_app_browser", "test_app_page", "test_evaluation_refined", "test_pages_commands", "test_packaged",
+    "test_evaluation_report", "test_grids_import_road",
+)  # fmt: skip
 """Groups that take longest: they start first, so that no process is left alone with one at the end."""
+
+ONE_BY_ONE = ("test_benchmarks", "test_evaluation_refined", "test_pages_commands")
+"""Files whose tests have no fixtures in common: each test may run in another process."""
 
 NEED_RAY = {"ray_head", "ray_cluster", "ray_tune", "tune_cluster"}
 """Fixtures, and benchmarks as parameters, that start a Ray cluster."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Share tests out over processes by file, as fixtures are made once a file; all that need Ray run in one process.
-
-    Benchmarks have no fixtures in common: they are shared out one by one.
-    """
+    """Share tests out over processes by file (fixtures are made once a file); all that need Ray run in one process."""
     places = {}
     for item in items:
         uses = {*getattr(item, "fixturenames", ()), item.name.partition("[")[2].rstrip("]")}
         group = "ray" if NEED_RAY & uses else item.path.stem
         places[item] = LONGEST.index(group) if group in LONGEST else len(LONGEST)
-        if group != "test_benchmarks":
+        if group not in ONE_BY_ONE:
             item.add_marker(pytest.mark.xdist_group(group))
     items.sort(key=places.__getitem__)
 
