@@ -403,13 +403,14 @@ def test_parallaxes_in_a_list(tmp_path):
     """Columns of luminosity, radius and mass are there where the list has a parallax; half a pair is a reject."""
     (tmp_path / "list.csv").write_text(
         "file,parallax,parallax_error,gmag,ebv,ebv_error\na.fits,27.3,0.1,5.12,0.02,0.01\nb.fits,27.3,0.1,,,\nc.fits,,,,,\n"
-        "d.fits,near,,5,,\n"
+        "d.fits,near,,5,,\ne.fits,27.3,0.1,faint,,\n"
     )
     found = FileList(tmp_path / "list.csv")
-    first, half, none, wrong = found
+    first, half, none, wrong, text = found
     assert first.light == {"parallax": (27.3, 0.1), "gmag": 5.12, "ebv": (0.02, 0.01)}
     assert (half.light, none.light) == ({"parallax": (27.3, 0.1)}, {})
     assert wrong.error == "parallax 'near' is not a number"
+    assert text.error == "gmag 'faint' is not a number"
     assert found.notes == ()
     names = [column.name for column in columns_of(("teff",), posterior=True, prepared=True, derived=True)]
     assert {"luminosity", "radius_err", "mass_lo", "teff_stat", "teff_sys"} <= set(names)

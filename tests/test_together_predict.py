@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 
+import h5py
 import numpy as np
 import pytest
 from astropy.table import QTable
@@ -12,9 +14,10 @@ from astropy.table import QTable
 import maury
 from maury.catalogue import CatalogueConfig, read_catalogue, run_catalogue
 from maury.catalogue.lists import FileList
-from maury.errors import DomainError
-from maury.inference import Exposure
-from maury.inference.exposures import common_flags, exposures_table, velocity_of
+from maury.errors import DomainError, FormatError
+from maury.inference import Exposure, write_samples
+from maury.inference.exposures import common_flags, exposures_table, gathered, velocity_of
+from maury.inference.ready import Ready
 from verbs import run
 
 
@@ -79,6 +82,60 @@ def test_an_exposure_of_another_star_is_named(files):
 def test_what_cannot_be_one_star_is_refused(files, names, words):
     with pytest.raises(DomainError, match=words):
         maury.predict([files / name for name in names])
+
+
+def test_samples_are_as_arviz_and_corner_take_them(files, tmp_path, monkeypatch):
+    """As docs/networks.md has it: by name (chain, draw) for one, (draws, labels) for the other; neither is used."""
+    for package in ("arviz", "corner"):
+        monkeypatch.setitem(sys.modules, package, None)
+    fit = maury.predict(files / "a.ecsv", samples=300, parallax=(20.0, 0.1), gmag=6.0)
+    by_name = {name: fit.samples[name].value[None] for name in fit.samples.colnames}
+    assert {"teff", "logg", "luminosity", "radius", "mass"} <= set(by_name)
+    assert {values.shape for values in by_name.values()} == {(1, 300)}
+    assert np.median(by_name["radius"]) == pytest.approx(fit.numbers()["radius"])
+    assert fit.posterior.samples.shape == (300, len(fit.values))
+    write_samples([fit], tmp_path / "samples.h5")
+    with h5py.File(tmp_path / "samples.h5") as file:
+        stored = dict(zip(file["samples"].attrs["labels"], file["samples"][:1].transpose(2, 0, 1), strict=True))
+        assert list(file["samples"].attrs["units"])[-3:] == ["L_sun", "R_sun", "M_sun"]
+    assert list(stored) == [*fit.values, "luminosity", "radius", "mass"]
+    for name, values in stored.items():
+        np.testing.assert_allclose(values, by_name[name], rtol=1e-6)
+
+
+def test_one_bad_file_among_ten_is_left_out_by_name():
+    """Whatever fails in it: reading, or what the network needs."""
+
+    def prepare(name):
+        if name == "7.fits":
+            raise FormatError("7.fits: truncated")
+        return Ready(name, None, name, None, (), ())
+
+    def check(spectrum, name):
+        if name == "3.fits":
+            raise DomainError(f"{name}: signal-to-noise 1.0")
+
+    found = gathered([f"{k}.fits" for k in range(10)], prepare, check)
+    assert [one.status == "failed" for one in found] == [k in (3, 7) for k in range(10)]
+    assert found[7].error == "7.fits: truncated"
+    assert "signal-to-noise 1.0" in found[3].error
+    assert common_flags(found) == ("exposures_skipped",)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--parallax", "27.3+-0.1"), "parallax is given without gmag"),
+        (("--gmag", "5.1"), "gmag is given without parallax"),
+        (("--gmag", "faint", "--parallax", "27.3+-0.1"), "Invalid value for '--gmag'"),
+        (("--gmag", "5.1", "--parallax", "near"), "parallax 'near' is not understood"),
+        (("--gmag", "5.1", "--parallax=-3+-0.1"), "at least 5 times its error is needed"),
+    ],
+)
+def test_wrong_parallaxes_and_magnitudes_are_refused(files, capsys, options, words):
+    assert run("predict", files / "a.ecsv", *options) == 2
+    captured = capsys.readouterr()
+    assert words in " ".join(captured.err.replace("│", " ").split())
 
 
 def test_networks_without_a_posterior_are_refused(files):

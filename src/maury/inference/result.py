@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maury.flags import limits_trust
-from maury.inference.columns import LINES, column_of
+from maury.inference.columns import DERIVED, LINES, column_of
 from maury.inference.exposures import Exposure, velocity_of
 from maury.inference.posterior import INTERVAL, Posterior
 from maury.inference.refinement import Refinement
@@ -133,7 +133,10 @@ class Result:
 
     @property
     def samples(self) -> QTable | None:
-        """Samples of the posterior: a table with a column for each label, with units; None from other networks."""
+        """Samples of the posterior: a table with a column for each label, with units; None from other networks.
+
+        With a parallax and a magnitude also of luminosity, radius and mass.
+        """
         from astropy.table import QTable
 
         if self.posterior is None:
@@ -142,6 +145,10 @@ class Result:
         table = QTable({column_of(name): column * unit_of(name) for name, column in columns})
         for name in self.values:
             table[column_of(name)].info.description = LABELS[name].description
+        for name, drawn in ({} if self.refinement is None else self.refinement.derived).items():
+            unit, meaning = DERIVED[name]
+            table[name] = drawn * u.Unit(unit)
+            table[name].info.description = meaning
         return table
 
     @property

@@ -13,7 +13,7 @@ import numpy as np
 
 from maury.errors import OutputError
 from maury.files import atomic_path
-from maury.inference.columns import column_of, derived_columns, label_columns, lines_column
+from maury.inference.columns import DERIVED, column_of, derived_columns, label_columns, lines_column
 from maury.inference.exposures import exposures_table
 from maury.inference.posterior import ELEMENTS
 from maury.inference.result import Result, unit_of
@@ -177,16 +177,21 @@ def write_exposures(result: Result, path: str | os.PathLike[str]) -> Path:
 def write_samples(results: Sequence[Result], path: str | os.PathLike[str]) -> None:
     """Write ``samples`` (stars, samples, labels) in float32, ``files`` and the labels' names and units to HDF5.
 
+    Luminosity, radius and mass follow the labels where all results have them.
+
     Raises:
         OutputError: a result without samples, or the file cannot be written.
     """
     samples = [result.posterior.samples for result in results if result.posterior is not None]
     if not samples or len(samples) < len(results):
         raise OutputError(f"{path}: {results[0].model if results else 'no star'}: this network gives no samples")
+    derived = [{} if result.refinement is None else result.refinement.derived for result in results]
+    more = list(derived[0]) if all(derived) else []
     names = list(results[0].values)
+    rows = [np.column_stack([one, *(by[name] for name in more)]) for one, by in zip(samples, derived, strict=True)]
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-        data = file.create_dataset("samples", data=np.array(samples, np.float32), compression="gzip", shuffle=True)
-        data.attrs["labels"] = names
-        data.attrs["units"] = [LABELS[name].unit for name in names]
+        data = file.create_dataset("samples", data=np.array(rows, np.float32), compression="gzip", shuffle=True)
+        data.attrs["labels"] = names + more
+        data.attrs["units"] = [*(LABELS[name].unit for name in names), *(DERIVED[name][0] for name in more)]
         file["files"] = [result.file for result in results]
         file.attrs["model"] = results[0].model
