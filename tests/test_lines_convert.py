@@ -260,7 +260,7 @@ def test_merged_lists_have_gf_of_one_and_damping_of_the_other(two, tmp_path):
     np.testing.assert_allclose(lines.waals[:4], [300.25, -7.7, -7.7, -7.6])
     np.testing.assert_allclose(lines.radiative[:4], [8.1, 7.9, 7.9, 8.2])
     assert lines.reference[:5].tolist() == ["1 LM", "1 LM", "1 LM", "1 LM", "1 KUR"]
-    assert made.notes[0] == "4 lines of a.lin are in b.lin too, 2 of the latter are new"
+    assert made.notes[0] == "4 lines of a.lin are also in b.lin, which adds 2 lines"
     assert len(made.notes) == 2
     said = "Ni 1 5102.000 Å (3.000 eV): log gf -0.50 in a.lin, -1.60 in b.lin: they contradict each other by over 1 dex"
     assert made.notes[1] == said

@@ -1,4 +1,4 @@
-"""Line lists: what is wrong with one, and log gf calibrated on standard stars."""
+"""Line lists: convert, merge and check them, and calibrate log gf on standard stars."""
 
 from maury.lines.check import Finding, check_lines, species_table
 from maury.lines.strong import STRONG_LINES, deepest_lines, named_lines

@@ -1,4 +1,4 @@
-"""Astrophysical log gf: one regularised least squares over all stars, repeated with spectra made anew."""
+"""Astrophysical log gf from a regularised least-squares fit to all stars, iterated with recomputed spectra."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ Floats = NDArray[np.float64]
 _FEWEST_ITERATIONS = 3
 
 LARGEST_STEP = 0.5
-"""Most that a line moves in one iteration, dex: derivatives hold for about so much."""
+"""Largest change of log gf in one iteration, dex; derivatives are valid for about this much."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Inputs that stay the same: settings, the list as text and as PySME's table, atmospheres, processes.
+    """Inputs of a calibration, and the spectra and derivatives computed from them.
 
     Attributes:
         config: settings.
-        lines: the list.
-        table: the same list, as the synthesis reads it.
+        lines: the line list as text.
+        table: the same list as PySME's table.
         atmospheres: model atmospheres.
-        workers: processes.
+        workers: processes that compute spectra.
         advance: called with 1 after each spectrum.
-        cool: further lines, of cool stars.
+        cool: additional lines of cool stars.
 
     Raises:
-        ConfigError: a reference that no source matches, a species without lines that departures are for.
-        DomainError: a window that the list does not cover.
-        FormatError: an observed spectrum or a file of departures that cannot be read.
+        ConfigError: no source matches a reference, or departures are given for a species without lines.
+        DomainError: the list does not cover the window.
+        FormatError: an observed spectrum or a file of departures cannot be read.
     """
 
     config: CalibrateConfig
@@ -57,7 +57,7 @@ class Calibration:
     cool: LineList | None = None
 
     def __post_init__(self) -> None:
-        """Check all inputs before the first spectrum is made."""
+        """Check all inputs before the first spectrum is computed."""
         self.table.require(*self.config.window)
         qualities(self.lines, self.config)
         if self.config.physics.departures is not None:
@@ -66,12 +66,12 @@ class Calibration:
             read_standard(star, self.config.observed, self.config.window, self.config.mask)
 
     def log_gf(self, star: StandardStar, change: Floats, hydride: float = 0.0) -> Floats:
-        """The log gf of all lines (n,) in a star: changed, with its own isotopes, and MgH shifted."""
+        """Log gf of all lines (n,) in a star, with ``change``, its isotope ratios, and ``hydride`` added for MgH."""
         shift = isotope_shifts(star, self.lines.species, self.lines.reference)
         return self.lines.loggf + change + shift + hydride * (self.lines.species == "MgH 1")
 
     def respond(self, star: StandardStar) -> Response:
-        """Derivatives of a star with the list as it is."""
+        """Compute flux and derivatives of a star with the original list, haze included."""
         grid = model_grid(self.config.window)
         none = np.zeros(len(self.lines))
         response = respond(
@@ -91,7 +91,7 @@ class Calibration:
         return Response(flux, sparse.csc_array(share * response.lines), labels, response.strength)
 
     def standard(self, star: StandardStar, response: Response) -> Standard:
-        """A star with its observed spectrum."""
+        """Read the observed spectrum of a star and compare it with the model of ``response``."""
         config = self.config
         wavelength, flux = read_standard(star, config.observed, config.window, config.mask)
         copy = Response(response.flux, response.lines, response.labels, response.strength)
@@ -99,7 +99,7 @@ class Calibration:
         return Standard(star, wavelength, flux, model_grid(window), copy, window, self.config.continuum_aa)
 
     def fluxes(self, standards: list[tuple[StandardStar, float]], change: Floats) -> list[Floats]:
-        """Intrinsic fluxes of stars (with their MgH and haze) for changed lines."""
+        """Compute intrinsic fluxes of stars, each given with its change of MgH, for a change of log gf (n,)."""
         jobs = [job_for(star, self.atmospheres, self.log_gf(star, change, mgh)) for star, mgh in standards]
         grid, physics = model_grid(self.config.window), self.config.physics
         done = spectra(jobs, self.table, grid, self.workers, self.advance, physics, self.cool)
@@ -108,17 +108,17 @@ class Calibration:
 
 @dataclass
 class Outcome:
-    """What a calibration found.
+    """Results of a calibration.
 
     Attributes:
-        parameters: of the lines.
-        values: of the parameters (k,).
-        change: of log gf of each line (n,).
-        terms: of the molecules.
-        standards: the stars as they ended.
-        anchor: labels of the anchor, fitted back less its own, after each iteration.
-        holds: whether they ended within their tolerance.
-        at_bound: lines that moved as far as their bound (n,).
+        parameters: the fitted parameters of the lines.
+        values: their values (k,).
+        change: change of log gf of each line (n,), dex.
+        terms: offset and slope of each molecule.
+        standards: the stars after the last iteration.
+        anchor: recovered minus literature labels of the anchor star, after each iteration.
+        holds: whether the last of them are within tolerance.
+        at_bound: lines whose change reached its bound (n,).
     """
 
     parameters: LineParameters
@@ -132,7 +132,7 @@ class Outcome:
 
 
 def calibrate(run: Calibration, responses: dict[str, Response], without: str = "") -> Outcome:
-    """Solve for the lines, with spectra made anew until the labels of the anchor, fitted back, hold.
+    """Fit the lines; recompute spectra and repeat until the fit recovers the labels of the anchor star.
 
     Args:
         run: inputs.
@@ -169,26 +169,26 @@ def calibrate(run: Calibration, responses: dict[str, Response], without: str = "
 
 
 def _holds(offsets: dict[str, float]) -> bool:
-    """Whether the labels of the anchor come back within twice the tolerance they are tied with."""
+    """Whether the labels of the anchor star are recovered within twice the tolerances of `ANCHOR`."""
     return all(abs(offsets[name]) <= 2 * tolerance for name, tolerance in ANCHOR.items())
 
 
 def _active(standards: list[Standard], config: CalibrateConfig) -> NDArray[np.bool_]:
-    """Lines that show in a star, the more so the more the star counts."""
+    """Lines (n,) that change the flux of a star by more than ``threshold`` per dex, scaled by the star's weight."""
     anchor = standards[0].star.sigma
     shown = [np.abs(s.response.lines).max(0).toarray().ravel() * anchor / s.star.sigma for s in standards]
     return np.asarray(np.max(shown, 0) > config.threshold)
 
 
 def _growth(strength: Floats, change: Floats) -> Floats:
-    """How much a line's derivative grows when the line does: as x / (1 + x), x its opacity over the continuum's."""
+    """Factor on the derivative by log gf after a change of log gf: as x / (1 + x), x line over continuum opacity."""
     old = np.maximum(strength, 1e-4)
     new = old * 10**change
     return np.clip(new / (1 + new) * (1 + old) / old, 0.03, 10)
 
 
 def _step(run: Calibration, standards: list[Standard], parameters: LineParameters, values: Floats) -> Floats:
-    """One least squares; moves the stars, and returns the lines' new values."""
+    """Solve one linear least-squares problem, update the stars, and return new values of the line parameters."""
     common, own, names, widths, centres = [], [], [], [parameters.width], [-values]
     for standard in standards:
         by_line = standard.line_derivatives()
@@ -220,7 +220,7 @@ def _step(run: Calibration, standards: list[Standard], parameters: LineParameter
 
 
 def count_spectra(config: CalibrateConfig, table: LineList, solve: bool, cross_validate: bool) -> int:
-    """Number of spectra that a calibration (or none) and its verdicts make."""
+    """Number of spectra to compute for a calibration (if ``solve``) and for the comparison of both lists."""
     stars, used = len(config.stars), len(config.calibrating)
     count = stars * count_jobs(table) + stars
     if solve:

@@ -1,4 +1,4 @@
-"""Settings of a calibration: the list, the stars, and how far a line may move by the quality of its source."""
+"""Settings of a calibration: the line list, the stars, and the uncertainty of log gf by source."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from maury.synthesis import PhysicsConfig
 Positive = Annotated[float, Field(gt=0)]
 
 SOLVED = ("teff", "logg", "mh", "vmic")
-"""Labels of a star that are solved for, within the widths of its settings, together with the lines."""
+"""Labels of a star that are fitted together with the lines; `LabelWidths` are their priors."""
 
 
 def atoms(formula: str) -> dict[str, int]:
-    """How many atoms of each element a formula has: {"C": 2} for "C2"."""
+    """Number of atoms of each element in a formula: {"C": 2} for "C2"."""
     counts: dict[str, int] = {}
     for element, count in re.findall(r"([A-Z][a-z]?)(\d*)", formula):
         counts[element] = counts.get(element, 0) + int(count or 1)
@@ -29,15 +29,15 @@ def atoms(formula: str) -> dict[str, int]:
 
 
 class LabelWidths(Settings):
-    """Standard deviations of what the calibration may change in a star, so that its errors do not go into the lines.
+    """Standard deviations of the priors of a star's labels; fitting them keeps their errors out of log gf.
 
     Attributes:
-        teff: K.
-        logg: dex.
-        mh: dex.
-        vmic: km/s.
-        abundance: of each element, dex.
-        magnesium_hydride: of the strength of all MgH lines in this star, dex.
+        teff: Teff, K.
+        logg: log g, dex.
+        mh: [M/H], dex.
+        vmic: microturbulence, km/s.
+        abundance: abundance of each element, dex.
+        magnesium_hydride: strength of all MgH lines in this star, dex.
     """
 
     teff: Positive = 20.0
@@ -52,26 +52,25 @@ class StandardStar(Settings):
     """An observed spectrum of a star with known labels.
 
     Attributes:
-        name: of the star.
-        role: "calibrate", or "test" for one that is only looked at, before and after.
-        file: the spectrum; relative to the settings' folder ``observed``.
-        reading: how the file is read: attributes of `maury.readers.ReadOptions` but its resolution, such as
+        name: name of the star.
+        role: "calibrate", or "test" for a star that is compared with both lists but not fitted.
+        file: file of the spectrum, relative to the folder ``observed`` of the settings.
+        reading: options for reading the file: attributes of `maury.readers.ReadOptions` except the resolution, such as
             wavelength_file = "wave.fits" for wavelengths in a second file.
         resolution: R = lambda / FWHM.
-        velocity_kms: velocity to be taken out of the wavelengths; what is left of it is found.
-        teff: K.
-        logg: dex (cgs).
-        mh: dex.
-        vmic: km/s.
-        vsini: km/s, below 15.
-        vmac: radial-tangential macroturbulence to start from, km/s.
-        abundances: [X/M] by element, those not named are 0.
-        haze: share h of the light that lines lose to weak opacity which no list has, kept as it is: flux = model +
-            h (1 - model).
-        carbon13: how much stronger lines of molecules with 13C are than at the solar ratio, dex; the lines with 12C
-            alone lose what 13C gains.
-        sigma: error of the model in a resolution element, in units of the continuum: the star's weight.
-        widths: how far its labels may go.
+        velocity_kms: radial velocity of the spectrum, km/s; the remaining error, up to 3 km/s, is fitted.
+        teff: Teff, K.
+        logg: log g, dex (cgs).
+        mh: [M/H], dex.
+        vmic: microturbulence, km/s.
+        vsini: v sin i, km/s, at most 15.
+        vmac: initial value of the radial-tangential macroturbulence, km/s.
+        abundances: [X/M] by element; 0 for elements not given.
+        haze: size h of weak opacity that line lists lack, flux = model + h (1 - model); it is not fitted.
+        carbon13: excess of 13C over the solar ratio, dex: added to log gf of molecular lines with 13C; lines with 12C
+            are weakened accordingly.
+        sigma: error of the model in a resolution element, per unit of the continuum; it sets the weight of the star.
+        widths: standard deviations of the priors of its labels.
     """
 
     name: Annotated[str, Field(min_length=1)]
@@ -103,12 +102,12 @@ class StandardStar(Settings):
 
 
 class Source(Settings):
-    """Lines of one quality.
+    """A source of log gf, and the uncertainty of its lines.
 
     Attributes:
-        name: what to call it.
-        pattern: regular expression that the field of references matches from its start (after the first number).
-        width: standard deviation of their log gf, dex.
+        name: name of the source, for reports.
+        pattern: regular expression; lines whose reference begins with it (after the first number) are of this source.
+        width: standard deviation of the error of log gf, dex.
     """
 
     name: str
@@ -126,12 +125,12 @@ class Source(Settings):
 
 
 class MoleculeTerms(Settings):
-    """What all lines of one molecule have in common: log gf + offset + slope (E - 0.5 eV).
+    """Priors of a correction common to all lines of a molecule: log gf + offset + slope (E - 0.5 eV).
 
     Attributes:
         offset: standard deviation of the offset, dex.
         slope: standard deviation of the slope, dex per eV.
-        line: standard deviation of each single line's own change, dex.
+        line: standard deviation of the additional change of each line, dex.
     """
 
     offset: Positive = 0.05
@@ -144,27 +143,28 @@ class CalibrateConfig(Settings):
 
     Attributes:
         list: line list in VALD's short format.
-        cool_lines: further lines of cool stars, which stay as they are (TiO).
+        cool_lines: list of additional lines of cool stars (TiO), which are not fitted.
         atmospheres: folder or archive of model atmospheres.
         observed: folder of the spectra.
         window: first and last wavelength used, Å air.
-        mask: ranges (Å, air, at rest) that are left out in all stars.
-        anchor: star whose labels, fitted back with the new list, have to come out as they are.
+        mask: ranges (Å, air, rest frame) that are left out in all stars.
+        anchor: star whose literature labels a fit with the new list has to recover.
         stars: the stars.
-        sources: qualities of atomic lines; the first whose pattern matches counts.
-        molecules: common terms by molecule, or by any other species with its stage ("CH 2", else stage 1).
-        bound: a line moves by at most so many widths.
-        threshold: lines that change the flux of a star by less, per dex and relative to its ``sigma`` over that of
-            the anchor, stay.
-        continuum_aa: distance of the knots of the continuum, Å.
-        physics: how spectra are made, with departures from LTE.
-        iterations: most times that the spectra are made anew; fewer once the labels of the anchor hold.
-        free: elements whose abundances are free when labels are fitted back; by default all but iron, on which [M/H]
-            rests, that have at least three lines in the star.
-        further_list: second list in which lines are looked for where the first has none for what a star shows.
+        sources: sources of atomic lines; a line belongs to the first whose pattern matches.
+        molecules: common corrections by molecule, or by any other species with its stage ("CH 2", else stage 1).
+        bound: largest change of log gf, in units of its standard deviation.
+        threshold: lines that change the flux of every star by less than this, per dex, are not fitted; for other stars
+            than the anchor the change is multiplied by the ratio of the anchor's ``sigma`` to theirs.
+        continuum_aa: distance between knots of the continuum, Å.
+        physics: settings of the synthesis, with departures from LTE.
+        iterations: largest number of times that spectra are recomputed; it ends earlier if the labels of the anchor are
+            recovered.
+        free: elements whose abundances are free when labels are fitted with the new list; by default those with at
+            least three lines in the star, except iron, which [M/H] represents.
+        further_list: second list, searched for lines that explain absorption without a line in the first.
         figure: ranges shown in the figure, Å; by default the two with the most absorption in the anchor.
-        unexplained: flux (mean of 0.1 Å) by which the anchor star or two others have to differ from their model for
-            their wavelengths to be listed as unexplained.
+        unexplained: difference between flux and model (mean over 0.1 Å), per unit of the continuum, above which a range
+            is listed as unexplained, if the anchor or two other stars exceed it.
     """
 
     list: str
@@ -203,18 +203,18 @@ class CalibrateConfig(Settings):
 
     @property
     def calibrating(self) -> tuple[StandardStar, ...]:
-        """The stars that move lines, the anchor first."""
+        """The stars to which lines are fitted, the anchor first."""
         used = [star for star in self.stars if star.role == "calibrate"]
         return tuple(sorted(used, key=lambda star: star.name != self.anchor))
 
     @property
     def testing(self) -> tuple[StandardStar, ...]:
-        """The stars that are only looked at."""
+        """The stars that are compared with both lists but not fitted."""
         return tuple(star for star in self.stars if star.role == "test")
 
 
 def load_calibration(path: str | os.PathLike[str]) -> CalibrateConfig:
-    """Settings from TOML; paths in it are relative to the file.
+    """Read settings from a TOML file; paths in it are relative to its folder.
 
     Raises:
         ConfigError: the file cannot be read, or a setting is unknown or out of range.

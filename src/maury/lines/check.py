@@ -1,4 +1,4 @@
-"""What an observer wants to know of a line list before synthesising with it: gaps, damping, duplicates, odd numbers."""
+"""Check a line list before a synthesis: coverage, gaps, order, duplicates, log gf, energies, isotopes, damping."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from maury.synthesis.linefile import LineFile
 from maury.wavelengths import C_KMS
 
 MARGIN_KMS = 250.0
-"""How far beyond the window a list has to reach: rotation of 200 km/s and the wings of lines outside."""
+"""Margin beyond the window that a list must cover: rotation of 200 km/s and wings of lines outside, km/s."""
 
 LARGEST_LOGGF = 2.0
 """Values above are refused as mistakes: no electric dipole line in the optical has gf above 100."""
@@ -39,14 +39,14 @@ EXAMPLES = 5
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing checked.
+    """Result of one check.
 
     Attributes:
-        name: what was checked.
-        count: how many lines or stretches it found; 0 is good.
-        serious: whether the list should be repaired, or only be known to be so.
-        meaning: what the finding means.
-        examples: the first few.
+        name: name of the check.
+        count: number of lines or ranges that fail it; 0 is good.
+        serious: True: repair the list; False: for information.
+        meaning: meaning of the result, in words.
+        examples: the first few lines or ranges.
     """
 
     name: str
@@ -61,10 +61,10 @@ def check_lines(lines: LineFile, window_aa: tuple[float, float]) -> list[Finding
 
     Args:
         lines: the list.
-        window_aa: first and last wavelength of the spectra wanted, Å air.
+        window_aa: first and last wavelength of the spectra to synthesise, Å air.
 
     Raises:
-        DomainError: the window is empty, or has no line of the list.
+        DomainError: the window is empty, or the list has no line in it.
     """
     low, high = window_aa
     if not low < high:
@@ -174,11 +174,11 @@ def _energy(lines: LineFile) -> Finding:
 
 
 def _isotopes(lines: LineFile) -> Finding:
-    """Lines of single isotopes in a list that says its log gf are not scaled by their fractions."""
+    """Check for lines of single isotopes in a list whose footer states that log gf is not scaled by fractions."""
     unscaled = any("NOT scaled" in line for line in lines.text[lines.row[-1] :])
     named = np.array([re.search(r"\(\d+\)[A-Z]", str(reference)) is not None for reference in lines.reference])
     at = np.flatnonzero(named & unscaled)
-    meaning = "lines of single isotopes, of which the list says that log gf is not scaled by isotopic fractions"
+    meaning = "lines of single isotopes whose log gf, by the footer of the list, is not scaled by isotopic fractions"
     return Finding("isotopes", len(at), True, meaning, _examples(lines, at))
 
 
@@ -209,7 +209,7 @@ def _examples(lines: LineFile, at: NDArray[np.int64]) -> tuple[str, ...]:
 
 
 def species_table(lines: LineFile) -> list[dict[str, Any]]:
-    """Per species, most lines first: number of lines and of those with each damping constant."""
+    """Number of lines of each species, and of lines with each damping constant, sorted by number of lines."""
     rows = []
     names, counts = np.unique(lines.species, return_counts=True)
     for name, count in sorted(zip(names, counts, strict=True), key=lambda pair: (-pair[1], pair[0])):

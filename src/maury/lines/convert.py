@@ -1,4 +1,4 @@
-"""Line lists of other formats as VALD's short format, and two lists merged into one."""
+"""Convert line lists of other formats to VALD's short format, and merge two lists."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SAME_AA, SAME_EV = 0.05, 0.005
 """Lines of one species in two lists are one transition within these differences of wavelength and lower energy."""
 
 CONTRADICTION_DEX = 1.0
-"""Transitions whose log gf differ by more between two lists are named."""
+"""Transitions whose log gf differ by more than this between two lists are reported."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ class Converted:
     """A list in VALD's short format.
 
     Attributes:
-        text: of the file.
+        text: text of the file.
         lines: number of lines.
         span_aa: first and last wavelength, Å air.
-        notes: what was left out, assumed or contradicts, one sentence each.
+        notes: omissions, assumptions and contradictions, one sentence each.
     """
 
     text: str
@@ -65,16 +65,16 @@ def convert(
 
     Args:
         path: the list.
-        kind: its format, of `maury.lines.formats.FORMATS`.
-        window_aa: range of wavelengths to take, Å air; None for all.
-        fractions: of the isotopes; None where log gf is scaled already.
-        medium: "air" or "vacuum"; None for what the format's lists are in.
-        unit: of the wavelengths or wavenumbers (these are of vacuum); None for that of the format.
+        kind: format of the list, a key of `maury.lines.formats.FORMATS`.
+        window_aa: range of wavelengths to convert, Å air; None for all.
+        fractions: isotopic fractions; None if log gf is scaled already.
+        medium: medium of the wavelengths, "air" or "vacuum"; None for that of the format.
+        unit: unit of the wavelengths or (vacuum) wavenumbers; None for that of the format.
 
     Raises:
-        ConfigError: an unknown format, medium or unit.
-        FormatError: a file that cannot be read as this format, or a value that is not finite.
-        DomainError: no line in the window.
+        ConfigError: the format, medium or unit is unknown.
+        FormatError: the file does not have this format, or a value is not finite.
+        DomainError: there is no line in the window.
     """
     if kind not in FORMATS:
         raise ConfigError(f"format {kind!r}: must be one of {', '.join(FORMATS)}", parameter="kind")
@@ -116,7 +116,7 @@ def row(
     waals: float,
     reference: str,
 ) -> str:
-    """A line of VALD's short format."""
+    """Format a spectral line as a row of VALD's short format."""
     return (
         f"{repr(species) + ',':<13}{wavelength_aa:>11.5f},{excitation_ev:9.4f},{loggf:8.3f},{radiative:6.3f},"
         f"{stark:6.3f},{waals:8.3f}, 99.000, '   1 {reference}'\n"
@@ -124,7 +124,7 @@ def row(
 
 
 def _air(values: Sequence[float], unit: str, medium: str) -> Floats:
-    """Wavelengths in Å, air."""
+    """Convert wavelengths or wavenumbers to wavelengths in Å, air."""
     try:
         given = units.Unit(unit)
         wave = np.asarray((np.asarray(values, float) * given).to_value(units.AA, units.spectral()))
@@ -145,17 +145,16 @@ def _finite(path: Path, records: Sequence[Record], wave: Floats) -> None:
 def merge(
     first: LineFile, second: LineFile, gf: Literal["a", "b"] = "a", damping: Literal["a", "b"] = "a"
 ) -> Converted:
-    """Merge two lists: every transition once, with log gf of one list and damping of one list.
+    """Merge two lists: transitions in both appear once, with log gf from list ``gf`` and damping from ``damping``.
 
-    Transitions are matched by species, wavelength and lower energy. Their components (isotopes, hyperfine structure),
-    wavelengths and references are those of the list that log gf comes from; damping that its list does not have is
-    taken from the other one.
+    Transitions are matched by species, wavelength and lower energy. Components (isotopes, hyperfine structure),
+    wavelengths and references come from the list ``gf``, damping constants missing in ``damping`` from the other list.
 
     Args:
         first: list a.
         second: list b.
-        gf: list whose log gf counts.
-        damping: list whose damping counts.
+        gf: list to take log gf from.
+        damping: list to take damping constants from.
     """
     base, other = (first, second) if gf == "a" else (second, first)
     pairs = _pairs(base, other)
@@ -176,7 +175,7 @@ def merge(
     ]
     rows.sort(key=lambda pair: pair[0])
     shared = len(np.unique(pairs[0]))
-    notes = [f"{shared} lines of {base.path.name} are in {other.path.name} too, {len(new)} of the latter are new"]
+    notes = [f"{shared} lines of {base.path.name} are also in {other.path.name}, which adds {len(new)} lines"]
     notes += _contradictions(base, other, pairs)
     text = _HEAD + "".join(row for _, row in rows) + _TAIL.format(f"{first.path.name} and {second.path.name}")
     return Converted(text, len(rows), (rows[0][0], rows[-1][0]), tuple(notes))
@@ -189,7 +188,7 @@ def _row(lines: LineFile, i: int, radiative: float, stark: float, waals: float) 
 
 
 def _pairs(base: LineFile, other: LineFile) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Lines of one transition in two lists: indices in either list, the closest wavelength last for each line."""
+    """Match lines of two lists: indices of each pair, the pair closest in wavelength last for each line."""
     found: list[tuple[int, float, int]] = []
     for species in np.intersect1d(base.species, other.species):
         mine, theirs = np.flatnonzero(base.species == species), np.flatnonzero(other.species == species)
@@ -206,7 +205,7 @@ def _pairs(base: LineFile, other: LineFile) -> tuple[NDArray[np.int64], NDArray[
 
 
 def _contradictions(base: LineFile, other: LineFile, pairs: tuple[NDArray[np.int64], NDArray[np.int64]]) -> list[str]:
-    """Transitions whose gf, summed over components, differ by more than 1 dex."""
+    """Report transitions whose gf, summed over components, differ by more than `CONTRADICTION_DEX`."""
     size = len(base), len(other)
     graph = sparse.coo_array((np.ones(len(pairs[0])), pairs), shape=size)
     both = sparse.block_array([[None, graph], [graph.T, None]])

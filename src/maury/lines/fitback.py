@@ -1,4 +1,4 @@
-"""The labels that a star would get back from its own spectrum: the judge of a list's zero points."""
+"""Fit the labels of a standard star with a line list: their offsets from literature measure the list's zero points."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from maury.synthesis.linefile import LineFile
 Floats = NDArray[np.float64]
 
 WIDE = {"teff": 500.0, "logg": 0.7, "mh": 0.5, "vmic": 0.5, "vmac": 1.5, "velocity": 0.3, "resolution": 0.1}
-"""Widths that leave the labels free, yet keep the solution finite; 0.15 dex for abundances."""
+"""Standard deviations of weak priors of the labels, which keep the solution finite; 0.15 dex for abundances."""
 
 _ABUNDANCE_WIDTH = 0.15
 _SIGMA = 0.01
 _ELEMENT_AA = 0.12
 
 ANCHOR = {"teff": 3.0, "logg": 0.005, "mh": 0.003, "vmic": 0.02}
-"""How well the anchor's labels have to come back."""
+"""Tolerances of the recovered labels of the anchor star: K, dex, dex, km/s."""
 
 _ANCHOR_SIGMA = 0.1
 
 
 @dataclass(frozen=True)
 class FitBack:
-    """Labels minus literature, and what is left (p,)."""
+    """Fitted minus literature labels, and the residuals of the fit (p,)."""
 
     labels: dict[str, float]
     residual: Floats
@@ -40,7 +40,7 @@ class FitBack:
 def _columns(
     lines: LineFile, standard: Standard, labels_free: bool, abundances: Sequence[str] | None
 ) -> tuple[list[str], Floats, Floats]:
-    """Names, derivatives (p, k) and widths of what is fitted."""
+    """Names, derivatives (p, k) and prior standard deviations of the fitted parameters."""
     columns: dict[str, Floats] = {}
     if labels_free:
         derivatives = standard.label_derivatives()
@@ -65,12 +65,12 @@ def _sigma(standard: Standard) -> Floats:
 def fit_back(
     lines: LineFile, standard: Standard, labels_free: bool = True, abundances: Sequence[str] | None = None
 ) -> FitBack:
-    """Fit a star's labels, broadening and continuum, linearly, from where its model was made.
+    """Fit labels, broadening and continuum of a star, linearised about the labels of its model.
 
     Args:
         lines: the list.
         standard: the star, at its literature labels.
-        labels_free: False to fit broadening and continuum alone.
+        labels_free: False to fit broadening and continuum only.
         abundances: elements that are free with the labels; None for those with enough lines.
     """
     names, derivatives, widths = _columns(lines, standard, labels_free, abundances)
@@ -83,10 +83,10 @@ def fit_back(
 def anchor_rows(
     lines: LineFile, standard: Standard, by_parameter: sparse.csc_array, abundances: Sequence[str] | None = None
 ) -> tuple[sparse.csc_array, Floats, Floats]:
-    """Observations that hold the anchor's labels: what is fitted back has to be zero after the lines have moved.
+    """Equations that fix the labels of the anchor star: with the new log gf, their fitted offsets have to be zero.
 
-    Labels fitted back are linear in the residuals, $M r$ with $M = (L^T W L + P)^{-1} L^T W$, and moved lines change
-    the residuals by $-J x$: so $M J x = M r$.
+    Fitted offsets are linear in the residuals, $M r$ with $M = (L^T W L + P)^{-1} L^T W$. Changes $x$ of the line
+    parameters change the residuals by $-J x$, so that $M J x = M r$.
 
     Args:
         lines: the list.

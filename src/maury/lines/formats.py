@@ -1,4 +1,4 @@
-"""Line lists of other codes and surveys: Gaia-ESO, Turbospectrum, MOOG, Kurucz, ExoMol."""
+"""Read line lists of other codes and surveys: Gaia-ESO, Turbospectrum, MOOG, Kurucz, ExoMol."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ Window = tuple[float, float] | None
 
 @dataclass
 class Record:
-    """A line as its file has it.
+    """A spectral line in the units of its file.
 
     Attributes:
-        species: with isotopes.
-        wavelength: in the unit and the medium of the file.
+        species: atom, ion or molecule with its isotopes.
+        wavelength: wavelength in the unit and medium of the file.
         excitation_ev: energy of the lower level, eV.
-        loggf: not scaled by isotopic fractions but by what ``log_fraction`` says.
+        loggf: log gf before scaling by isotopic fractions.
         reference: source of the line.
-        radiative: as in `maury.synthesis.linefile.LineFile`, 0 for none.
-        stark: likewise.
-        waals: likewise.
-        log_fraction: of its isotopes, where the file gives it.
+        radiative: radiative damping as in `maury.synthesis.linefile.LineFile`, 0 for none.
+        stark: Stark damping as there, 0 for none.
+        waals: van der Waals damping as there, 0 for none.
+        log_fraction: log10 of the isotopic fraction that the file gives; None to look it up.
     """
 
     species: Species
@@ -58,7 +58,7 @@ Reader = Callable[[Path, Window, Counter[str]], Iterator[Record]]
 
 
 def _text(path: Path) -> list[str]:
-    """Lines of a file, plain or packed with gzip or bzip2."""
+    """Read lines of text from a file, plain or compressed with gzip or bzip2."""
     openers: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open}
     try:
         with openers.get(path.suffix, open)(path, "rt", encoding="latin-1") as stream:
@@ -79,7 +79,7 @@ def _number(text: str) -> float:
 
 
 def read_kurucz(path: Path, window: Window, notes: Counter[str]) -> Iterator[Record]:
-    """Kurucz's atomic lines in records of 160 characters; nm, energies in 1/cm of either level first."""
+    """Read Kurucz's atomic lines, records of 160 characters; wavelengths in nm, energies in 1/cm in any order."""
 
     def parse(text: str) -> Record:
         text = f" {text}" if len(text) == 159 else text
@@ -106,7 +106,7 @@ def read_kurucz(path: Path, window: Window, notes: Counter[str]) -> Iterator[Rec
 
 
 def read_moog(path: Path, window: Window, notes: Counter[str]) -> Iterator[Record]:
-    """MOOG's lists: a title, then wavelength, species, energy, log gf, van der Waals damping, all in 10 characters."""
+    """Read MOOG's lists: a title, then wavelength, species, energy, log gf, van der Waals damping (10 characters)."""
 
     def parse(text: str) -> Record:
         words = text.split()
@@ -133,7 +133,7 @@ _TURBOSPECTRUM = re.compile(r"^\s*'\s*(\d+)\.(\d*)\s*'\s+(\d+)\s+(\d+)")
 
 
 def read_turbospectrum(path: Path, window: Window, notes: Counter[str]) -> Iterator[Record]:
-    """Turbospectrum's lists: blocks by species and isotopes, each with two lines of heading."""
+    """Read Turbospectrum's lists: a block for each species and isotope, with two lines of heading."""
     rows = _text(path)
     at = 0
     while at < len(rows):
@@ -169,7 +169,7 @@ def _turbospectrum(text: str, species: Species, notes: Counter[str]) -> Record:
 
 
 def read_gaia_eso(path: Path, window: Window, notes: Counter[str]) -> Iterator[Record]:
-    """The table geslines of Heiter et al. (2021, J/A+A/645/A106) in any format that astropy recognises."""
+    """Read the table geslines of Heiter et al. (2021, J/A+A/645/A106) in any format that astropy recognises."""
     from astropy import units
     from astropy.table import Table
 
@@ -200,7 +200,7 @@ def read_gaia_eso(path: Path, window: Window, notes: Counter[str]) -> Iterator[R
 
 
 def read_exomol(path: Path, window: Window, notes: Counter[str]) -> Iterator[Record]:
-    """ExoMol's states and transitions, "24Mg-1H__XAB.states" beside one or more "24Mg-1H__XAB*.trans"."""
+    """Read ExoMol's states and transitions, "24Mg-1H__XAB.states" and "24Mg-1H__XAB*.trans" in one folder."""
     stem = re.sub(r"\.(states|trans)(\.bz2|\.gz)?$", "", path.name)
     isotopologue, _, source = stem.partition("__")
     species, spins = exomol_species(isotopologue)

@@ -1,4 +1,4 @@
-"""Species as line lists code them, with isotopes: names, fractions in the Sun, nuclear spins."""
+"""Species and isotopes in line lists: codes, names, isotopic fractions of the solar system, nuclear spins."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ SPIN_WEIGHTS = {
     "Cr": {50: 1, 52: 1, 53: 4, 54: 1}, "Fe": {54: 1, 56: 1, 57: 2, 58: 1}, "Y": {89: 2},
     "Zr": {90: 1, 91: 6, 92: 1, 94: 1, 96: 1},
 }
-"""2 I + 1 of the nuclei: statistical weights of ExoMol have this factor, partition functions of stars have not."""
+"""2 I + 1 of the nuclei: a factor in ExoMol's statistical weights, but not in partition functions of stellar codes."""
 # fmt: on
 
 _LIGHTER_FIRST = {("C", "N"), ("C", "O"), ("C", "P"), ("C", "S"), ("N", "O"), ("N", "S")}
@@ -74,7 +74,7 @@ class Species:
 
     @property
     def name(self) -> str:
-        """As VALD writes it: "Fe 1", "MgH 1", "C2 1"."""
+        """Name in VALD's form: "Fe 1", "MgH 1", "C2 1"."""
         parts: list[list[str]] = []
         for atom in self.atoms:
             if parts and parts[-1][0] == atom:
@@ -96,7 +96,7 @@ class Species:
         return "".join(f"({mass}){a}" if mass else a for a, mass in zip(self.atoms, self.masses, strict=True))
 
     def log_fraction(self, fractions: Fractions) -> float | None:
-        """Logarithm of the share of its isotopes; None where the fraction of one is not known."""
+        """log10 of the fraction of these isotopes; None if the fraction of one is not known."""
         total = 0.0
         for atom, mass in zip(self.atoms, self.masses, strict=True):
             share = fractions.get(atom, {}).get(mass) if mass else 1.0
@@ -107,7 +107,7 @@ class Species:
 
 
 def species_of(number: int, stage: int, masses: tuple[int, ...]) -> Species:
-    """The species of a number such as 26 (Fe) or 607 (CN).
+    """Species with a code number such as 26 (Fe) or 607 (CN).
 
     Args:
         number: atomic number, or for two atoms 100 times the lower one plus the higher one.
@@ -130,7 +130,7 @@ def exomol_species(name: str) -> tuple[Species, int]:
     """Species of the name of an isotopologue, "24Mg-1H", and the weight of its nuclear spins.
 
     Raises:
-        FormatError: not such a name, or an isotope or a pair of equal nuclei whose weight is not known.
+        FormatError: the name is not an isotopologue, or the spin weight of an isotope or pair of nuclei is not known.
     """
     found = re.findall(r"(\d+)([A-Z][a-z]?)(\d*)", name)
     if "-".join(mass + atom + count for mass, atom, count in found) != name.removesuffix("_p"):
@@ -148,7 +148,7 @@ def read_fractions(path: str | os.PathLike[str]) -> Fractions:
     """Fractions of isotopes from a CSV file with the columns element, mass and fraction; others stay solar.
 
     Raises:
-        FormatError: not such a file, or a fraction that is not above 0 and at most 1.
+        FormatError: the file is not such a CSV file, or a fraction is not above 0 and at most 1.
     """
     fractions = {element: dict(shares) for element, shares in FRACTIONS.items()}
     try:

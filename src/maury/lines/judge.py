@@ -1,4 +1,4 @@
-"""Before and after: every star against the old and the new list, labels fixed and free, used or left out."""
+"""Compare the old and the new line list on every star, with labels fixed and fitted, and leave-one-out."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Fit:
-    """How well a star is reproduced.
+    """Residuals and label offsets of a star with one line list.
 
     Attributes:
-        rms_fixed: rms of observed minus model, labels of the literature, continuum and broadening fitted.
-        robust_fixed: 1.4826 times the median absolute deviation of the same.
-        rms: rms with the labels fitted too.
-        robust: robust rms with the labels fitted.
-        offsets: labels fitted minus literature.
+        rms_fixed: rms of observed minus model with literature labels; continuum and broadening are fitted.
+        robust_fixed: robust rms (`robust_rms`) of the same residuals.
+        rms: rms with labels fitted as well.
+        robust: robust rms with labels fitted as well.
+        offsets: fitted minus literature labels.
     """
 
     rms_fixed: float
@@ -40,14 +40,15 @@ class Fit:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A star before and after; ``left_out`` is with a list for which the star was not used.
+    """A star fitted with the old and the new line list.
 
     Attributes:
-        star: name.
-        role: calibrate or test.
-        before: with the old list.
-        after: with the new list.
-        left_out: with the list calibrated without it; None when not asked for, for the anchor and for tests.
+        star: name of the star.
+        role: "calibrate" or "test".
+        before: fit with the old list.
+        after: fit with the new list.
+        left_out: fit with a list calibrated without this star (leave-one-out); None if that was not computed, and for
+            the anchor and test stars.
         wavelength_aa: pixels (p,).
         observed: continuum-normalised flux (p,).
         old: model with the old list at literature labels (p,).
@@ -67,7 +68,7 @@ class Verdict:
     residual: Floats
 
     def summary(self) -> dict[str, Any]:
-        """Without the arrays."""
+        """The comparison as a dictionary for JSON, without the arrays."""
         fits = {"before": self.before, "after": self.after, "left_out": self.left_out}
         return {"star": self.star, "role": self.role} | {k: asdict(v) if v else None for k, v in fits.items()}
 
@@ -79,9 +80,9 @@ def judge(
 
     Args:
         run: inputs.
-        change: of log gf of each line from the old to the new list (n,).
+        change: change of log gf of each line from the old to the new list (n,).
         responses: derivatives of all stars with the old list.
-        left_out: changes by the star that was left out when they were found, of `cross_validate`.
+        left_out: changes calibrated without a star, by the name of this star (`cross_validate`).
     """
     stars = [*run.config.calibrating, *run.config.testing]
     fluxes = run.fluxes([(star, 0.0) for star in stars], change)
@@ -100,7 +101,7 @@ def judge(
 
 
 def cross_validate(run: Calibration, responses: dict[str, Response]) -> dict[str, Floats]:
-    """Changes of log gf (n,) found without each star in turn; the anchor always stays."""
+    """Calibrate without each star in turn (never without the anchor): changes of log gf (n,) by star left out."""
     others = [star.name for star in run.config.calibrating if star.name != run.config.anchor]
     return {name: calibrate(run, responses, without=name).change for name in others}
 
@@ -118,5 +119,5 @@ def _fit(run: Calibration, star: StandardStar, response: Response, flux: Floats)
 
 
 def robust_rms(residual: Floats) -> float:
-    """1.4826 times the median absolute deviation from the median: the rms where outliers do not count."""
+    """1.4826 times the median absolute deviation from the median: an rms that is insensitive to outliers."""
     return float(1.4826 * np.median(np.abs(residual - np.median(residual))))

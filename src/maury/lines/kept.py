@@ -1,4 +1,4 @@
-"""Derivatives of each star, kept in the folder of the results: an interrupted calibration resumes."""
+"""Cache of each star's derivatives in the folder of the results, from which an interrupted calibration resumes."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from maury.lines.response import Response, count_jobs
 FOLDER = "derivatives"
 
 _OF_THE_PIXELS = {"role", "file", "reading", "resolution", "velocity_kms", "vsini", "vmac", "sigma", "widths"}
-"""Settings of a star that its intrinsic spectrum does not depend on."""
+"""Settings of a star that do not change its intrinsic spectrum."""
 
 
 def all_responses(run: Calibration, folder: str | os.PathLike[str]) -> dict[str, Response]:
-    """Derivatives of all stars by name: read where they were computed from the same inputs, else computed and kept.
+    """Derivatives of all stars by name: read from the cache if inputs are the same, else computed and written.
 
     Args:
         run: inputs.
-        folder: of the results; each star has a file in its folder ``derivatives``.
+        folder: folder of the results; its subfolder ``derivatives`` has a file for each star.
 
     Raises:
         OutputError: a file cannot be written.
@@ -50,7 +50,7 @@ def all_responses(run: Calibration, folder: str | os.PathLike[str]) -> dict[str,
 
 
 def _inputs(run: Calibration) -> str:
-    """What all stars have in common, with the hash of each file."""
+    """Inputs that all stars share, with the hash of each file, as JSON."""
     config = run.config
     digests = [sha256(path) for path in config.physics.files()]
     lists = [sha256(run.lines.path), run.cool.digest if run.cool else "", run.atmospheres.digest]

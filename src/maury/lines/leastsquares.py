@@ -12,7 +12,7 @@ from scipy.linalg import cho_factor, cho_solve
 Floats = NDArray[np.float64]
 
 STUDENT_NU = 4.0
-"""Degrees of freedom of the Student distribution of the residuals: a missing line pulls no more than a noisy pixel."""
+"""Degrees of freedom of Student's t distribution of the residuals, which limits the effect of missing lines."""
 
 _ITERATIONS = 12
 _CONVERGED = 0.05
@@ -20,7 +20,7 @@ _CONVERGED = 0.05
 
 @dataclass(frozen=True)
 class Solution:
-    """Steps (parameters,), what is left of the residuals (pixels,), and the last robust weights (pixels,)."""
+    """Steps (parameters,), residuals after them (pixels,), and the last robust weights (pixels,)."""
 
     step: Floats
     residual: Floats
@@ -41,10 +41,10 @@ def robust_steps(
     Args:
         derivatives: A (pixels, parameters).
         residual: observed minus model (pixels,).
-        sigma: of the pixels (pixels,).
-        width: of the priors (parameters,).
-        centre: of the priors (parameters,), relative to where the model was computed.
-        exact: the last so many rows are Gaussian: they keep their weight however far off they are.
+        sigma: standard deviation of the pixels (pixels,).
+        width: standard deviation of the priors (parameters,).
+        centre: centre of the priors (parameters,), relative to the parameters of the model.
+        exact: number of rows at the end with Gaussian errors: they are never down-weighted.
     """
     scaled = sparse.csc_array(sparse.diags_array(1 / sigma) @ derivatives)
     z0 = residual / sigma

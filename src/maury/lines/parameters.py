@@ -1,4 +1,4 @@
-"""What is solved for in the lines: one log gf for each transition, and terms common to all lines of a molecule."""
+"""Fitted parameters of a line list: log gf of each transition, and corrections common to all lines of a molecule."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _SAME_MOLECULE_AA, _SAME_MOLECULE_EV = 0.03, 0.015
 
 @dataclass(frozen=True)
 class Qualities:
-    """Of each line (n,): the name of its source's quality, and its prior's standard deviation in dex."""
+    """Name of the source of each line (n,), and standard deviation of the prior of its log gf (n,), dex."""
 
     name: Strings
     width: Floats
 
 
 def qualities(lines: LineFile, config: CalibrateConfig) -> Qualities:
-    """Find the quality of each line from its references; molecules have their own.
+    """Find the source of each line from its reference; lines of a molecule in the settings have its width.
 
     Raises:
-        ConfigError: a reference that no pattern matches.
+        ConfigError: no pattern matches a reference.
     """
     names, widths = [], []
     for species, reference in zip(lines.species, lines.reference, strict=True):
@@ -51,10 +51,10 @@ def qualities(lines: LineFile, config: CalibrateConfig) -> Qualities:
 
 
 def group_components(lines: LineFile, active: NDArray[np.bool_], width: Floats) -> NDArray[np.int64]:
-    """Number of the parameter of each line (n,), -1 for lines that stay.
+    """Index of the parameter of each line (n,), -1 for lines that are not fitted.
 
-    Components of one transition (isotopes, hyperfine structure: one species, one lower energy, one quality, less than
-    0.12 Å apart) move together.
+    Components of one transition (isotopes, hyperfine structure: same species, lower energy and source, less than 0.12 Å
+    apart) have one parameter.
     """
     number = np.full(len(lines), -1)
     molecule = np.array([not re.match(r"[A-Z][a-z]? \d", species) for species in lines.species])
@@ -81,10 +81,10 @@ class LineParameters:
     """Parameters of the lines: first one per transition, then offset and slope of each molecule.
 
     Attributes:
-        names: of all parameters (k,).
+        names: names of all parameters (k,).
         width: standard deviation of the priors (k,).
-        matrix: change of log gf per parameter (lines, k).
-        transitions: how many of the parameters are single transitions.
+        matrix: change of log gf per unit of each parameter (lines, k).
+        transitions: number of parameters that are single transitions.
     """
 
     names: tuple[str, ...]
@@ -93,7 +93,7 @@ class LineParameters:
     transitions: int
 
     def rounded(self, values: Floats) -> tuple[Floats, dict[str, float]]:
-        """Changes of single lines (lines,), to 0.01 dex, and the molecules' terms, to 0.001: what is written down."""
+        """Changes of lines (lines,) rounded to 0.01 dex, and terms of molecules rounded to 0.001, as written."""
         single = np.round(values[: self.transitions], 2)
         terms = {name: round(float(v), 3) for name, v in zip(self.names, values, strict=True) if ":" in name}
         return self.matrix[:, : self.transitions] @ single, terms

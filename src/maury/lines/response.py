@@ -1,8 +1,8 @@
-"""How a star's intrinsic spectrum answers to each line's log gf and to the star's labels.
+"""Derivatives of a star's intrinsic spectrum by log gf of each line and by the star's labels.
 
-Lines are put into classes that form in the same layers (a species, or a part of one by excitation). The answer of a
-class comes from PySME with all its lines strengthened; each line gets the share of it that its opacity has in the
-class's at each wavelength. That makes a derivative for every one of thousands of lines from some 30 spectra.
+Lines are grouped into classes that form in the same layers (a species, or a range of excitation of one). The derivative
+of a class is the difference of two spectra by PySME, one with all its lines strengthened. It is divided among the lines
+in proportion to their opacity at each wavelength. About 30 spectra give derivatives by thousands of lines.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ Floats = NDArray[np.float64]
 Advance = Callable[[int], None]
 
 STEPS = {"teff": 20.0, "logg": 0.05, "mh": 0.05, "vmic": 0.1}
-"""Steps of the differences in labels."""
+"""Steps of the labels for numerical derivatives: K, dex, dex, km/s."""
 
 DEX = 0.1
-"""Step in log gf and in abundances."""
+"""Step of log gf for numerical derivatives, dex."""
 
 WEAKEST = 1e-3
 """Lines with less opacity relative to the continuum than this are left out of the derivatives."""
@@ -72,7 +72,7 @@ class Response:
 
 
 def class_of(species: str, excitation_ev: float) -> str:
-    """The class of a line; each molecule is a class of its own."""
+    """Class of a line by species and excitation; each molecule is one class."""
     element, _, stage = species.partition(" ")
     if species in _SPLIT_EV or sum(atoms(element).values()) > 1:
         return f"{species} {np.searchsorted(_SPLIT_EV.get(species, ()), excitation_ev)}"
@@ -84,7 +84,7 @@ def class_of(species: str, excitation_ev: float) -> str:
 
 
 def isotope_shifts(star: StandardStar, species: Strings, reference: Strings) -> Floats:
-    """Changes of log gf (n,) by the star's 12C/13C, for molecules whose reference names the isotopes ("M606.01213")."""
+    """Changes of log gf (n,) of C2 and CN for the star's 12C/13C; references name the isotopes ("M606.01213")."""
     share13 = 0.0111 * 10**star.carbon13
     shift12 = np.log10((1 - share13) / (1 - 0.0111))
     shifts = np.zeros(len(species))
@@ -104,19 +104,19 @@ def spectra(
     physics: PhysicsConfig | None = None,
     cool: LineList | None = None,
 ) -> list[tuple]:
-    """Spectra of jobs, in their order.
+    """Compute the spectra of jobs, in the order of the jobs.
 
     Args:
-        jobs: what to make.
-        lines: the list.
-        grid: wavelengths.
-        workers: processes.
+        jobs: the spectra to compute.
+        lines: the line list.
+        grid: wavelengths of the spectra.
+        workers: processes that compute them.
         advance: called with 1 after each spectrum.
-        physics: how; None for LTE and uniform sampling.
-        cool: further lines, of cool stars.
+        physics: settings of the synthesis; None for LTE and uniform sampling.
+        cool: additional lines of cool stars.
 
     Raises:
-        SynthesisError: one failed twice.
+        SynthesisError: a spectrum failed twice.
     """
     results: list[tuple] = [()] * len(jobs)
     physics = physics or PhysicsConfig(sampling="uniform")
@@ -130,7 +130,7 @@ def spectra(
 
 
 def job_for(star: StandardStar, atmospheres: AtmosphereGrid, log_gf: Floats, **changes: float) -> Job:
-    """The job of a star, some labels or abundances (by element) changed."""
+    """Job for the spectrum of a star, with ``changes`` added to its labels or abundances (by element)."""
     labels = {name: getattr(star, name) + changes.get(name, 0.0) for name in SOLVED}
     ratios = dict(star.abundances)
     for element, change in changes.items():
@@ -151,18 +151,18 @@ def respond(
     physics: PhysicsConfig | None = None,
     cool: LineList | None = None,
 ) -> Response:
-    """All derivatives of a star's spectrum.
+    """Compute the spectrum of a star and its derivatives by log gf and labels.
 
     Args:
         star: the star.
-        log_gf: of all lines in this star (n,).
-        lines: the list.
+        log_gf: log gf of all lines in this star (n,).
+        lines: the line list.
         atmospheres: model atmospheres.
-        grid: where to compute.
-        workers: processes.
+        grid: wavelengths of the spectra.
+        workers: processes that compute spectra.
         advance: called with 1 after each spectrum; there are `count_jobs` of them.
-        physics: how spectra are made; None for LTE and uniform sampling.
-        cool: further lines, of cool stars, which stay as they are.
+        physics: settings of the synthesis; None for LTE and uniform sampling.
+        cool: additional lines of cool stars, which are not fitted.
     """
     species, energy = lines.species, np.asarray(lines.columns["excit"], float)
     classes = np.array([class_of(s, e) for s, e in zip(species, energy, strict=True)])
@@ -179,7 +179,7 @@ def respond(
 
 
 def count_jobs(lines: LineList) -> int:
-    """Number of spectra that `respond` makes for a star."""
+    """Number of spectra that `respond` computes for a star."""
     energy = np.asarray(lines.columns["excit"], float)
     return 1 + len({class_of(s, e) for s, e in zip(lines.species, energy, strict=True)}) + len(STEPS)
 
@@ -191,7 +191,7 @@ def _shares(
     strength: Floats,
     classes: dict[str, tuple[NDArray[np.bool_], Floats]],
 ) -> sparse.csc_array:
-    """Derivatives of single lines (grid, lines): the class's, times the line's share of the class's opacity."""
+    """Derivatives by single lines (grid, lines): that of the class times the line's fraction of the class's opacity."""
     rows, columns, values = [], [], []
     for member, derivative in classes.values():
         total = np.full(grid.size, 1e-12)
@@ -213,7 +213,7 @@ def _shares(
 
 
 def _profile(star: StandardStar, lines: LineList, grid: LogGrid, i: int, strength: float) -> tuple[int, Floats]:
-    """Opacity of a line over the continuum's, where it is above 3e-4: first pixel and values; a Voigt function."""
+    """First pixel and values of a line's opacity relative to the continuum, a Voigt function, where above 3e-4."""
     formula = lines.species[i].partition(" ")[0]
     mass = sum(count * MASSES.get(element, 140.0) for element, count in atoms(formula).items())
     temperature = _LINE_TEMPERATURE * star.teff

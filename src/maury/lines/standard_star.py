@@ -1,4 +1,4 @@
-"""A standard star as the calibration sees it: observed pixels, the matrix that broadens a model, a continuum."""
+"""Read the observed spectrum of a standard star; matrix that broadens a model to its pixels; continuum fit."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _KERNEL_SIZE = 4096
 
 
 def model_grid(window_aa: tuple[float, float], margin_aa: float = 3.0) -> LogGrid:
-    """The ln-wavelength grid, 0.5 km/s, on which intrinsic spectra are computed."""
+    """Grid in ln(wavelength), 0.5 km/s, for intrinsic spectra of a window with ``margin_aa`` at both ends."""
     start, end = window_aa[0] - margin_aa, window_aa[1] + margin_aa
     return LogGrid(start, _STEP_KMS, int(np.log(end / start) * C_KMS / _STEP_KMS) + 1)
 
 
 @dataclass(frozen=True)
 class Broadening:
-    """What lies between a star's intrinsic spectrum and its pixels; km/s, and R = lambda / FWHM."""
+    """Broadening and Doppler shift of a star's spectrum: velocities in km/s, and R = lambda / FWHM."""
 
     velocity_kms: float
     vsini_kms: float
@@ -65,7 +65,7 @@ def broadening_matrix(wavelength_aa: Floats, grid: LogGrid, broadening: Broadeni
 
 
 def broadening_kernel(broadening: Broadening) -> Floats:
-    """Rotation, macroturbulence and instrument as a kernel on steps of 0.5 km/s (181,), its middle at no shift."""
+    """Kernel (181,) of rotation, macroturbulence and instrument in steps of 0.5 km/s, zero velocity in the middle."""
     frequency = torch.from_numpy(np.fft.rfftfreq(_KERNEL_SIZE, _STEP_KMS))
     values = transfer(
         frequency,
@@ -87,7 +87,7 @@ def continuum_basis(wavelength_aa: Floats, window_aa: tuple[float, float], spaci
 
 
 def continuum(flux: Floats, model: Floats, basis: sparse.csc_array) -> Floats:
-    """The smooth curve that flux has to be divided by to follow a model, blind to what the model lacks.
+    """Fit a smooth continuum such that flux / continuum follows a model, with little effect of lines the model lacks.
 
     Reweighted least squares of flux / model on the basis, weights model^2 / (1 + (r / 1.5 s)^2)^1.5 with s from the
     median absolute residual; pixels in line cores (model below 0.3) get zero weight.
@@ -109,11 +109,11 @@ def continuum(flux: Floats, model: Floats, basis: sparse.csc_array) -> Floats:
 def read_standard(
     star: StandardStar, folder: str, window_aa: tuple[float, float], mask_aa: Sequence[tuple[float, float]] = ()
 ) -> tuple[Floats, Floats]:
-    """Wavelengths (Å air, catalogue velocity taken out) and flux of a star in a window; orders one after another.
+    """Read wavelengths (Å air, shifted by the star's ``velocity_kms``) and flux of a star; orders follow one another.
 
     Args:
         star: the star.
-        folder: of its files.
+        folder: folder of the spectra.
         window_aa: range of wavelengths.
         mask_aa: ranges to leave out.
 

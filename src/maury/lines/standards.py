@@ -1,4 +1,4 @@
-"""A standard star during a calibration: its spectrum beside its model, and what both would change by."""
+"""A standard star during a calibration: observed spectrum, model, and derivatives of the model."""
 
 from __future__ import annotations
 
@@ -18,31 +18,35 @@ from maury.wavelengths import C_KMS, LogGrid
 Floats = NDArray[np.float64]
 
 FREE_WIDTHS = {"vmac": 1.0, "resolution": 0.05, "velocity": 0.1}
-"""Widths of what is always solved for: macroturbulence (km/s), ln R, velocity (km/s)."""
+"""Prior standard deviations of parameters that are always fitted: macroturbulence (km/s), ln R, velocity (km/s)."""
 
 CONTINUUM_WIDTH = 0.05
+"""Prior standard deviation of the coefficients of the continuum."""
 
 _RESOLUTION_ELEMENT_AA = 0.12
 _CORE = 0.4
-_SEEN = 0.003
+"""Model flux below which pixels are line cores with larger sigma."""
+_LEAST_CHANGE = 0.003
+"""Least change of flux per dex for which an abundance is fitted."""
 _STRONG, _FEWEST = 0.02, 3
+"""Change of flux per dex of a strong line, and least number of them for an element."""
 
 
 @dataclass
 class Standard:
-    """An observed star.
+    """An observed star with its model.
 
     Attributes:
-        star: its settings, with the labels as they are now.
-        wavelength_aa: pixels (p,).
-        flux: as observed (p,).
-        grid: of the intrinsic spectrum.
+        star: its settings, with the current labels.
+        wavelength_aa: wavelengths of the pixels (p,), Å air.
+        flux: observed flux (p,).
+        grid: grid of the intrinsic spectrum.
         response: intrinsic flux and derivatives.
-        window_aa: range of the continuum.
-        spacing_aa: of the knots of the continuum.
-        velocity_kms: what is left in the wavelengths.
-        magnesium_hydride: change of log gf of MgH in this star alone.
-        moved: sum of all steps of its own parameters, by name.
+        window_aa: range of the continuum, Å.
+        spacing_aa: distance between knots of the continuum, Å.
+        velocity_kms: remaining velocity, fitted, km/s.
+        magnesium_hydride: change of log gf of MgH in this star only, dex.
+        moved: sum of all steps of the star's parameters, by name.
     """
 
     star: StandardStar
@@ -77,7 +81,7 @@ class Standard:
     def compare(self) -> None:
         """Broaden the model, divide the continuum out of the observed flux, weigh the pixels.
 
-        Pixels of one resolution element count as one; cores of strong lines, where LTE fails, count less.
+        Sigma is enlarged for correlated pixels of a resolution element and in cores of strong lines, where LTE fails.
         """
         self.broaden = self._matrix()
         self.model = self.broaden @ self.response.flux
@@ -88,7 +92,7 @@ class Standard:
         self.sigma = self.star.sigma * np.sqrt(correlated) * cores
 
     def _find_velocity(self) -> float:
-        """Velocity (km/s) within 3 of zero where observed and model differ least."""
+        """Velocity within -3 to 3 km/s at which observed flux and model differ least."""
         shifts = np.arange(-3, 3.01, 0.1)
         broadened = 1 + np.convolve(self.response.flux - 1, broadening_kernel(self._broadening()), "same")
         cost = []
@@ -118,14 +122,14 @@ class Standard:
         return sparse.csc_array(sparse.diags_array(self.model) @ self.basis)
 
     def own_parameters(self, lines: LineFile, by_line: sparse.csr_array) -> tuple[list[str], Floats, sparse.csc_array]:
-        """What is solved for in this star alone: names, widths of the priors, derivatives (p, parameters)."""
+        """Parameters of this star only: names, prior standard deviations, derivatives (p, parameters)."""
         widths = self.star.widths
         columns = {name: (getattr(widths, name), d) for name, d in self.label_derivatives().items() if name in SOLVED}
         for element, derivative in element_derivatives(lines, by_line).items():
-            if np.abs(derivative).max() >= _SEEN:
+            if np.abs(derivative).max() >= _LEAST_CHANGE:
                 columns[f"[{element}/M]"] = (widths.abundance, derivative)
         hydride = by_line @ (lines.species == "MgH 1").astype(float)
-        if np.abs(hydride).max() >= _SEEN:
+        if np.abs(hydride).max() >= _LEAST_CHANGE:
             columns["MgH"] = (widths.magnesium_hydride, hydride)
         columns |= {name: (FREE_WIDTHS[name], derivative) for name, derivative in self.free_derivatives().items()}
         smooth = self.continuum_derivatives()
@@ -135,7 +139,7 @@ class Standard:
         return names, width, sparse.csc_array(sparse.hstack([stacked, smooth]))
 
     def take(self, names: list[str], steps: Floats) -> None:
-        """Take the steps of its own parameters; the model is not made anew."""
+        """Add steps to the star's parameters; the model is not recomputed."""
         labels: dict[str, float] = {}
         ratios = dict(self.star.abundances)
         for name, step in zip(names, steps.tolist(), strict=True):
@@ -156,7 +160,7 @@ class Standard:
         self.star = self.star.model_copy(update={**labels, "abundances": ratios})
 
     def moved_labels(self) -> dict[str, float]:
-        """How far its own parameters went, without the continuum's."""
+        """Total changes of the star's parameters, without the continuum."""
         return {name: round(value, 4) for name, value in self.moved.items() if not name.startswith("continuum")}
 
 

@@ -1,4 +1,4 @@
-"""Spectra of one star with PySME for any strengths of the lines; runs in worker processes only."""
+"""Compute spectra of a star with PySME for any log gf of the lines, in worker processes."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Job:
-    """One spectrum wanted.
+    """A spectrum to compute.
 
     Attributes:
-        atmosphere: of the star.
+        atmosphere: model atmosphere of the star.
         vmic: microturbulence, km/s.
-        log_gf: of all lines (n,).
+        log_gf: log gf of all lines (n,).
         abundances: [X/M] by element.
-        strengths: whether to return the lines' strengths too.
+        strengths: also return the strengths of the lines.
     """
 
     atmosphere: Atmosphere
@@ -35,7 +35,7 @@ class Job:
 
 
 class StarSynthesizer(PysmeSynthesizer):
-    """Makes continuum-normalised intrinsic spectra with single abundances and other log gf."""
+    """Computes continuum-normalised intrinsic spectra with given abundances of single elements and given log gf."""
 
     def __init__(
         self, lines: LineList, wavelength_aa: Floats, config: PhysicsConfig, cool: LineList | None = None
@@ -43,7 +43,7 @@ class StarSynthesizer(PysmeSynthesizer):
         super().__init__(lines, wavelength_aa, config, cool)
 
     def __call__(self, job: Job) -> tuple[Floats, Floats | None]:  # type: ignore[override]
-        """Flux over continuum (p,), and if wanted each line's largest opacity relative to the continuum's (n,)."""
+        """Continuum-normalised flux (p,), and each line's largest opacity relative to the continuum (n,) or None."""
         self.log_gf, self._job = job.log_gf, job
         labels = np.zeros(len(SYNTHESISED))
         labels[SYNTHESISED.index("vmic")] = job.vmic

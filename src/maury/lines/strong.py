@@ -1,4 +1,4 @@
-"""Strong and well-known lines of 5050 to 5350 and 5980 to 6280 Å, to name what a label is read from."""
+"""Strong and well-known lines of 5050 to 5350 and 5980 to 6280 Å, to name lines in figures."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ STRONG_LINES: dict[str, tuple[float, ...]] = {
 """Laboratory wavelengths (Å, air) by atom and ion: the strongest lines of K, G and A stars, heads of C2 and MgH."""
 
 _MINOR = ("C2", "MgH", "Ca II", "Si II", "Sc II", "Mn I", "Co I", "Nd II")
-"""Heads of bands, and species whose lines here are the lesser part of a blend in most stars."""
+"""Band heads, and species whose lines here are minor components of blends in most stars."""
 
 _WITHIN_AA = 0.05
 
@@ -74,11 +74,11 @@ _WINGS = {
     "Cr I": ((5204.498, 5206.023, 5208.409), 0.6),
     "Fe I": ((5227.19, 5232.94, 5269.537, 5270.357, 5324.179, 5328.039), 0.6),
 }
-"""Lines with broad wings, and how far these reach, Å."""
+"""Lines with broad wings, and half-width of the wings, Å."""
 
 
 def named_lines(first_aa: float, last_aa: float) -> list[tuple[str, float]]:
-    """Species and wavelengths (Å) of the lines between two wavelengths, or of the one in whose wing they are."""
+    """Species and wavelengths (Å) of lines between two wavelengths; else the line whose wing covers them."""
     found = [(aa, species) for species, lines in STRONG_LINES.items() for aa in lines if first_aa <= aa <= last_aa]
     if not found:
         middle = (first_aa + last_aa) / 2
@@ -95,13 +95,13 @@ def named_lines(first_aa: float, last_aa: float) -> list[tuple[str, float]]:
 def deepest_lines(
     wavelength_aa: ArrayLike, flux: ArrayLike, separation_aa: float = 0.1, least_depth: float = 0.2
 ) -> list[tuple[str, float]]:
-    """Species and wavelengths (Å) of the strong lines that a spectrum shows; of close neighbours only the deepest.
+    """Species and wavelengths (Å) of the strong lines in a spectrum; of close neighbours only the deepest.
 
     Args:
-        wavelength_aa: increasing wavelengths (n,) at rest, Å air.
-        flux: continuum-normalised flux (n,), best of a model; NaN where there is none.
-        separation_aa: least distance of two lines.
-        least_depth: least depth at a line's place, per unit of the continuum.
+        wavelength_aa: increasing wavelengths (n,) in the rest frame, Å air.
+        flux: continuum-normalised flux (n,), preferably of a model; NaN where unknown.
+        separation_aa: least distance between two lines, Å.
+        least_depth: least depth of a line, per unit of the continuum.
     """
     wavelength, flux = np.asarray(wavelength_aa, float), np.asarray(flux, float)
     found = []

@@ -1,4 +1,4 @@
-"""Wavelengths that no line of the list explains: a table of ranges, found on standard stars, and a mask made of it."""
+"""Ranges of absorption that no line of the list explains, found on standard stars, and a mask from them."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ _COLUMNS = ("first", "last", "difference", "stars")
 def find_unexplained(
     verdicts: Sequence[Verdict], limits: dict[str, float], anchor: str, window_aa: tuple[float, float]
 ) -> Table:
-    """Ranges where the anchor, or two other stars, differ from their models.
+    """Find ranges where the anchor star or at least two other stars differ from their models.
 
-    The residual, labels fitted, is averaged over 0.1 Å. What lies within 0.06 Å of another range is joined to it.
+    Residuals with fitted labels are averaged over 0.1 Å. Ranges closer than 0.06 Å are joined.
 
     Args:
-        verdicts: of the stars that count; others are ignored.
-        limits: flux by star above which it differs.
-        anchor: star that counts alone.
-        window_aa: range looked at.
+        verdicts: fits of the stars; stars that ``limits`` does not name are ignored.
+        limits: least difference between flux and model, by star.
+        anchor: star whose difference alone is sufficient.
+        window_aa: range to search, Å.
 
     Returns:
         Columns first and last (Å air), difference (mean of observed minus model of the star that differs most) and
@@ -73,18 +73,18 @@ def candidates(
     at_bound: NDArray[np.bool_] | None = None,
     further: LineFile | None = None,
 ) -> list[str]:
-    """What may be wrong in each range: lines to drop, lines whose prior to widen, lines to look for.
+    """Suggest remedies for each range: lines to drop, lines that need a wider prior, lines missing in the list.
 
-    Where stars are brighter than their models, the strongest lines of the list there may not exist, or are too strong.
-    Where they are darker, a line at its bound may need a wider prior; else a line is missing, and a further list may
-    have it.
+    If stars are brighter than their models, the strongest lines of the range may not exist or are too strong. If they
+    are darker, a line at its bound may need a wider prior; without one, a line is missing, and a second list may have
+    it.
 
     Args:
-        ranges: of `find_unexplained`.
+        ranges: table from `find_unexplained`.
         lines: the list.
         height: largest change of a star's flux by each line, per dex (n,).
-        at_bound: lines that moved as far as their bound (n,).
-        further: a list in which missing lines are looked for.
+        at_bound: lines whose change reached its bound (n,).
+        further: second list to search for missing lines.
     """
     shown = height > _LEAST_HEIGHT
     texts = []
@@ -107,7 +107,7 @@ def candidates(
 
 
 def _strongest(lines: LineFile, height: Floats, first: float, last: float) -> list[int]:
-    """Lines in a range, the highest first."""
+    """Indices of the lines in a range, sorted by decreasing ``height``."""
     inside = np.flatnonzero((lines.wavelength_aa >= first) & (lines.wavelength_aa <= last))
     return [int(i) for i in inside[np.argsort(-height[inside], kind="stable")]]
 
@@ -119,7 +119,7 @@ def _in_list(lines: LineFile, further: LineFile, j: int) -> bool:
 
 
 def _listed(verb: str, lines: LineFile, places: Sequence[int]) -> str:
-    """A verb and species, wavelength and energy of lines; empty for none."""
+    """Text of a verb with species, wavelength and energy of lines; empty without lines."""
     named = (f"{lines.species[i]} {lines.wavelength_aa[i]:.3f} ({lines.excitation_ev[i]:.2f} eV)" for i in places)
     return f"{verb} {', '.join(named)}" if places else ""
 
@@ -158,10 +158,10 @@ def write_unexplained(table: Table, path: str | os.PathLike[str], notes: dict[st
 
 
 def unexplained_mask(wavelength_aa: ArrayLike, path: str | os.PathLike[str] = PACKAGED) -> NDArray[np.bool_]:
-    """True at rest wavelengths (Å air) within a range of the table.
+    """Mask of wavelengths (Å air, rest frame): True inside a range of the table.
 
     Raises:
-        FormatError: not a table of ranges.
+        FormatError: the file is not a table of ranges.
     """
     try:
         table = Table.read(path, format="ascii.ecsv")
