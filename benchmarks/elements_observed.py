@@ -37,7 +37,12 @@ ARCTURUS = {
 LINES = (("y", 5087.42, "Y II"), ("y", 5200.41, "Y II"), ("nd", 5249.58, "Nd II"), ("nd", 5319.81, "Nd II"))
 PAIR = {"cs22892-52.fits": "CS 22892-052", "hd122563.fits": "HD 122563"}
 LIKE_THE_SUN = {"teff": (5200.0, 6700.0), "mh": (-0.6, 0.4)}
-ODD = ("mn", "co", "cu")
+SLOPES = {"mn": (0.37, 0.20), "co": (1.31, 0.15), "cu": (2.09, 0.19)}
+"""Slope of [X/Fe] against [Ni/Fe] and its error by the same fit to solar twins of Bedell et al. (2018, ApJ 865, 68).
+
+Their first 26 stars by name, HIP10175 to HIP29432: `data/final_abundances_w_ncapture.csv` less [Fe/H] of
+`data/final_parameters.csv` in github.com/megbedell/solartwin-abundances.
+"""
 
 
 def suns(stars: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
@@ -60,7 +65,7 @@ def slopes(stars: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
         if inside and row["vsini"] < 10 and row["chi2"] < 1.5:
             rows.setdefault(star["star"], row)
     found = {}
-    for name in ODD:
+    for name in SLOPES:
         pairs = [(row["ni_fe"], row[f"{name}_fe"]) for row in rows.values() if f"{name}_fe_upper" not in row]
         x, y = np.array([pair for pair in pairs if None not in pair], float).T
         (slope, start), covariance = np.polyfit(x, y, 1, cov=True)
@@ -111,11 +116,15 @@ def text_of(found: dict[str, Any]) -> str:
     lines += ["", "Arcturus:", "", "| [X/Fe] | " + " | ".join(ARCTURUS) + " |", "|" + "---|" * (len(ARCTURUS) + 1)]
     lines.append("| maury | " + " | ".join(f"{found['arcturus'][name]:+.2f}" for name in ARCTURUS) + " |")
     lines.append("| literature | " + " | ".join(f"{value:+.2f}" for value in ARCTURUS.values()) + " |")
-    lines += ["", "Stars like the Sun, [X/Fe] against [Ni/Fe]:", "", "| element | slope | correlation | stars |"]
-    lines.append("|" + "---|" * 4)
+    lines += ["", "Stars like the Sun, [X/Fe] against [Ni/Fe]:", "", "| element | slope | correlation | stars "]
+    lines[-1] += "| slope of solar twins | difference / error |"
+    lines.append("|" + "---|" * 6)
     for name, row in found["slopes"].items():
+        known, error = SLOPES[name]
+        apart = (row["slope"] - known) / float(np.hypot(row["error"], error))
         lines.append(
-            f"| {name} | {row['slope']:.1f} ± {row['error']:.1f} | {row['correlation']:.2f} | {row['stars']} |"
+            f"| {name} | {row['slope']:.1f} ± {row['error']:.1f} | {row['correlation']:.2f} | {row['stars']} "
+            f"| {known:.2f} ± {error:.2f} | {apart:+.1f} |"
         )
     lines += ["", "Elements of the r-process:", "", "| star | [Y/Fe] | [Nd/Fe] | lines of Y, Nd |", "|" + "---|" * 4]
     for star, row in found["pair"].items():
