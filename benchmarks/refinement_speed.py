@@ -139,13 +139,8 @@ def main() -> None:
         runs = (("six_elements", TARGET_ESS), ("usual", TARGET_ESS), ("many", options.many))
         for name, target_ess in runs:
             before = time.perf_counter()
-            rows = list(
-                bar.track(
-                    pool.map(partial(work, target_ess, name == "six_elements"), seeds),
-                    total=options.stars,
-                    description=name,
-                )
-            )
+            one = partial(work, target_ess, name == "six_elements")
+            rows = list(bar.track(pool.map(one, seeds), total=options.stars, description=name))
             wall = time.perf_counter() - before
             processor, effective, points = np.array(rows, float).T
             report[name] = {
