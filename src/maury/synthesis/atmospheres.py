@@ -1,4 +1,4 @@
-"""A grid of model atmospheres, interpolated layer by layer; it may have holes and is not left silently."""
+"""A grid of model atmospheres, interpolated layer by layer; it may have holes, and labels outside it raise an error."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ class AtmosphereGrid:
 
         Args:
             labels: the labels of `maury.labels.INTRINSIC` (n, 10).
-            what: what to call them in errors.
+            what: name of the labels in error messages.
 
         Returns:
             Whether log g of each is extrapolated (n,).

@@ -1,4 +1,4 @@
-"""Build a library, in parts that survive a kill; what fails is listed in it."""
+"""Build a library from parts, from which an interrupted run resumes; the file lists spectra that failed."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Failure:
-    """A spectrum that could not be made.
+    """A spectrum whose synthesis failed.
 
     Attributes:
         row: its row in the design, from 1.
@@ -149,11 +149,11 @@ def build_library(
 
     Args:
         path: the HDF5 file to write.
-        plan: what to make.
+        plan: labels, lines and atmospheres of the spectra.
         workers: processes, or a cluster.
         advance: called with the number of spectra done.
         notify: called with a message when spectra of an interrupted build are found.
-        make: makes what makes the spectra, in place of PySME.
+        make: returns the synthesizer in each worker, in place of PySME.
 
     Returns:
         What failed.
@@ -251,7 +251,7 @@ def _attributes(plan: Plan) -> dict[str, Any]:
 
 
 def _equilibrium(physics: PhysicsConfig) -> str:
-    """What is out of LTE."""
+    """Departures from LTE in the settings, in words."""
     kinds = []
     if physics.departures is not None:
         species = dict.fromkeys(name for correction in physics.departures.corrections for name in correction.species)

@@ -1,4 +1,4 @@
-"""A small table of what was changed in a line list: it makes the new list from the old one, byte for byte.
+"""A table of changes of log gf, which turns the old line list into the new one, byte for byte.
 
 In another list, a change is applied to the line of the same species, wavelength, lower energy and old log gf.
 """
@@ -72,8 +72,8 @@ def make_changes(
 
     Args:
         lines: the old list.
-        change: of each line (n,), in steps of 0.01 dex.
-        terms: of the molecules.
+        change: change of log gf of each line (n,), in steps of 0.01 dex.
+        terms: offset and slope of each molecule.
         source: quality of each line's old value (n,).
         stars: letters of the stars that show it (n,).
         notes: what else to know, for the table's head.

@@ -103,7 +103,7 @@ class DeparturesConfig(Settings):
     """Departures from LTE, `[physics.departures]` of `maury synthesize`.
 
     Attributes:
-        corrections: of which lines, from which files.
+        corrections: lines to correct and files of the corrections.
         reference: teff (K), logg, mh, vmic (km/s) of the star that the line list was calibrated on.
         limit: largest change of log gf, dex.
         fade: by "teff", "logg" or "mh": values where the weight of the corrections is 0 and 1, linear between.
@@ -145,7 +145,7 @@ class Correction:
     evaluate: Callable[[Floats, Floats, Floats, Floats], Floats]
 
     def members(self, species: NDArray[np.str_], wavelength_aa: Floats, excitation_ev: Floats) -> NDArray[np.bool_]:
-        """Lines (n,) that it is for."""
+        """Mask (n,) of the lines to which the correction applies."""
         low, high = self.config.excitation
         inside = np.isin(species, self.config.species) & (excitation_ev >= low) & (excitation_ev < high)
         if self.config.wavelengths:

@@ -1,4 +1,4 @@
-"""Spectra made on a Ray cluster, each in a process that may crash without harm."""
+"""Synthesise spectra on a Ray cluster, each in a process whose crash costs one spectrum only."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class IsolatedSynthesizer:
     """
 
     def __init__(self, maker: Maker, timeout_s: float) -> None:
-        """Start nothing yet."""
+        """Keep the arguments; the process starts at the first call."""
         self._maker, self._timeout_s, self._worker = maker, timeout_s, Workers(1)
 
     def __call__(self, *task: Any) -> Any:
@@ -38,7 +38,7 @@ class ClusterPool:
     """Shares out spectra over a cluster as `Workers` does over processes here."""
 
     def __init__(self, cluster: RayWorkers, physics: PhysicsConfig) -> None:
-        """Compare the nodes.
+        """Check that all machines have the same PySME and files.
 
         Raises:
             VersionMismatchError: a node has another PySME, or another file of departure coefficients.
@@ -58,7 +58,7 @@ class ClusterPool:
 
 
 def codes(files: list[str]) -> dict[str, str]:
-    """What makes the numbers of a spectrum on a node: version of PySME, hashes of files."""
+    """Version of PySME and hashes of files on this machine, which determine its spectra."""
     try:
         version = importlib.metadata.version("pysme-astro")
     except importlib.metadata.PackageNotFoundError:

@@ -41,7 +41,7 @@ _IRON_KMS2_PER_K = 2 * 1.380649e-16 / (55.845 * 1.66053907e-24) / 1e10
 """2 k / m of iron, (km/s)^2 per K."""
 
 _LINE_TEMPERATURE = 0.8
-"""Temperature where weak lines form over Teff."""
+"""Temperature where weak lines form, divided by Teff."""
 
 _WIDEST_STEP_KMS = 1.0
 """Saturated lines have flanks that are steeper than their Doppler width."""
@@ -110,7 +110,7 @@ def element_ratios(labels: Floats) -> dict[str, float]:
 
 
 class PysmeSynthesizer:
-    """Makes continuum-normalised intrinsic spectra (no rotation, no instrument) with PySME, in this process."""
+    """Computes continuum-normalised intrinsic spectra (no rotation, no instrument) with PySME, in this process."""
 
     def __init__(
         self, lines: LineList, wavelength_aa: Floats, config: PhysicsConfig, cool: LineList | None = None
@@ -120,7 +120,7 @@ class PysmeSynthesizer:
         Args:
             lines: spectral lines.
             wavelength_aa: wavelengths (p,) in Å, air, increasing.
-            config: how.
+            config: settings of PySME.
             cool: further lines, of stars below ``config.cool_teff``.
 
         Raises:
@@ -292,7 +292,7 @@ def _native_library() -> Any:
 
 
 class _LocalFiles:
-    """What PySME asks for files of departure coefficients: they are where the settings say, nothing is downloaded."""
+    """Gives PySME the paths of departure coefficients from the settings, so that it downloads nothing."""
 
     def get(self, path: str) -> str:
         return path
@@ -324,7 +324,7 @@ def _plain(column: NDArray[Any]) -> NDArray[Any]:
 
 
 def _import() -> Any:
-    """PySME, quiet.
+    """Import PySME without its messages.
 
     Raises:
         SynthesisError: it is not installed.

@@ -1,4 +1,4 @@
-"""Line lists in VALD's "extract all, short" format, read without loss: what stays is written back byte for byte."""
+"""Line lists in VALD's "extract all, short" format; unchanged lines are written back byte for byte."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Worker processes seen from the parent: start, ask, time out, restart, share out work."""
+"""Worker processes, as the parent controls them: start, call, time out, restart, distribute tasks."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class WorkerError(Exception):
 
 
 class Worker:
-    """One process, started when first asked.
+    """A process that starts at the first call.
 
     It lives in a private home, as PySME writes there and where it runs; its stdout and stderr go to a file there.
     Paths sent to it must be absolute.
@@ -104,7 +104,7 @@ class Worker:
             )
 
     def _epitaph(self, late: bool, timeout_s: float) -> str:
-        """Why the process died, and clear it away."""
+        """Clean up after a process that died, and return the reason in words."""
         process = self._process
         assert process is not None
         code = process.wait()
@@ -164,7 +164,7 @@ class Workers:
         A task whose worker crashes, hangs or raises is tried once more in a fresh process.
 
         Args:
-            maker: makes the object in each process; an error of it ends everything.
+            maker: makes the object in each process; if it raises an error, all tasks stop.
             tasks: numbers and arguments; taken when a worker is free.
             timeout_s: longest time for one call.
 

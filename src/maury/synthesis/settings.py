@@ -29,7 +29,7 @@ FOUNDING_STEP_AA = (FOUNDING_END_AA - FOUNDING_START_AA) / (FOUNDING_PIXELS - 1)
 
 
 class PhysicsConfig(Settings):
-    """How PySME makes a spectrum.
+    """Settings of PySME: sampling, line selection, departures from LTE.
 
     Attributes:
         sampling: "adaptive" is PySME as it comes: it chooses the wavelengths it computes and interpolates linearly
@@ -38,7 +38,7 @@ class PhysicsConfig(Settings):
             where nothing changes (layers, continuum, reach of weak lines).
         doppler_step: step of the uniform sampling in Doppler widths of iron; never wider than 1 km/s.
         accrt: opacity of a line relative to the continuum below which it is neglected.
-        line_margin: lines within so many Å on either side of the spectrum are included.
+        line_margin: distance from the ends of the spectrum up to which lines are included, Å.
         nlte: files of departure coefficients by element, for lists in VALD's long format; other elements are in LTE.
         departures: departures from LTE as changes of log gf (`maury.synthesis.departures`); other lines are in LTE.
         cool_teff: the lines of ``cool_lines`` have their full strength below the first of these temperatures (K), none
@@ -86,7 +86,7 @@ class TableDesign(Settings):
 
 
 class NodesDesign(Settings):
-    """The nodes of the SPC grid within ranges, or a tensor grid of one's own.
+    """Nodes of the SPC grid within ranges, or a tensor grid given by the user.
 
     Attributes:
         kind: "nodes".
@@ -95,7 +95,7 @@ class NodesDesign(Settings):
         mh: lowest and highest [M/H] of the SPC nodes.
         values: values of each label of a tensor grid in place of the SPC nodes; labels left out are as in a table.
         seed: of the drawing.
-        count: draw so many of the nodes at random; None for all.
+        count: number of nodes to draw at random; None for all.
     """
 
     kind: Literal["nodes"] = "nodes"
@@ -255,7 +255,7 @@ class SynthesisConfig(Settings):
         return self.model_copy(update=files | {"physics": self.physics.placed(place)})
 
     def recipe(self) -> dict[str, object]:
-        """What decides the spectra: the settings with files named without their folders, without processes."""
+        """Settings that determine the spectra: files without their folders, and no number of processes."""
         bare = self.model_copy(
             update={name: Path(getattr(self, name)).name for name in _FILES}
             | {"physics": self.physics.placed(lambda path: Path(path).name)}

@@ -1,4 +1,4 @@
-"""Labels to spectra: atmospheres interpolated, spectra made in worker processes."""
+"""Synthesise spectra for labels: interpolate atmospheres, compute spectra in worker processes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HIGHEST_FLUX = 1.2
 
 
 class Synthesizer(Protocol):
-    """Makes the spectrum of one star on wavelengths it was made with."""
+    """Computes the spectrum of one star at fixed wavelengths."""
 
     def __call__(self, atmosphere: Atmosphere, labels: Floats) -> Floats:
         """Continuum-normalised intrinsic flux (p,) for one row of labels (17,)."""
@@ -96,7 +96,7 @@ def synthesize(
 
 
 def pysme_maker(lines: LineList, wavelength_aa: Floats, config: PhysicsConfig, cool: LineList | None = None) -> Maker:
-    """What makes PySME ready in a worker, with the lines of the window and its margins.
+    """Function and arguments that prepare PySME in a worker, with the lines of the window and its margins.
 
     Raises:
         DomainError: the lines do not cover the window.

@@ -1,4 +1,4 @@
-"""What is to be synthesised: the labels of a design, complete, each with an atmosphere."""
+"""Labels of the spectra to synthesise: those of a design, completed, each with a model atmosphere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A worker process: runs functions for the parent, away from it, so that a crash or a hang costs one spectrum only."""
+"""A worker process: runs functions for its parent, so that a crash or a hang costs one spectrum only."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def receive(stream: BinaryIO) -> bytes:
 
 
 def answer(message: bytes, kept: list[Any]) -> tuple[bool, Any]:
-    """Run what a message asks for.
+    """Run the function in a message and return its result.
 
     Args:
         message: pickled function (None for the object kept), arguments, and whether to keep the result here.
