@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from maury.errors import ConfigError, DomainError
-from maury.inference.single import luminosity_prior
-from maury.likelihood import luminosity, parse_value
+from maury.likelihood import luminosity, luminosity_prior, parse_value
 from maury.likelihood.luminosity import bolometric_correction, log_mass, zero_point
 from maury.likelihood.systematics import with_systematics
 

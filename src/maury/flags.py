@@ -140,6 +140,13 @@ _ALL = (
         "refinement",
     ),
     Flag("exposures_skipped", "at least one exposure could not be used: its row gives the reason", False, "refinement"),
+    Flag(
+        "two_stars",
+        "two stars in one spectrum are clearly more probable than one: the values are those of a single-star fit, "
+        "those of both stars stand beside them",
+        True,
+        "refinement",
+    ),
     Flag("prior_conflict", "prior and spectrum differ by more than 3 standard deviations", True, "refinement"),
 )
 

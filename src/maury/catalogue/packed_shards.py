@@ -20,7 +20,8 @@ from maury.catalogue.table_columns import REJECTS, Column, append, empty
 from maury.errors import OutputError, in_one_line
 from maury.inference import Posteriors, predict_batch, predict_pixels
 from maury.inference.columns import column_of
-from maury.inference.single import LEAST_SNR, SAMPLES
+from maury.inference.ready import LEAST_SNR
+from maury.inference.single import SAMPLES
 from maury.networks import load_cached, pixel_wavelengths
 from maury.pixelspectra import PixelSpectra
 from maury.preparation.resample import least_overlap

@@ -144,6 +144,16 @@ Refine = Annotated[
         "", "Refine the posterior with the likelihood of model spectra [default: if possible].", "--refine/--no-refine"
     ),
 ]
+Components = Annotated[
+    int | None,
+    of_model(
+        "N",
+        "2: also fit two stars, with labels, velocities and light ratio; 1: never [default: where the lines of a "
+        "second star are found].",
+        min=1,
+        max=2,
+    ),
+]
 Samples = Annotated[int | None, of_model("N", "Samples of the posterior [default: 4000].", min=10)]
 Seed = Annotated[int, of_resources("N", "Seed of the random numbers.", min=0)]
 

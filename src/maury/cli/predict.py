@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from maury.inference import Result
+    from maury.inference.components import TwoStars
 
 
 @options.reads_files
@@ -57,6 +58,7 @@ def predict(
         ),
     ] = None,
     refine: options.Refine = None,
+    components: options.Components = None,
     systematics: Annotated[
         bool,
         options.of_model(
@@ -132,7 +134,8 @@ def predict(
                     star, model, resolution=r, velocity_kms=velocity, velocity_range_kms=velocity_range,
                     mask=ranges, emulator=emulator, samples=samples or SAMPLES, seed=seed, labels=labels,
                     refine=refine, priors=priors, relations=relations, systematics=systematics, reference=known,
-                    parallax=light, gmag=gmag, ebv=reddening, **(reading if together else {}),
+                    parallax=light, gmag=gmag, ebv=reddening, components=components,
+                    **(reading if together else {}),
                 )  # fmt: skip
                 record = result.record()
             except Exception as error:  # one file must not end the batch
@@ -147,6 +150,8 @@ def predict(
                 out.print(_table(result, None if isinstance(star, list) else star.provenance.get("truth")))
                 if result.exposures:
                     out.print(_exposures(result))
+                if result.two is not None:
+                    out.print(_two_stars(result.two))
             if plot is not None:
                 _draw(result, plot)
             if lines_output is not None:
@@ -237,6 +242,25 @@ def _exposures(result: Result) -> Table:
     made.add_column(last)
     for row in rows:
         made.add_row(*row.values())
+    return made
+
+
+def _two_stars(two: TwoStars) -> Table:
+    """One row per label of both stars."""
+    from maury.cli.console import table
+    from maury.inference.columns import TWO_STARS
+    from maury.inference.words import number
+
+    found = {"two": "two stars are clearly more probable than one", "one": "one star explains the spectrum"}
+    words = found.get(two.status, "two stars may be more probable than one, but not with certainty")
+    caption = f"{words}: ln of the evidence ratio {two.ln_evidence:+.1f}"
+    made = table("two components", ["column"], ["value", "±"], caption)
+    made.add_column("unit")
+    numbers = two.numbers()
+    for column in TWO_STARS[:-1]:
+        value, error = numbers[column.name], numbers[f"{column.name}_err"]
+        label = column.name.split("_")[0]
+        made.add_row(column.name, number(label, value, error), number(label, error, error), column.unit)
     return made
 
 

@@ -68,6 +68,30 @@ def derived_columns() -> tuple[Column, ...]:
     )
 
 
+TWO_STARS = (
+    *(
+        Column(f"{name}_{number}", "number", LABELS[name].unit, f"{LABELS[name].description} of star {number} of two")
+        for number in (1, 2)
+        for name in ("teff", "logg", "vsini")
+    ),
+    Column("rv_1_kms", "number", "km / s", "radial velocity of star 1 of two, in the frame of rv_kms"),
+    Column("rv_2_kms", "number", "km / s", "radial velocity of star 2 of two, in the frame of rv_kms"),
+    Column("mh_both", "number", LABELS["mh"].unit, f"{LABELS['mh'].description} of both stars of two"),
+    Column("light_ratio", "number", "", "light of star 2 over that of star 1 in the window"),
+    Column("ln_evidence_two_over_one", "number", "", "ln of the evidence of two stars over that of one"),
+)
+"""Columns of two stars in one spectrum: medians."""
+
+
+def pair_columns() -> tuple[Column, ...]:
+    """Columns of results with two stars: medians and half of the central 68 %."""
+    return tuple(
+        Column(column.name + end, "number", column.unit, f"{what} {column.description}".strip())
+        for column in TWO_STARS
+        for end, what in (("", ""), ("_err", ENDINGS["_err"]))
+    )
+
+
 PREPARED = (
     Column("rv_kms", "number", "km / s", "radial velocity in the frame of the file's wavelengths"),
     Column("rv_err", "number", "km / s", "standard deviation of rv_kms"),

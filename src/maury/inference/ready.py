@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,14 +13,19 @@ from maury.emulator import MAX_RESOLUTION, NetworkPixels
 from maury.emulator import load_cached as load_emulator
 from maury.errors import DomainError
 from maury.flags import of_stage
-from maury.networks import pixel_wavelengths
+from maury.networks import PosteriorNetwork, StarNet, pixel_wavelengths
+from maury.pixelspectra import PixelSpectra
 from maury.preparation import Preparation, prepare
 from maury.preparation.masks import Mask, inside, ordered, parse_range
+from maury.preparation.network_input import to_network
 from maury.preparation.observed import observed
 from maury.preparation.prepared import DAMAGED, without_damage
 from maury.preparation.resample import require_resolution
 from maury.spectra import Observation, Spectrum
 from maury.wavelengths import C_KMS, LogGrid
+
+LEAST_SNR = 3.0
+"""Signal-to-noise per pixel of the network below which nothing is inferred."""
 
 _SLOW_FWHM_KMS = 5.0
 _WINDOW_SLACK_AA = 1.0
@@ -185,3 +191,34 @@ def prepare_for(
             value=emulator,
         )
     return prepare(observation, resolution=resolution, window_aa=window, emulator=templates, **settings)
+
+
+def require_signal(star: PixelSpectra, name: str, warnings: Sequence[str]) -> None:
+    """Refuse a spectrum (p,) that is too noisy.
+
+    Raises:
+        DomainError: signal-to-noise below `LEAST_SNR`.
+    """
+    snr = float(1 / np.median(star.sigma[star.good].numpy()))
+    if snr < LEAST_SNR:
+        hint = "".join(f"; {text}" for text in warnings if "noise measured in the flux" in text)
+        raise DomainError(
+            f"{name}: signal-to-noise {snr:.1f} per pixel of 2 km/s; at least {LEAST_SNR:g} is needed for "
+            f"parameters{hint}",
+            parameter="ignore_sigma" if hint else None,
+        )
+
+
+def check_of(network: PosteriorNetwork | StarNet, header: dict[str, Any]) -> Callable[[Spectrum, str], None]:
+    """Return a function that raises if a network cannot use an exposure that is normalised and at rest.
+
+    Raises:
+        DomainError: a network that gives no posterior.
+    """
+    if not isinstance(network, PosteriorNetwork):
+        raise DomainError("exposures together need a network that gives a posterior", parameter="model")
+
+    def check(spectrum: Spectrum, name: str) -> None:
+        require_signal(to_network(spectrum, pixels_of(header)), name, spectrum.provenance.get("warnings", ()))
+
+    return check

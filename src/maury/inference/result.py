@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from maury.flags import limits_trust
 from maury.inference.columns import DERIVED, LINES, column_of
+from maury.inference.components import TwoStars
 from maury.inference.exposures import Exposure, velocity_of
 from maury.inference.posterior import INTERVAL, Posterior
 from maury.inference.refinement import Refinement
@@ -102,6 +103,7 @@ class Result:
         mask_aa: ranges that the user left out, Å in air, at rest.
         exposures: the exposures, where several were fitted together.
         lines: number of lines that measure each element shown (`maury.inference.element_lines`), where refined.
+        two: labels of two stars, where they were asked for or are clearly more probable than one.
     """
 
     file: str
@@ -118,6 +120,7 @@ class Result:
     mask_aa: Mask = ()
     exposures: tuple[Exposure, ...] = ()
     lines: dict[str, int] = field(default_factory=dict, repr=False)
+    two: TwoStars | None = None
 
     @property
     def status(self) -> str:
@@ -198,7 +201,7 @@ class Result:
                 numbers |= {name: middle, f"{name}_err": (high - low) / 2, f"{name}_lo": low, f"{name}_hi": high}
             numbers |= {column_of(name) + LINES: count for name, count in self.lines.items()}
             numbers |= {f"{column_of(name)}_upper": limit for name, limit in self.posterior.upper_limits.items()}
-        return numbers
+        return numbers | ({} if self.two is None else self.two.numbers())
 
     def record(self) -> dict[str, Any]:
         """Plain values for JSON: file, status, labels, errors, velocity, quality of the fit, flags, model."""
@@ -214,6 +217,7 @@ class Result:
             "status": self.status,
             **values,
             **({} if self.spectral_type is None else {"spectral_type": self.spectral_type}),
+            **({} if self.two is None else {"components": self.two.status}),
             **prepared,
             **({} if self.posterior is None else self._quality()),
             "mask_aa": [list(ends) for ends in self.mask_aa],

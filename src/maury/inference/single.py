@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
-import numpy as np
 import torch
 
 from maury.errors import ConfigError, DomainError
+from maury.inference.components import check_components, two_stars, wanted
 from maury.inference.differential import SUN, Reference
 from maury.inference.element_lines import count_lines
 from maury.inference.exposures import Exposure, Star, common_flags, gathered, judged, label_distances
 from maury.inference.posterior import label_set, posterior_of
-from maury.inference.ready import Ready, guess_resolution, is_prepared, pixels_of, prepare_for, ready, window_of
+from maury.inference.ready import (
+    Ready,
+    check_of,
+    guess_resolution,
+    is_prepared,
+    pixels_of,
+    prepare_for,
+    ready,
+    require_signal,
+    window_of,
+)
 from maury.inference.refinement import Refinement, Samples, physics_of, refined
 from maury.inference.result import Result
 from maury.labels import LabelSpace
-from maury.likelihood import LabelPrior, contradictory, luminosity, relation, usable
+from maury.likelihood import LabelPrior, contradictory, luminosity_prior, relation, usable
 from maury.likelihood.priors import Priors, as_priors
 from maury.likelihood.together import exposures_of, mean_of
 from maury.networks import PosteriorNetwork, StarNet, load_cached, pixel_wavelengths
@@ -39,9 +49,6 @@ SAMPLES = 4000
 
 RELATIONS = ("doyle2014", "random-axes")
 """Relations from the literature that a refined posterior obeys by default."""
-
-LEAST_SNR = 3.0
-"""Signal-to-noise per pixel of the network below which nothing is inferred."""
 
 _WHOLE = 0.98
 
@@ -68,6 +75,7 @@ def predict(
     systematics: bool = True,
     reference: Spectrum | Observation | Reference | None = None,
     reference_labels: Mapping[str, float] = SUN,
+    components: int | None = None,
     **reading: Any,
 ) -> Result:
     """Stellar parameters of an observed spectrum.
@@ -105,6 +113,8 @@ def predict(
             pixel, by the ratio of the reference's model to its observed flux; needs refinement. For many stars, call
             `reference_star` once and give its result.
         reference_labels: labels of the reference; those of the Sun by default.
+        components: 2 also fits two stars (`Result.two`), 1 never; by default two are fitted where the preparation
+            flags ``double_lined``, and shown if they are clearly more probable.
         reading: attributes of `maury.readers.ReadOptions`, such as ``medium="air"`` or ``row=3``, for a file.
 
     Raises:
@@ -116,18 +126,20 @@ def predict(
     given_priors = (*as_priors(priors), *luminosity_prior(parallax, gmag, ebv))
     label_set(labels)
     network, header = load_cached(model)
+    posterior = isinstance(network, PosteriorNetwork)
+    check_components(components, posterior and refine is not False, isinstance(star, list | tuple), given_priors)
     window = window_of(header)
     require_rest(ranges := ordered(mask), window)
 
     def prepared(one: Star) -> Ready:
         return ready(
             one, window=window, resolution=resolution, emulator=emulator, mask=ranges, velocity_kms=velocity_kms,
-            velocity_range_kms=velocity_range_kms, noise=isinstance(network, PosteriorNetwork), **reading,
+            velocity_range_kms=velocity_range_kms, noise=posterior, **reading,
         )  # fmt: skip
 
     exposures: tuple[Exposure, ...] = ()
     if isinstance(star, list | tuple):
-        exposures = gathered(star, prepared, _check(network, header))
+        exposures = gathered(star, prepared, check_of(network, header))
         done = [exposure.ready for exposure in exposures if exposure.ready is not None]
     else:
         done = [prepared(cast(Star, star))]
@@ -153,22 +165,9 @@ def predict(
     if exposures and isinstance(network, PosteriorNetwork):
         return _together(exposures, data, network, model, result)
     flags = (*done[0].flags, *(flag for flag in result["flags"] if flag not in done[0].flags))
+    if isinstance(network, PosteriorNetwork) and wanted(components, flags, result, given_priors):
+        flags += _two(components, result, request, network, done[0])
     return Result(done[0].file, model, preparation=preparation, **result | {"flags": flags})
-
-
-def _check(network: PosteriorNetwork | StarNet, header: dict[str, Any]) -> Callable[[Spectrum, str], None]:
-    """Return a function that raises if a network cannot use an exposure that is normalised and at rest.
-
-    Raises:
-        DomainError: a network that gives no posterior.
-    """
-    if not isinstance(network, PosteriorNetwork):
-        raise DomainError("exposures together need a network that gives a posterior", parameter="model")
-
-    def check(spectrum: Spectrum, name: str) -> None:
-        _require_signal(to_network(spectrum, pixels_of(header)), name, spectrum.provenance.get("warnings", ()))
-
-    return check
 
 
 def _together(
@@ -182,6 +181,26 @@ def _together(
     used = [exposure.file for exposure in exposures if exposure.status != "failed"]
     file = used[0] if len(used) == 1 else f"{used[0]} (+{len(used) - 1})"
     return Result(file, model, exposures=exposures, **result | {"flags": flags})
+
+
+def _two(
+    components: int | None, result: dict[str, Any], request: _Request, network: PosteriorNetwork, star: Ready
+) -> tuple[str, ...]:
+    """Add two stars to a result, where they were asked for or are clearly more probable; flags of them."""
+    physics = physics_of(
+        request.model, request.emulator, request.systematics, differential=request.reference is not None
+    )
+    assert physics is not None  # as the result is refined
+    velocity = None if star.preparation is None else star.preparation.velocity_kms
+    two = two_stars(
+        physics, result["spectrum"], result["refinement"].labels, relations=_priors(request, network)[1],
+        velocity_kms=velocity, systematics=request.systematics, count=request.samples, seed=request.seed,
+        name=star.file,
+    )  # fmt: skip
+    found = two.status == "two"
+    if found or components == 2:
+        result["two"] = two
+    return ("two_stars",) if found else ()
 
 
 @one_thread()
@@ -277,22 +296,6 @@ def _points(network: StarNet, header: dict[str, Any], spectrum: Spectrum) -> dic
     }
 
 
-def luminosity_prior(
-    parallax: tuple[float, float] | None, gmag: float | None, ebv: tuple[float, float] = (0.0, 0.0)
-) -> tuple[LabelPrior, ...]:
-    """Prior on log g from parallax and magnitude; empty where neither is given.
-
-    Raises:
-        DomainError: one without the other, or as `maury.likelihood.luminosity`.
-    """
-    if parallax is None and gmag is None:
-        return ()
-    if parallax is None or gmag is None:
-        missing, there = ("parallax", "gmag") if parallax is None else ("gmag", "parallax")
-        raise DomainError(f"{there} is given without {missing}: a luminosity needs both", parameter=missing)
-    return (luminosity(parallax, gmag, ebv),)
-
-
 @dataclass(frozen=True)
 class _Request:
     """Arguments of `predict` that concern the posterior."""
@@ -323,7 +326,7 @@ def _posterior(
     if request.reference is not None:
         parts = [request.reference.applied(part, name) for part in parts]
     several, star = star.flux.ndim == 2, parts[0] if star.flux.ndim == 1 else mean_of(exposures_of(parts))
-    _require_signal(star, name, noted)
+    require_signal(star, name, noted)
     with torch.inference_mode():
         features = network(star[None])
     physics = None
@@ -399,17 +402,6 @@ def _priors(request: _Request, network: PosteriorNetwork) -> tuple[tuple[LabelPr
     own = {prior.label for prior in request.priors}
     chosen = [relation(name) for name in request.relations]
     return request.priors, tuple(r for r in chosen if r.label in names and r.label not in own)
-
-
-def _require_signal(star: PixelSpectra, name: str, warnings: Sequence[str]) -> None:
-    snr = float(1 / np.median(star.sigma[star.good].numpy()))
-    if snr < LEAST_SNR:
-        hint = "".join(f"; {text}" for text in warnings if "noise measured in the flux" in text)
-        raise DomainError(
-            f"{name}: signal-to-noise {snr:.1f} per pixel of 2 km/s; at least {LEAST_SNR:g} is needed for "
-            f"parameters{hint}",
-            parameter="ignore_sigma" if hint else None,
-        )
 
 
 def _require_physics(there: bool, request: _Request) -> None:

@@ -13,7 +13,14 @@ import numpy as np
 
 from maury.errors import OutputError
 from maury.files import atomic_path
-from maury.inference.columns import DERIVED, column_of, derived_columns, label_columns, lines_column
+from maury.inference.columns import (
+    DERIVED,
+    column_of,
+    derived_columns,
+    label_columns,
+    lines_column,
+    pair_columns,
+)
 from maury.inference.exposures import exposures_table
 from maury.inference.posterior import ELEMENTS
 from maury.inference.result import Result, unit_of
@@ -51,7 +58,7 @@ def to_table(results: Sequence[Result]) -> QTable:
                 table[entry.name] = [row.get(entry.name, np.nan) for row in numbers] * unit_of(name)
                 table[entry.name].info.description = entry.description
     elements = (name for name in results[0].values if name in ELEMENTS)
-    for entry in (*map(lines_column, elements), *derived_columns()):
+    for entry in (*map(lines_column, elements), *derived_columns(), *pair_columns()):
         if any(entry.name in row for row in numbers):
             table[entry.name] = [row.get(entry.name, np.nan) for row in numbers] * u.Unit(entry.unit)
             table[entry.name].info.description = entry.description

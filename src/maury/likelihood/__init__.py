@@ -3,7 +3,7 @@
 from maury.likelihood.data import usable
 from maury.likelihood.errors import ErrorModel, NoiseModel
 from maury.likelihood.laplace import Mode, find_mode
-from maury.likelihood.luminosity import Luminosity, luminosity
+from maury.likelihood.luminosity import Luminosity, luminosity, luminosity_prior
 from maury.likelihood.physics import simulator_for
 from maury.likelihood.priors import LabelPrior, contradictory, parse_prior, parse_value, relation
 from maury.likelihood.refine import Refined, refine
@@ -21,6 +21,7 @@ __all__ = [
     "find_mode",
     "free_labels",
     "luminosity",
+    "luminosity_prior",
     "parse_prior",
     "parse_value",
     "refine",

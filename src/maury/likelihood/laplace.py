@@ -89,7 +89,7 @@ def find_mode(
             break
     target, model, slopes = _linear(coordinates, errors, star, theta, label_priors, fit_errors)
     _, curvature = _slopes(target, theta, model, slopes)
-    labels = coordinates.full(coordinates.transform.constrained(theta))
+    labels = coordinates.full(coordinates.labels(theta))
     density = float(target.log_density(theta[None]))
     return Mode(theta, torch.linalg.inv(curvature), labels, target.noise, density, steps)
 
@@ -105,7 +105,7 @@ def _linear(
     """The target with the errors at coordinates (k,), the model spectrum (p,) there, and its derivatives (k, p)."""
     model, slopes = jacobian(coordinates, theta, star.resolution)
     if not isinstance(errors, NoiseModel):
-        labels = coordinates.full(coordinates.transform.constrained(theta))
+        labels = coordinates.full(coordinates.labels(theta))
         errors = errors.whiten(star, labels, fit_errors, coordinates.spread @ slopes)
     return Target(coordinates, star, errors, label_priors), model, slopes
 
@@ -140,9 +140,7 @@ def _prior_slopes(target: Target, theta: Tensor) -> tuple[Tensor, Tensor]:
         if label_prior.uniform:
             continue
         x = theta.clone().requires_grad_(True)
-        labels = dict(
-            zip(target.coordinates.names, target.coordinates.transform.constrained(x).unbind(-1), strict=True)
-        )
+        labels = dict(zip(target.coordinates.names, target.coordinates.labels(x).unbind(-1), strict=True))
         labels = {name: value[None] for name, value in labels.items()}
         slope = torch.autograd.grad(value_of(label_prior.label, labels)[0], x)[0]
         curvature += torch.outer(slope, slope) / min(label_prior.below, label_prior.above) ** 2

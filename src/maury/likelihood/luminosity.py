@@ -192,3 +192,19 @@ def luminosity(
     middle, half = (low + high) / 2, (high - low) / 2
     text = f"parallax={parallax[0]:g}+-{parallax[1]:g} gmag={gmag:g}"
     return Luminosity("logg", middle, half, half, False, text, moved, error, gmag, *ebv)
+
+
+def luminosity_prior(
+    parallax: tuple[float, float] | None, gmag: float | None, ebv: tuple[float, float] = (0.0, 0.0)
+) -> tuple[LabelPrior, ...]:
+    """Prior on log g from parallax and magnitude; empty where neither is given.
+
+    Raises:
+        DomainError: one without the other, or as `luminosity`.
+    """
+    if parallax is None and gmag is None:
+        return ()
+    if parallax is None or gmag is None:
+        missing, there = ("parallax", "gmag") if parallax is None else ("gmag", "parallax")
+        raise DomainError(f"{there} is given without {missing}: a luminosity needs both", parameter=missing)
+    return (luminosity(parallax, gmag, ebv),)

@@ -75,16 +75,19 @@ class Relation(LabelPrior):
     ends: tuple[float, float] = (0.0, math.inf)
     known: tuple[float, float, float, float] = (0.0, math.inf, -math.inf, math.inf)
 
-    def log_density(self, labels: Mapping[str, Tensor]) -> Tensor:
-        """Log density (n,) of the label given Teff and log g."""
+    def mean(self, labels: Mapping[str, Tensor]) -> Tensor:
+        """The label (n,) at Teff and log g."""
         constant, slope, bend, gravity = self.coefficients
         t, g = labels["teff"] - self.teff_k, labels["logg"] - self.logg
-        mean = (constant + slope * t + bend * t**2 + gravity * g).clamp(*self.ends)
+        return (constant + slope * t + bend * t**2 + gravity * g).clamp(*self.ends)
+
+    def log_density(self, labels: Mapping[str, Tensor]) -> Tensor:
+        """Log density (n,) of the label given Teff and log g."""
         coolest, hottest, lowest, highest = self.known
         beyond = (coolest - labels["teff"]).clamp_min(0) + (labels["teff"] - hottest).clamp_min(0)
         beyond = beyond / 200 + ((lowest - labels["logg"]).clamp_min(0) + (labels["logg"] - highest).clamp_min(0)) / 0.2
         width = self.below * (1 + beyond).clamp_max(3)
-        return -0.5 * ((labels[self.label] - mean) / width) ** 2 - (width * math.sqrt(2 * math.pi)).log()
+        return -0.5 * ((labels[self.label] - self.mean(labels)) / width) ** 2 - (width * math.sqrt(2 * math.pi)).log()
 
 
 @dataclass(frozen=True)

@@ -86,5 +86,5 @@ def refine(
     theta = weighted.points[rows]
     if isinstance(target, MarginalTarget):
         theta = torch.cat([theta, target.further(rows, generator)], 1)
-    labels = coordinates.transform.constrained(theta)
+    labels = coordinates.labels(theta)
     return Refined(labels, mode, weighted)

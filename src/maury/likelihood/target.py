@@ -83,6 +83,10 @@ class Coordinates:
         """Unconstrained coordinates (k,) from the first of them (m,), the others as usual."""
         return torch.cat([first.double(), self.centre[len(first) :]])
 
+    def labels(self, theta: Tensor) -> Tensor:
+        """Labels (..., k) of unconstrained coordinates (..., k)."""
+        return self.transform.constrained(theta)
+
     def full(self, labels: Tensor) -> Tensor:
         """The simulator's labels (n, all) from labels (n, k); an [alpha/M] that is a mean of others is computed."""
         full = labels.new_zeros(*labels.shape[:-1], len(self.simulator.labels))
@@ -94,12 +98,12 @@ class Coordinates:
 
     def log_prior(self, theta: Tensor) -> Tensor:
         """Log density of the prior per unit of the unconstrained coordinates (n, k)."""
-        labels = self.transform.constrained(theta)
+        labels = self.labels(theta)
         return self.simulator.log_prior(self.full(labels)) - self.transform.log_abs_det_jacobian(labels)
 
     def spectra(self, theta: Tensor, resolution: Tensor | float) -> Tensor:
         """Model spectra (n, p), float32; for resolving powers (m,) of exposures one for each of them, (n, g p)."""
-        full = self.full(self.transform.constrained(theta)).float()
+        full = self.full(self.labels(theta)).float()
         distinct = torch.as_tensor(resolution).unique()
         rows = full.repeat_interleave(len(distinct), 0)
         return self.simulator.spectra(rows, distinct.repeat(len(full))).reshape(len(full), -1)
@@ -125,9 +129,7 @@ class Target:
 
     def log_label_priors(self, theta: Tensor) -> Tensor:
         """Log density (n,) of the label priors."""
-        labels = dict(
-            zip(self.coordinates.names, self.coordinates.transform.constrained(theta).unbind(-1), strict=True)
-        )
+        labels = dict(zip(self.coordinates.names, self.coordinates.labels(theta).unbind(-1), strict=True))
         total = torch.zeros(len(theta), dtype=theta.dtype)
         for label_prior in self.label_priors:
             total = total + label_prior.log_density(labels)

@@ -163,16 +163,19 @@ class Simulator:
         LabelSpace.of(["vsini", "vmac"]).require_inside(labels[:, own : own + 2], "labels")
 
     @torch.no_grad()
-    def spectra(self, labels: Tensor, resolution: Tensor) -> Tensor:
+    def spectra(self, labels: Tensor, resolution: Tensor, velocity_kms: Tensor | None = None) -> Tensor:
         """Flux (n, p) without errors for labels (n, k), at R (n,) or at the R of the pixels if that is lower.
 
-        It is computed on the simulator's device and returned on the device of the labels.
+        Radial velocities (n,) shift it, up to the 300 km/s by which the grid extends beyond the window. It is computed
+        on the simulator's device and returned on the device of the labels.
         """
         device = labels.device
         labels, resolution = labels.to(self.device, torch.float32), resolution.to(self.device, torch.float32)
         kernel = self._transfer(labels, resolution.clamp_max(self.pixels.resolution))
-        flux = torch.fft.irfft(self._intrinsic(labels) * kernel, n=self.pixels.grid.size)
-        return flux[:, self.pixels.window].to(device)
+        modes = self._intrinsic(labels) * kernel
+        if velocity_kms is not None:
+            modes *= shift(self._frequency, velocity_kms.to(self.device, torch.float32))
+        return torch.fft.irfft(modes, n=self.pixels.grid.size)[:, self.pixels.window].to(device)
 
     @torch.no_grad()
     def _run(self, count: int, labels: Tensor | None, generator: torch.Generator) -> PixelSpectra:
