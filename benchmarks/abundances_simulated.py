@@ -121,6 +121,9 @@ def main() -> None:
     parser.add_argument("--detections", type=int, default=40, help="of each class of the third")
     parser.add_argument("--snr", type=float, default=100.0, help="per 2.3 km/s")
     parser.add_argument("--seed", type=int, default=31)
+    parser.add_argument(
+        "--own-errors", action="store_true", help="draw the errors of the second part as the likelihood"
+    )
     parser.add_argument("--out", type=Path, required=True)
     options = parse(parser, lambda folder: ["--stars", 2, "--detections", 1, "--out", folder / "out"])
     torch.set_num_threads(1)
@@ -146,7 +149,15 @@ def main() -> None:
         )
         labels = drawn(simulator, fgk, options.stars, options.seed)
         names, recovered, _ = recover_refined(
-            network, simulator, len(labels), SAMPLES, options.seed, 400.0, advance, labels=labels
+            network,
+            simulator,
+            len(labels),
+            SAMPLES,
+            options.seed,
+            400.0,
+            advance,
+            labels=labels,
+            own_errors=options.own_errors,
         )
         found["coverage"] = {name: coverage(recovered.rank[:, names.index(name)]) for name in NAMES}
         found["detection"] = {
