@@ -86,9 +86,9 @@ _ZERO_POINTS = (
     ("FEROS|NRES|PEPSI", 0.01),
     ("ESPADONS|NARVAL", 0.03),
 )
-"""Errors of zero points, km/s, by words of INSTRUME, from stable stars over many nights: Pepe et al. 2021 (A&A 645,
-A96), Mayor et al. 2003 (Messenger 114, 20), Bouchy et al. 2013 (A&A 549, A49), Brahm et al. 2017 (PASP 129, 034002),
-Moutou et al. 2007 (A&A 473, 651: wavelengths by telluric lines); others of the same build and calibration alike."""
+"""Errors of zero points, km/s, by words of INSTRUME: the order of magnitude of the stability over many nights.
+
+HARPS: Trifonov et al. 2020 (A&A 636, A74); the others stand for instruments of the same build and calibration."""
 
 _GEODETIC = (
     ("ESO TEL GEOLAT", "ESO TEL GEOLON", "ESO TEL GEOELEV"),
