@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from results import write
 from smoke import parse
 
@@ -28,8 +29,11 @@ from maury.inference.refinement import RefinementModel, physics_of
 from maury.likelihood import ErrorModel, find_mode, relation, usable
 from maury.likelihood.two import PairCoordinates, PairErrors, pair_spectra
 from maury.pixelspectra import PixelSpectra
+from maury.plots import save_figure
+from maury.plots.style import COLOURS, DOUBLE, INK, styled
 
 SEPARATIONS = (5.0, 8.0, 15.0, 30.0, 60.0, 150.0)
+AXIS = r"velocity difference (km s$^{-1}$)"
 RATIOS = (0.15, 0.4, 0.9)
 SNR = (50.0, 200.0)
 RELATIONS = [relation(name) for name in ("doyle2014", "random-axes")]
@@ -168,34 +172,33 @@ def _cells(stars: list[dict[str, Any]]) -> list[str]:
     return [*cells, f"{off:.0f}", f"{np.median([s['single']['vsini'] for s in stars]):.0f} km/s"]
 
 
-def figure(stars: list[dict[str, Any]], folder: Path) -> None:
+@styled
+def figure(stars: list[dict[str, Any]]) -> Figure:
     """Evidence by separation, and differences of temperature by separation."""
-    import matplotlib.pyplot as plt
-
-    drawing, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    drawing = Figure(figsize=(DOUBLE, 3.0), layout="constrained")
+    left, right = drawing.subplots(1, 2)
     pairs = [star for star in stars if star["kind"] == "pair"]
-    for number, ratio in enumerate(RATIOS):
+    for number, (ratio, colour) in enumerate(zip(RATIOS, COLOURS, strict=False)):
         chosen = [star for star in pairs if star["ratio"] == ratio]
-        x = [star["separation"] * (1 + 0.06 * (number - 1)) for star in chosen]
-        left.plot(
-            x, [max(s["found"]["ln_evidence_two_over_one"], -30) for s in chosen], "o", label=f"light ratio {ratio:g}"
-        )
+        shift = 1 + 0.06 * (number - 1)
+        evidence = [max(star["found"]["ln_evidence_two_over_one"], -30) for star in chosen]
+        x = [star["separation"] * shift for star in chosen]
+        left.plot(x, evidence, "o", ms=4, color=colour, label=f"light ratio {ratio:g}")
         found = [star for star in chosen if star["status"] == "two"]
-        x = [star["separation"] * (1 + 0.06 * (number - 1)) for star in found]
-        for name, marker in (("teff_1", "o"), ("teff_2", "s")):
+        x = [star["separation"] * shift for star in found]
+        for name, marker, inside in (("teff_1", "o", colour), ("teff_2", "s", "none")):
             off = [star["found"][name] - star["truth"][name] for star in found]
             error = [star["found"][f"{name}_err"] for star in found]
-            right.errorbar(x, off, error, fmt=marker, color=f"C{number}", mfc="none" if marker == "s" else None, ms=4)
+            right.errorbar(x, off, error, fmt=marker, color=colour, mfc=inside, ms=4, lw=0.8)
     alone = [star["found"]["ln_evidence_two_over_one"] for star in stars if star["kind"] == "single"]
-    left.plot([3.5] * len(alone), np.maximum(alone, -30), "k_", label="single stars")
+    left.plot([3.5] * len(alone), np.maximum(alone, -30), "_", color=INK, label="single stars")
     left.axhline(CLEAR, color="0.5", lw=0.8)
-    left.set(xscale="log", yscale="symlog", xlabel="velocity difference (km/s)", ylabel="ln evidence, two over one")
-    left.legend(fontsize=7)
+    left.set(xscale="log", xlabel=AXIS, ylabel="ln evidence, two stars over one")
+    left.set_yscale("symlog", linthresh=10)
+    left.legend(loc="center right")
     right.axhline(0, color="0.5", lw=0.8)
-    right.set(xscale="log", xlabel="velocity difference (km/s)", ylabel="Teff, fit less truth (K)")
-    right.set_title("star 1 filled, star 2 open", fontsize=8)
-    drawing.savefig(folder / "two-stars.png", dpi=130)
-    plt.close(drawing)
+    right.set(xscale="log", xlabel=AXIS, ylabel=r"$\Delta T_\mathrm{eff}$ (K), star 1 filled, star 2 open")
+    return drawing
 
 
 def main() -> None:
@@ -223,7 +226,7 @@ def main() -> None:
             write(options.out, {"stars.json": json.dumps({"stars": stars}, indent=1) + "\n"})
     text = summary(stars)
     write(options.out, {"table.md": text})
-    figure(stars, options.out)
+    save_figure(figure(stars), options.out / "two-stars")
     out.print(text, markup=False)
 
 
