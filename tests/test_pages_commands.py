@@ -31,11 +31,23 @@ PAGES = (
     *(ROOT / "docs" / f"{name}.md" for name in ("tutorial", "students", "instruments", "lines")),
 )
 
+STANDARDS = (
+    "needs a network of that window; tests/test_standards.py and test_evaluation_refined.py run it for the packaged one"
+)
 NOT_RUN = {
     "pip install .": ".ci/installed, a step of .ci/run, does it",
     "make demo": "a step of .ci/run",
     "make test": "a step of .ci/run: it runs this test",
     "maury tune founding --grid spc.h5 --out studies/founding": "minutes; tests/test_search.py runs small ones",
+    "maury train --preset default --emulator mine.safetensors --out run": "hours; tests/test_training_posterior.py",
+    "maury train --preset default --emulator mine.safetensors --model-error model-error.toml --out run --max-time 60": (
+        "an hour; benchmarks/own_window.py trains a small network for another window in its smoke run"
+    ),
+    "maury model-error standards.csv --emulator mine.safetensors --out model-error.toml": STANDARDS,
+    "maury physics-errors run standards.csv --emulator mine.safetensors": STANDARDS,
+    "maury systematic-errors run standards.csv --emulator mine.safetensors": STANDARDS,
+    "maury predict star.fits --model run --emulator mine.safetensors --labels abundances": STANDARDS,
+    "maury validate run --emulator mine.safetensors --out validated": STANDARDS,
     "maury app": ".ci/installed starts it and asks; it serves until it is stopped",
 }
 """Commands that do not run here, each with the reason."""
