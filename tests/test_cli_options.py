@@ -147,3 +147,14 @@ def test_progress_is_printed_as_lines_where_stderr_is_a_file(every_s, lines, mon
             bar.advance(task, 3)
     printed = (tmp_path / "log").read_text().splitlines()
     assert [line.partition(",")[0] for line in printed if line.startswith("spectra: ")] == lines
+
+
+def test_progress_is_printed_as_lines_where_the_output_is_a_file(capsys, monkeypatch):
+    monkeypatch.setattr(console, "LINE_EVERY_S", 0.0)
+    with console.progress() as bar:
+        task = bar.add_task("synthesising", total=3)
+        for _ in range(3):
+            bar.advance(task)
+    printed = capsys.readouterr().err
+    assert "synthesising: 1 of 3" in printed
+    assert "synthesising: 2 of 3" in printed
