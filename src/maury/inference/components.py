@@ -27,10 +27,10 @@ CLEAR = 10.0
 """ln of the evidence of two stars over that of one from which two are found."""
 
 LEAST_AA = 100.0
-"""Good pixels (Å) below which two stars are not told apart."""
+"""Good pixels (Å) below which two stars cannot be separated."""
 
 LEAST_SNR_OF_TWO = 20.0
-"""Signal-to-noise per pixel of the network below which two stars are not told apart."""
+"""Signal-to-noise per pixel of the network below which two stars cannot be separated."""
 
 _CLIMBS = 3
 _TARGET_ESS = 200.0
