@@ -143,9 +143,9 @@ def pull(physics: RefinementModel, star: PixelSpectra, mode: Mode) -> tuple[Floa
     """
     coordinates = physics.coordinates
     column = coordinates.names.index("mh")
-    model, slopes = jacobian(coordinates, mode.real, star.resolution)
-    step = 0.01 * torch.eye(len(mode.real), dtype=torch.float64)[column]
-    two = coordinates.transform.constrained(torch.stack([mode.real - step, mode.real + step]))[:, column]
+    model, slopes = jacobian(coordinates, mode.theta, star.resolution)
+    step = 0.01 * torch.eye(len(mode.theta), dtype=torch.float64)[column]
+    two = coordinates.transform.constrained(torch.stack([mode.theta - step, mode.theta + step]))[:, column]
     slope = mode.noise.weighted(slopes[column]) * 0.02 / (two[1] - two[0])
     residual, projector = mode.noise.residual(model), mode.noise.projector
     residual, slope = (x - projector @ (projector.mT @ x) for x in (residual, slope))
