@@ -27,7 +27,7 @@ from contextlib import chdir, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from observed import catalogue, hints
+from observed import write_standards
 from smoke import observed_stars, parse, synthesis_inputs
 
 import nights
@@ -36,7 +36,7 @@ from maury.cli.console import out
 from maury.files import atomic_path
 
 SETTINGS = Path(__file__).parent / "own_window"
-WINDOW = ("5985", "6270")
+WINDOW_AA = (5985, 6270)
 BOX = {"teff": (4800, 6700), "logg": (3.0, 4.9), "mh": (-0.6, 0.4)}
 """Standard stars within these ranges are used."""
 
@@ -55,7 +55,7 @@ FILES = {
 
 def commands(options: argparse.Namespace) -> dict[str, list[str]]:
     """Arguments of maury by step, to be run in the working folder."""
-    margins = ["--window", str(int(WINDOW[0]) - 10), str(int(WINDOW[1]) + 10)]
+    margins = ["--window", str(WINDOW_AA[0] - 10), str(WINDOW_AA[1] + 10)]
     run = ["run", "standards.csv", *EMULATOR]
     train = ["--preset", "default", *EMULATOR, "--model-error", "model-error.toml", "--max-time", str(options.minutes)]
     validate = ["--stars", str(options.stars), "--own-stars", str(3 * options.stars), "--bound-stars", "0"]
@@ -87,22 +87,6 @@ def commands(options: argparse.Namespace) -> dict[str, list[str]]:
         steps["train"] = ["train", "--config", "network.toml", *EMULATOR, "--out", "run"]
         return {name: steps[name] for name in ("synthesize", "emulator fit", "train", "predict")}
     return steps
-
-
-def write_standards(options: argparse.Namespace) -> None:
-    """The table of standard stars within the box that cover the window."""
-    rows = []
-    for row in catalogue(options.observed, "resolution", *BOX):
-        first, last = map(float, row.get("coverage_A", "0-99999").split("-"))
-        inside = all(low <= float(row[name]) <= high for name, (low, high) in BOX.items())
-        if inside and first < float(WINDOW[0]) and last > float(WINDOW[1]):
-            files = {"file": (options.observed / row["file"]).absolute()} | hints(options.observed.absolute(), row)
-            rows.append(row | {"wavelength_file": ""} | {name: str(value) for name, value in files.items()})
-    names = ("file", "wavelength_file", "star", "role", "resolution", "labels_verified", *BOX, *(f"e_{n}" for n in BOX))
-    with atomic_path(options.work / "standards.csv") as temporary, temporary.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, [*names, "id"], extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(row | {"id": Path(row["file"]).name} for row in rows)
 
 
 def process(arguments: list[str], folder: Path) -> None:
@@ -199,7 +183,7 @@ def main() -> None:
     models = options.work / ("models" if options.smoke else "atmospheres.tar.xz")
     if not models.exists():
         models.symlink_to(options.atmospheres.absolute())
-    write_standards(options)
+    write_standards(options.work / "standards.csv", options.observed, tuple(BOX), BOX, WINDOW_AA)
     record = options.work / "steps.json"
     steps = json.loads(record.read_text()) if record.is_file() else {}
     for name, arguments in commands(options).items():

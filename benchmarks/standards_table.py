@@ -12,20 +12,12 @@ take the stars within ranges.
 from __future__ import annotations
 
 import argparse
-import csv
 from pathlib import Path
 
-from observed import catalogue, hints
+from observed import write_standards
 from smoke import observed_stars, parse
 
-from maury.files import atomic_path
-
 LABELS = ("teff", "logg", "mh", "vsini", "alpha")
-COLUMNS = (
-    *("file", "star", "role", "resolution", "wavelength_file", "labels_verified"),
-    *LABELS,
-    *(f"e_{name}" for name in LABELS[:-1]),
-)
 
 
 def main() -> None:
@@ -36,14 +28,8 @@ def main() -> None:
     for name in ("teff", "logg", "mh"):
         parser.add_argument(f"--{name}", type=float, nargs=2, default=(-1e9, 1e9))
     options = parse(parser, lambda folder: [observed_stars(folder, "sun.fits"), "--out", folder / "standards.csv"])
-    ranges = {name: getattr(options, name) for name in ("teff", "logg", "mh")}
-    with atomic_path(options.out) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, COLUMNS, extrasaction="ignore")
-        writer.writeheader()
-        for row in catalogue(options.folder, "resolution", *ranges):
-            if all(low <= float(row[name]) <= high for name, (low, high) in ranges.items()):
-                path = {"file": (options.folder / row["file"]).absolute()} | hints(options.folder.absolute(), row)
-                writer.writerow(row | {name: str(value) for name, value in path.items()})
+    ranges = {name: tuple(getattr(options, name)) for name in ("teff", "logg", "mh")}
+    write_standards(options.out, options.folder, LABELS, ranges)
 
 
 if __name__ == "__main__":

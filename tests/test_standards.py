@@ -80,6 +80,17 @@ def test_a_table_with_text_for_numbers_is_refused(tmp_path, row, message):
         read_standards(table_of(tmp_path, row))
 
 
+def test_a_folder_is_no_table_and_rows_of_one_file_keep_their_own_labels(tmp_path):
+    with pytest.raises(FormatError, match="is a folder; a CSV table of standard stars is needed"):
+        read_standards(tmp_path)
+    rows = [
+        ("a.fits", "X", 50000, teff, 4.0, 0, "", True, name, number)
+        for number, teff, name in ((1, 5000, "x"), (2, 6000, "y"))
+    ]
+    stars = read_standards(table_of(tmp_path, *rows, columns=(*COLUMNS, "id", "row")))
+    assert [(star.labels["teff"], star.reading["row"]) for star in stars] == [(5000.0, 1), (6000.0, 2)]
+
+
 def test_levels_of_errors_are_found_again():
     nodes = np.array([4000.0, 5000.0, 6000.0])
     teff = np.linspace(4000, 6000, 30)

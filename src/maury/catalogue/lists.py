@@ -43,6 +43,10 @@ COLUMNS = ("file", "id", "star", *_NUMBERS, *FILES, *_TEXTS, "ignore_sigma")
 """Columns of a list; all but ``file`` are optional. Other columns are ignored."""
 
 
+Cells = dict[str | None, str | list[str] | None]
+"""A row of a list by column, as `csv.DictReader` gives it."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """One row of a list.
@@ -108,17 +112,22 @@ class FileList:
             for row, name in enumerate(self._names):
                 yield Entry(row, name, name, self.path / name)
             return
+        entries = (entry for entry, _ in self.lines())
+        if "star" not in self.columns:
+            yield from entries
+            return
+        stars: dict[str | int, list[Entry]] = {}
+        for entry in entries:
+            stars.setdefault(entry.star or entry.row, []).append(entry)
+        for number, exposures in enumerate(stars.values()):
+            yield _star(number, tuple(exposures))
+
+    def lines(self) -> Iterator[tuple[Entry, Cells]]:
+        """Entries of the rows of a list, each with all of its cells; rows of one star are not gathered."""
         with _opened(self.path) as stream:
             try:
-                entries = (self._entry(row, cells) for row, cells in enumerate(_rows(stream)))
-                if "star" not in self.columns:
-                    yield from entries
-                    return
-                stars: dict[str | int, list[Entry]] = {}
-                for entry in entries:
-                    stars.setdefault(entry.star or entry.row, []).append(entry)
-                for number, exposures in enumerate(stars.values()):
-                    yield _star(number, tuple(exposures))
+                for row, cells in enumerate(_rows(stream)):
+                    yield self._entry(row, cells), cells
             except (UnicodeDecodeError, csv.Error) as error:
                 raise FormatError(f"{self.path}: not a readable CSV list ({error})") from error
 
@@ -137,7 +146,7 @@ class FileList:
         if others and first is not None:
             self.notes = (f"columns of {self.path.name} that are not used: {', '.join(others)}",)
 
-    def _entry(self, row: int, cells: dict[str | None, str | list[str] | None]) -> Entry:
+    def _entry(self, row: int, cells: Cells) -> Entry:
         texts = {name: str(cells.get(name) or "").strip() for name in COLUMNS}
         file = texts["file"]
         path = (self.path.parent / os.path.expanduser(file)).absolute()

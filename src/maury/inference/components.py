@@ -13,6 +13,8 @@ from torch import Tensor
 
 from maury.errors import DomainError
 from maury.inference.columns import TWO_STARS
+from maury.inference.posterior import INTERVAL
+from maury.inference.ready import signal_to_noise
 from maury.inference.refinement import RefinementModel
 from maury.likelihood import LabelPrior, find_mode, refine, usable
 from maury.likelihood.importance import DEPENDABLE_K
@@ -36,7 +38,6 @@ _CLIMBS = 3
 _TARGET_ESS = 200.0
 _FEWEST = 50.0
 _APART = 3.0
-_RANGE = (0.15865, 0.84135)
 _NEEDED = ("teff", "logg", "mh", "vsini", "vmic", "vmac")
 
 
@@ -79,7 +80,7 @@ class TwoStars:
         """Medians by column, and with ``_err`` half of the central 68 % with the systematic error."""
         numbers = {}
         for name, drawn in self.samples.items():
-            low, middle, high = np.quantile(drawn, (_RANGE[0], 0.5, _RANGE[1]))
+            low, middle, high = np.quantile(drawn, (INTERVAL[0], 0.5, INTERVAL[1]))
             numbers[name] = float(middle)
             numbers[f"{name}_err"] = float(np.hypot((high - low) / 2, self.systematic.get(name, 0.0)))
         return numbers | {"ln_evidence_two_over_one": self.ln_evidence}
@@ -92,10 +93,10 @@ def check_components(components: int | None, refined: bool, several: bool, prior
         components: 1, 2, or None.
         refined: whether the posterior is refined.
         several: whether there are exposures of one star.
-        priors: external information.
+        priors: priors on labels.
 
     Raises:
-        DomainError: neither 1 nor 2; two without refinement, of several exposures, or with external information.
+        DomainError: neither 1 nor 2; two without refinement, of several exposures, or with priors on labels.
     """
     if components not in (None, 1, 2):
         raise DomainError(f"components = {components}: allowed: 1 or 2", parameter="components", value=components)
@@ -108,7 +109,7 @@ def check_components(components: int | None, refined: bool, several: bool, prior
         raise DomainError(f"two components need {text}", parameter="components", value=components)
 
 
-def wanted(
+def fits_two(
     components: int | None, flags: Sequence[str], result: Mapping[str, Any], priors: Sequence[LabelPrior]
 ) -> bool:
     """Whether two stars are fitted: asked for, or by the flag ``double_lined`` where the spectrum allows it.
@@ -131,8 +132,8 @@ def wanted(
 
 def _require_two(data: PixelSpectra, wavelength_aa: Floats) -> None:
     covered = float(np.gradient(wavelength_aa)[data.good.numpy()].sum())
-    snr = float(1 / np.median(data.sigma[data.good].numpy()))
-    needs = ((covered, LEAST_AA, "Å of good pixels"), (snr, LEAST_SNR_OF_TWO, "signal-to-noise per pixel of 2 km/s"))
+    signal = (signal_to_noise(data), LEAST_SNR_OF_TWO, "signal-to-noise per pixel of 2 km/s")
+    needs = ((covered, LEAST_AA, "Å of good pixels"), signal)
     for value, least, what in needs:
         if value < least:
             raise DomainError(
@@ -199,7 +200,7 @@ def _by_column(pair: PairCoordinates, samples: Tensor, velocity_kms: float | Non
     """Samples (n,) by column, star 1 the brighter one."""
     drawn = dict(zip(pair.names, samples.numpy().T, strict=True))
     stars = [
-        {f"{name}": drawn[name + end] for name in OWN} | {"rv_kms": drawn[f"rv_{number}"]}
+        {name: drawn[name + end] for name in OWN} | {"rv_kms": drawn[f"rv_{number}"]}
         for number, end in ((1, ""), (2, "_2"))
     ]
     ratio = drawn["light_ratio"]

@@ -193,13 +193,18 @@ def prepare_for(
     return prepare(observation, resolution=resolution, window_aa=window, emulator=templates, **settings)
 
 
+def signal_to_noise(star: PixelSpectra) -> float:
+    """Median signal-to-noise of the continuum per good pixel of the network."""
+    return float(1 / np.median(star.sigma[star.good].numpy()))
+
+
 def require_signal(star: PixelSpectra, name: str, warnings: Sequence[str]) -> None:
     """Refuse a spectrum (p,) that is too noisy.
 
     Raises:
         DomainError: signal-to-noise below `LEAST_SNR`.
     """
-    snr = float(1 / np.median(star.sigma[star.good].numpy()))
+    snr = signal_to_noise(star)
     if snr < LEAST_SNR:
         hint = "".join(f"; {text}" for text in warnings if "noise measured in the flux" in text)
         raise DomainError(

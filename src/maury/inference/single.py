@@ -9,7 +9,7 @@ from typing import Any, Literal, cast
 import torch
 
 from maury.errors import ConfigError, DomainError
-from maury.inference.components import check_components, two_stars, wanted
+from maury.inference.components import check_components, fits_two, two_stars
 from maury.inference.differential import SUN, Reference
 from maury.inference.element_lines import count_lines
 from maury.inference.exposures import Exposure, Star, common_flags, gathered, judged, label_distances
@@ -25,7 +25,7 @@ from maury.inference.ready import (
     require_signal,
     window_of,
 )
-from maury.inference.refinement import Refinement, Samples, physics_of, refined
+from maury.inference.refinement import Refinement, RefinementModel, Samples, physics_of, refined
 from maury.inference.result import Result
 from maury.labels import LabelSpace
 from maury.likelihood import LabelPrior, contradictory, luminosity_prior, relation, usable
@@ -165,7 +165,7 @@ def predict(
     if exposures and isinstance(network, PosteriorNetwork):
         return _together(exposures, data, network, model, result)
     flags = (*done[0].flags, *(flag for flag in result["flags"] if flag not in done[0].flags))
-    if isinstance(network, PosteriorNetwork) and wanted(components, flags, result, given_priors):
+    if isinstance(network, PosteriorNetwork) and fits_two(components, flags, result, given_priors):
         flags += _two(components, result, request, network, done[0])
     return Result(done[0].file, model, preparation=preparation, **result | {"flags": flags})
 
@@ -187,9 +187,7 @@ def _two(
     components: int | None, result: dict[str, Any], request: _Request, network: PosteriorNetwork, star: Ready
 ) -> tuple[str, ...]:
     """Add two stars to a result, where they were asked for or are clearly more probable; flags of them."""
-    physics = physics_of(
-        request.model, request.emulator, request.systematics, differential=request.reference is not None
-    )
+    physics = request.physics()
     assert physics is not None  # as the result is refined
     velocity = None if star.preparation is None else star.preparation.velocity_kms
     two = two_stars(
@@ -311,6 +309,10 @@ class _Request:
     systematics: bool
     reference: Reference | None = None
 
+    def physics(self) -> RefinementModel | None:
+        """What refinement needs, or None where network and emulator do not belong together."""
+        return physics_of(self.model, self.emulator, self.systematics, differential=self.reference is not None)
+
 
 def _posterior(
     network: PosteriorNetwork,
@@ -331,9 +333,7 @@ def _posterior(
         features = network(star[None])
     physics = None
     if request.refine is not False:
-        physics = physics_of(
-            request.model, request.emulator, request.systematics, differential=request.reference is not None
-        )
+        physics = request.physics()
     _require_physics(physics is not None, request)
     fit: Refinement | None = None
     more: tuple[str, ...] = ()

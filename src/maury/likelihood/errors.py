@@ -198,11 +198,14 @@ class ErrorModel:
     def models(self, star: PixelSpectra, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Model (p,), and its derivatives by radial velocity (per km/s) and ln R."""
         r = min(float(star.resolution), self.simulator.pixels.resolution)
-        rows = labels.expand(2, -1)
-        both = self.simulator.spectra(rows, torch.tensor([r, 0.97 * r])).double()
+        both = self.flux(labels.expand(2, -1), torch.tensor([r, 0.97 * r])).double()
         step = self.simulator.pixels.grid.step_kms
         moved = -torch.gradient(both[0], spacing=step)[0]
         return both[0], moved, (both[0] - both[1]) / 0.03
+
+    def flux(self, labels: Tensor, resolution: Tensor) -> Tensor:
+        """Model spectra (n, p) of labels (n, k) at R (n,)."""
+        return self.simulator.spectra(labels, resolution)
 
     def physics(self, star: PixelSpectra, labels: Tensor, model: Tensor) -> tuple[Tensor, float]:
         """Errors of the physics (p,) for independent pixels, and the fraction of their variance that bins show."""

@@ -166,13 +166,9 @@ class PairErrors(ErrorModel):
         """With the errors of single stars."""
         super().__init__(errors.simulator, errors.model_error, errors.distortion_kms, errors.profile, errors.spread)
 
-    def models(self, star: PixelSpectra, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """As of a single star, for labels as `PairCoordinates.full` has them (2 all + 3,)."""
-        r = min(float(star.resolution), self.simulator.pixels.resolution)
-        rows = labels.float().expand(2, -1)
-        both = pair_spectra(self.simulator, rows, torch.tensor([r, 0.97 * r])).double()
-        moved = -torch.gradient(both[0], spacing=self.simulator.pixels.grid.step_kms)[0]
-        return both[0], moved, (both[0] - both[1]) / 0.03
+    def flux(self, labels: Tensor, resolution: Tensor) -> Tensor:
+        """Spectra (n, p) of pairs, for labels as `PairCoordinates.full` has them (n, 2 all + 3)."""
+        return pair_spectra(self.simulator, labels.float(), resolution)
 
     def physics(self, star: PixelSpectra, labels: Tensor, model: Tensor) -> tuple[Tensor, float]:
         """As of a single star: both stars' errors, each moved by its velocity and scaled by its light."""

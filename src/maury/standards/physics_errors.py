@@ -68,7 +68,7 @@ class Fitted:
 
 
 def fit_star(star: Standard, physics: RefinementModel, model: str, emulator: str) -> Fitted:
-    """Predict a star with default settings, then refine it again without factors.
+    """Prepare a star as `maury.predict` does, and refine it without factors.
 
     Args:
         star: the spectrum.
@@ -79,15 +79,12 @@ def fit_star(star: Standard, physics: RefinementModel, model: str, emulator: str
     Raises:
         MauryError: as `maury.predict`.
     """
-    result = predict(star.read(), model=model, emulator=emulator)
-    if result.refinement is None or not isinstance(result.spectrum, PixelSpectra):
-        raise DomainError(f"{star.path.name}: was not refined")
+    result = predict(star.read(), model=model, emulator=emulator, refine=False)
     data = usable(result.spectrum, star.path.name)
     with torch.inference_mode():
         features = load_posterior(model)[0](result.spectrum[None])
     template = None if result.preparation is None else result.preparation.template
-    seen = Fitted(star, data, features.clone(), template, {}, result.refinement, 0.0)
-    return _refit(seen, physics, model, None)
+    return _fit(star, data, features.clone(), template, physics, model)
 
 
 def factors(stars: Sequence[Fitted], without: str = "") -> Floats:
@@ -131,7 +128,8 @@ def compare(
     """
     rows = []
     for star in stars:
-        known = _refit(star, physics, model, torch.from_numpy(factors(stars, star.star.star)))
+        others = torch.from_numpy(factors(stars, star.star.star))
+        known = _fit(star.star, star.data, star.features, star.template, physics, model, others)
         row: Row = {"file": star.star.path.name, "star": star.star.star, "votes": star.votes}
         row |= {"verified": star.star.verified, "scored": star.star.scored, "teff": star.labels["teff"]}
         row |= {"gain": known.fit.log_evidence - star.fit.log_evidence, "error_ratio": known.error / star.error}
@@ -200,13 +198,21 @@ def _squares(star: Fitted) -> tuple[Floats, Floats]:
     return square / np.average(square, weights=weight), weight
 
 
-def _refit(star: Fitted, physics: RefinementModel, model: str, profile: torch.Tensor | None) -> Fitted:
-    """The fit of a star with given factors, or none."""
+def _fit(
+    star: Standard,
+    data: PixelSpectra,
+    features: torch.Tensor,
+    template: dict[str, float] | None,
+    physics: RefinementModel,
+    model: str,
+    profile: torch.Tensor | None = None,
+) -> Fitted:
+    """Refine a star with given factors of the errors of the physics, or none."""
     errors = ErrorModel(physics.errors.simulator, distortion_kms=DISTORTION_KMS, profile=profile)
     drawn, fit, _ = refined(
-        replace(physics, errors=errors), star.data, load_posterior(model)[0], star.features, template=star.template,
+        replace(physics, errors=errors), data, load_posterior(model)[0], features, template=template,
         relations=[relation(name) for name in RELATIONS], count=2000, seed=1,
     )  # fmt: skip
     names = physics.coordinates.names
     medians = dict(zip(names, drawn.true.median(0).values.tolist(), strict=True))
-    return replace(star, labels=medians, fit=fit, error=float(drawn.fit[:, names.index("teff")].std()))
+    return Fitted(star, data, features, template, medians, fit, float(drawn.fit[:, names.index("teff")].std()))

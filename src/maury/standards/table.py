@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import os
 from collections.abc import Callable, Iterable
@@ -62,15 +61,14 @@ def read_standards(path: str | os.PathLike[str]) -> list[Standard]:
         FormatError: the table cannot be read, or a label is not a number.
     """
     path = Path(path)
-    entries = [one for entry in FileList(path) for one in (entry.exposures or (entry,))]
-    with path.open(encoding="utf-8-sig", newline="") as stream:
-        rows = {row["file"].strip(): row for row in csv.DictReader(line for line in stream if not line.startswith("#"))}
+    if path.is_dir():
+        raise FormatError(f"{path}: is a folder; a CSV table of standard stars is needed")
     stars = []
-    for entry in entries:
+    for entry, cells in FileList(path).lines():
         if entry.error is not None:
             raise FormatError(f"{path}: {entry.file}: {entry.error}")
-        row = rows[entry.file]
-        verified = row.get("labels_verified", "true").strip().lower() not in ("false", "no", "0")
+        row = {str(name): str(text or "").strip() for name, text in cells.items()}
+        verified = row.get("labels_verified", "").lower() not in ("false", "no", "0")
         stars.append(
             Standard(
                 star=(entry.star or entry.file).split(" (")[0],
@@ -106,7 +104,7 @@ def measured(
 def _numbers(row: dict[str, str], prefix: str, path: Path) -> dict[str, float]:
     numbers = {}
     for name in LABELS:
-        text = (row.get(prefix + name) or "").strip()
+        text = row.get(prefix + name, "")
         if not text:
             continue
         try:
