@@ -407,8 +407,8 @@ def test_parallaxes_in_a_list(tmp_path):
     )
     found = FileList(tmp_path / "list.csv")
     first, half, none, wrong, text = found
-    assert first.light == {"parallax": (27.3, 0.1), "gmag": 5.12, "ebv": (0.02, 0.01)}
-    assert (half.light, none.light) == ({"parallax": (27.3, 0.1)}, {})
+    assert first.luminosity == {"parallax": (27.3, 0.1), "gmag": 5.12, "ebv": (0.02, 0.01)}
+    assert (half.luminosity, none.luminosity) == ({"parallax": (27.3, 0.1)}, {})
     assert wrong.error == "parallax 'near' is not a number"
     assert text.error == "gmag 'faint' is not a number"
     assert found.notes == ()

@@ -192,7 +192,7 @@ _FIELDS = {
 
 
 def worded(error: Exception, name: str) -> str:
-    """An error in words, with the field that changes the parameter it is about."""
+    """Text of an error, with the name of the page's field that sets the parameter in question."""
     text = in_one_line(error, name)
     field_ = _FIELDS.get(error.parameter or "") if isinstance(error, MauryError) else None
     return text if field_ is None else f"{text} (field {field_} on the left)"

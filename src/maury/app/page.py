@@ -1,4 +1,4 @@
-"""The page itself, which Streamlit runs anew at every change; `maury app` serves it."""
+"""The web page: Streamlit runs this script again after every change of a field; `maury app` serves it."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from maury.app.charts import fit_chart, line_names, zoom_to
 from maury.app.uploads import plain
 from maury.flags import limits_trust, meaning_of
 from maury.inference import Result, exposures_table, write_samples, write_table
-from maury.inference.words import about, exposure_rows, in_solar_units, number, plain_name, titled
+from maury.inference.words import exposure_rows, fit_phrases, in_solar_units, number, plain_name, titled
 from maury.plots import figure_bytes, plot_corner, plot_kiel, plot_preparation, plot_spectrum_fit
 from maury.preparation.masks import texts
 from maury.readers.summary import in_words as file_in_words
@@ -86,7 +86,7 @@ def _numbers(result: Result) -> None:
     others = {titled(name): measured(result, name)[0] for name in result.values if name not in names}
     if others:
         st.caption(", ".join(f"{plain(name)} {plain(text)}" for name, text in others.items()))
-    st.caption(plain("; ".join(about(result))))
+    st.caption(plain("; ".join(fit_phrases(result))))
 
 
 def measured(result: Result, name: str) -> tuple[str, str | None]:

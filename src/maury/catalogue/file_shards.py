@@ -67,7 +67,7 @@ class FilePredictor:
             seed=self.config.seed,
             labels=self.config.labels,
             refine=self.config.refine,
-            **entry.light,
+            **entry.luminosity,
         )
         flags = result.flags if not skipped or skipped in result.flags else (*result.flags, skipped)
         return {**result.record(), **result.numbers(), "flags": ",".join(flags)}

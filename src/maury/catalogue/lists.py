@@ -58,7 +58,7 @@ class Entry:
         path: where it lies.
         reading: attributes of `maury.readers.ReadOptions` that the list holds, with types as they have there.
         velocity_kms: radial velocity in the file's wavelengths, if the list holds it.
-        light: ``parallax`` (value and error, mas), ``gmag`` and ``ebv``, as `maury.inference.predict` takes them.
+        luminosity: ``parallax`` (value and error, mas), ``gmag`` and ``ebv``, as `maury.inference.predict` takes them.
         error: why the row cannot be used, or None.
         star: name of the star, where the list has one.
         exposures: rows of one star, which are fitted together; none of a single row.
@@ -70,7 +70,7 @@ class Entry:
     path: Path
     reading: dict[str, Any] = field(default_factory=dict)
     velocity_kms: float | None = None
-    light: dict[str, Any] = field(default_factory=dict)
+    luminosity: dict[str, Any] = field(default_factory=dict)
     error: str | None = None
     star: str = ""
     exposures: tuple[Entry, ...] = ()
@@ -171,7 +171,7 @@ class FileList:
                 error = error or f"ignore_sigma {given['ignore_sigma']!r} is neither true nor false"
         velocity = reading.pop("velocity_kms", None)
         name = texts["id"] or file or f"row {row + 1}"
-        return Entry(row, name, file, path, reading, velocity, _light(reading), error, given.get("star", ""))
+        return Entry(row, name, file, path, reading, velocity, _luminosity(reading), error, given.get("star", ""))
 
 
 def _star(number: int, exposures: tuple[Entry, ...]) -> Entry:
@@ -180,20 +180,20 @@ def _star(number: int, exposures: tuple[Entry, ...]) -> Entry:
     if len(exposures) == 1:
         return replace(first, row=number)
     velocities = {entry.velocity_kms for entry in exposures}
-    light = {name: value for entry in reversed(exposures) for name, value in entry.light.items()}
+    luminosity = {name: value for entry in reversed(exposures) for name, value in entry.luminosity.items()}
     error = None if len(velocities) == 1 else "velocity_kms differs between exposures of one star: leave it out"
     return Entry(
-        number, first.star, first.file, first.path, {}, first.velocity_kms, light, error, first.star, exposures
+        number, first.star, first.file, first.path, {}, first.velocity_kms, luminosity, error, first.star, exposures
     )
 
 
-def _light(reading: dict[str, Any]) -> dict[str, Any]:
+def _luminosity(reading: dict[str, Any]) -> dict[str, Any]:
     """Remove parallax, magnitude and reddening with their errors from the values of a row, and return them."""
     given = {name: reading.pop(name, None) for name in ("parallax", "parallax_error", "gmag", "ebv", "ebv_error")}
-    light = {"gmag": given["gmag"]} if given["gmag"] is not None else {}
+    luminosity = {"gmag": given["gmag"]} if given["gmag"] is not None else {}
     if given["parallax"] is not None:
-        light["parallax"] = (given["parallax"], given["parallax_error"] or 0.0)
-    return light | ({} if given["ebv"] is None else {"ebv": (given["ebv"], given["ebv_error"] or 0.0)})
+        luminosity["parallax"] = (given["parallax"], given["parallax_error"] or 0.0)
+    return luminosity | ({} if given["ebv"] is None else {"ebv": (given["ebv"], given["ebv_error"] or 0.0)})
 
 
 def _opened(path: Path) -> TextIO:

@@ -207,7 +207,7 @@ def _resolution(text: str | None) -> float | Literal["auto"] | None:
 
 def _table(result: Result, truth: dict[str, float] | None) -> Table:
     from maury.cli.console import table
-    from maury.inference.words import about, in_solar_units, number
+    from maury.inference.words import fit_phrases, in_solar_units, number
     from maury.labels import LABELS
     from maury.preparation.masks import texts
 
@@ -217,7 +217,7 @@ def _table(result: Result, truth: dict[str, float] | None) -> Table:
     shown = ["±", *(["± stat.", "± syst."] if parts else [])] if errors else []
     right = ["value", *shown, *(["truth"] if truth else [])]
     light = ", ".join(f"{title} {text}" for title, text in in_solar_units(result).items())
-    caption = [*about(result), *([light] if light else []), f"flags: {', '.join(result.flags) or 'none'}"]
+    caption = [*fit_phrases(result), *([light] if light else []), f"flags: {', '.join(result.flags) or 'none'}"]
     if result.mask_aa:
         caption.insert(-1, f"masked: {', '.join(texts(result.mask_aa))} Å at rest")
     made = table(f"{result.file}  (model {result.model})", ["label"], right, "\n".join(caption))

@@ -134,8 +134,8 @@ def bound(
     free = free_columns(simulator)
     information = fisher(derivatives(simulator, labels, resolution)[:, free].double().numpy(), 1.0)
     precision = prior_precision(prior, free)
-    wanted = np.array([combination(name, [simulator.labels[i] for i in free]) for name in names])
-    return np.array([smallest_errors(information / noise**2, precision, wanted) for noise in sigma])
+    weights = np.array([combination(name, [simulator.labels[i] for i in free]) for name in names])
+    return np.array([smallest_errors(information / noise**2, precision, weights) for noise in sigma])
 
 
 def _moved(

@@ -1,4 +1,4 @@
-"""Test an emulator on stars it has never seen: flux errors, and the labels that come back from fits."""
+"""Test an emulator on stars that were not used in its fit: flux errors, and labels recovered by fits."""
 
 from __future__ import annotations
 

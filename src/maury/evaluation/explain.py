@@ -132,12 +132,12 @@ def explain(
         DomainError: the label is fixed or unknown, or the S/N is not positive and finite.
     """
     require_label(bound, name)
-    wanted = combination(name, bound.free)
+    combined = combination(name, bound.free)
     sigma, slopes, noise = pixel_sigma(bound.simulator, snr), bound.slopes(labels)[0], bound.whiten(labels, snr)
     weight, projector = noise.weight.numpy(), noise.projector.numpy()
     weighted = slopes * weight
     inverse = np.linalg.inv(fisher(slopes, weight, projector) + bound.precision)
-    estimator = (np.array(wanted) @ inverse @ (weighted - weighted @ projector @ projector.T)) * weight
+    estimator = (np.array(combined) @ inverse @ (weighted - weighted @ projector @ projector.T)) * weight
     physics = LinearEstimator.of(estimator, slopes, 1 / weight, bound.free)
     flux = bound.simulator.spectra(labels, torch.tensor([bound.resolution]))[0]
     reading, agreement = None, None

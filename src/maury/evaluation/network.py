@@ -34,7 +34,7 @@ from maury.networks import load as load_network
 
 @dataclass(frozen=True)
 class Model:
-    """A trained network and what is known of it.
+    """A trained network with its header and the log of its training.
 
     Attributes:
         name: of the run directory or packaged model.

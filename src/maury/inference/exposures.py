@@ -41,12 +41,13 @@ class Exposure:
 
     Attributes:
         file: where it came from.
-        status: ``ok``, ``disagrees`` with the others, or ``failed``: left out.
-        error: why it was left out.
-        ready: its spectrum, or None where it was left out.
-        noise_scale: fitted noise as a multiple of the given one.
-        apart: rms of its difference from the mean of all, in units of its noise and the usual errors of the physics.
-        labels_chi2: chi-square (4 degrees of freedom) of its own Teff, log g, [M/H] and v sin i about those of all.
+        status: ``ok``, ``disagrees`` (with the others), or ``failed`` (skipped).
+        error: reason why it was skipped.
+        ready: its spectrum, or None where it was skipped.
+        noise_scale: fitted noise relative to the sigma of the spectrum.
+        apart: rms difference from the mean of all exposures, relative to its noise and the usual errors of the physics.
+        labels_chi2: chi-square (4 degrees of freedom) of Teff, log g, [M/H] and v sin i from this exposure alone about
+            those of all exposures.
     """
 
     file: str
@@ -107,14 +108,14 @@ _MEANING = {
 _TEXT = ("file", "status", "date", "rv_frame", "flags", "error")
 
 
-def gathered(
+def prepare_exposures(
     stars: Sequence[Star], prepare: Callable[[Star], Ready], check: Callable[[Spectrum, str], None]
 ) -> tuple[Exposure, ...]:
-    """Prepare exposures; those that fail are left out with the reason.
+    """Prepare exposures; those that fail are skipped, and the reason is recorded.
 
     Args:
         stars: the exposures.
-        prepare: brings one to rest, normalised.
+        prepare: normalises one and shifts it to rest.
         check: raises a `MauryError` for a spectrum that the network cannot take.
 
     Raises:
@@ -163,7 +164,7 @@ def label_distances(network: PosteriorNetwork, data: PixelSpectra) -> Floats:
     return distance
 
 
-def judged(exposures: tuple[Exposure, ...], details: Details | None, distances: Floats) -> tuple[Exposure, ...]:
+def with_joint_fit(exposures: tuple[Exposure, ...], details: Details | None, distances: Floats) -> tuple[Exposure, ...]:
     """Add status, noise and residuals from the joint fit to the exposures that were used."""
     used = iter(range(len(distances)))
     result = []
@@ -181,7 +182,7 @@ def judged(exposures: tuple[Exposure, ...], details: Details | None, distances: 
 
 
 def common_flags(exposures: Sequence[Exposure]) -> tuple[str, ...]:
-    """Flags of more than half of the exposures that were used, and those on the exposures themselves."""
+    """Flags that more than half of the used exposures have, ``exposures_disagree`` and ``exposures_skipped``."""
     used = [exposure.ready for exposure in exposures if exposure.ready is not None]
     counts = Counter(flag for one in used for flag in one.flags)
     flags = [flag for flag, count in counts.items() if 2 * count > len(used)]
@@ -193,9 +194,9 @@ def common_flags(exposures: Sequence[Exposure]) -> tuple[str, ...]:
 def velocity_of(exposures: Sequence[Exposure]) -> dict[str, Any]:
     """Number of exposures that were used, and mean, errors and scatter of their velocities, km/s.
 
-    Velocities are barycentric where those of all exposures are known, else in the frame of the files, if that is one.
-    The mean is weighted by 1 / error^2; the scatter is the standard deviation about it; the error of the zero point is
-    the largest of the instruments. Values are None where nothing is known.
+    Velocities are barycentric if known for all exposures, otherwise in the frame of the files if all have the same. The
+    mean is weighted by 1 / error^2; the scatter is the standard deviation about it; the error of the zero point is the
+    largest of the instruments. Unknown values are None.
     """
     rows = [exposure.record() for exposure in exposures if exposure.status != "failed"]
     frames = {row["rv_frame"] for row in rows}

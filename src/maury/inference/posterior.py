@@ -121,10 +121,10 @@ def shown(names: tuple[str, ...], samples: torch.Tensor, labels: str, model: str
         ConfigError: as `label_set`.
         DomainError: a label of the set is not among the names (the set "abundances" may lack elements).
     """
-    wanted = label_set(labels)
+    requested = label_set(labels)
     names, samples = with_alpha(names, samples.double().cpu())
     columns = dict(zip(names, samples.unbind(1), strict=True))
-    missing = [name for name in wanted if name not in columns]
+    missing = [name for name in requested if name not in columns]
     some = labels == "default" or (labels == "abundances" and set(ELEMENTS) & set(columns))
     if missing and not some:
         there = ", ".join(name for name in (*LABELS_OF["default"], *ELEMENTS) if name in columns)
@@ -132,7 +132,7 @@ def shown(names: tuple[str, ...], samples: torch.Tensor, labels: str, model: str
             f"{model}: has no labels {', '.join(missing)}, which the set {labels} needs; there are {there}",
             parameter="labels",
         )
-    chosen = tuple(name for name in wanted if name in columns)
+    chosen = tuple(name for name in requested if name in columns)
     return chosen, torch.stack([columns[name] for name in chosen], 1).numpy()
 
 

@@ -12,7 +12,7 @@ from maury.errors import ConfigError, DomainError
 from maury.inference.components import check_components, fits_two, two_stars
 from maury.inference.differential import SUN, Reference
 from maury.inference.element_lines import count_lines
-from maury.inference.exposures import Exposure, Star, common_flags, gathered, judged, label_distances
+from maury.inference.exposures import Exposure, Star, common_flags, label_distances, prepare_exposures, with_joint_fit
 from maury.inference.posterior import label_set, posterior_of
 from maury.inference.ready import (
     Ready,
@@ -139,7 +139,7 @@ def predict(
 
     exposures: tuple[Exposure, ...] = ()
     if isinstance(star, list | tuple):
-        exposures = gathered(star, prepared, check_of(network, header))
+        exposures = prepare_exposures(star, prepared, check_of(network, header))
         done = [exposure.ready for exposure in exposures if exposure.ready is not None]
     else:
         done = [prepared(cast(Star, star))]
@@ -175,7 +175,7 @@ def _together(
 ) -> Result:
     """The joint result of exposures of one star, with noise, residuals and flags of each exposure."""
     fit = result["refinement"]
-    exposures = judged(exposures, None if fit is None else fit.details, label_distances(network, data))
+    exposures = with_joint_fit(exposures, None if fit is None else fit.details, label_distances(network, data))
     flags = common_flags(exposures)
     flags = (*flags, *(flag for flag in result["flags"] if flag not in flags))
     used = [exposure.file for exposure in exposures if exposure.status != "failed"]

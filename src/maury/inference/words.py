@@ -42,7 +42,7 @@ def titled(name: str) -> str:
     return plain_name(name) if unit.startswith("dex") else f"{plain_name(name)} ({unit})"
 
 
-def about(result: Result) -> list[str]:
+def fit_phrases(result: Result) -> list[str]:
     """Velocity, spectral type, quality of the fit and effect of priors, one phrase each."""
     done, fit, phrases = result.preparation, result.refinement, []
     if done is not None:

@@ -63,7 +63,7 @@ def find_mode(
 ) -> Mode:
     """Climb from unconstrained coordinates (k,) to a maximum.
 
-    The covariance of the errors is made anew at every step, from the model of that step, unless one is given.
+    With an error model, the covariance of the errors is computed again at every step; a given `NoiseModel` stays fixed.
 
     Args:
         coordinates: labels and prior.

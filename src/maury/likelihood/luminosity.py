@@ -92,7 +92,7 @@ def _coolness(teff: Tensor) -> Tensor:
 
 
 def log_mass(teff: Tensor, logg: Tensor, mh: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation (n,) of log M / Msun at Teff (K), log g and [M/H]; hardly known for giants."""
+    """Mean and standard deviation (n,) of log M / Msun at Teff (K), log g and [M/H]; 0.2 dex for giants."""
     x = teff.log10() - 4.1
     a = _MASS
     dwarf = a[0] + a[1] * x + a[2] * x**2 + a[3] * x**3 + a[4] * logg**2 + a[5] * logg**3 + a[6] * mh

@@ -191,7 +191,7 @@ def _night(figure: Figure) -> Iterator[None]:
 
 def _exchange(figure: Figure, old: str, new: str) -> None:
     """Replace a colour in all parts of a figure; the opacity stays."""
-    wanted, rgb = np.array(to_rgb(old)), to_rgb(new)
+    former, rgb = np.array(to_rgb(old)), to_rgb(new)
     for part in figure.findobj():
         for what in ("color", "edgecolor", "facecolor", "markeredgecolor", "markerfacecolor"):
             getter, setter = getattr(part, f"get_{what}", None), getattr(part, f"set_{what}", None)
@@ -201,7 +201,7 @@ def _exchange(figure: Figure, old: str, new: str) -> None:
             if isinstance(colours, str) and colours in ("none", "auto"):
                 continue
             table = to_rgba_array(colours)
-            hit = np.abs(table[:, :3] - wanted).max(1) < 1e-6 if len(table) else np.zeros(0, bool)
+            hit = np.abs(table[:, :3] - former).max(1) < 1e-6 if len(table) else np.zeros(0, bool)
             if hit.any():
                 table[hit, :3] = rgb
                 setter(table if len(table) > 1 else tuple(table[0]))

@@ -29,7 +29,7 @@ Done = Callable[[int, str, float | None], None]
 
 
 def open_study(folder: Path, config: StudyConfig, grid_digest: str) -> Any:
-    """Open the study of a folder, which is made if there is none; trials that a kill interrupted are queued again.
+    """Open the study in a folder, or create it; trials that were interrupted are queued again.
 
     Args:
         folder: the folder; it is made.
@@ -83,7 +83,7 @@ def _require_same(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> 
 
 
 def _queue_again(study: Any) -> None:
-    """Trials that a kill interrupted count as failed, and their configurations are queued once more."""
+    """Mark interrupted trials as failed, and queue their configurations once more."""
     for trial in study.get_trials(deepcopy=False, states=(_optuna().trial.TrialState.RUNNING,)):
         fail(study, trial)
 
