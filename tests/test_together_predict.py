@@ -16,7 +16,7 @@ from maury.catalogue import CatalogueConfig, read_catalogue, run_catalogue
 from maury.catalogue.lists import FileList
 from maury.errors import DomainError, FormatError
 from maury.inference import Exposure, write_samples
-from maury.inference.exposures import common_flags, exposures_table, gathered, velocity_of
+from maury.inference.exposures import common_flags, exposures_table, prepare_exposures, velocity_of
 from maury.inference.ready import Ready
 from verbs import run
 
@@ -115,7 +115,7 @@ def test_one_bad_file_among_ten_is_left_out_by_name():
         if name == "3.fits":
             raise DomainError(f"{name}: signal-to-noise 1.0")
 
-    found = gathered([f"{k}.fits" for k in range(10)], prepare, check)
+    found = prepare_exposures([f"{k}.fits" for k in range(10)], prepare, check)
     assert [one.status == "failed" for one in found] == [k in (3, 7) for k in range(10)]
     assert found[7].error == "7.fits: truncated"
     assert "signal-to-noise 1.0" in found[3].error
