@@ -82,6 +82,7 @@ def test_a_reference_is_prepared_once_for_all_stars(tmp_path, monkeypatch, capsy
         (("--labels", "all"), "no set of labels 'all'"),
         (("--reference-labels", "teff=hot"), "is no label=number"),
         (("--reference", "nowhere.fits"), "nowhere.fits"),
+        (("--out", "table.json"), "table.json: unknown ending .json; allowed: .ecsv, .csv"),
     ],
 )
 def test_mistakes_are_one_line(star, options, message, capsys):
@@ -89,6 +90,18 @@ def test_mistakes_are_one_line(star, options, message, capsys):
     printed = capsys.readouterr().err
     assert message in printed
     assert "Traceback" not in printed
+
+
+def test_a_figure_that_fails_loses_no_star(star, tmp_path, monkeypatch, capsys):
+    def fail(_):
+        raise ValueError("nothing to draw")
+
+    monkeypatch.setattr("maury.plots.plot_result", fail)
+    options = ("--no-refine", "--plot", tmp_path / "figures", "--out", tmp_path / "table.csv")
+    assert run("predict", star, star, *options) == 2
+    seen = capsys.readouterr()
+    assert len((tmp_path / "table.csv").read_text().splitlines()) == 3
+    assert seen.err.count("nothing to draw") == 2
 
 
 HEAVY = {

@@ -103,6 +103,7 @@ def predict(
         from maury.inference import predict as predict_star
         from maury.inference import reference_star, write_exposures, write_samples, write_table
         from maury.inference.single import RELATIONS, SAMPLES
+        from maury.inference.write import check_table_name
         from maury.likelihood import parse_prior, parse_value
         from maury.memory import keep_freed_memory
         from maury.preparation import parse_range
@@ -111,7 +112,10 @@ def predict(
 
     r = _resolution(resolution)
     keep_freed_memory()
-    for path in (output, samples_output):
+    if output is not None:
+        check_table_name(output)
+    in_folders = [folder and folder / "figure.png" for folder in (plot, lines_output)]
+    for path in (output, samples_output, *in_folders):
         if path is not None:
             check_writable(path)
     priors = [parse_prior(text) for text in prior or ()]
@@ -152,10 +156,13 @@ def predict(
                     out.print(_exposures(result))
                 if result.two is not None:
                     out.print(_two_stars(result.two))
-            if plot is not None:
-                _draw(result, plot)
-            if lines_output is not None:
-                _lines(result, lines_output, emulator)
+            try:
+                if plot is not None:
+                    _draw(result, plot)
+                if lines_output is not None:
+                    _lines(result, lines_output, emulator)
+            except Exception as error:  # a figure must not end the batch
+                failed.append(in_one_line(error, result.file))
     if as_json:
         show_json(records)
     for path, write, what in ((output, write_table, "rows"), (samples_output, write_samples, "stars with samples")):
@@ -305,13 +312,6 @@ def _lines(result: Result, folder: Path, emulator: str) -> None:
 
 def _draw(result: Result, folder: Path) -> None:
     """Draw the spectrum with the model that fits it."""
-    from maury.cli.console import err
-    from maury.errors import OutputError, in_one_line
     from maury.plots import plot_result, save_figure
 
-    try:
-        save_figure(plot_result(result), folder / Path(result.file).stem)
-    except OutputError:
-        raise
-    except Exception as error:  # a figure must not end the batch
-        err.print(in_one_line(error, result.file), markup=False)
+    save_figure(plot_result(result), folder / Path(result.file).stem)

@@ -146,6 +146,18 @@ def _in_latex(result: Result, name: str) -> str:
     return rf"${number(name, value, error)} \pm {number(name, error, error)}$"
 
 
+def check_table_name(path: str | os.PathLike[str]) -> Path:
+    """The path of a table whose ending is known; checked before a long computation.
+
+    Raises:
+        OutputError: an unknown ending.
+    """
+    path = Path(path)
+    if path.suffix not in _FORMATS:
+        raise OutputError(f"{path}: unknown ending {path.suffix or 'none'}; allowed: {', '.join(_FORMATS)}")
+    return path
+
+
 def write_table(results: Sequence[Result], path: str | os.PathLike[str]) -> None:
     """Write one row per star; the ending of the file's name sets the format.
 
@@ -154,9 +166,7 @@ def write_table(results: Sequence[Result], path: str | os.PathLike[str]) -> None
     Raises:
         OutputError: an unknown ending, or the file cannot be written.
     """
-    path = Path(path)
-    if path.suffix not in _FORMATS:
-        raise OutputError(f"{path}: unknown ending {path.suffix or 'none'}; allowed: {', '.join(_FORMATS)}")
+    path = check_table_name(path)
     if path.suffix == ".tex":
         table = paper_table(results)
         options = {"latexdict": {"units": table.meta["units"], "tablehead": ""}}
