@@ -16,6 +16,7 @@ from maury.errors import ConfigError, DomainError
 from maury.flags import of_stage
 from maury.inference.ready import is_prepared
 from maury.preparation import Preparation, prepare
+from maury.preparation.observed import observed
 from maury.preparation.velocity import LINE_SHIFT_KMS
 from maury.readers import from_specutils, read, to_specutils, write
 from maury.spectra import Observation, Spectrum
@@ -186,6 +187,7 @@ class TestRoundTrip:
         seen = from_specutils(to_specutils(Observation((sun.spectrum,))))
         assert is_prepared(seen)
         self.same(seen.single(), sun.spectrum)
+        self.same(observed(to_specutils(Observation((sun.spectrum,)))).single(), sun.spectrum)
 
     def test_preparing_it_again_changes_little(self, sun):
         again = prepare(sun.spectrum)

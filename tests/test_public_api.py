@@ -69,6 +69,12 @@ def test_priors_that_cannot_be_used(given, message):
         as_priors(given)
 
 
+@pytest.mark.parametrize("given", [np.ones(9), 5, None, {"flux": 1}])
+def test_what_is_no_spectrum_is_refused(given):
+    with pytest.raises(ConfigError, match="not a spectrum; give a file"):
+        maury.predict(given, refine=False)
+
+
 def test_a_result_as_tables_and_figure(tmp_path):
     file = tmp_path / "star.ecsv"
     star = ["--teff", "5900", "--logg", "4.3", "--mh", "-0.2", "--snr", "60"]
@@ -79,6 +85,10 @@ def test_a_result_as_tables_and_figure(tmp_path):
     assert len(fit.samples) == 4000
     assert np.median(fit.samples["teff"].value) == pytest.approx(fit.values["teff"])
     assert len(fit.table) == 1
+    printed = str(fit).splitlines()
+    assert printed[0] == f"{file} (model default)"
+    assert f"  teff   {fit.summary['teff']}" in printed
+    assert printed[-1].startswith("  flags  ")
     assert fit.table["logg"][0].value == pytest.approx(fit.values["logg"])
     assert abs(fit.values["teff"] - 5900) < 40
     figure = fit.plot()

@@ -17,6 +17,7 @@ from maury.inference.exposures import Exposure, velocity_of
 from maury.inference.posterior import INTERVAL, Posterior
 from maury.inference.refinement import Refinement
 from maury.inference.spectraltype import spectral_type
+from maury.inference.words import number
 from maury.labels import LABELS
 from maury.pixelspectra import PixelSpectra
 from maury.preparation import Mask, Preparation
@@ -84,7 +85,7 @@ def measured(value: float, unit: u.UnitBase, interval: tuple[float, float] | Non
     return quantity
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result:
     """Inferred parameters of one star.
 
@@ -121,6 +122,19 @@ class Result:
     exposures: tuple[Exposure, ...] = ()
     lines: dict[str, int] = field(default_factory=dict, repr=False)
     two: TwoStars | None = None
+
+    def __repr__(self) -> str:
+        """File, labels with uncertainties and units, flags: a line each."""
+        limits, nothing = (
+            ({}, ()) if self.posterior is None else (self.posterior.upper_limits, self.posterior.uninformed)
+        )
+        lines = [f"{self.file} (model {self.model})"]
+        for name, value in self.summary.items():
+            text = f"{value}" if value.error is not None else f"{number(name, value.value)} {value.unit}"
+            text = f"< {number(name, limits[name])} {value.unit} (95 %)" if name in limits else text
+            text = "no information" if name in nothing else text
+            lines.append(f"  {column_of(name):<6} {text}")
+        return "\n".join([*lines, f"  flags  {', '.join(self.flags) or 'none'}"])
 
     @property
     def status(self) -> str:

@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from maury.errors import ConfigError
-from maury.readers import read
+from maury.readers import from_specutils, read
 from maury.spectra import Observation, Spectrum
 
 
@@ -14,15 +14,24 @@ def observed(star: Observation | Spectrum | str | os.PathLike[str], **reading: A
     """The observation of a star.
 
     Args:
-        star: what `maury.read` returns, one spectrum, or a file, which is read.
+        star: what `maury.read` returns, one spectrum of maury or of specutils, or a file, which is read.
         reading: attributes of `maury.readers.ReadOptions`, for a file.
 
     Raises:
         FormatError: the file cannot be read.
-        ConfigError: options of reading, but not a file.
+        ConfigError: something else, or options of reading without a file.
     """
     if isinstance(star, str | os.PathLike):
         return read(star, **reading)
     if reading:
         raise ConfigError(f"{', '.join(reading)}: for files alone; give the name of a file, or read it with these")
-    return star if isinstance(star, Observation) else Observation((star,), None, dict(star.provenance))
+    if isinstance(star, Observation):
+        return star
+    if isinstance(star, Spectrum):
+        return Observation((star,), None, dict(star.provenance))
+    if type(star).__module__.startswith("specutils"):
+        return from_specutils(star)
+    raise ConfigError(
+        f"{type(star).__name__}: not a spectrum; give a file, what maury.read returns, a spectrum of specutils, or "
+        "maury.Spectrum(wavelength_aa, flux) with wavelengths in Å in air"
+    )
