@@ -315,7 +315,9 @@ def test_a_catalogue_goes_on_only_as_it_was_begun(packed, model, tmp_path):
     ):
         run_catalogue(path, out, config.model_copy(update={"samples": 50}))
     write_packed(tmp_path / "spectra.h5", seed=6)
-    with pytest.raises(ConfigError, match=r"was begun with input\.files = "):
+    with pytest.raises(
+        ConfigError, match=r"was begun with input\.files\.spectra\.h5\.sha256_sampled = .\w+\.\.\., now it is"
+    ):
         run_catalogue(tmp_path / "spectra.h5", out, config)
     (out / "part-000002.parquet").write_bytes(b"damaged by a crash of the machine")
     assert run_catalogue(path, out, config).made == 16

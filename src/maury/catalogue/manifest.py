@@ -150,10 +150,18 @@ def _require_same(path: Path, known: dict[str, Any]) -> None:
 
 
 def _differences(prefix: str, before: Any, now: Any) -> list[tuple[str, Any, Any]]:
+    before, now = _by_name(before), _by_name(now)
     if isinstance(before, dict) and isinstance(now, dict):
         keys = dict.fromkeys([*now, *before])
         return [found for key in keys for found in _differences(f"{prefix}.{key}", before.get(key), now.get(key))]
     return [] if before == now else [(prefix.lstrip("."), before, now)]
+
+
+def _by_name(value: Any) -> Any:
+    """A list of files as a dict by their names; anything else as it is."""
+    if not (isinstance(value, list) and all(isinstance(item, dict) and "name" in item for item in value)):
+        return value
+    return {item["name"]: {key: each for key, each in item.items() if key != "name"} for item in value}
 
 
 def _short(value: Any) -> str:

@@ -68,7 +68,8 @@ def catalog(
             source, output, config, workers=workers, ray=ray, fresh=fresh, retry=retry, start=start, advance=advance,
             notify=lambda message: err.print(message, markup=False),
         )  # fmt: skip
-    rate = f"; {summary.made:,} in {summary.seconds:.1f} s, {summary.made / summary.seconds:,.0f}/s"
+    speed = summary.made / summary.seconds
+    rate = f"; {summary.made:,} in {summary.seconds:.1f} s, {speed:,.{0 if speed >= 10 else 1}f}/s"
     out.print(f"{output}: {summary.results:,} spectra{rate if summary.made else ', all of them there already'}")
     if summary.rejects:
         _show_rejects(output, summary.rejects)
