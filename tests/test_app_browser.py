@@ -204,6 +204,30 @@ def test_a_parallax_gives_radius_luminosity_and_mass(browser, server, stars):
     page.context.close()
 
 
+def test_two_stars_in_one_spectrum(browser, server, tmp_path):
+    """The switch shows the parameters of both stars and their light ratio; the command has the option."""
+    sun = {"teff": 5800.0, "logg": 4.4, "mh": 0.0, "vmic": 1.0, "vsini": 4.0}
+    cool = sun | {"teff": 5300.0, "logg": 4.5}
+    pair = observe(sun, Instrument(resolution=60_000.0), second=(cool, 60.0, 0.35)).single()
+    write(pair.with_(resolution=60_000.0), tmp_path / "pair.ecsv")
+    page = opened(browser, server)
+    drop(page, tmp_path / "pair.ecsv")
+    teff(page)
+    page.get_by_text("Fit two stars").click()
+    page.get_by_role("tab", name="Two stars").click()
+    page.get_by_text("Two stars are clearly more probable than one").wait_for()
+    page.get_by_test_id("stDataFrame").wait_for()
+    page.get_by_role("tab", name="Download").click()
+    page.get_by_text("--components 2").first.wait_for()
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Table (ECSV)").click()
+    (row,) = QTable.read(waiting.value.path(), format="ascii.ecsv")
+    assert row["rv_2_kms"].value - row["rv_1_kms"].value == pytest.approx(60, abs=1)
+    assert 0.3 < row["light_ratio"] < 0.7
+    assert row["teff_2"].unit == "K"
+    page.context.close()
+
+
 def test_the_sandbox_moves(browser, server):
     page = opened(browser, server)
     page.get_by_role("tab", name="Sandbox").click()

@@ -125,6 +125,7 @@ def test_the_command_gives_the_same_numbers(founding, files, tmp_path, monkeypat
 def test_names_in_commands_are_quoted():
     star = Settings(parallax=(27.3, 0.1), gmag=5.12, ebv=(0.02, 0.01))
     assert command(["a.fits"], star).endswith("--parallax 27.3+-0.1 --gmag 5.12 --ebv 0.02+-0.01")
+    assert command(["a.fits"], Settings(components=2)).endswith("--components 2")
     text = command(["a b.fits"], Settings(44_000.0, velocity_kms=-3.5, wavelength_file=("w.fits", b"")))
     assert shlex.split(text)[2] == "a b.fits"
     assert "--resolution 44000 --velocity -3.5 --wavelength-file w.fits" in text

@@ -22,7 +22,7 @@ from maury.readers import write
 from maury.simulation.conditions import ModelErrorSettings
 from maury.standards import factors, fit_levels, fit_star, of_labels, read_standards
 from maury.standards.model_error import default_nodes
-from maury.standards.systematic_errors import NODES_K, differences, fit_sizes
+from maury.standards.systematic_errors import NODES_K, differences, fit_sizes, predicted
 from verbs import run
 
 COLUMNS = ("file", "star", "resolution", "teff", "logg", "mh", "e_teff", "labels_verified")
@@ -55,14 +55,15 @@ def observed(tmp_path_factory):
 
 
 def test_a_table_has_labels_errors_and_what_counts(tmp_path):
-    columns = (*COLUMNS, "role", "medium")
+    columns = (*COLUMNS, "role", "medium", "velocity_kms")
     rows = [
-        ("a.fits", "Sun (HD 0)", 47000, 5772, 4.438, "", 1, "True", "calibrate", "air"),
-        ("b.fits", "X", 50000, 5000, 4.0, -1, "", "False", "", ""),
+        ("a.fits", "Sun (HD 0)", 47000, 5772, 4.438, "", 1, "True", "calibrate", "air", -3.5),
+        ("b.fits", "X", 50000, 5000, 4.0, -1, "", "False", "", "", ""),
     ]
     sun, other = read_standards(table_of(tmp_path, *rows, columns=columns))
     assert (sun.star, sun.labels, sun.errors) == ("Sun", {"teff": 5772.0, "logg": 4.438}, {"teff": 1.0})
     assert sun.reading == {"resolution": 47000.0, "medium": "air"}
+    assert (sun.velocity_kms, other.velocity_kms) == (-3.5, None)
     assert (sun.scored, sun.verified) == (False, True)
     assert (other.scored, other.verified, other.labels["mh"]) == (False, False, -1.0)
     assert other.path == tmp_path / "b.fits"
@@ -89,6 +90,14 @@ def test_a_folder_is_no_table_and_rows_of_one_file_keep_their_own_labels(tmp_pat
     ]
     stars = read_standards(table_of(tmp_path, *rows, columns=(*COLUMNS, "id", "row")))
     assert [(star.labels["teff"], star.reading["row"]) for star in stars] == [(5000.0, 1), (6000.0, 2)]
+
+
+def test_a_known_velocity_is_used(observed):
+    """As for `maury.predict`: at the star's velocity its Teff, 300 km/s away another."""
+    star = read_standards(observed)[1]
+    right, wrong = (predicted(replace(star, velocity_kms=v), "default", "packaged")[1]["teff"] for v in (5.0, 305.0))
+    assert right == pytest.approx(5772, abs=150)
+    assert abs(wrong - 5772) > 300
 
 
 def test_levels_of_errors_are_found_again():

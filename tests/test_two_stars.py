@@ -5,19 +5,24 @@ from __future__ import annotations
 import json
 import math
 
+import h5py
 import numpy as np
 import pytest
 import torch
 from astropy.table import QTable
 
 import maury
+from maury.catalogue import CatalogueConfig, read_catalogue, run_catalogue
 from maury.errors import DomainError
+from maury.inference import model_flux
 from maury.inference.components import CLEAR, TwoStars, two_stars
 from maury.inference.refinement import physics_of
 from maury.likelihood import relation, usable
 from maury.likelihood.target import Target
 from maury.likelihood.two import SECOND, PairCoordinates, PairErrors, log_light_ratio, pair_spectra
 from maury.pixelspectra import PixelSpectra
+from maury.preparation.network_input import to_network
+from nights import Instrument, observe
 from verbs import run
 
 RELATIONS = [relation("doyle2014"), relation("random-axes")]
@@ -225,3 +230,68 @@ def test_bad_input(files, name, options, words):
 def test_several_exposures_are_refused(files):
     with pytest.raises(DomainError, match="single exposure"):
         maury.predict([files / "single.ecsv", files / "pair.ecsv"], components=2)
+
+
+def test_a_list_with_two_components(files, tmp_path):
+    """A row asks for two; a short spectrum that does is rejected with the reason, the others are not touched by it."""
+    (tmp_path / "list.csv").write_text(
+        f"file,id,components\n{files}/pair.ecsv,pair,2\n{files}/pair.ecsv,once,1\n{files}/short.ecsv,short,2\n"
+        f"{files}/single.ecsv,single,\n{files}/single.ecsv,odd,3\n"
+    )
+    out, config = tmp_path / "r.fits", CatalogueConfig(model="default", samples=500, shard=1)
+    run_catalogue(tmp_path / "list.csv", out, config)
+    table = read_catalogue(out)
+    assert list(table["id"]) == ["pair", "once", "single"]
+    assert list(table["components"].filled("")) == ["two", "", ""]
+    assert table["rv_2_kms"][0].value - table["rv_1_kms"][0].value == pytest.approx(45, abs=1)
+    assert str(table["teff_2"].unit) == "K"
+    assert "star 2" in table["teff_2"].info.description
+    assert np.isnan(table["teff_2"][1:].value).all()
+    assert 0.3 < table["light_ratio"][0] < 0.7
+    reasons = dict(zip(*(read_catalogue(out / "_rejects")[name] for name in ("id", "reason")), strict=True))
+    assert "at least 100 Angstrom of good pixels" in reasons["short"]
+    assert "components = 3: allowed: 1 or 2" in reasons["odd"]
+    (out / "part-000000.fits").unlink()
+    again = run_catalogue(tmp_path / "list.csv", out, config)
+    assert (again.made, again.results) == (1, 3)
+    assert read_catalogue(out)["teff_2"][0] == table["teff_2"][0]
+
+
+def test_a_catalogue_of_pixels_with_two_components(files, tmp_path, capsys):
+    """Two stars are fitted to every spectrum, and found in one of them; without refinement that is refused."""
+    grid = physics_of("default", "packaged", True).coordinates.simulator.pixels
+    stars = [to_network(maury.read(files / f"{name}.ecsv").single(), grid) for name in ("pair", "single")]
+    with h5py.File(tmp_path / "stars.h5", "w") as file:
+        for name in ("flux", "sigma", "good"):
+            file[name] = np.stack([getattr(star, name).numpy() for star in stars])
+        file["resolution"] = [float(star.resolution) for star in stars]
+        file["wavelength"] = grid.wavelength_aa
+    out = tmp_path / "r.fits"
+    options = ("catalog", tmp_path / "stars.h5", "--components", 2, "--samples", 500)
+    assert run(*options, "--out", tmp_path / "none.fits") == 2
+    assert "two components need refinement" in " ".join(capsys.readouterr().err.split())
+    assert run(*options, "--refine", "--out", out) == 0
+    table = read_catalogue(out)
+    assert list(table["components"]) == ["two", "one"]
+    assert "two_stars" in table["flags"][0]
+    assert abs(table["rv_2_kms"][0].value - table["rv_1_kms"][0].value) == pytest.approx(45, abs=1)
+    assert (table["ln_evidence_two_over_one"] > 10).tolist() == [True, False]
+
+
+def test_the_lines_of_a_second_star_offer_two_without_being_asked():
+    """The preparation flags `double_lined`; both stars' values are there, unless one component is asked for."""
+    sun = {"teff": 5800.0, "logg": 4.4, "mh": 0.0, "vmic": 1.0, "vsini": 4.0}
+    cool = sun | {"teff": 5300.0, "logg": 4.5}
+    star = observe(sun, Instrument(60_000.0), velocity_kms=-10.0, second=(cool, 50.0, 0.35))
+    result = maury.predict(star, resolution=60_000.0, systematics=False, samples=500)
+    assert {"double_lined", "two_stars"} <= set(result.flags)
+    numbers = result.numbers()
+    assert numbers["rv_1_kms"] == pytest.approx(-10, abs=1)
+    assert numbers["rv_2_kms"] == pytest.approx(50, abs=1)
+    assert result.record()["components"] == "two"
+    assert result.table["components"][0] == "two"
+    assert np.array_equal(model_flux(result), result.two.model)
+    one = maury.predict(star, resolution=60_000.0, systematics=False, samples=500, components=1)
+    assert "double_lined" in one.flags
+    assert "teff_2" not in one.numbers()
+    assert "components" not in one.table.colnames

@@ -47,6 +47,7 @@ class Settings:
         parallax: Gaia's parallax and its error, mas.
         gmag: Gaia's G, mag.
         ebv: reddening E(B-V) and its error, mag.
+        components: 2 also fits two stars; None: only where the lines of a second star are found.
     """
 
     resolution: float | None = None
@@ -62,6 +63,7 @@ class Settings:
     parallax: tuple[float, float] | None = None
     gmag: float | None = None
     ebv: tuple[float, float] = (0.0, 0.0)
+    components: int | None = None
 
 
 @dataclass(frozen=True)
@@ -162,8 +164,9 @@ def _predicted(
                 velocity_kms=settings.velocity_kms, velocity_range_kms=settings.velocity_range_kms, mask=mask,
                 labels=settings.labels, priors=priors, seed=SEED,
                 parallax=settings.parallax, gmag=settings.gmag, ebv=settings.ebv,
+                components=settings.components,
             )  # fmt: skip
-            model = model_flux(result) if result.refinement is None else result.refinement.model
+            model = model_flux(result)
     except Exception as error:  # one file must not end the page
         return Outcome(name, summary, error=worded(error, name))
     return Outcome(name, summary, result, model)
@@ -185,6 +188,7 @@ _FIELDS = {
     "parallax": "Parallax (mas)",
     "gmag": "G (mag)",
     "ebv": "E(B-V) (mag)",
+    "components": "Fit two stars",
     "wavelength_file": "Wavelengths",
     "sigma_file": "Noise",
 }
@@ -239,6 +243,7 @@ def command(names: Sequence[str], settings: Settings) -> str:
         words += ["--parallax", written(settings.parallax)]
     words += [] if settings.gmag is None else ["--gmag", f"{settings.gmag:.10g}"]
     words += [] if settings.ebv == (0.0, 0.0) else ["--ebv", written(settings.ebv)]
+    words += [] if settings.components is None else ["--components", str(settings.components)]
     for option, file in (("--wavelength-file", settings.wavelength_file), ("--sigma-file", settings.sigma_file)):
         words += [] if file is None else [option, file[0]]
     return shlex.join(words)

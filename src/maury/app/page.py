@@ -80,6 +80,10 @@ def _settings() -> tuple[Settings, star.Literature]:
             help="In air, in the star's rest frame, as in the chart of the fit: ignored in preparation and fit.",
         )  # fmt: skip
         masks = tuple(text.strip() for text in re.split(r"[,;\n]", masked.replace("–", "-")) if text.strip())
+        two = st.checkbox(
+            "Fit two stars", key="two",
+            help="Both stars of a double-lined binary. Without it, where the lines of a second star are found.",
+        )  # fmt: skip
         with st.expander("How the file is read"):
             reading, velocities = _reading()
         with st.expander("Wavelengths or noise in other files"):
@@ -102,6 +106,7 @@ def _settings() -> tuple[Settings, star.Literature]:
         parallax=parallax,
         gmag=gmag,
         ebv=ebv or (0.0, 0.0),
+        components=2 if two else None,
     )
     return found, literature
 
@@ -179,7 +184,7 @@ def _stars(
         alone = replace(settings, priors=(), parallax=None, gmag=None)
         other["without priors"] = _outcome(files[index], alone).result
     if settings.masks:
-        other["without masks"] = _outcome(files[index], replace(settings, masks=())).result
+        other["without masks"] = _outcome(files[index], replace(settings, masks=(), components=1)).result
     star.show(outcomes[index], [name for name, _ in files[index]], settings, literature, other)
 
 

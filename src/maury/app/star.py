@@ -16,7 +16,17 @@ from maury.app.charts import fit_chart, line_names, zoom_to
 from maury.app.uploads import plain
 from maury.flags import limits_trust, meaning_of
 from maury.inference import Result, exposures_table, write_samples, write_table
-from maury.inference.words import exposure_rows, fit_phrases, in_solar_units, number, plain_name, titled
+from maury.inference.components import TwoStars
+from maury.inference.words import (
+    exposure_rows,
+    fit_phrases,
+    in_solar_units,
+    number,
+    plain_name,
+    titled,
+    two_phrase,
+    two_rows,
+)
 from maury.plots import figure_bytes, plot_corner, plot_kiel, plot_preparation, plot_spectrum_fit
 from maury.preparation.masks import texts
 from maury.readers.summary import in_words as file_in_words
@@ -37,7 +47,7 @@ _COLUMNS = 3
 
 
 def show(outcome: Outcome, files: Sequence[str], settings: Settings, literature: Literature, other: Others) -> None:
-    """Draw one star: numbers, flags, fit, posterior, exposures, preparation, file, downloads.
+    """Draw one star: numbers, flags, fit, posterior, two stars, exposures, preparation, file, downloads.
 
     Args:
         outcome: of its file, or of its exposures.
@@ -54,6 +64,8 @@ def show(outcome: Outcome, files: Sequence[str], settings: Settings, literature:
         _flags(result)
         views["Fit"] = lambda: _fit(result, outcome.model)
         views["Posterior"] = lambda: _posterior(result, literature, other)
+        if (two := result.two) is not None:
+            views["Two stars"] = lambda: _two_stars(two)
         if result.exposures:
             views["Exposures"] = lambda: st.dataframe(exposure_rows(result), hide_index=True)
         views["Preparation"] = lambda: _preparation(result)
@@ -151,6 +163,12 @@ def _posterior(result: Result, literature: Literature, other: Others) -> None:
         known = (*literature["teff"], *literature["logg"]) if {"teff", "logg"} <= set(literature) else None
         t, g = (result.posterior.samples[:, names.index(name)] for name in ("teff", "logg"))
         _image(plot_kiel(t, g, literature=known))
+
+
+def _two_stars(two: TwoStars) -> None:
+    phrase = two_phrase(two)
+    st.write(plain(phrase[0].upper() + phrase[1:]))
+    st.dataframe(two_rows(two), hide_index=True)
 
 
 def _image(figure: Any) -> None:

@@ -67,6 +67,7 @@ class FilePredictor:
             seed=self.config.seed,
             labels=self.config.labels,
             refine=self.config.refine,
+            components=self.config.components if entry.components is None else entry.components,
             **entry.luminosity,
         )
         flags = result.flags if not skipped or skipped in result.flags else (*result.flags, skipped)

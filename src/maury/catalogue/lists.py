@@ -27,6 +27,7 @@ _NUMBERS: dict[str, Callable[[str], float]] = {
     "velocity_kms": float,
     "row": _whole,
     "order": _whole,
+    "components": _whole,
     "parallax": float,
     "parallax_error": float,
     "gmag": float,
@@ -59,6 +60,7 @@ class Entry:
         reading: attributes of `maury.readers.ReadOptions` that the list holds, with types as they have there.
         velocity_kms: radial velocity in the file's wavelengths, if the list holds it.
         luminosity: ``parallax`` (value and error, mas), ``gmag`` and ``ebv``, as `maury.inference.predict` takes them.
+        components: number of stars in the spectrum, if the list holds it, as `maury.inference.predict` takes it.
         error: why the row cannot be used, or None.
         star: name of the star, where the list has one.
         exposures: rows of one star, which are fitted together; none of a single row.
@@ -71,6 +73,7 @@ class Entry:
     reading: dict[str, Any] = field(default_factory=dict)
     velocity_kms: float | None = None
     luminosity: dict[str, Any] = field(default_factory=dict)
+    components: int | None = None
     error: str | None = None
     star: str = ""
     exposures: tuple[Entry, ...] = ()
@@ -169,9 +172,10 @@ class FileList:
             reading["ignore_sigma"] = _SWITCH.get(given["ignore_sigma"].lower())
             if reading["ignore_sigma"] is None:
                 error = error or f"ignore_sigma {given['ignore_sigma']!r} is neither true nor false"
-        velocity = reading.pop("velocity_kms", None)
+        velocity, components = (reading.pop(name, None) for name in ("velocity_kms", "components"))
         name = texts["id"] or file or f"row {row + 1}"
-        return Entry(row, name, file, path, reading, velocity, _luminosity(reading), error, given.get("star", ""))
+        luminosity = _luminosity(reading)
+        return Entry(row, name, file, path, reading, velocity, luminosity, components, error, given.get("star", ""))
 
 
 def _star(number: int, exposures: tuple[Entry, ...]) -> Entry:
@@ -182,9 +186,11 @@ def _star(number: int, exposures: tuple[Entry, ...]) -> Entry:
     velocities = {entry.velocity_kms for entry in exposures}
     luminosity = {name: value for entry in reversed(exposures) for name, value in entry.luminosity.items()}
     error = None if len(velocities) == 1 else "velocity_kms differs between exposures of one star: leave it out"
-    return Entry(
-        number, first.star, first.file, first.path, {}, first.velocity_kms, luminosity, error, first.star, exposures
-    )
+    components = max((entry.components for entry in exposures if entry.components is not None), default=None)
+    return replace(
+        first, row=number, id=first.star, reading={}, luminosity=luminosity, components=components, error=error,
+        exposures=exposures,
+    )  # fmt: skip
 
 
 def _luminosity(reading: dict[str, Any]) -> dict[str, Any]:

@@ -128,6 +128,7 @@ class PackedShards:
         result = predict_pixels(
             star, self.config.model, name=identifier, emulator=self.config.emulator,
             samples=self.config.samples or SAMPLES, seed=self.config.seed, labels=self.config.labels,
+            components=self.config.components,
         )  # fmt: skip
         snr = 1 / float(star.sigma[star.good].median())
         return {**result.record(), **result.numbers(), "snr": snr, "flags": ",".join(result.flags)}

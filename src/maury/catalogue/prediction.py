@@ -22,6 +22,7 @@ from maury.cluster import RayWorkers
 from maury.emulator import file_of
 from maury.errors import ConfigError, FormatError, MauryError
 from maury.files import check_writable, sha256
+from maury.inference.components import check_components
 from maury.inference.posterior import label_set
 from maury.inference.refinement import further_labels
 from maury.library import expand
@@ -142,9 +143,11 @@ def _plan(source: Path, out: Path, config: CatalogueConfig) -> _Plan:
     config = _absolute(config)
     models = {kind: {"sha256": digest} for kind, digest in _digests(config, fitted).items()}
     check_settings(velocity_range_kms=config.velocity_range)
+    refined = posterior and fitted and config.refine is not False
+    check_components(config.components, refined, several=False, priors=())
     ReadOptions(**config.reading)
     about = config.model_dump(mode="json", exclude={"model", "emulator"})
-    for name in ("velocity_range", "reading"):
+    for name in ("velocity_range", "reading", "components"):
         if not getattr(config, name):
             del about[name]  # default values are not stored: older manifests lack them, and must stay equal
     tasks: list[tuple[PackedFile, int, int]] = []
@@ -176,7 +179,8 @@ def _plan(source: Path, out: Path, config: CatalogueConfig) -> _Plan:
     label_names = labels_of((*names, *added), posterior, fitted, config.labels)
     derived = isinstance(found, FileList) and "parallax" in found.columns
     together = isinstance(found, FileList) and "star" in found.columns
-    columns = columns_of(label_names, posterior, not packed, derived, fitted, together)
+    two = refined and config.components != 1 and (not packed or config.components == 2)
+    columns = columns_of(label_names, posterior, not packed, derived, fitted, together, two)
     return _Plan(
         config.model_copy(update={"shard": shard}),
         output,

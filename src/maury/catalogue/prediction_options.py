@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -22,6 +22,8 @@ class CatalogueConfig(Settings):
             get all labels of the network.
         refine: weight samples by the likelihood of model spectra, as `maury.inference.predict` does, which takes most
             of the time; None: refine files where possible, do not refine HDF5 spectra.
+        components: 2 also fits two stars to each spectrum, 1 never; None: two where the lines of a second star are
+            found in a file. The list's column of this name overrides it.
         resolution: nominal R = lambda / FWHM of files, if neither the list nor the file gives it.
         reading: attributes of `maury.readers.ReadOptions` for files, where the list has no value.
         velocity_range: where the velocity of files is searched, km/s; by default -500 to 500.
@@ -35,6 +37,7 @@ class CatalogueConfig(Settings):
     seed: Annotated[int, Field(ge=0)] = 1
     labels: str = "default"
     refine: bool | None = None
+    components: Literal[1, 2] | None = None
     resolution: Annotated[float, Field(ge=500, le=1_000_000)] | None = None
     reading: dict[str, Any] = Field(default_factory=dict)
     velocity_range: tuple[float, float] | None = None

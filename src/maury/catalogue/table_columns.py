@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from maury.inference.columns import FLAGS, PREPARED, QUALITY, SNR, Column, derived_columns, label_columns, lines_column
+from maury.inference.columns import (
+    COMPONENTS,
+    FLAGS,
+    PREPARED,
+    QUALITY,
+    SNR,
+    Column,
+    derived_columns,
+    label_columns,
+    lines_column,
+    pair_columns,
+)
 from maury.inference.posterior import ELEMENTS, label_set
 
 _WHO = (
@@ -28,6 +39,7 @@ def columns_of(
     derived: bool = False,
     refined: bool | None = None,
     together: bool = False,
+    two: bool = False,
 ) -> tuple[Column, ...]:
     """Columns of the table of results.
 
@@ -38,6 +50,7 @@ def columns_of(
         derived: whether stars have parallaxes and magnitudes.
         refined: whether spectra may be refined; None: as ``prepared``, since files are.
         together: whether the list has the column ``star``, so that exposures are fitted together.
+        two: whether two stars may be fitted to a spectrum.
     """
     fitted = prepared if refined is None else refined
     columns = list(_WHO)
@@ -45,6 +58,7 @@ def columns_of(
         columns += label_columns(name, posterior, name == "vsini" or (fitted and name in (*ELEMENTS, "alpha")))
         columns += (lines_column(name),) if fitted and posterior and name in ELEMENTS else ()
     stars = (*(derived_columns() if derived else ()), *(_TOGETHER if together else ()))
+    stars += (COMPONENTS, *pair_columns()) if two else ()
     return (*columns, *stars, *(PREPARED if prepared else ()), *(QUALITY if fitted else ()), SNR, FLAGS)
 
 
@@ -69,10 +83,10 @@ def empty(columns: Sequence[Column]) -> dict[str, list[Any]]:
 
 
 def append(table: dict[str, list[Any]], columns: Sequence[Column], values: Mapping[str, Any]) -> None:
-    """Add a row; numbers that it lacks are NaN."""
+    """Add a row; numbers that it lacks are NaN, texts empty."""
     for column in columns:
         value = values.get(column.name)
         if column.kind == "number":
             table[column.name].append(float("nan") if value is None else float(value))
         else:
-            table[column.name].append(value)
+            table[column.name].append("" if value is None else value)

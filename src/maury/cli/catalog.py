@@ -24,6 +24,7 @@ def catalog(
     model: options.Model = "default",
     labels: options.LabelSet = "default",
     refine: options.Refine = None,
+    components: options.Components = None,
     samples: options.Samples = None,
     emulator: options.Emulator = "packaged",
     seed: options.Seed = 1,
@@ -35,9 +36,9 @@ def catalog(
     """Stellar parameters of any number of spectra, with uncertainties.
 
     The columns of a list hold the values of each file: velocity_kms, resolution, medium, wavelength_unit, row, fibre,
-    order, extension, wavelength_file, sigma_file and ignore_sigma. Options hold for files of which the list has no
-    value. Results are written in parts: an interrupted run resumes with the same command. Spectra that cannot be used
-    are in a table of rejects, and the exit code is 2.
+    order, extension, wavelength_file, sigma_file, ignore_sigma, components, and of the star: star, parallax, gmag, ebv.
+    Options hold for files of which the list has no value. Results are written in parts: an interrupted run resumes with
+    the same command. Spectra that cannot be used are in a table of rejects, and the exit code is 2.
 
     Example: `maury catalog list.csv --out results.parquet --workers 2`
     """
@@ -45,8 +46,9 @@ def catalog(
     from maury.cli.console import err, out, progress
     from maury.config import make_config
 
-    settings = {"model": model, "emulator": emulator, "labels": labels, "refine": refine, "samples": samples,
-                "seed": seed, "resolution": resolution, "velocity_range": velocity_range,
+    settings = {"model": model, "emulator": emulator, "labels": labels, "refine": refine,
+                "components": components, "samples": samples, "seed": seed, "resolution": resolution,
+                "velocity_range": velocity_range,
                 "reading": {name: value for name, value in reading.items() if value not in (None, False)}}  # fmt: skip
     config = make_config(settings, CatalogueConfig, "options")
     with progress() as bar:

@@ -255,19 +255,12 @@ def _exposures(result: Result) -> Table:
 def _two_stars(two: TwoStars) -> Table:
     """One row per label of both stars."""
     from maury.cli.console import table
-    from maury.inference.columns import TWO_STARS
-    from maury.inference.words import number
+    from maury.inference.words import two_phrase, two_rows
 
-    found = {"two": "two stars are clearly more probable than one", "one": "one star explains the spectrum"}
-    words = found.get(two.status, "two stars may be more probable than one, but not with certainty")
-    caption = f"{words}: ln of the evidence ratio {two.ln_evidence:+.1f}"
-    made = table("two components", ["column"], ["value", "±"], caption)
+    made = table("two components", ["column"], ["value", "±"], two_phrase(two))
     made.add_column("unit")
-    numbers = two.numbers()
-    for column in TWO_STARS[:-1]:
-        value, error = numbers[column.name], numbers[f"{column.name}_err"]
-        label = column.name.split("_")[0]
-        made.add_row(column.name, number(label, value, error), number(label, error, error), column.unit)
+    for row in two_rows(two):
+        made.add_row(*row.values())
     return made
 
 

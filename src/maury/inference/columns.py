@@ -83,6 +83,12 @@ TWO_STARS = (
 """Columns of two stars in one spectrum: medians."""
 
 
+COMPONENTS = Column(
+    "components", "text", "", "whether the spectrum is of two stars, where two were fitted: one, two or uncertain"
+)
+"""Column of the decision between one star and two."""
+
+
 def pair_columns() -> tuple[Column, ...]:
     """Columns of results with two stars: medians and half of the central 68 %."""
     return tuple(

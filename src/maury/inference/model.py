@@ -1,4 +1,4 @@
-"""The packaged emulator's spectrum for a result, to be drawn over the data."""
+"""The model spectrum of a result, to be drawn over the data."""
 
 from __future__ import annotations
 
@@ -14,11 +14,16 @@ from maury.labels import ALPHA, FOUNDING
 
 
 def model_flux(result: Result) -> NDArray[np.float64] | None:
-    """The packaged emulator's spectrum for a result's labels on the network's pixels, or None where it has none.
+    """The model spectrum of a result on the network's pixels, or None where there is none.
 
-    There is none where one of the four founding labels is missing, or labels or window are outside the emulator's.
-    Labels that the network lacks are set as in the SPC grid: microturbulence 2 km/s, solar-scaled abundances.
+    It is that of the pair where two stars were found, else of the refined fit, else the packaged emulator's for the
+    labels. The emulator has none where one of the four founding labels is missing, or labels or window are outside its
+    ranges. Labels that the network lacks are set as in the SPC grid: microturbulence 2 km/s, solar-scaled abundances.
     """
+    if result.two is not None and result.two.status == "two":
+        return result.two.model
+    if result.refinement is not None:
+        return result.refinement.model
     if any(name not in result.values for name in FOUNDING) or any(f.startswith("outside") for f in result.flags):
         return None
     emulator = load_cached()

@@ -166,7 +166,8 @@ def predict(
         return _together(exposures, data, network, model, result)
     flags = (*done[0].flags, *(flag for flag in result["flags"] if flag not in done[0].flags))
     if isinstance(network, PosteriorNetwork) and fits_two(components, flags, result, given_priors):
-        flags += _two(components, result, request, network, done[0])
+        velocity = None if preparation is None else preparation.velocity_kms
+        flags += _two(components, result, request, network, done[0].file, velocity)
     return Result(done[0].file, model, preparation=preparation, **result | {"flags": flags})
 
 
@@ -184,16 +185,20 @@ def _together(
 
 
 def _two(
-    components: int | None, result: dict[str, Any], request: _Request, network: PosteriorNetwork, star: Ready
+    components: int | None,
+    result: dict[str, Any],
+    request: _Request,
+    network: PosteriorNetwork,
+    name: str,
+    velocity_kms: float | None = None,
 ) -> tuple[str, ...]:
     """Add two stars to a result, where they were asked for or are clearly more probable; flags of them."""
     physics = request.physics()
     assert physics is not None  # as the result is refined
-    velocity = None if star.preparation is None else star.preparation.velocity_kms
     two = two_stars(
         physics, result["spectrum"], result["refinement"].labels, relations=_priors(request, network)[1],
-        velocity_kms=velocity, systematics=request.systematics, count=request.samples, seed=request.seed,
-        name=star.file,
+        velocity_kms=velocity_kms, systematics=request.systematics, count=request.samples, seed=request.seed,
+        name=name,
     )  # fmt: skip
     found = two.status == "two"
     if found or components == 2:
@@ -214,6 +219,7 @@ def predict_pixels(
     relations: Sequence[str] = RELATIONS,
     systematics: bool = True,
     reference: Reference | None = None,
+    components: int | None = None,
 ) -> Result:
     """Refined stellar parameters of one spectrum that is on a network's pixels already; arguments as for `predict`.
 
@@ -228,6 +234,7 @@ def predict_pixels(
         relations: from the literature, that the posterior obeys.
         systematics: whether uncertainties include systematic ones.
         reference: corrections from a star with known labels (`reference_star`).
+        components: 2 also fits two stars.
 
     Raises:
         DomainError: as `predict`; a network without posterior.
@@ -238,7 +245,11 @@ def predict_pixels(
         raise DomainError(f"{model}: gives point estimates, no posterior")
     request = _Request(model, emulator, labels, samples, seed, True, (), tuple(relations), systematics, reference)
     typical = {key: float(value) for key, value in header.get("typical_errors", {}).items()}
-    return Result(name, model, typical_errors=typical, **_posterior(network, header, star, name, request))
+    check_components(components, refined=True, several=False, priors=())
+    result = _posterior(network, header, star, name, request)
+    if components == 2 and fits_two(components, result["flags"], result, ()):
+        result["flags"] += _two(components, result, request, network, name)
+    return Result(name, model, typical_errors=typical, **result)
 
 
 def reference_star(

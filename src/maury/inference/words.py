@@ -6,10 +6,11 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from maury.inference.columns import DERIVED
+from maury.inference.columns import DERIVED, TWO_STARS
 from maury.labels import LABELS
 
 if TYPE_CHECKING:
+    from maury.inference.components import TwoStars
     from maury.inference.result import Result
 
 _DIGITS = {"teff": 0, "vsini": 1}
@@ -93,6 +94,23 @@ def exposure_rows(result: Result) -> list[dict[str, str]]:
         }
         row = {title: "" if x is None else format(x, how) for title, (x, how) in numbers.items()}
         rows.append({"file": Path(one["file"]).name, **row, "status": one["error"] or one["status"]})
+    return rows
+
+
+def two_phrase(two: TwoStars) -> str:
+    """Whether the spectrum is of two stars, with the evidence, as one phrase."""
+    known = {"two": "two stars are clearly more probable than one", "one": "one star explains the spectrum"}
+    words = known.get(two.status, "two stars may be more probable than one, but not with certainty")
+    return f"{words}: ln of the evidence ratio {two.ln_evidence:+.1f}"
+
+
+def two_rows(two: TwoStars) -> list[dict[str, str]]:
+    """One row per parameter of two stars, for a table: column, value, uncertainty and unit."""
+    numbers, rows = two.numbers(), []
+    for column in TWO_STARS[:-1]:
+        label, value, error = column.name.split("_")[0], numbers[column.name], numbers[f"{column.name}_err"]
+        shown = {"value": number(label, value, error), "±": number(label, error, error)}
+        rows.append({"column": column.name, **shown, "unit": column.unit})
     return rows
 
 

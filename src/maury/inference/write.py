@@ -14,6 +14,7 @@ import numpy as np
 from maury.errors import OutputError
 from maury.files import atomic_path
 from maury.inference.columns import (
+    COMPONENTS,
     DERIVED,
     column_of,
     derived_columns,
@@ -62,6 +63,9 @@ def to_table(results: Sequence[Result]) -> QTable:
         if any(entry.name in row for row in numbers):
             table[entry.name] = [row.get(entry.name, np.nan) for row in numbers] * u.Unit(entry.unit)
             table[entry.name].info.description = entry.description
+    if any(r.two is not None for r in results):
+        table[COMPONENTS.name] = ["" if r.two is None else r.two.status for r in results]
+        table[COMPONENTS.name].info.description = COMPONENTS.description
     if any(r.exposures for r in results):
         table["n_exposures"] = [r.record().get("n_exposures", 1) for r in results]
         table["rv_scatter"] = [_or_nan(r.record().get("rv_scatter_kms")) for r in results] * u.km / u.s

@@ -63,7 +63,7 @@ def plot_result(result: Result) -> Figure:
     Raises:
         DomainError: no model spectrum: labels or window are not those of the packaged emulator.
     """
-    model = model_flux(result) if result.refinement is None else result.refinement.model
+    model = model_flux(result)
     if model is None:
         raise DomainError(f"{result.file}: no figure: labels or window are not those of the packaged emulator")
     title = ", ".join(

@@ -88,7 +88,7 @@ def measure_model_error(star: Standard, emulator: Emulator, pixels: NetworkPixel
     """
     if missing := [name for name in ("teff", "mh") if name not in star.labels]:
         raise DomainError(f"{star.path.name}: no {' and '.join(missing)} in the table")
-    done = prepare(star.read(), emulator=emulator)
+    done = prepare(star.read(), emulator=emulator, velocity_kms=star.velocity_kms)
     seen = to_network(done.spectrum, pixels)
     flux = np.where(np.isfinite(done.model), done.model, 1.0)
     model = to_network(done.spectrum.with_(flux=flux), pixels)

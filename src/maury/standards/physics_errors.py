@@ -79,7 +79,7 @@ def fit_star(star: Standard, physics: RefinementModel, model: str, emulator: str
     Raises:
         MauryError: as `maury.predict`.
     """
-    result = predict(star.read(), model=model, emulator=emulator, refine=False)
+    result = predict(star.read(), model, velocity_kms=star.velocity_kms, emulator=emulator, refine=False)
     data = usable(result.spectrum, star.path.name)
     with torch.inference_mode():
         features = load_posterior(model)[0](result.spectrum[None])

@@ -64,7 +64,7 @@ def predicted(star: Standard, model: str, emulator: str) -> Predicted:
     Raises:
         MauryError: as `maury.predict`.
     """
-    result = predict(star.read(), model=model, emulator=emulator, labels="alpha")
+    result = predict(star.read(), model, velocity_kms=star.velocity_kms, emulator=emulator, labels="alpha")
     return star.star, {"file": star.path.name} | result.numbers(), star.labels, star.errors
 
 

@@ -31,6 +31,7 @@ class Standard:
         scored: whether the difference to the literature counts: not for a star on which the line list was calibrated
             (``role`` is calibrate), nor where ``labels_verified`` is false.
         verified: whether the labels are of the literature and not from memory or from a fit.
+        velocity_kms: radial velocity in the file's wavelengths, if it is known.
     """
 
     star: str
@@ -40,6 +41,7 @@ class Standard:
     errors: dict[str, float]
     scored: bool = True
     verified: bool = True
+    velocity_kms: float | None = None
 
     def read(self) -> Spectrum | Observation:
         """The spectrum.
@@ -53,8 +55,8 @@ class Standard:
 def read_standards(path: str | os.PathLike[str]) -> list[Standard]:
     """Read a CSV table of standard stars.
 
-    Its columns: ``file`` (relative to the table's folder), ``star``, ``resolution`` and others of
-    `maury.readers.ReadOptions`; labels (``teff``, ``logg``, ``mh``, ``alpha`` ...) and their uncertainties
+    Its columns: ``file`` (relative to the table's folder), ``star``, ``velocity_kms``, ``resolution`` and others
+    of `maury.readers.ReadOptions`; labels (``teff``, ``logg``, ``mh``, ``alpha`` ...) and their uncertainties
     (``e_teff`` ...), empty where unknown; ``role`` and ``labels_verified``, which may be left out.
 
     Raises:
@@ -78,6 +80,7 @@ def read_standards(path: str | os.PathLike[str]) -> list[Standard]:
                 errors=_numbers(row, "e_", path),
                 scored=verified and row.get("role", "") != "calibrate",
                 verified=verified,
+                velocity_kms=entry.velocity_kms,
             )
         )
     return stars
