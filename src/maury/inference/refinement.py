@@ -26,6 +26,7 @@ from maury.likelihood import (
     refine,
     simulator_for,
 )
+from maury.likelihood.foreign import Stretch, foreign_light
 from maury.likelihood.importance import DEPENDABLE_K
 from maury.likelihood.luminosity import Luminosity
 from maury.likelihood.priors import value_of
@@ -69,6 +70,7 @@ class Refinement:
         model: spectrum of the most probable labels (p,), nuisances (continuum, velocity, zero level, R) fitted.
         sigma: standard deviation of data minus model in the likelihood (p,), NaN in pixels that are not used.
         details: noise and residuals of exposures fitted together; model and sigma are then those of their mean.
+        foreign: where lines are too shallow or too deep, as foreign light makes them, or None.
     """
 
     effective: float
@@ -88,6 +90,7 @@ class Refinement:
     model: Floats = field(repr=False)
     sigma: Floats = field(repr=False)
     details: Details | None = None
+    foreign: Stretch | None = None
 
 
 class FlowProposal:
@@ -284,12 +287,14 @@ def _describe(
         model.numpy(),
         sigma.numpy(),
         details,
+        foreign_light(coordinates, star, mode),
     )
 
 
 def _flags(coordinates: Coordinates, samples: Tensor, fit: Refinement, priors: Sequence[LabelPrior]) -> tuple[str, ...]:
     labels = dict(zip(coordinates.names, samples.unbind(1), strict=True))
     tests = {
+        "damaged_pixels": fit.foreign is not None,
         "poor_fit": fit.chi2 > _POOR**2,
         "low_efficiency": fit.effective < _FEWEST or not fit.pareto_k < DEPENDABLE_K,
         "resolution_doubtful": abs(fit.resolution_shift) > _DOUBTFUL or fit.sharper_odds > 0,

@@ -62,6 +62,8 @@ def fit_phrases(result: Result) -> list[str]:
         f"refined: {fit.effective:.0f} effective samples (efficiency {fit.efficiency:.0%}), reduced chi-square "
         f"{fit.chi2:.2f}"
     )
+    if fit.foreign is not None:
+        phrases.append(f"{fit.foreign}: a ghost, stray light, a filled gap or orders badly joined")
     if fit.prior_efficiency < 1:
         phrases.append(f"{fit.prior_efficiency:.0%} of the samples are effective after weighting by priors")
     return phrases
