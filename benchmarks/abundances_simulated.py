@@ -6,7 +6,7 @@ Stars of 4500 to 7000 K at S/N 100 (`--snr`) per 2.3 km/s and R = 42,000, refine
 the bound; then with all errors of the simulation, how often the truth lies within central intervals; last, for usual,
 metal-poor, hot and fast rotating stars, how often `maury predict --labels abundances` gives no value or an upper limit,
 how wide the posterior is in units of the prior, for all and where a value is given, and how often the truth lies above
-the limits. Writes abundances.json and table.md.
+the limits. `--parts` chooses among bound, coverage and detection. Writes abundances.json and table.md.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from maury.networks import load_posterior
 from maury.simulation import SimulationSettings, Simulator
 
 NAMES = ("alpha", *ELEMENTS)
+PARTS = ("bound", "coverage", "detection")
 RESOLUTION, SAMPLES = 42_000.0, 1000
 Columns = dict[str, Tensor]
 CLASSES: dict[str, Callable[[Columns], Tensor]] = {
@@ -88,30 +89,38 @@ def detection(network: Any, simulator: Simulator, labels: Tensor, seed: int, adv
 
 
 def text_of(found: dict[str, Any]) -> str:
-    """Tables of all three parts."""
-    lines = [
-        "| label | scatter / bound | width / bound | in 68 % | in 50 %, all errors | 68 % | 95 % |",
-        "|" + "---|" * 7,
-    ]
-    for name in NAMES:
-        (row,), shares = found["bound"]["labels"][name], found["coverage"][name]
-        cells = [name, f"{row['scatter_ratio']:.2f}", f"{row['error_ratio']:.2f}", f"{row['coverage']:.2f}"]
-        lines.append("| " + " | ".join([*cells, *(f"{shares[level]:.3f}" for level in ("0.5", "0.68", "0.95"))]) + " |")
-    lines += ["", "| stars | label | no value | upper limit | width / prior | of values | truth above the limit |"]
-    lines += ["|" + "---|" * 7]
-    for title, rows in found["detection"].items():
+    """Tables of the parts that were measured."""
+    lines: list[str] = []
+    if "bound" in found:
+        lines += ["| label | scatter / bound | width / bound | in 68 % |", "|" + "---|" * 4]
+        for name in NAMES:
+            (row,) = found["bound"]["labels"][name]
+            cells = [name, f"{row['scatter_ratio']:.2f}", f"{row['error_ratio']:.2f}", f"{row['coverage']:.3f}"]
+            lines.append("| " + " | ".join(cells) + " |")
+        lines += ["", f"{found['bound']['n']} stars; chance alone: {binomial(0.68, found['bound']['n'])} in 68 %.", ""]
+    if "coverage" in found:
+        shares = found["coverage"]
+        levels = tuple(shares[NAMES[0]])
+        lines += ["| label | " + " | ".join(f"in {float(x):.0%}" for x in levels) + " |", "|" + "---|" * 4]
+        lines += [f"| {name} | " + " | ".join(f"{shares[name][x]:.3f}" for x in levels) + " |" for name in NAMES]
+        chance = ", ".join(binomial(float(x), found["stars"]) for x in levels)
+        lines += ["", f"{found['stars']} stars, {found['errors']}; chance alone: {chance}.", ""]
+    if "detection" in found:
+        lines += ["| stars | label | no value | upper limit | width / prior | of values | truth above the limit |"]
+        lines += ["|" + "---|" * 7]
+    for title, rows in found.get("detection", {}).items():
         for row in rows:
-            cells = [
-                title,
-                row["label"],
-                f"{row['no_information']:.0%}",
-                f"{row['upper_limit']:.0%}",
-                f"{row['width']:.2f}",
-            ]
+            cells = [title, row["label"], f"{row['no_information']:.0%}", f"{row['upper_limit']:.0%}"]
+            cells.append(f"{row['width']:.2f}")
             cells.append("" if row["width_of_values"] is None else f"{row['width_of_values']:.2f}")
             cells.append("" if row["above_limit"] is None else f"{row['above_limit']:.0%}")
             lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def binomial(share: float, stars: int) -> str:
+    """Standard deviation of a measured share, as text."""
+    return f"{(share * (1 - share) / stars) ** 0.5:.3f}"
 
 
 def main() -> None:
@@ -121,6 +130,7 @@ def main() -> None:
     parser.add_argument("--detections", type=int, default=40, help="of each class of the third")
     parser.add_argument("--snr", type=float, default=100.0, help="per 2.3 km/s")
     parser.add_argument("--seed", type=int, default=31)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument(
         "--own-errors", action="store_true", help="draw the errors of the second part as the likelihood"
     )
@@ -132,38 +142,34 @@ def main() -> None:
         {"noise": {"snr": (options.snr, options.snr)}, "resolution": (RESOLUTION, RESOLUTION)}
     )
     simulator = Simulator(load_cached(), settings)
-    found: dict[str, Any] = {
-        "snr": options.snr,
-        "seed": options.seed,
-        "stars": options.stars,
-        "detections": options.detections,
-    }
+    found: dict[str, Any] = {"snr": options.snr, "seed": options.seed, "stars": options.stars}
+    found |= {"detections": options.detections}
+    counts = {"bound": options.stars, "coverage": options.stars, "detection": len(CLASSES) * options.detections}
     with progress() as bar:
-        task = bar.add_task("stars", total=2 * options.stars + len(CLASSES) * options.detections)
+        task = bar.add_task("stars", total=sum(counts[part] for part in options.parts))
 
         def advance(count: int = 1) -> None:
             bar.advance(task, count)
 
-        found["bound"] = refined_bound(
-            network, load_cached(), options.stars, SAMPLES, options.seed, advance, keep=fgk, snrs=(options.snr,)
-        )
-        labels = drawn(simulator, fgk, options.stars, options.seed)
-        names, recovered, _ = recover_refined(
-            network,
-            simulator,
-            len(labels),
-            SAMPLES,
-            options.seed,
-            400.0,
-            advance,
-            labels=labels,
-            own_errors=options.own_errors,
-        )
-        found["coverage"] = {name: coverage(recovered.rank[:, names.index(name)]) for name in NAMES}
-        found["detection"] = {
-            title: detection(network, simulator, drawn(simulator, keep, options.detections, 7), options.seed, advance)
-            for title, keep in CLASSES.items()
-        }
+        if "bound" in options.parts:
+            found["bound"] = refined_bound(
+                network, load_cached(), options.stars, SAMPLES, options.seed, advance, keep=fgk, snrs=(options.snr,)
+            )
+        if "coverage" in options.parts:
+            labels = drawn(simulator, fgk, options.stars, options.seed)
+            names, recovered, _ = recover_refined(
+                network, simulator, len(labels), SAMPLES, options.seed, 400.0, advance, labels=labels,
+                own_errors=options.own_errors,
+            )  # fmt: skip
+            found["errors"] = f"errors drawn from the {'likelihood' if options.own_errors else 'simulation'}"
+            found["coverage"] = {name: coverage(recovered.rank[:, names.index(name)]) for name in NAMES}
+        if "detection" in options.parts:
+            found["detection"] = {
+                title: detection(
+                    network, simulator, drawn(simulator, keep, options.detections, 7), options.seed, advance
+                )
+                for title, keep in CLASSES.items()
+            }
     with atomic_path(options.out / "abundances.json") as temporary:
         temporary.write_text(json.dumps(found, indent=1, default=float) + "\n")
     with atomic_path(options.out / "table.md") as temporary:

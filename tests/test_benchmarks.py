@@ -15,10 +15,12 @@ SCRIPTS = sorted(path for path in BENCHMARKS.glob("*.py") if "__main__" in path.
 NEEDS = {
     "app_first_result": ("playwright", "streamlit"),
     "catalogue_speed": ("pyarrow",),
+    "cool_species": ("pysme",),
     "departures": ("pysme",),
     "metal_poor_atmospheres": ("pysme",),
     "onnx_points": ("onnx", "onnxruntime", "onnxscript"),
     "own_window": ("pysme",),
+    "rare_earths": ("pysme",),
     "ray_tune": ("ray", "optuna"),
     "synthesis_agreement": ("pysme",),
     "tune_cluster": ("ray", "optuna"),

@@ -67,6 +67,22 @@ def rich(one_thread):
     return night, predict(night, resolution=60_000.0, labels="abundances", systematics=False)
 
 
+def test_an_element_with_all_its_lines_masked_has_no_value(rich, tmp_path, capsys):
+    night, _ = rich
+    mask = ((5105.0, 5106.2), (5152.8, 5153.7), (5217.7, 5218.7), (5219.5, 5220.6))
+    result = predict(night, resolution=60_000.0, labels="abundances:cu,y", systematics=False, mask=mask)
+    assert result.lines["cu"] == 0
+    assert result.lines["y"] >= 4
+    assert result.record()["cu_fe"] is None
+    assert result.values["y"] == pytest.approx(0.5, abs=0.1)
+    assert {"lines_masked_cu"} == {flag for flag in result.flags if flag.startswith("lines_masked")}
+    write(night, tmp_path / "star.fits")
+    masked = [part for first, last in mask for part in ("--mask", f"{first}-{last}")]
+    assert run("predict", tmp_path / "star.fits", "-R", "60000", "--labels", "abundances:cu", *masked) == 0
+    (row,) = [line for line in capsys.readouterr().out.splitlines() if line.split()[:1] == ["cu_fe"]]
+    assert "all lines masked" in row
+
+
 def test_lines_of_a_simulated_star_give_its_abundances(rich):
     _, result = rich
     table = element_lines(result, "y")

@@ -1,10 +1,11 @@
 import numpy as np
 import torch
 
+from maury import checkpoints
 from maury.emulator import load_cached
 from maury.inference.refinement import physics_of
 from maury.likelihood import ErrorModel, usable
-from maury.likelihood.profile import at_metallicity, error_profile
+from maury.likelihood.profile import KIND, WRONG_LINES_AA, at_metallicity, error_profile
 from maury.pixelspectra import PixelSpectra
 from maury.simulation import Simulator
 
@@ -13,11 +14,24 @@ def test_packaged_factors_are_about_one_and_differ_from_line_to_line():
     wavelength = Simulator(load_cached()).pixels.wavelength_aa
     factor = error_profile(wavelength)
     assert factor.shape == wavelength.shape
-    assert 0.98 < float(factor.square().mean().sqrt()) < 1.02
+    wrong = sum((wavelength >= first) & (wavelength <= last) for first, last in WRONG_LINES_AA).astype(bool)
+    assert 0.98 < float(factor[~wrong].square().mean().sqrt()) < 1.02
+    assert torch.allclose(factor[wrong], torch.tensor(12.0, dtype=torch.float64).sqrt())
+    assert 60 < wrong.sum() < 200
     assert factor.min() > 0.3
     assert factor.max() < 3.6
     assert factor.std() > 0.2
     assert torch.equal(error_profile(np.array([4000.0, 6000.0])), torch.ones(2, dtype=torch.float64))
+
+
+def test_wrong_lines_are_those_of_the_packaged_list(tmp_path):
+    """Factors that were measured with another line list stay as they are."""
+    own = tmp_path / "physics-errors.safetensors"
+    wavelength, factor = torch.linspace(5330.0, 5345.0, 200), torch.full((200,), 0.8)
+    checkpoints.save(own, KIND, {"wavelength": wavelength, "factor": factor}, {"maury": "1"})
+    at = np.array([5339.19, 5341.1])
+    assert torch.allclose(error_profile(at, own), torch.full((2,), 0.8, dtype=torch.float64))
+    assert bool((error_profile(at) > 3).all())
 
 
 def test_factors_fade_for_metal_poor_stars():

@@ -95,6 +95,12 @@ _ALL = (
         "posterior",
     ),
     Flag(
+        "lines_masked_<label>",
+        "all lines of the element are masked or were not observed, so that no value is given",
+        False,
+        "posterior",
+    ),
+    Flag(
         "upper_limit_<label>",
         "high abundances are excluded, low ones are not: the 95 % limit is given",
         False,

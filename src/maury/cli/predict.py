@@ -274,7 +274,8 @@ def _row(result: Result, name: str, parts: bool) -> list[str]:
     if measured.error is None or measured.interval is None or posterior is None:
         return [column_of(name), value, "" if typical is None else number(name, typical, typical)]
     if name in posterior.uninformed:
-        return [column_of(name), "", *[""] * (3 if parts else 1), "no information"]
+        why = "all lines masked" if f"lines_masked_{name}" in result.flags else "no information"
+        return [column_of(name), "", *[""] * (3 if parts else 1), why]
     error = measured.error.value
     value = number(name, measured.value, error)
     interval = " to ".join(number(name, float(end), error) for end in measured.interval)

@@ -124,10 +124,23 @@ def _weight(fit: Refinement) -> Floats:
     return np.where(np.isfinite(fit.sigma), 1 / np.where(np.isfinite(fit.sigma), fit.sigma, 1.0), 0.0)
 
 
-def count_lines(simulator: Simulator, star: PixelSpectra, fit: Refinement, names: tuple[str, ...]) -> dict[str, int]:
-    """Number of lines that measure each of the elements among the labels ``names`` to `MEASURES_DEX`."""
-    elements = [name for name in names if name in ELEMENTS and name in simulator.labels]
-    return {name: len(_of_star(simulator, star, fit, name)) for name in elements}
+def count_lines(
+    simulator: Simulator, star: PixelSpectra, fit: Refinement, names: tuple[str, ...]
+) -> tuple[dict[str, int], tuple[str, ...]]:
+    """Number of lines that measure each of the elements among the labels ``names`` to `MEASURES_DEX`.
+
+    Returns:
+        The numbers by element; and the elements without a line that would have one if no pixel were masked or missing.
+    """
+    labels, weight, wave = _labels(simulator, fit), _weight(fit), simulator.pixels.wavelength_aa
+    filled = np.interp(wave, wave[weight > 0], weight[weight > 0])
+    numbers, masked = {}, []
+    for name in (name for name in names if name in ELEMENTS and name in simulator.labels):
+        slope = derivative(simulator, labels, float(star.resolution), name)
+        numbers[name] = len(features(wave, slope, weight))
+        if not numbers[name] and features(wave, slope, filled):
+            masked.append(name)
+    return numbers, tuple(masked)
 
 
 def element_lines(result: Result, element: str, emulator: str = "packaged") -> QTable:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -50,7 +50,8 @@ class Posterior:
         flags: names from `maury.flags.FLAGS`.
         statistical: half the central 68 % (k,) without systematic errors and priors.
         systematic: standard deviation (k,) of the systematic error, NaN where none is included.
-        uninformed: labels that the spectrum hardly constrains: their posterior is about as wide as the prior.
+        uninformed: labels that the spectrum hardly constrains: their posterior is about as wide as the prior, or all
+            lines of the element are masked.
         limits: 95 % upper limits by label, for labels without a lower limit.
     """
 
@@ -84,6 +85,15 @@ class Posterior:
         if "vsini_upper_limit" not in self.flags:
             return self.limits
         return {"vsini": float(np.quantile(self.samples[:, self.names.index("vsini")], UPPER)), **self.limits}
+
+
+def without_masked(posterior: Posterior, elements: Sequence[str]) -> Posterior:
+    """The same with no values of the elements given, all of whose lines are masked or were not observed."""
+    nothing = (*posterior.uninformed, *(name for name in elements if name not in posterior.uninformed))
+    limits = {name: limit for name, limit in posterior.limits.items() if name not in elements}
+    flags = tuple(flag for flag in posterior.flags if flag.removeprefix("upper_limit_") not in elements)
+    flags += tuple(f"lines_masked_{name}" for name in elements)
+    return replace(posterior, flags=flags, uninformed=nothing, limits=limits)
 
 
 def label_set(text: str) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from maury.inference.components import check_components, fits_two, two_stars
 from maury.inference.differential import SUN, Reference
 from maury.inference.element_lines import count_lines
 from maury.inference.exposures import Exposure, Star, common_flags, label_distances, prepare_exposures, with_joint_fit
-from maury.inference.posterior import label_set, posterior_of
+from maury.inference.posterior import label_set, posterior_of, without_masked
 from maury.inference.ready import (
     Ready,
     check_of,
@@ -364,9 +364,10 @@ def _posterior(
     transform = network.transform if physics is None else physics.coordinates.transform
     sizes = None if fit is None else fit.systematic
     posterior = posterior_of(transform, drawn, float(star.resolution), request.labels, request.model, before, sizes)
-    lines = (
-        {} if physics is None or fit is None else count_lines(physics.coordinates.simulator, star, fit, posterior.names)
-    )
+    lines: dict[str, int] = {}
+    if physics is not None and fit is not None:
+        lines, masked = count_lines(physics.coordinates.simulator, star, fit, posterior.names)
+        posterior = without_masked(posterior, masked)
     short = ("short_coverage",) if float(star.good.double().mean()) < _WHOLE else ()
     return {
         "values": dict(zip(posterior.names, map(float, posterior.median), strict=True)),
