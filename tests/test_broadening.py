@@ -256,5 +256,10 @@ def test_tables_of_transfer_functions_are_the_functions():
     )
     found = table(vsini_kms=vsini, vmac_kms=vmac, resolution=resolution)
     assert torch.allclose(found.double(), direct, rtol=0, atol=3e-6)
+    one = [
+        table(vsini_kms=vsini, vmac_kms=vmac, resolution=r)
+        for r in (torch.full((5,), 5e4), torch.tensor([5e4] * 4 + [1e4]))
+    ]
+    assert torch.equal(one[0][:4], one[1][:4])  # of one resolving power, the instrument is computed once
     beyond = table(vsini_kms=torch.tensor([300.0]), vmac_kms=vmac[:1], resolution=resolution[:1])
     assert bool(torch.isfinite(beyond).all())

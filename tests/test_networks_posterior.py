@@ -295,3 +295,17 @@ def test_bins_hold_the_mean_of_what_is_good():
     side = made._side(given)[0]
     np.testing.assert_allclose(side[:4].numpy(), [-1.5, 0.5, 0.5, 0.5], atol=1e-5)
     assert side[4] == pytest.approx(-0.95)
+
+
+def test_constants_of_a_transform_serve_any_type_and_gradients():
+    """Made first in double precision and inference mode, as in sampling; then single precision and gradients."""
+    edges = ((3500.0, 0.0, 5.0), (9750.0, 2.0, 5.0))
+    space = LabelSpace(("teff", "logg", "vsini"), (3500.0, 0.0, 0.0), (9750.0, 5.0, 200.0))
+    used, y = LabelTransform(space, edges), torch.tensor([[0.3, -0.4, 0.2]])
+    with torch.inference_mode():
+        double = used.constrained(y.double())
+    single = used.constrained(y.clone().requires_grad_(True))
+    assert single.dtype == torch.float32
+    assert torch.allclose(single.double(), double, rtol=1e-5)
+    single.sum().backward()
+    assert torch.equal(single, LabelTransform(space, edges).constrained(y))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,6 +17,16 @@ _LEAST = 1e-6
 
 _ROOT = ("vsini",)
 """Labels whose square root is scaled: equal steps of it change the spectrum of slow and fast rotators alike."""
+
+
+class _Constants(NamedTuple):
+    """Ends of the ranges (k,), rows of the edges of log g (3, t), and which columns (k,) are log g and are roots."""
+
+    lower: Tensor
+    upper: Tensor
+    edges: Tensor
+    logg: Tensor
+    root: Tensor
 
 
 @dataclass(frozen=True)
@@ -50,15 +61,15 @@ class LabelTransform:
 
     def ends(self, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Lower and upper ends (..., k) of the ranges of labels at the Teff of labels (..., k)."""
-        lower = labels.new_tensor(self.space.lower).expand(labels.shape)
-        upper = labels.new_tensor(self.space.upper).expand(labels.shape)
+        constants = self._constants(labels)
+        lower, upper = constants.lower.expand(labels.shape), constants.upper.expand(labels.shape)
         if not self.edges:
             return lower, upper
-        teff, low, high = labels.new_tensor(self.edges).T.contiguous()
+        teff, low, high = constants.edges
         at = labels[..., self.space.names.index("teff")].contiguous()
         right = torch.searchsorted(teff, at.detach()).clamp(1, len(teff) - 1)
         part = ((at - teff[right - 1]) / (teff[right] - teff[right - 1])).clamp(0, 1)
-        column = self._is("logg", labels)
+        column = constants.logg
         lower = torch.where(column, torch.lerp(low[right - 1], low[right], part)[..., None], lower)
         upper = torch.where(column, torch.lerp(high[right - 1], high[right], part)[..., None], upper)
         return lower, upper
@@ -67,14 +78,15 @@ class LabelTransform:
         """Unit coordinates (..., k) of labels (..., k); below 0 or above 1 if a label is outside its range."""
         lower, upper = self.ends(labels)
         unit = (labels - lower) / (upper - lower)
-        return torch.where(self._is(_ROOT, labels), unit.abs().sqrt() * unit.sign(), unit)
+        return torch.where(self._constants(labels).root, unit.abs().sqrt() * unit.sign(), unit)
 
     def labels(self, unit: Tensor) -> Tensor:
         """Labels (..., k) of unit coordinates (..., k), the inverse of `unit`."""
-        unit = torch.where(self._is(_ROOT, unit), unit * unit.abs(), unit)
+        constants = self._constants(unit)
+        unit = torch.where(constants.root, unit * unit.abs(), unit)
         plain = self.space.denormalise(unit)
         lower, upper = self.ends(plain)
-        return torch.where(self._is("logg", unit), lower + (upper - lower) * unit, plain)
+        return torch.where(constants.logg, lower + (upper - lower) * unit, plain)
 
     def unconstrained(self, labels: Tensor) -> Tensor:
         """Unconstrained coordinates of labels; a label beyond its range counts as 1e-6 of the range inside it."""
@@ -93,11 +105,23 @@ class LabelTransform:
         """
         lower, upper = self.ends(labels)
         unit = self.unit(labels).clamp_min(_LEAST)
-        slope = -(upper - lower).log() - torch.where(self._is(_ROOT, labels), (2 * unit).log(), 0.0)
+        slope = -(upper - lower).log() - torch.where(self._constants(labels).root, (2 * unit).log(), 0.0)
         y = self.unconstrained(labels)
         return (slope + y.square() / 2 + 0.9189385332046727).sum(-1)
 
-    def _is(self, names: str | tuple[str, ...], like: Tensor) -> Tensor:
-        """Mask (k,) of the columns with one of these names."""
-        names = (names,) if isinstance(names, str) else names
-        return torch.tensor([name in names for name in self.space.names], device=like.device)
+    @cached_property
+    def _made(self) -> dict[tuple[torch.dtype, torch.device], _Constants]:
+        """Constants made so far."""
+        return {}
+
+    def _constants(self, like: Tensor) -> _Constants:
+        """The constants in the type and on the device of a tensor, made once, as this is called at every sample."""
+        key = (like.dtype, like.device)
+        if key not in self._made:
+            names = self.space.names
+            with torch.inference_mode(False):  # they serve gradients as well
+                numbers = [like.new_tensor(x) for x in (self.space.lower, self.space.upper, self.edges)]
+                which = [torch.tensor([n in kind for n in names], device=like.device) for kind in (("logg",), _ROOT)]
+                lower, upper, edges = numbers
+                self._made[key] = _Constants(lower, upper, edges.reshape(-1, 3).T.contiguous(), *which)
+        return self._made[key]

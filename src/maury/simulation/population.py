@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import numpy as np
 import torch
@@ -150,9 +151,20 @@ class Prior:
 
 def _log_truncated(x: Tensor, mean: Tensor | float, sd: float, low: Tensor | float, high: Tensor | float) -> Tensor:
     """Log density at x of a normal distribution truncated at two ends; x must lie between them."""
-    centre = torch.as_tensor(mean, dtype=torch.float64, device=x.device)
-    first, last = (torch.special.ndtr((end - centre) / sd) for end in (low, high))
-    return -0.5 * ((x - centre) / sd) ** 2 - math.log(sd * math.sqrt(2 * math.pi)) - (last - first).log()
+    share = _log_share(mean, sd, low, high) if isinstance(mean, float) else _share(mean.double(), sd, low, high).log()
+    return -0.5 * ((x - mean) / sd) ** 2 - math.log(sd * math.sqrt(2 * math.pi)) - share
+
+
+def _share(mean: Tensor, sd: float, low: Tensor | float, high: Tensor | float) -> Tensor:
+    """Part of a normal distribution that lies between two ends."""
+    first, last = (torch.special.ndtr((end - mean) / sd) for end in (low, high))
+    return last - first
+
+
+@cache
+def _log_share(mean: float, sd: float, low: float, high: float) -> float:
+    """Logarithm of `_share` for plain numbers, which are few: those of the settings."""
+    return float(_share(torch.tensor(mean, dtype=torch.float64), sd, low, high).log())
 
 
 def _allowed_logg(emulator: Emulator) -> NDArray[np.float64]:
