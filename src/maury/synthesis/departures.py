@@ -1,22 +1,21 @@
 r"""Departures from one-dimensional LTE, as changes of log gf with the star's parameters, relative to a reference star.
 
-A correction $c$ is the abundance that 1D LTE gives for a line minus the one that 3D non-LTE gives (dex): a 1D LTE line
-of $\log gf + c$ is as strong as the 3D non-LTE line. A line list calibrated on the Sun has the Sun's corrections in its
-log gf already, so that a star needs
+A correction $c$ is the abundance from a line in 1D LTE minus that in 3D non-LTE (dex): a 1D LTE line of $\log gf + c$
+is as strong as the 3D non-LTE line. A line list calibrated on the Sun already includes the Sun's corrections in its
+log gf, so that a star needs
 
 $$ \Delta \log gf = w(\mathrm{star}) \, [c(\mathrm{star}) - c(\mathrm{reference})], $$
 
-limited to $\pm$ ``limit``, with a weight $w$ that fades where the corrections were not made for the star. Parameters
-outside the range of a correction are clamped to it.
+limited to $\pm$ ``limit``, with a weight $w$ that falls to 0 outside the range of stars for which the corrections were
+computed. Parameters outside the range of a correction are clamped to it.
 
 Source of the networks for Fe I and Fe II: Amarsi, Liljegren & Nissen (2022, A&A 668, A68).
 """
 
 from __future__ import annotations
 
-import csv
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -29,6 +28,7 @@ from scipy.interpolate import RegularGridInterpolator
 from maury.config import Settings
 from maury.errors import ConfigError, FormatError
 from maury.files import sha256
+from maury.library import read_label_table
 
 Floats = NDArray[np.float64]
 Range = tuple[float, float]
@@ -37,14 +37,14 @@ SOLAR_ABUNDANCE = {
     "Mg": 7.60, "Ca": 6.34, "Sc": 3.15, "Ti": 4.95, "V": 3.93, "Cr": 5.64, "Mn": 5.43, "Fe": 7.50, "Co": 4.99,
     "Ni": 6.22, "Cu": 4.19, "Y": 2.21,
 }  # fmt: skip
-"""A(X) of the Sun (Asplund et al. 2009) of the elements that corrections are used for."""
+"""Solar A(X) (Asplund et al. 2009) of the elements that may have corrections."""
 
 STAR = ("teff", "logg", "abundance", "vmic")
-"""Parameters of the star that a correction depends on: K, dex (cgs), A(X), km/s."""
+"""Stellar parameters of a correction: Teff (K), log g (cgs), A(X), microturbulence (km/s)."""
 
 _NETWORK_ARRAYS = ("mean", "scale", *(f"{kind}{layer}" for layer in range(4) for kind in "wb"))
 _NETWORK_REACH = 2.5
-"""Excitation and log gf are clamped to so many standard deviations of the lines that a network was trained on."""
+"""Excitation and log gf are clamped to this many standard deviations of a network's training lines."""
 
 _EV_AA = 12398.42
 """h c in eV Å."""
@@ -55,17 +55,17 @@ class CorrectionConfig(Settings):
 
     Attributes:
         species: element and ionisation stage of the lines, such as "Fe 1".
-        element: element that the file was made for; that of the first species by default. A line of another element is
-            treated as a line of this one that is as strong: its log gf is taken with A(X) - A(element) added.
+        element: element of the file; by default that of the first species. A line of another element X is treated as a
+            line of this element that is as strong: A(X) - A(element) is added to its log gf.
         file: a network (.npz with arrays mean, scale, w0, b0 ... w3, b3) or a table (.csv with the columns teff, logg,
             A_X, vmic, line_nm and the correction).
-        excitation: lowest and highest energy of the lower level, eV, of the lines that the file is for.
-        ranges: lowest and highest teff (K), logg, abundance A(X) and vmic (km/s) that a network was made for.
-        column: column of a table that holds the correction; a leading "-" changes its sign (for tables of what has to
-            be added to a 1D LTE abundance).
+        excitation: lowest and highest energy of the lower level (eV) of the lines to correct.
+        ranges: lowest and highest teff (K), logg, abundance A(X) and vmic (km/s) for which a network is valid.
+        column: column of a table that holds the correction; a leading "-" changes the sign, for tables of corrections
+            to be added to a 1D LTE abundance.
         line_nm: wavelength of the table's rows to use, nm.
-        wavelengths: wavelengths (Å) of the lines that a table is for.
-        relative: False for lines whose log gf is that of the laboratory and not of the reference star.
+        wavelengths: wavelengths (Å) of the lines to correct by a table.
+        relative: False for lines whose log gf is a laboratory value, not one calibrated on the reference star.
     """
 
     species: Annotated[tuple[Annotated[str, Field(pattern=r"^[A-Z][a-z]? \d$")], ...], Field(min_length=1)]
@@ -95,7 +95,7 @@ class CorrectionConfig(Settings):
 
     @property
     def made_for(self) -> str:
-        """Element that the file was made for."""
+        """Element of the file."""
         return self.element or self.species[0].split(" ")[0]
 
 
@@ -103,10 +103,10 @@ class DeparturesConfig(Settings):
     """Departures from LTE, `[physics.departures]` of `maury synthesize`.
 
     Attributes:
-        corrections: lines to correct and files of the corrections.
-        reference: teff (K), logg, mh, vmic (km/s) of the star that the line list was calibrated on.
+        corrections: lines to correct and files of their corrections.
+        reference: teff (K), logg, mh, vmic (km/s) of the star on which the line list was calibrated.
         limit: largest change of log gf, dex.
-        fade: by "teff", "logg" or "mh": values where the weight of the corrections is 0 and 1, linear between.
+        fade: for "teff", "logg" or "mh": the values at which the weight of the corrections is 0 and 1; linear between.
     """
 
     corrections: Annotated[tuple[CorrectionConfig, ...], Field(min_length=1)]
@@ -132,12 +132,12 @@ class DeparturesConfig(Settings):
 
 @dataclass(frozen=True)
 class Correction:
-    """A correction ready to use: $c$ of lines (m,) for the parameters `STAR` of a star, which it clamps.
+    """A correction read from its file.
 
     Attributes:
         config: its settings.
         ranges: lowest and highest value of each parameter of `STAR` (4, 2).
-        evaluate: correction (m,) from clamped parameters (4,), lower level (eV), upper level (eV), log gf (m,).
+        evaluate: correction $c$ (m,) from clamped parameters (4,), lower and upper level (eV) and log gf of lines (m,).
     """
 
     config: CorrectionConfig
@@ -167,8 +167,8 @@ class Departures:
 
     Attributes:
         config: settings.
-        corrections: of the lines.
-        digests: SHA-256 of each file, by its name.
+        corrections: corrections read from their files.
+        digests: SHA-256 of each file by its name.
     """
 
     config: DeparturesConfig
@@ -176,23 +176,19 @@ class Departures:
     digests: dict[str, str]
 
     def require(self, species: NDArray[np.str_]) -> None:
-        """Check that the line list has lines of each species.
-
-        Raises:
-            ConfigError: names the species that it lacks.
-        """
+        """Raise `ConfigError` if the line list has no lines of a species to correct."""
         missing = sorted({name for c in self.corrections for name in c.config.species} - set(species.tolist()))
         if missing:
             raise ConfigError(f"departures: the line list has no lines of {', '.join(missing)}")
 
     def weight(self, teff: float, logg: float, mh: float) -> float:
-        """Weight of the corrections for a star, 0 to 1: the product of the ramps of ``fade``."""
+        """Weight of the corrections for a star, 0 to 1: product of the ramps of ``fade``."""
         values = {"teff": teff, "logg": logg, "mh": mh}
         ramps = [np.clip((values[n] - zero) / (one - zero), 0, 1) for n, (zero, one) in self.config.fade.items()]
         return float(np.prod(ramps))
 
     def clamped(self, teff: Floats, logg: Floats, mh: Floats, vmic: Floats) -> NDArray[np.bool_]:
-        """Whether a parameter of each star (n,) lies outside the range of a correction that has weight for it."""
+        """Mask (n,) of stars with a parameter outside the range of a correction, among those with non-zero weight."""
         shares = [self.weight(*star) > 0 for star in zip(teff, logg, mh, strict=True)]
         outside = np.zeros(len(teff), bool)
         for correction in self.corrections:
@@ -203,7 +199,7 @@ class Departures:
     def for_lines(
         self, species: NDArray[np.str_], wavelength_aa: Floats, excitation_ev: Floats, log_gf: Floats
     ) -> LineDepartures:
-        """The same, for given lines."""
+        """Return these departures for the lines (n,) of a list."""
         return LineDepartures(self, species, wavelength_aa, excitation_ev, log_gf)
 
 
@@ -218,7 +214,7 @@ class LineDepartures:
         excitation_ev: Floats,
         log_gf: Floats,
     ) -> None:
-        """Find the lines of each correction and its values in the reference star."""
+        """Find the lines of each correction, and compute the corrections of the reference star."""
         self._departures, self._count = departures, len(species)
         self._parts = []
         for correction in departures.corrections:
@@ -240,11 +236,11 @@ class LineDepartures:
         """Change of log gf (n,) of all lines in a star.
 
         Args:
-            teff: K.
-            logg: dex (cgs).
-            mh: dex.
-            vmic: km/s.
-            ratios: [X/M] by element, 0 for those not named.
+            teff: effective temperature, K.
+            logg: surface gravity, log10 of cm s-2.
+            mh: metallicity, dex.
+            vmic: microturbulence, km/s.
+            ratios: [X/M] by element; 0 for all others.
         """
         departures = self._departures
         weight = departures.weight(teff, logg, mh)
@@ -273,7 +269,7 @@ def read_departures(config: DeparturesConfig) -> Departures:
     """Read the files of all corrections.
 
     Raises:
-        FormatError: a file that cannot be read, an array or a column that is missing, a table with holes.
+        FormatError: a file cannot be read, lacks an array or a column, or a table lacks combinations of its values.
     """
     corrections = []
     for correction in config.corrections:
@@ -324,7 +320,7 @@ def _table(config: CorrectionConfig) -> Correction:
     sign, column = (-1.0, config.column[1:]) if config.column.startswith("-") else (1.0, config.column)
     element = config.made_for
     names = ("teff", "logg", f"A_{element}", "vmic")
-    rows = _rows(config.file, (*names, "line_nm", column))
+    rows = read_label_table(os.path.expanduser(config.file), (*names, "line_nm", column))
     mine = rows[np.isclose(rows[:, 4], config.line_nm or 0.0)]
     if not len(mine):
         have = ", ".join(f"{value:g}" for value in np.unique(rows[:, 4]))
@@ -335,7 +331,7 @@ def _table(config: CorrectionConfig) -> Correction:
     holes = np.argwhere(np.isnan(values))
     if len(holes):
         where = ", ".join(f"{n} = {axis[i]:g}" for n, axis, i in zip(names, axes, holes[0], strict=True))
-        raise FormatError(f"{config.file}: line_nm = {config.line_nm:g} has {len(holes)} holes, the first at {where}")
+        raise FormatError(f"{config.file}: line_nm = {config.line_nm:g} lacks {len(holes)} combinations, first {where}")
     short = [name for name, axis in zip(names, axes, strict=True) if len(axis) < 2]
     if short:
         raise FormatError(f"{config.file}: line_nm = {config.line_nm:g} has only one value of {', '.join(short)}")
@@ -345,30 +341,3 @@ def _table(config: CorrectionConfig) -> Correction:
         return np.full(len(lower), float(interpolate(star)[0]))
 
     return Correction(config, np.array([axis[[0, -1]] for axis in axes]), evaluate)
-
-
-def _rows(path: str, columns: Sequence[str]) -> Floats:
-    """Columns (n, k) of a CSV table.
-
-    Raises:
-        FormatError: it cannot be read, a column is missing, a value is not a finite number.
-    """
-    try:
-        with open(os.path.expanduser(path), newline="", encoding="utf-8-sig") as stream:
-            table = list(csv.DictReader(line for line in stream if not line.startswith("#")))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise FormatError(f"{path}: cannot be read as a CSV table: {error}") from error
-    missing = [name for name in columns if not table or name not in table[0]]
-    if missing:
-        raise FormatError(f"{path}: missing column {', '.join(missing)}; needed: {', '.join(columns)}")
-    values = np.full((len(table), len(columns)), np.nan)
-    for i, row in enumerate(table):
-        for k, name in enumerate(columns):
-            try:
-                values[i, k] = float(row[name])
-            except (TypeError, ValueError) as error:
-                raise FormatError(f"{path}: row {i + 1}: {name} is {row[name]!r}, not a number") from error
-    bad = np.argwhere(~np.isfinite(values))
-    if len(bad):
-        raise FormatError(f"{path}: row {bad[0][0] + 1}: {columns[bad[0][1]]} is not finite")
-    return values

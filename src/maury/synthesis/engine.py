@@ -1,6 +1,6 @@
-"""PySME, used inside worker processes only: importing it writes into the home directory.
+"""Spectra computed by PySME, in worker processes only: importing PySME writes into the home directory.
 
-Everything here runs in `maury.synthesis.worker`. PySME: Wehrhahn, Piskunov & Ryabchikova (2023, A&A 671, A171).
+All of this module runs in `maury.synthesis.worker`. PySME: Wehrhahn, Piskunov & Ryabchikova (2023, A&A 671, A171).
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ Floats = NDArray[np.float64]
 
 SOLAR_SCALE = "asplund2009"
 WITH_MAGNESIUM = ("Ne", "Si", "S")
-"""Elements that have the [X/M] of Mg. Oxygen has it too, but not less than [C/M] - 0.05: C/O stays below 0.62."""
+"""Elements with the [X/M] of Mg. So has oxygen, but at least [C/M] - 0.05, so that C/O stays below 0.62."""
 
 OPACITIES = np.array([1] * 13 + [0, 1, 0, 0, 0, 0, 0])
 """Switches of continuous opacities, those of ATLAS9 models (IFOP)."""
 
 _EQUAL_AREAS = np.sqrt((np.arange(7) + 0.5) / 7)
-"""PySME's angles: mu of the middles of seven rings of equal area on the disc."""
+"""PySME's angles: mu at the middles of seven rings of equal area on the stellar disc."""
 
 _IRON_KMS2_PER_K = 2 * 1.380649e-16 / (55.845 * 1.66053907e-24) / 1e10
 """2 k / m of iron, (km/s)^2 per K."""
@@ -44,22 +44,22 @@ _LINE_TEMPERATURE = 0.8
 """Temperature where weak lines form, divided by Teff."""
 
 _WIDEST_STEP_KMS = 1.0
-"""Saturated lines have flanks that are steeper than their Doppler width."""
+"""Widest step of the uniform sampling: the wings of saturated lines are steep compared with their Doppler width."""
 
 _PAD_STEPS = 8
 
 _CONTINUUM_STEP_AA = 10.0
-"""Spacing of the wavelengths at which the fast way computes continuous opacities, finer at edges; PySME's is 1 Å."""
+"""Spacing of the wavelengths of continuous opacities in uniform sampling, finer at edges; PySME's own is 1 Å."""
 
 _NARROWEST_DOPPLER, _FULL_RATIO = 3.5, 0.1
-"""Reach of a line in the fast way: PySME's, times the root of its opacity over `_FULL_RATIO` of the continuum's where
-that is less than one (a damping wing falls with the square of the distance), at least so many Doppler widths."""
+"""Range of a line in uniform sampling: PySME's, times the root of (opacity / continuous opacity / `_FULL_RATIO`) where
+that is below one (a damping wing falls with the square of the distance); at least `_NARROWEST_DOPPLER` widths."""
 
 _DEEPEST = 67
-"""Deepest layer of ATLAS9 that the fast way keeps, from 0: log tau = 1.5."""
+"""Deepest layer of ATLAS9 kept in uniform sampling, counted from 0: log tau = 1.5."""
 
 _FINE_LAYERS = 64
-"""The fast way leaves layers out of atmospheres with more than this many (ATLAS9: 72, MARCS: 56)."""
+"""Uniform sampling leaves out layers of atmospheres with more than this many (ATLAS9: 72, MARCS: 56)."""
 
 
 def version() -> str:
@@ -72,8 +72,8 @@ def read_vald(path: str) -> tuple[dict[str, NDArray[Any]], str, int | None, tupl
     """Parse an extract of VALD with PySME's reader.
 
     Returns:
-        The columns of its table, "short" or "long", the number of lines in the heading and the range of wavelengths
-        there (an "extract stellar" has both).
+        Columns of its table; "short" or "long"; number of lines and range of wavelengths of the heading, which only an
+        "extract stellar" has.
     """
     _import()
     from pysme.linelist.vald import ValdFile
@@ -89,8 +89,8 @@ def read_vald(path: str) -> tuple[dict[str, NDArray[Any]], str, int | None, tupl
 def absolute_abundances(labels: Floats) -> Any:
     """PySME's abundances for one row of labels.
 
-    A(X) = A(X, Sun) + [M/H] + [X/M] for all but H and He. PySME keeps the pattern A(X) - [M/H]: reading an element
-    from its `Abund` adds [M/H], writing one does not, so that a change in place would count it twice.
+    A(X) = A(X, Sun) + [M/H] + [X/M] for all elements but H and He. PySME stores the pattern A(X) - [M/H]: reading an
+    element from its `Abund` adds [M/H], writing does not; a change in place would add [M/H] twice.
     """
     from pysme.abund import Abund
 
@@ -105,7 +105,7 @@ def absolute_abundances(labels: Floats) -> Any:
 
 
 def element_ratios(labels: Floats) -> dict[str, float]:
-    """[X/M] by element of one row of labels, the first of `maury.labels.SYNTHESISED`, that are elements."""
+    """[X/M] by element, from one row of labels in the order of `maury.labels.SYNTHESISED`, which may end early."""
     return {name.capitalize(): float(value) for name, value in zip(SYNTHESISED[4:], labels[4:], strict=False)}
 
 
@@ -115,18 +115,17 @@ class PysmeSynthesizer:
     def __init__(
         self, lines: LineList, wavelength_aa: Floats, config: PhysicsConfig, cool: LineList | None = None
     ) -> None:
-        """Hand the lines to PySME.
+        """Pass the lines to PySME.
 
         Args:
             lines: spectral lines.
             wavelength_aa: wavelengths (p,) in Å, air, increasing.
             config: settings of PySME.
-            cool: further lines, of stars below ``config.cool_teff``.
+            cool: further lines for stars cooler than ``config.cool_teff``.
 
         Raises:
             SynthesisError: PySME is not installed.
-            FormatError: a file of departures or departure coefficients cannot be read, or the lines are in the short
-                format.
+            FormatError: departures or departure coefficients cannot be read; or the latter with lines in short format.
         """
         _import()
         from pysme.synthesize import Synthesizer
@@ -176,7 +175,7 @@ class PysmeSynthesizer:
         star.vmic, star.vmac, star.vsini = float(labels[SYNTHESISED.index("vmic")]), 0, 0
         star.abund = absolute_abundances(labels)
         star.atmo = _pysme_atmosphere(atmosphere)
-        star.linelist = self._linelist(atmosphere, star.vmic, self._ratios(labels))
+        star.linelist = self._linelist(atmosphere, star.vmic, element_ratios(labels))
         star.accrt, star.normalize_by_continuum = self.config.accrt, True
         star.line_select_recompute = "always"  # else PySME keeps the lines chosen for a star like this one
         for element, path in self.config.nlte.items():
@@ -184,11 +183,8 @@ class PysmeSynthesizer:
         star.nlte.strict = True
         return star
 
-    def _ratios(self, labels: Floats) -> dict[str, float]:
-        return element_ratios(labels)
-
     def _linelist(self, atmosphere: Atmosphere, vmic: float, ratios: dict[str, float]) -> Any:
-        """PySME's line list for a star: with departures from LTE, and lines of cool stars where it is one."""
+        """PySME's line list for a star: with departures from LTE, and for cool stars with their further lines."""
         teff, logg, mh = atmosphere.teff, atmosphere.logg, atmosphere.mh
         log_gf = self.log_gf
         if self._departures is not None:
@@ -204,7 +200,7 @@ class PysmeSynthesizer:
         return self._all_lines
 
     def strengths(self) -> Floats:
-        """Largest opacity of each line of the list (n,) relative to the continuum's, in the last spectrum."""
+        """Largest ratio of line to continuous opacity of each line (n,) in the last spectrum."""
         values = np.asarray(self.used._lines["almax_ratio"], float)
         return values[self._own] if self.used is self._all_lines else values
 
@@ -225,11 +221,11 @@ class PysmeSynthesizer:
 
 
 def thinned(atmosphere: Atmosphere) -> Atmosphere:
-    """An atmosphere without layers that its spectrum does not need.
+    """Remove layers of an atmosphere that do not change its spectrum.
 
-    Of the 72 layers of ATLAS9, an eighth of a dex of optical depth apart, every other one is left out between the
-    fifth and log tau = -2.9, and those below log tau = 1.5: no light of theirs gets out, and PySME's equation of state
-    does not converge in them in some metal-poor stars.
+    The 72 layers of ATLAS9 are 0.125 dex of optical depth apart. Removed are every other layer between the fifth and
+    log tau = -2.9, and all layers deeper than log tau = 1.5: they emit no light that escapes, and PySME's equation of
+    state does not converge there in some metal-poor stars.
     """
     count = len(atmosphere.column_mass)
     if count <= _FINE_LAYERS:
@@ -241,10 +237,10 @@ def thinned(atmosphere: Atmosphere) -> Atmosphere:
 
 
 def disc_quadrature(count: int) -> tuple[Floats, Floats]:
-    """Angles and weights that replace PySME's sum over seven rings of equal area.
+    """Angles and weights of a sum over the disc that replaces PySME's sum over seven rings of equal area.
 
-    The Gauss rule of the measure with weight 1/7 at each of the rings' mu (Golub & Welsch 1969): exact for intensities
-    that are polynomials in mu of a degree up to 2 count - 1.
+    Gauss quadrature (Golub & Welsch 1969) for weights of 1/7 at the seven mu of the rings: exact for intensities that
+    are polynomials in mu of degree up to 2 count - 1.
 
     Args:
         count: number of angles, up to 7.
@@ -273,11 +269,11 @@ def _pysme_lines(lines: LineList) -> Any:
 
 
 def _native_library() -> Any:
-    """PySME's native library; it limits the reach of weak lines where ``narrowest`` is positive."""
+    """PySME's native library, with a shorter range of weak lines if ``narrowest`` is positive."""
     from pysme.sme_synth import SME_DLL
 
     class Library(SME_DLL):
-        narrowest = 0.0  # least reach of a line over its wavelength; 0 leaves PySME's
+        narrowest = 0.0  # least range of a line over its wavelength; 0 keeps PySME's range
 
         def ALMAXRange(self, accrt: float = 1e-4) -> tuple[Floats, Floats]:  # noqa: N802
             ratio, ends = super().ALMAXRange(accrt=accrt)
@@ -336,7 +332,7 @@ def _import() -> Any:
     from pysme.smelib.libtools import get_full_libfile
 
     if not os.path.exists(get_full_libfile()):  # PySME would download it
-        raise SynthesisError(f"PySME's native library is missing: {get_full_libfile()}; install pysme-astro again")
+        raise SynthesisError(f"PySME's native library is missing: {get_full_libfile()}; reinstall pysme-astro")
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
     return pysme

@@ -1,4 +1,4 @@
-"""Settings of the synthesis of a library: the physics, the design of its labels, the window, the files."""
+"""Settings of a library's synthesis: physics, labels of the spectra (design), window and input files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 GIVEN = tuple(name for name in LABELS if name not in ("vsini", "vmac"))
-"""Labels that a design may give: those of a star at rest and without rotation."""
+"""Labels that a design may give: all but those of broadening."""
 
 FOUNDING_STEP_AA = (FOUNDING_END_AA - FOUNDING_START_AA) / (FOUNDING_PIXELS - 1)
 
@@ -32,17 +32,17 @@ class PhysicsConfig(Settings):
     """Settings of PySME: sampling, line selection, departures from LTE.
 
     Attributes:
-        sampling: "adaptive" is PySME as it comes: it chooses the wavelengths it computes and interpolates linearly
-            between them. The library of the founding window was made so. "uniform" is four times faster and more exact:
-            equal steps of ln(wavelength), a fraction of the Doppler width; 3 angles that stand for PySME's 7; coarser
-            where nothing changes (layers, continuum, reach of weak lines).
+        sampling: "adaptive": PySME's default; it chooses the wavelengths to compute and interpolates linearly between
+            them (used for the library of the founding window). "uniform": four times faster and more accurate, with
+            equal steps of ln(wavelength), 3 angles equivalent to PySME's 7, fewer layers, a coarser continuum and a
+            shorter range of weak lines.
         doppler_step: step of the uniform sampling in Doppler widths of iron; never wider than 1 km/s.
-        accrt: opacity of a line relative to the continuum below which it is neglected.
+        accrt: lines with a smaller ratio of line to continuous opacity are neglected.
         line_margin: distance from the ends of the spectrum up to which lines are included, Å.
         nlte: files of departure coefficients by element, for lists in VALD's long format; other elements are in LTE.
         departures: departures from LTE as changes of log gf (`maury.synthesis.departures`); other lines are in LTE.
-        cool_teff: the lines of ``cool_lines`` have their full strength below the first of these temperatures (K), none
-            above the second; between, their opacity falls linearly.
+        cool_teff: two temperatures (K): the lines of ``cool_lines`` have full opacity below the first, none above the
+            second, and a linearly falling one between.
         timeout: longest time for one spectrum, seconds.
     """
 
@@ -56,12 +56,12 @@ class PhysicsConfig(Settings):
     timeout: Annotated[float, Field(gt=0)] = 300.0
 
     def files(self) -> list[str]:
-        """All files that it names."""
+        """Paths of all files in these settings."""
         corrections = self.departures.corrections if self.departures is not None else ()
         return [*self.nlte.values(), *dict.fromkeys(correction.file for correction in corrections)]
 
     def placed(self, place: Callable[[str], str]) -> PhysicsConfig:
-        """The same physics with the path of each file changed."""
+        """Return these settings with ``place`` applied to the path of each file."""
         changes: dict[str, object] = {"nlte": {element: place(path) for element, path in self.nlte.items()}}
         if self.departures is not None:
             moved = [c.model_copy(update={"file": place(c.file)}) for c in self.departures.corrections]
@@ -69,7 +69,7 @@ class PhysicsConfig(Settings):
         return self.model_copy(update=changes)
 
     def absolute(self) -> PhysicsConfig:
-        """The same physics with absolute paths, as worker processes need them."""
+        """Return these settings with absolute paths, which worker processes need."""
         return self.placed(lambda path: os.path.abspath(os.path.expanduser(path)))
 
 
@@ -78,7 +78,7 @@ class TableDesign(Settings):
 
     Attributes:
         kind: "table".
-        file: CSV with the columns teff, logg, mh; may have vmic (else 2 km/s), alpha, c, mg, ca, ti, cr, ni.
+        file: CSV table with the columns teff, logg, mh; optional: vmic (default 2 km/s), alpha, c, mg, ca, ti, cr, ni.
     """
 
     kind: Literal["table"] = "table"
@@ -93,8 +93,8 @@ class NodesDesign(Settings):
         teff: lowest and highest Teff of the SPC nodes, K.
         logg: lowest and highest log g of the SPC nodes.
         mh: lowest and highest [M/H] of the SPC nodes.
-        values: values of each label of a tensor grid in place of the SPC nodes; labels left out are as in a table.
-        seed: of the drawing.
+        values: values of each label of a tensor grid, in place of the SPC nodes; other labels as in `TableDesign`.
+        seed: seed of the random choice.
         count: number of nodes to draw at random; None for all.
     """
 
@@ -113,14 +113,14 @@ class NodesDesign(Settings):
 
 
 class SobolDesign(Settings):
-    """Points that fill a domain evenly (a scrambled Sobol sequence).
+    """Points that fill a domain evenly (a scrambled Sobol sequence), without those that have no model atmosphere.
 
     Attributes:
         kind: "sobol".
         count: number of spectra.
-        seed: of the scrambling.
-        ranges: lowest and highest value of each label that varies; without any, the domain of the packaged library with
-            its realistic abundances (`maury.designs.sobol_labels`). Points without an atmosphere are left out.
+        seed: seed of the scrambling.
+        ranges: lowest and highest value of each label that varies; by default the domain of the packaged library with
+            its realistic abundances (`maury.designs.sobol_labels`).
     """
 
     kind: Literal["sobol"] = "sobol"
@@ -138,15 +138,15 @@ class SobolDesign(Settings):
 
 
 class StarDesign(Settings):
-    """Points around a star.
+    """Points around a star, without those that have no model atmosphere.
 
     Attributes:
         kind: "star".
-        centre: its labels; teff, logg and mh are needed, others are as in a table.
-        widths: of each label that varies: standard deviation of a Gaussian, or half the width of a box.
+        centre: labels of the star: teff, logg and mh; others optional, as in `TableDesign`.
+        widths: standard deviation (gaussian) or half width (box) of each label that varies.
         shape: "gaussian" or "box" (a Sobol sequence).
-        count: number of spectra. Points without an atmosphere are left out.
-        seed: of the points.
+        count: number of spectra.
+        seed: seed of the points.
     """
 
     kind: Literal["star"] = "star"
@@ -172,14 +172,14 @@ class StarDesign(Settings):
 
 
 class DenseDesign(Settings):
-    """Points over the whole domain, densest among the coolest and the most metal-poor stars, and nodes of the SPC grid.
+    """Points over the whole domain, densest for cool and for metal-poor stars, plus nodes of the SPC grid.
 
     Attributes:
         kind: "dense".
         count: number of points of `maury.designs.dense_labels`.
-        nodes: number of nodes of the SPC grid, drawn at random, besides.
-        metal_rich: number of further points that are densest at 4500 to 7000 K and solar metallicity.
-        seed: of all; that of the further points is one more.
+        nodes: number of additional nodes of the SPC grid, drawn at random.
+        metal_rich: number of additional points, densest at 4500 to 7000 K and solar metallicity.
+        seed: seed of all; the metal-rich points use ``seed + 1``.
     """
 
     kind: Literal["dense"] = "dense"
@@ -196,7 +196,7 @@ Design: TypeAlias = Annotated[
 
 _FILES = ("line_list", "changes", "cool_lines", "atmospheres")
 PACKAGED_CHANGES = PRESETS / "synthesis" / "changes.ecsv"
-"""Calibration of the line list of the packaged emulator."""
+"""Changes of log gf in the line list of the packaged emulator."""
 
 
 class SynthesisConfig(Settings):
@@ -204,23 +204,22 @@ class SynthesisConfig(Settings):
 
     Attributes:
         line_list: extract of VALD.
-        changes: table of changes of log gf for this list that `maury lines calibrate` wrote, to be applied; "packaged"
-            is the one that ships with maury.
-        cool_lines: extract of VALD with lines that show in cool stars only (``physics.cool_teff``), such as TiO.
+        changes: table of changes of log gf to apply to this list, written by `maury lines calibrate`; "packaged" for
+            the one that ships with maury.
+        cool_lines: extract of VALD with lines of cool stars only (``physics.cool_teff``), such as TiO.
         atmospheres: folder or tar archive of ATLAS9 or MARCS models.
         design: labels of the spectra.
-        window: first and last wavelength that the spectra are meant for, Å (air).
-        step: width of a pixel, Å. Pixels lie at whole steps from 5050 Å, so that windows of one step share them.
-        margin: beyond either end of the window, km/s at its upper end: room for rotation and instrument. The default
-            gives the founding window its 500 pixels on either side.
-        vturb: microturbulence of the model atmospheres, km/s; models of another one are left out.
-        extrapolate_logg: allow log g below the lowest model atmosphere, linearly from the two lowest; recorded for each
-            spectrum.
-        extrapolate_mh: below the lowest [M/H] of the model atmospheres, take the structure of the lowest with the lines
-            of the star's own abundances.
-        physics: how PySME makes a spectrum.
-        workers: processes; they do not change the result.
-        digests: SHA-256 of each input by the name of its file. What is given is checked, the others are filled in.
+        window: first and last wavelength that later analysis uses, Å (air).
+        step: width of a pixel, Å. Pixels lie at whole steps from 5050 Å, so that windows of the same step share pixels.
+        margin: added to both ends of the window for rotation and instrument, km/s at its upper end. By default the
+            founding window gets 500 pixels at each end.
+        vturb: microturbulence of the model atmospheres, km/s; other models are skipped.
+        extrapolate_logg: extrapolate log g linearly below the two lowest model atmospheres; recorded per spectrum.
+        extrapolate_mh: below the lowest [M/H] of the model atmospheres, use the structure of the lowest model and the
+            abundances of the star.
+        physics: settings of PySME.
+        workers: number of processes; it does not change the result.
+        digests: SHA-256 of inputs by file name. Those given are checked, the others are filled in.
     """
 
     line_list: str
@@ -246,7 +245,7 @@ class SynthesisConfig(Settings):
         return window
 
     def located(self, folder: str | os.PathLike[str]) -> SynthesisConfig:
-        """The same settings with all relative paths of inputs taken from a folder."""
+        """Return these settings with relative paths of inputs interpreted relative to a folder."""
 
         def place(path: str) -> str:
             return str(Path(folder) / Path(path).expanduser()) if path not in ("", "packaged") else path
@@ -255,7 +254,7 @@ class SynthesisConfig(Settings):
         return self.model_copy(update=files | {"physics": self.physics.placed(place)})
 
     def recipe(self) -> dict[str, object]:
-        """Settings that determine the spectra: files without their folders, and no number of processes."""
+        """Settings that determine the spectra: file names without folders, and without the number of processes."""
         bare = self.model_copy(
             update={name: Path(getattr(self, name)).name for name in _FILES}
             | {"physics": self.physics.placed(lambda path: Path(path).name)}
@@ -283,7 +282,7 @@ Value = TypeVar("Value")
 
 
 def _with_star(given: dict[str, Value]) -> dict[str, Value]:
-    """Check names of labels; teff, logg and mh must be among them if there are any."""
+    """Check names of labels; unless there are none, teff, logg and mh are required."""
     unknown = [name for name in given if name not in GIVEN]
     if unknown:
         raise ValueError(f"unknown label {', '.join(unknown)}; allowed: {', '.join(GIVEN)}")
