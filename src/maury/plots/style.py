@@ -90,7 +90,9 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> Figure:
         with rc_context(_STYLE):
             figure = draw(*args, **kwargs)
-            figure.draw_without_rendering()
+            layout = figure.get_layout_engine()
+            if layout is not None:  # faster than a drawing, which would do the same
+                layout.execute(figure)
             figure.set_layout_engine("none")
             return figure
 
