@@ -20,7 +20,7 @@ playwright = pytest.importorskip("playwright.sync_api", reason="needs the extra 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs an installed Chromium")
 
-SESSIONS = 8
+SESSIONS = 4
 WAIT_MS = 120_000
 
 
@@ -94,7 +94,7 @@ def stars(tmp_path_factory):
     """Simulated stars of different temperatures, by name, in files of three formats."""
     folder, stars = tmp_path_factory.mktemp("stars"), {}
     for k in range(SESSIONS):
-        labels = {"teff": 4500.0 + 300 * k, "logg": 4.3, "mh": -0.2, "vmic": 2.0, "vsini": 5.0}
+        labels = {"teff": 4500.0 + 600 * k, "logg": 4.3, "mh": -0.2, "vmic": 2.0, "vsini": 5.0}
         with torch.no_grad():
             spectrum = observe(labels, Instrument(resolution=60_000.0), velocity_kms=-15.0).single()
         spectrum = spectrum.with_(resolution=60_000.0)
@@ -141,7 +141,7 @@ def test_a_file_of_2_gb_is_refused_politely(browser, server, tmp_path):
     page.context.close()
 
 
-def test_eight_sessions_at_once_get_their_own_stars(browser, server, stars):
+def test_sessions_beside_each_other_get_their_own_stars(browser, server, stars):
     files = list(stars)[:SESSIONS]
     pages = [opened(browser, server) for _ in files]
     for page, path in zip(pages, files, strict=True):
@@ -192,7 +192,7 @@ def test_exposures_together_and_each_alone(browser, server, stars, tmp_path):
 
 def test_a_parallax_gives_radius_luminosity_and_mass(browser, server, stars):
     page = opened(browser, server)
-    drop(page, list(stars)[4])
+    drop(page, list(stars)[2])
     teff(page)
     page.get_by_text("Priors", exact=True).click()
     for field, value in (("Parallax (mas)", "50"), ("G (mag)", "5.9")):
