@@ -25,7 +25,8 @@ from maury.catalogue import CatalogueConfig, parts, read_catalogue, read_manifes
 from maury.catalogue.file_shards import FileResult, make_parts
 from maury.catalogue.lists import Entry, FileList
 from maury.catalogue.manifest import Output
-from maury.catalogue.table_columns import REJECTS, columns_of
+from maury.catalogue.parts import read_part, write_part
+from maury.catalogue.table_columns import REJECTS, append, columns_of, empty
 from maury.emulator import NetworkPixels
 from maury.errors import ConfigError, FormatError, OutputError, SynthesisError
 from maury.inference import predict, predict_batch
@@ -416,6 +417,20 @@ def test_parallaxes_in_a_list(tmp_path):
     assert found.notes == ()
     names = [column.name for column in columns_of(("teff",), posterior=True, prepared=True, derived=True)]
     assert {"luminosity", "radius_err", "mass_lo", "teff_stat", "teff_sys"} <= set(names)
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".fits"])
+def test_dates_have_64_bits(tmp_path, ending):
+    """Single precision would round a date to a quarter of a day."""
+    columns = columns_of(("teff",), posterior=False, prepared=True)
+    table = empty(columns)
+    for date in (2454203.908706, None):
+        append(table, columns, {"id": "a", "file": "a", "row": 0, "flags": "", "bjd_tdb": date, "teff": 5772.1})
+    write_part(tmp_path / f"part-0{ending}", columns, table, {})
+    back = read_part(tmp_path / f"part-0{ending}")
+    assert back["bjd_tdb"][0].to_value("d") == pytest.approx(2454203.908706, abs=1e-8)
+    assert np.isnan(back["bjd_tdb"][1])
+    assert back["teff"].dtype.itemsize == 4
 
 
 @pytest.fixture(scope="module")

@@ -38,7 +38,7 @@ def test_a_machine_readable_table_comes_back(results, tmp_path):
     write_table(results, tmp_path / "stars.mrt")
     back, own = Table.read(tmp_path / "stars.mrt", format="ascii.mrt"), to_table(results)
     assert back.colnames == own.colnames
-    for name in ("teff", "logg_err", "mg_fe", "rv"):
+    for name in ("teff", "logg_err", "mg_fe", "rv_kms"):
         assert np.asarray(back[name]) == pytest.approx(own[name].value, abs=1e-4)
     assert back["ni_fe"].mask.tolist() == [False, True]
     assert str(back["teff"].unit) == "K"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 
 import astropy.units as u
 import numpy as np
@@ -111,10 +112,20 @@ def test_a_known_velocity_is_passed_on(night):
 
 def test_the_table_holds_velocities_with_units(result, tmp_path):
     table = to_table([result])
-    assert table["rv"][0].to_value(u.m / u.s) == pytest.approx(83_000, abs=50)
+    assert table["rv_kms"][0].to_value(u.m / u.s) == pytest.approx(83_000, abs=50)
     assert table["rv_err"].unit == u.km / u.s
     write_table([result], tmp_path / "t.ecsv")
     assert "rv_err" in (tmp_path / "t.ecsv").read_text()
+    assert "bjd_tdb" not in table.colnames  # the file states no date
+    cards = {"RA": 258.725708, "DEC": -22.29055, "EXPTIME": 299.9959, "DATE-OBS": "2007-04-13T09:40:23.812",
+             "TELESCOP": "ESO-3P6", "INSTRUME": "HARPS"}  # fmt: skip
+    spectrum = result.preparation.spectrum
+    known = spectrum.provenance | {"when_and_where": cards, "instrument": "HARPS"}
+    dated = to_table(
+        [replace(result, preparation=replace(result.preparation, spectrum=spectrum.with_(provenance=known)))]
+    )
+    assert dated["bjd_tdb"][0].to_value("d") == pytest.approx(2454203.908706, abs=2e-5)
+    assert dated["rv_zero_err"][0].to_value("km/s") == 0.001
 
 
 def test_an_unknown_resolution_is_asked_for(night):

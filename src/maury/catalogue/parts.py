@@ -23,7 +23,8 @@ Form = Literal["parquet", "fits"]
 REJECTS = "_rejects"
 """Folder of the parts of rejects; readers of partitioned Parquet leave out names that begin with _."""
 
-_TYPES = {"text": "string", "integer": "int64", "number": "float32"}
+_TYPES = {"text": "string", "integer": "int64", "number": "float32", "double": "float64"}
+_BITS = {"number": np.float32, "double": np.float64}
 
 
 def require_form(path: Path) -> Form:
@@ -71,7 +72,7 @@ def _write_parquet(path: Path, columns: Sequence[Column], data: Mapping[str, Any
         metadata = {"unit": column.unit, "description": column.description}
         fields.append(arrow.field(column.name, kind, metadata={k: v for k, v in metadata.items() if v}))
         values = data[column.name]
-        arrays.append(arrow.array(np.asarray(values, np.float32) if column.kind == "number" else values, kind))
+        arrays.append(arrow.array(np.asarray(values, _BITS[column.kind]) if column.kind in _BITS else values, kind))
     schema = arrow.schema(fields, metadata={"maury": json.dumps(about, sort_keys=True)})
     parquet.write_table(arrow.Table.from_arrays(arrays, schema=schema), path, compression="zstd")
 
@@ -92,8 +93,8 @@ def _ascii(text: str) -> str:
 def _table(columns: Sequence[Column], data: Mapping[str, Any], meta: Mapping[str, Any]) -> QTable:
     table = QTable(meta=dict(meta))
     for column in columns:
-        if column.kind == "number":
-            values = np.asarray(data[column.name], np.float32)
+        if column.kind in _BITS:
+            values = np.asarray(data[column.name], _BITS[column.kind])
             table[column.name] = values << u.Unit(column.unit) if column.unit else values
         elif column.kind == "integer":
             table[column.name] = np.asarray(data[column.name], np.int64)
@@ -155,7 +156,7 @@ def _read_parquet(path: Path) -> QTable:
     columns = []
     for field in table.schema:
         metadata = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
-        kind = {"string": "text", "int64": "integer"}.get(str(field.type), "number")
+        kind = {"string": "text", "int64": "integer", "double": "double"}.get(str(field.type), "number")
         columns.append(Column(field.name, kind, metadata.get("unit", ""), metadata.get("description", "")))  # type: ignore[arg-type]
     return _table(columns, {c.name: table[c.name].to_pylist() for c in columns}, {})
 

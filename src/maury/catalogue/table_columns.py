@@ -11,6 +11,7 @@ from maury.inference.columns import (
     PREPARED,
     QUALITY,
     SNR,
+    TOGETHER,
     Column,
     derived_columns,
     label_columns,
@@ -23,10 +24,6 @@ _WHO = (
     Column("id", "text", "", "identifier of the spectrum"),
     Column("file", "text", "", "file of the spectrum"),
     Column("row", "integer", "", "row in the list or in the HDF5 file, from 0"),
-)
-_TOGETHER = (
-    Column("n_exposures", "number", "", "exposures of the star that were fitted together"),
-    Column("rv_scatter_kms", "number", "km / s", "standard deviation of the velocities of the exposures"),
 )
 REJECTS = (*_WHO, Column("reason", "text", "", "why there are no values"))
 """Columns of the table of rejects."""
@@ -57,7 +54,7 @@ def columns_of(
     for name in names:
         columns += label_columns(name, posterior, name == "vsini" or (fitted and name in (*ELEMENTS, "alpha")))
         columns += (lines_column(name),) if fitted and posterior and name in ELEMENTS else ()
-    stars = (*(derived_columns() if derived else ()), *(_TOGETHER if together else ()))
+    stars = (*(derived_columns() if derived else ()), *(TOGETHER if together else ()))
     stars += (COMPONENTS, *pair_columns()) if two else ()
     return (*columns, *stars, *(PREPARED if prepared else ()), *(QUALITY if fitted else ()), SNR, FLAGS)
 
@@ -86,7 +83,7 @@ def append(table: dict[str, list[Any]], columns: Sequence[Column], values: Mappi
     """Add a row; numbers that it lacks are NaN, texts empty."""
     for column in columns:
         value = values.get(column.name)
-        if column.kind == "number":
+        if column.kind in ("number", "double"):
             table[column.name].append(float("nan") if value is None else float(value))
         else:
             table[column.name].append("" if value is None else value)

@@ -8,7 +8,7 @@ from typing import Literal
 from maury.inference.posterior import ELEMENTS
 from maury.labels import LABELS
 
-Kind = Literal["text", "integer", "number"]
+Kind = Literal["text", "integer", "number", "double"]
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Column:
 
     Attributes:
         name: its name.
-        kind: text, 64-bit integers, or 32-bit numbers, NaN where there is none.
+        kind: text, 64-bit integers, or numbers of 32 bits or (double) of 64, NaN where there is none.
         unit: in astropy's spelling; "" for none.
         description: what it holds.
     """
@@ -100,11 +100,19 @@ def pair_columns() -> tuple[Column, ...]:
 
 PREPARED = (
     Column("rv_kms", "number", "km / s", "radial velocity in the frame of the file's wavelengths"),
-    Column("rv_err", "number", "km / s", "standard deviation of rv_kms"),
+    Column("rv_err", "number", "km / s", "statistical uncertainty of rv_kms"),
+    Column("rv_zero_err", "number", "km / s", "uncertainty of the instrument's zero point, not part of rv_err"),
     Column("rv_barycentric_kms", "number", "km / s", "radial velocity referred to the barycentre"),
+    Column("bjd_tdb", "double", "d", "barycentric Julian date (TDB) of the middle of the exposure"),
     Column("coverage_aa", "number", "Angstrom", "good pixels of the window"),
 )
 """Columns of spectra that were prepared."""
+
+TOGETHER = (
+    Column("n_exposures", "number", "", "exposures of the star that were fitted together"),
+    Column("rv_scatter_kms", "number", "km / s", "standard deviation of the velocities of the exposures"),
+)
+"""Columns of stars with several exposures."""
 
 QUALITY = (
     Column("chi2", "number", "", "reduced chi-square of the refined fit, with noise and usual errors of the physics"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from maury.errors import DomainError, MauryError, in_one_line
+from maury.inference.columns import PREPARED
 from maury.inference.ready import Ready
 from maury.likelihood.together import Details
 from maury.networks import PosteriorNetwork
@@ -61,9 +62,7 @@ class Exposure:
     @cached_property
     def bjd_tdb(self) -> float | None:
         """Barycentric Julian date (TDB, days) of its middle; None where the header lacks something for it."""
-        known = {} if self.ready is None else self.ready.observation.provenance
-        date = bjd_tdb(known.get("when_and_where", {}))
-        return None if date is None else round(date, 6)
+        return None if self.ready is None else date_of(self.ready.observation.provenance)
 
     def record(self) -> dict[str, Any]:
         """Plain values for JSON and tables."""
@@ -91,20 +90,13 @@ class Exposure:
         }
 
 
-_UNITS = {
-    "bjd_tdb": "d",
-    "rv_kms": "km / s",
-    "rv_err": "km / s",
-    "rv_zero_err": "km / s",
-    "rv_barycentric_kms": "km / s",
-}
-_MEANING = {
-    "bjd_tdb": "barycentric Julian date (TDB) of the middle of the exposure",
-    "rv_kms": "radial velocity in the frame of the file's wavelengths",
-    "rv_err": "statistical uncertainty of rv_kms",
-    "rv_zero_err": "uncertainty of the instrument's zero point, not part of rv_err",
-    "rv_barycentric_kms": "radial velocity referred to the barycentre",
-}
+def date_of(provenance: Mapping[str, Any]) -> float | None:
+    """Barycentric Julian date (TDB, days) of an observation; None where its header lacks something for it."""
+    date = bjd_tdb(provenance.get("when_and_where", {}))
+    return None if date is None else round(date, 6)
+
+
+_COLUMNS = {column.name: column for column in PREPARED}
 _TEXT = ("file", "status", "date", "rv_frame", "flags", "error")
 
 
@@ -232,8 +224,8 @@ def exposures_table(exposures: Sequence[Exposure]) -> QTable:
             table[key] = [",".join(value) if isinstance(value, list) else value or "" for value in values]
         else:
             table[key] = np.array([np.nan if value is None else value for value in values], float)
-            table[key].unit = _UNITS.get(key)
-        table[key].info.description = _MEANING.get(key)
+            table[key].unit = (_COLUMNS[key].unit or None) if key in _COLUMNS else None
+        table[key].info.description = _COLUMNS[key].description if key in _COLUMNS else None
     return table
 
 

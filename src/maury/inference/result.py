@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from maury.flags import limits_trust
 from maury.inference.columns import DERIVED, LINES, column_of
 from maury.inference.components import TwoStars
-from maury.inference.exposures import Exposure, velocity_of
+from maury.inference.exposures import Exposure, date_of, velocity_of
 from maury.inference.posterior import INTERVAL, Posterior
 from maury.inference.refinement import Refinement
 from maury.inference.spectraltype import spectral_type
@@ -21,6 +22,7 @@ from maury.inference.words import number
 from maury.labels import LABELS
 from maury.pixelspectra import PixelSpectra
 from maury.preparation import Mask, Preparation
+from maury.readers.barycentric import zero_point_kms
 
 if TYPE_CHECKING:
     from astropy.table import QTable
@@ -223,7 +225,10 @@ class Result:
         if self.posterior is not None:
             values = {"vsini_upper": None, **values} if "vsini" in self.values else values
         done = self.preparation
-        prepared = {} if done is None else {key: done.record()[name] for key, name in _OF_PREPARATION.items()}
+        prepared = {}
+        if done is not None:
+            known = done.record()
+            prepared = {key: known[name] for key, name in _OF_PREPARATION.items()} | self._dated
         if self.exposures:
             prepared = velocity_of(self.exposures) | {"exposures": [one.record() for one in self.exposures]}
         return {
@@ -238,6 +243,12 @@ class Result:
             "flags": list(self.flags),
             "model": self.model,
         }
+
+    @cached_property
+    def _dated(self) -> dict[str, Any]:
+        """Date of the exposure and uncertainty of the velocity's zero point, where it was prepared."""
+        known = {} if self.preparation is None else self.preparation.spectrum.provenance
+        return {"rv_zero_err": zero_point_kms(str(known.get("instrument", ""))), "bjd_tdb": date_of(known)}
 
     def _quality(self) -> dict[str, Any]:
         fit = self.refinement

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import astropy.units as u
 import h5py
@@ -16,6 +16,11 @@ from maury.files import atomic_path
 from maury.inference.columns import (
     COMPONENTS,
     DERIVED,
+    PREPARED,
+    QUALITY,
+    SNR,
+    TOGETHER,
+    Column,
     column_of,
     derived_columns,
     label_columns,
@@ -24,7 +29,7 @@ from maury.inference.columns import (
 )
 from maury.inference.exposures import exposures_table
 from maury.inference.posterior import ELEMENTS
-from maury.inference.result import Result, unit_of
+from maury.inference.result import Result
 from maury.inference.words import number
 from maury.labels import LABELS
 from maury.preparation.masks import texts
@@ -51,35 +56,26 @@ def to_table(results: Sequence[Result]) -> QTable:
     """
     from astropy.table import QTable
 
-    numbers = [result.numbers() for result in results]
+    numbers, records = [result.numbers() for result in results], [result.record() for result in results]
+    names, posterior = results[0].values, results[0].posterior is not None
+    labels = [column for name in names for column in label_columns(name, posterior, upper=True)]
+    lines = [lines_column(name) for name in names if name in ELEMENTS]
+    found = [*labels, *lines, *derived_columns(), *pair_columns()]
     table = QTable({"file": [r.file for r in results], "status": [r.status for r in results]})
-    for name in results[0].values:
-        for entry in label_columns(name, results[0].posterior is not None, upper=True):
-            if any(entry.name in row for row in numbers):
-                table[entry.name] = [row.get(entry.name, np.nan) for row in numbers] * unit_of(name)
-                table[entry.name].info.description = entry.description
-    elements = (name for name in results[0].values if name in ELEMENTS)
-    for entry in (*map(lines_column, elements), *derived_columns(), *pair_columns()):
-        if any(entry.name in row for row in numbers):
-            table[entry.name] = [row.get(entry.name, np.nan) for row in numbers] * u.Unit(entry.unit)
-            table[entry.name].info.description = entry.description
-    if any(r.two is not None for r in results):
-        table[COMPONENTS.name] = ["" if r.two is None else r.two.status for r in results]
-        table[COMPONENTS.name].info.description = COMPONENTS.description
-    if any(r.exposures for r in results):
-        table["n_exposures"] = [r.record().get("n_exposures", 1) for r in results]
-        table["rv_scatter"] = [_or_nan(r.record().get("rv_scatter_kms")) for r in results] * u.km / u.s
-        table["rv_scatter"].info.description = "standard deviation of the velocities of the exposures"
-    if any(r.preparation is not None or r.exposures for r in results):
-        for column, key in (("rv", "rv_kms"), ("rv_err", "rv_err")):
-            table[column] = [_or_nan(r.record().get(key)) for r in results] * u.km / u.s
-            table[column].info.description = "radial velocity in the frame of the file's wavelengths" + (
-                ", its standard deviation" if key == "rv_err" else ""
-            )
-        table["snr"] = [_or_nan(r.record().get("snr")) for r in results]
-    if any(r.refinement is not None for r in results):
-        table["chi2"] = [np.nan if r.refinement is None else r.refinement.chi2 for r in results]
-        table["efficiency"] = [np.nan if r.refinement is None else r.refinement.efficiency for r in results]
+    for column in found:
+        if any(column.name in row for row in numbers):
+            _add(table, column, numbers)
+    exposures, refined = any(r.exposures for r in results), any(r.refinement is not None for r in results)
+    prepared = exposures or any(r.preparation is not None for r in results)
+    parts = (
+        ((COMPONENTS,), any(r.two is not None for r in results)),
+        (TOGETHER, exposures),
+        ((*PREPARED, SNR), prepared),
+        (QUALITY, refined),
+    )
+    for column in (column for columns, there in parts if there for column in columns):
+        if any(row.get(column.name) is not None for row in records):
+            _add(table, column, records)
     if any(r.mask_aa for r in results):
         table["mask"] = [",".join(texts(r.mask_aa)) for r in results]
         table["mask"].info.description = "ranges that the user left out, Å in air, at rest"
@@ -87,12 +83,19 @@ def to_table(results: Sequence[Result]) -> QTable:
     table["model"] = [r.model for r in results]
     points = "point estimates of a network trained on noise-free synthetic spectra; no errors per star"
     posteriors = "medians and central 68 % of each star's posterior"
-    table.meta["maury"] = points if results[0].posterior is None else posteriors
+    table.meta["maury"] = posteriors if posterior else points
     return table
 
 
-def _or_nan(value: float | None) -> float:
-    return np.nan if value is None else value
+def _add(table: QTable, column: Column, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Add a column with its unit and description; a value that a row lacks is NaN or empty."""
+    values = [row.get(column.name) for row in rows]
+    if column.kind == "text":
+        table[column.name] = ["" if value is None else value for value in values]
+    else:
+        numbers = np.array([np.nan if value is None else value for value in values], float)
+        table[column.name] = numbers * u.Unit(column.unit) if column.unit else numbers
+    table[column.name].info.description = column.description
 
 
 def paper_table(results: Sequence[Result]) -> Table:
