@@ -108,3 +108,18 @@ def test_noise_under_a_wrong_name_is_hinted_and_can_be_ignored(tmp_path):
     assert ignored.single().sigma is None
     assert not ignored.single().mask.any()
     assert ignored.provenance["sigma"] == "none (ignored)"
+
+
+def test_the_axis_of_a_primary_header_without_data_is_that_of_the_only_image(tmp_path):
+    """As some programs split header and data; two images would be ambiguous."""
+    wave = observatory.linear()
+    flux = observatory.truth(wave).astype("f4")
+    primary = fits.PrimaryHDU()
+    primary.header.update({"CRVAL1": wave[0], "CDELT1": 0.02, "CRPIX1": 1.0, "CTYPE1": "AWAV"})
+    fits.HDUList([primary, fits.ImageHDU(flux)]).writeto(tmp_path / "a.fits")
+    seen = read(tmp_path / "a.fits")
+    np.testing.assert_allclose(seen.single().wavelength_aa, wave, atol=1e-6)
+    assert any("primary header" in rule for rule in seen.provenance["rules"])
+    fits.HDUList([primary, fits.ImageHDU(flux), fits.ImageHDU(flux)]).writeto(tmp_path / "b.fits")
+    with pytest.raises(FormatError, match="no wavelengths"):
+        read(tmp_path / "b.fits")

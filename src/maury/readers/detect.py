@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
@@ -10,11 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 
 from maury.errors import FormatError, MauryError
 from maury.readers.companions import apply_sigma_file
-from maury.readers.fitsfile import Part, open_fits
+from maury.readers.fitsfile import Part, open_fits, unpacked
 from maury.readers.hdf import read_hdf5
 from maury.readers.interop import read_survey
 from maury.readers.linear import read_linear
@@ -123,6 +125,35 @@ def of_extension(parts: list[Part], log: Log) -> list[Part]:
     return [*rest[:1], chosen, *rest[1:]] if rest and not rest[0].shape else [chosen, *rest]
 
 
+def _first_family(parts: list[Part], log: Log) -> tuple[Raw, Log] | None:
+    for family in FITS_FAMILIES:
+        own = log.copy()
+        raw = family(of_extension(parts, own), own)
+        if raw is not None:
+            return raw, own
+    return None
+
+
+def read_votable(path: Path, log: Log) -> tuple[Raw, Log]:
+    """Read the first table of a VOTable as a FITS table with its units and content descriptors.
+
+    Raises:
+        FormatError: it is no spectrum.
+    """
+    from astropy.io.votable import parse_single_table
+
+    content = unpacked(path, log) if path.read_bytes()[:2] == b"\x1f\x8b" else path.read_bytes()
+    table = parse_single_table(io.BytesIO(content)).to_table()
+    for name in [name for name in table.colnames if table[name].dtype.kind == "O"]:
+        table[name] = table[name].astype(str)
+    hdu = fits.table_to_hdu(table)
+    hdu.header.update({f"TUCD{i}": str(c.meta.get("ucd", "")) for i, c in enumerate(table.itercols(), start=1)})
+    parts = [Part(0, fits.Header(), fits.PrimaryHDU(), ()), Part(1, hdu.header, hdu, ())]
+    if (found := _first_family(parts, log)) is None:
+        raise log.fail(f"no spectrum ({describe_parts(parts)})")
+    return found
+
+
 def read_fits(path: Path, log: Log) -> tuple[Raw, Log]:
     """Read a FITS file with the first family that knows it, and its log: notes of families that decline are dropped.
 
@@ -132,11 +163,8 @@ def read_fits(path: Path, log: Log) -> tuple[Raw, Log]:
     with open_fits(path, log) as parts:
         if is_picture(parts):
             raise log.fail(f"an image of the sky, not a spectrum ({describe_parts(parts)})")
-        for family in FITS_FAMILIES:
-            own = log.copy()
-            raw = family(of_extension(parts, own), own)
-            if raw is not None:
-                return raw, own
+        if (found := _first_family(parts, log)) is not None:
+            return found
         held = "; ".join([describe_parts(parts), *(text for text in log.warnings if "header card" in text)][:4])
         if any(len(p.shape) == 2 for p in parts):
             raise log.fail(
@@ -174,6 +202,8 @@ def read_raw(path: Path, options: ReadOptions) -> tuple[Raw, Log]:
 
 
 def _family(path: Path, first: bytes, log: Log) -> tuple[Raw, Log]:
+    if b"<VOTABLE" in first:
+        return read_votable(path, log)
     for start, what in _FOREIGN.items():
         if what.startswith("a NumPy") and log.options.wavelength_file is not None:
             continue

@@ -93,7 +93,7 @@ def _frame(headers: list[Header], raw: Raw, pipeline: Pipeline | None, log: Log)
     elif "SSBVEL" in main:
         moved_to_rest = (as_number(main.get("RADVEL")) or 0.0) != 0.0
         raw.frame = "rest" if moved_to_rest else "barycentric"
-        log.rule(f"frame {raw.frame}: PEPSI, RADVEL = {main.get('RADVEL')} m/s taken out")
+        log.rule(f"frame {raw.frame}: PEPSI, RADVEL = {main.get('RADVEL', 0)} m/s taken out")
 
 
 def _resolution(headers: Iterable[Header], raw: Raw, log: Log) -> None:

@@ -18,6 +18,9 @@ from maury.readers.roles import NOISE_KINDS, named
 from maury.readers.source import Floats, Log, Raw, RawOrder
 from maury.readers.units import OTHER_AXES, is_wavelength, parse_unit, to_angstrom
 
+_AXIS = ("CRVAL1", "CDELT1", "CD1_1", "CRPIX1", "CTYPE1", "CUNIT1", "DC-FLAG", "WAT1_001", "COEFF0", "COEFF1")
+"""Keywords of the wavelength axis."""
+
 
 def _unit(header: fits.Header) -> str | None:
     """Unit of the wavelength axis: CUNIT1, units of WAT1, or a CTYPE1 that is a unit."""
@@ -141,6 +144,10 @@ def _wavelength_image(images: list[Part], axes: list[Part]) -> Part | None:
 def read_linear(parts: list[Part], log: Log) -> Raw | None:
     """Read 1-D images: one spectrum with its companions, or one order per extension (SALT HRS, MIDAS)."""
     images = [part for part in parts if len(part.shape) == 1 and part.shape[0] > 10]
+    first, alone = parts[0], [part for part in parts if part.shape] == images[:1]
+    if images and alone and not first.shape and has_axis(first.header) and not has_axis(images[0].header):
+        images[0].header.update({key: first.header[key] for key in _AXIS if key in first.header})
+        log.rule("wavelengths by the primary header, which has no data of its own")
     axes = [part for part in images if has_axis(part.header)]
     waves = _wavelength_image(images, axes)
     candidates = [part for part in images if part is not waves and (waves is None or part.shape == waves.shape)]

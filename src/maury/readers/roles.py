@@ -89,6 +89,7 @@ def classify(name: str) -> tuple[Role | None, tuple[str, ...], str | None]:
     ``ERR_REDUCED`` is a sigma with the word ``reduced``; ``wavelength_nm`` and ``lambda [nm]`` are wavelengths in nm.
     A name with a word for a sky, background, model or the like has no role.
     """
+    name = re.sub(r"(?i)[\s_]+(c?m)(\^|\*\*)?-1$", r" (\g<1>-1)", name)  # nu_cm-1
     bracket = re.search(r"[\[(]([^\])]*)[\])]", name)
     unit = bracket.group(1) if bracket and parse_unit(bracket.group(1)) else None
     text = name if unit is None else name.replace(bracket.group(0), " ") if bracket else name
@@ -111,6 +112,12 @@ def classify(name: str) -> tuple[Role | None, tuple[str, ...], str | None]:
             )
             return role, rest, unit
     return None, (), unit
+
+
+def unit_in(name: str) -> str | None:
+    """Unit of an axis in a name whose words are not known, such as ``k (kayser)`` or ``v_kms``; None if it has none."""
+    words = re.split(r"[^a-z0-9]+", name.lower())
+    return classify(name)[2] or (words[-1] if len(words) > 1 and words[-1] in _UNIT_WORDS else None)
 
 
 def named(name: str, values: Floats, unit: str | None = None, ucd: str = "") -> Named:

@@ -16,10 +16,10 @@ from maury.readers.arrays import build, from_arrays, masks_as_quality, unlabelle
 from maury.readers.companions import other_file
 from maury.readers.headers import as_number
 from maury.readers.noise import der_snr, named_noise
-from maury.readers.roles import named, select
+from maury.readers.roles import named, select, unit_in
 from maury.readers.source import Floats, Log, Raw, as_floats
 from maury.readers.textfile import TextTable, decode, read_numbers, split
-from maury.readers.units import is_wavelength, to_angstrom
+from maury.readers.units import OTHER_AXES, is_wavelength, parse_unit, to_angstrom
 
 
 def _libre_esprit(text: TextTable, log: Log) -> Raw:
@@ -96,6 +96,8 @@ def _by_position(text: TextTable, log: Log) -> Raw:
     column = next((i for i in range(min(count - 1, 3)) if is_wavelength(table[:, i])), None)
     if column is None and (unit or log.options.wavelength_unit):
         column = 0
+    if column is not None and text.names:
+        unit = unit_in(text.names[column]) or unit
     if column is None:
         orders = "; if rows or columns are orders, give the wavelength file" if min(table.shape) > 2 else ""
         raise log.fail(
@@ -115,7 +117,11 @@ def _by_position(text: TextTable, log: Log) -> Raw:
         sigma, source = unlabelled_sigma(table[:, column + 2], flux, log, f"column {column + 3}")
     if count > column + 3:
         log.warn(f"columns {column + 4} to {count} have no names: not used")
-    return build("text columns", wave, flux, sigma, None, [""], source)
+    raw = build("text columns", wave, flux, sigma, None, [""], source)
+    if parse_unit(unit) in OTHER_AXES:
+        raw.medium, raw.medium_assumed = "vacuum", True
+        log.rule(f"vacuum wavelengths: converted from {unit}")
+    return raw
 
 
 def _ecsv(content: str, log: Log) -> Raw:

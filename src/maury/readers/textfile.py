@@ -39,6 +39,9 @@ def decode(path: Path, log: Log) -> str:
     content = path.read_bytes()
     if content.startswith(b"\x1f\x8b"):
         content = unpacked(path, log)
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        with contextlib.suppress(UnicodeDecodeError):
+            return content.decode("utf-16")
     if b"\x00" in content[:65536]:
         raise log.fail("binary file of a kind not known here")
     try:
@@ -61,7 +64,7 @@ class _Dialect:
 
     def number(self, word: str) -> float | None:
         """A field as a number, NaN if its value is missing; None if it is something else."""
-        if word.lower() in _MISSING:
+        if word.lower() in _MISSING or not word.strip("*"):
             return np.nan
         if self.comma:
             word = "" if "." in word else word.replace(",", ".")
@@ -77,9 +80,8 @@ class _Dialect:
         return None if len(values) < 2 or some < 1 or None in values else values  # type: ignore[return-value]
 
 
-_MISSING = frozenset(
-    ("", "nan", "null", "none", "na", "n/a", "#n/a", "nodata", "missing", "masked", "-", "--", "---", "...")
-)
+_MISSING_WORDS = "nan null none na n/a #n/a nodata missing masked indef - -- --- ... ?"
+_MISSING = frozenset(("", *_MISSING_WORDS.split()))
 _DIALECTS = (
     *(_Dialect(delimiter) for delimiter in ("\t", ";", ",", "|", None)),
     *(_Dialect(delimiter, comma=True) for delimiter in ("\t", ";", "|", None)),
