@@ -66,7 +66,7 @@ def test_table(tmp_path, atmospheres):
     targets = make_targets(TableDesign(file=str(tmp_path / "l.csv")), atmospheres)
     assert targets.names == INTRINSIC
     np.testing.assert_array_equal(targets.labels[:, :4], [[5500, 4.5, 0, 1], [5250, 4.25, -1, 2]])
-    assert "passed over: name" in targets.notes[0]
+    assert "skipped: name" in targets.notes[0]
     (tmp_path / "a.csv").write_text("teff,logg,mh,alpha,ni\n5500,4.5,0,0.2,-0.1\n")
     targets = make_targets(TableDesign(file=str(tmp_path / "a.csv")), atmospheres)
     assert targets.names == ("teff", "logg", "mh", "vmic", "ni", "alpha")

@@ -1,4 +1,4 @@
-"""A grid of model atmospheres, interpolated layer by layer; it may have holes, and labels outside it raise an error."""
+"""Grid of model atmospheres, interpolated layer by layer; models may be missing; labels outside it raise an error."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from maury.synthesis.modelfiles import BOLTZMANN, ModelFile, read_models
 Floats = NDArray[np.float64]
 
 MASS_PER_ATOM = 1.2566 * 1.6735575e-24
-"""Mean mass of an atom in g, hydrogen and a tenth of helium: of the gas of ATLAS9, whose files hold no density."""
+"""Mean mass of an atom (g) in hydrogen with a tenth of helium: for ATLAS9, whose files have no density."""
 
 _SHOWN = 5
 
@@ -29,7 +29,7 @@ class Atmosphere:
         mh: metallicity, dex.
         column_mass: g cm-2 (layers,).
         temperature: K (layers,).
-        atoms: number density of atoms, ions and molecules, P / kT less the electrons, cm-3 (layers,).
+        atoms: number density of atoms, ions and molecules, P / kT minus that of electrons, cm-3 (layers,).
         electrons: number density of electrons, cm-3 (layers,).
         density: mass density of the gas, g cm-3 (layers,).
         extrapolated: log g lies below the lowest model.
@@ -50,16 +50,16 @@ class Atmosphere:
 class AtmosphereGrid:
     """Model atmospheres of one microturbulence by Teff, log g and [M/H].
 
-    Between models, T and the logarithms of column mass, gas pressure, electron density (and the mass density of MARCS
-    models) of each layer are linear in [M/H], in Teff and in log g, in this order: around a [M/H], Teff has the two
-    neighbouring columns of models at each of the two [M/H], and log g the two neighbouring models in each column.
+    In each layer, T and the logarithms of column mass, gas pressure and electron density (for MARCS models also mass
+    density) are interpolated linearly: between the two neighbouring [M/H], at each of them between the two neighbouring
+    Teff, and at each of those between the two neighbouring log g.
 
     Attributes:
         source: folder or archive.
         digest: its SHA-256.
         vturb: microturbulence of the models, km/s.
         extrapolate_logg: allow log g below the lowest model of a column, linearly from the two lowest.
-        extrapolate_mh: allow [M/H] below the lowest models, whose structure is taken.
+        extrapolate_mh: allow [M/H] below the lowest models, whose structure is then used.
         models: models by Teff, log g and [M/H].
         notes: what was left out.
     """
@@ -80,10 +80,10 @@ class AtmosphereGrid:
         self._layers: dict[tuple[float, float, float], Floats] = {}
 
     def corners(self, teff: float, logg: float, mh: float) -> tuple[list[tuple[float, ModelFile]], bool]:
-        """Models and their weights for one star, and whether log g is extrapolated.
+        """Models and their weights for one star; whether log g is extrapolated.
 
         Raises:
-            DomainError: outside the grid; the message names the label and the range of the models there.
+            DomainError: outside the grid.
         """
         parts: list[tuple[float, ModelFile]] = []
         extrapolated = False
@@ -107,7 +107,10 @@ class AtmosphereGrid:
             FormatError: the layers of a model cannot be read.
         """
         parts, extrapolated = self.corners(teff, logg, mh)
-        tables = [self._read(model) for _, model in parts]
+        for _, model in parts:
+            if model.node not in self._layers:
+                self._layers[model.node] = model.layers()
+        tables = [self._layers[model.node] for _, model in parts]
         deepest = max(len(table) for table in tables)
         for i, (table, (_, model)) in enumerate(zip(tables, parts, strict=True)):
             if len(table) == deepest - 1:  # a model that was stored without its top layer
@@ -121,17 +124,14 @@ class AtmosphereGrid:
         return Atmosphere(teff, logg, mh, np.exp(x[:, 0]), temperature, atoms, electrons, density, extrapolated)
 
     def check(self, labels: Floats, what: str = "labels") -> NDArray[np.bool_]:
-        """Check that all stars lie within the grid.
+        """Check that all stars lie within the grid; return a mask (n,) of those with extrapolated log g.
 
         Args:
-            labels: the labels of `maury.labels.INTRINSIC` (n, 10).
+            labels: labels in the order of `maury.labels.INTRINSIC` (n, 10).
             what: name of the labels in error messages.
 
-        Returns:
-            Whether log g of each is extrapolated (n,).
-
         Raises:
-            DomainError: lists the rows outside.
+            DomainError: rows lie outside; the message lists them.
         """
         bad: list[str] = []
         extrapolated = np.zeros(len(labels), bool)
@@ -150,11 +150,6 @@ class AtmosphereGrid:
             )
         return extrapolated
 
-    def _read(self, model: ModelFile) -> Floats:
-        if model.node not in self._layers:
-            self._layers[model.node] = model.layers()
-        return self._layers[model.node]
-
 
 def read_atmospheres(
     path: str | os.PathLike[str],
@@ -164,18 +159,18 @@ def read_atmospheres(
 ) -> AtmosphereGrid:
     """Read a grid of ATLAS9 or MARCS models from a folder or a tar archive.
 
-    Teff, log g, [M/H] and microturbulence are those of the files' headers, whatever the files are called.
+    Teff, log g, [M/H] and microturbulence come from the headers, not from the names of the files.
 
     Args:
         path: folder or archive.
-        vturb: microturbulence in km/s; models of another one are left out, which `AtmosphereGrid.notes` tells.
+        vturb: microturbulence, km/s; other models are skipped, with a note in `AtmosphereGrid.notes`.
         extrapolate_logg: allow log g below the lowest model.
-        extrapolate_mh: allow [M/H] below the lowest models: their structure hardly changes there, where few metals are
-            left that absorb or give electrons.
+        extrapolate_mh: allow [M/H] below the lowest models: the structure hardly changes there, as few metals are left
+            that absorb or provide electrons.
 
     Raises:
-        FormatError: nothing to read, a damaged header, no model of this microturbulence, two models of the same
-            Teff, log g and [M/H], models of two codes.
+        FormatError: nothing to read, a damaged header, no model with this microturbulence, two models with the same
+            Teff, log g and [M/H], or models of two codes.
     """
     found, digest = read_models(path)
     kept: dict[tuple[float, float, float], ModelFile] = {}
@@ -207,11 +202,7 @@ def read_atmospheres(
 def _bracket(
     axis: list[float], value: float, name: str, where: str, *, extrapolate: bool = False
 ) -> list[tuple[float, float]]:
-    """The values of a sorted axis around one and their linear weights, without those of weight zero.
-
-    Raises:
-        DomainError: outside the axis, unless extrapolated.
-    """
+    """Neighbouring values of a sorted axis and their linear weights, if not zero; `DomainError` outside the axis."""
     inside = axis[0] <= value <= axis[-1]
     if not (inside or extrapolate):
         unit = " K" if name == "teff" else ""

@@ -1,4 +1,4 @@
-"""Build a library from parts, from which an interrupted run resumes; the file lists spectra that failed."""
+"""Build a library spectrum by spectrum, so that an interrupted run resumes; the file lists spectra that failed."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ MakeMaker = Callable[[LineList, Floats, PhysicsConfig, LineList | None], Maker]
 
 @dataclass(frozen=True)
 class Plan:
-    """A library before it is synthesised.
+    """Everything that is known of a library before its synthesis.
 
     Attributes:
-        config: its settings, with the digests of the inputs.
+        config: settings, with the digests of the inputs.
         lines: spectral lines.
-        cool: further lines, of cool stars.
+        cool: further lines for cool stars.
         atmospheres: model atmospheres.
         targets: labels of the spectra.
         code: version of PySME.
-        notes: what was converted or left out.
+        notes: conversions made and inputs skipped.
     """
 
     config: SynthesisConfig
@@ -61,9 +61,9 @@ class Failure:
     """A spectrum whose synthesis failed.
 
     Attributes:
-        row: its row in the design, from 1.
-        labels: its labels by name.
-        reason: of the second failure.
+        row: row in the design, counted from 1.
+        labels: labels by name.
+        reason: message of the second failure.
     """
 
     row: int
@@ -76,11 +76,11 @@ class Failure:
 
 
 def make_plan(config: SynthesisConfig, workers: Workers) -> Plan:
-    """Read atmospheres and line list, draw the labels, and check everything that can be checked beforehand.
+    """Read atmospheres and line list, draw the labels, and check all inputs.
 
     Raises:
-        FormatError: a line list, an atmosphere or a table that cannot be read.
-        DomainError: labels outside the atmospheres, a window that the lines do not cover.
+        FormatError: a line list, an atmosphere or a table cannot be read, or has another digest than the settings.
+        DomainError: labels outside the atmospheres, or a window that the lines do not cover.
         ConfigError: a design without a point.
         SynthesisError: PySME is missing.
     """
@@ -121,11 +121,7 @@ def make_plan(config: SynthesisConfig, workers: Workers) -> Plan:
 
 
 def _checked_digests(config: SynthesisConfig, found: dict[str, str]) -> dict[str, str]:
-    """SHA-256 of each input by the name of its file.
-
-    Raises:
-        FormatError: an input has another SHA-256 than the settings say.
-    """
+    """Return the digests found, by file name; `FormatError` where the settings have another."""
     for name, expected in config.digests.items():
         if found.get(name, expected) != expected:
             raise FormatError(
@@ -142,24 +138,21 @@ def build_library(
     notify: Notify | None = None,
     make: MakeMaker = pysme_maker,
 ) -> list[Failure]:
-    """Synthesise a library and write it.
+    """Synthesise a library, write it, and return the spectra that failed.
 
-    Each spectrum is kept in a hidden folder beside ``path`` until all are there, so that the same call resumes an
-    interrupted one. A spectrum that fails twice is listed in the file, with its labels; resuming tries it again.
+    Each spectrum is stored in a hidden folder beside ``path`` until the library is complete, so that the same call
+    resumes an interrupted one. Spectra that fail twice are listed in the file with their labels.
 
     Args:
-        path: the HDF5 file to write.
+        path: HDF5 file to write.
         plan: labels, lines and atmospheres of the spectra.
         workers: processes, or a cluster.
-        advance: called with the number of spectra done.
+        advance: called with the number of spectra just done.
         notify: called with a message when spectra of an interrupted build are found.
-        make: returns the synthesizer in each worker, in place of PySME.
-
-    Returns:
-        What failed.
+        make: makes the synthesizer in each worker; PySME by default.
 
     Raises:
-        SynthesisError: not one spectrum could be made.
+        SynthesisError: all spectra failed.
         OutputError: the library cannot be written.
     """
     path = Path(path)
@@ -185,16 +178,15 @@ def build_library(
                 write_shard(shards[row], counts=np.round(result / SCALE).astype(np.uint16))
             if advance is not None:
                 advance(1)
-        failed = [_failure(targets, row, failures[row]) for row in sorted(failures)]
+        failed = [
+            Failure(row + 1, dict(zip(targets.names, targets.labels[row].tolist(), strict=True)), failures[row])
+            for row in sorted(failures)
+        ]
         if len(failed) == len(targets):
             raise SynthesisError(f"{path}: not one of {len(targets)} spectra could be made: {failed[0]}")
         good = [shard for row, shard in enumerate(shards) if row not in failures]
         move(_assemble(folder, good, plan, failed), path, good)
     return failed
-
-
-def _failure(targets: Targets, row: int, reason: str) -> Failure:
-    return Failure(row + 1, dict(zip(targets.names, targets.labels[row].tolist(), strict=True)), reason)
 
 
 def _assemble(folder: Path, shards: list[Path], plan: Plan, failed: list[Failure]) -> Path:

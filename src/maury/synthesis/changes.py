@@ -1,4 +1,4 @@
-"""A table of changes of log gf, which turns the old line list into the new one, byte for byte.
+"""Table of changes of log gf, which reproduces the calibrated line list from the old one, byte for byte.
 
 In another list, a change is applied to the line of the same species, wavelength, lower energy and old log gf.
 """
@@ -25,13 +25,13 @@ from maury.synthesis.linelists import LineList
 Floats = NDArray[np.float64]
 
 MARK = "CAL"
-"""Word in the references of a line whose log gf was calibrated."""
+"""Word added to the references of a line with a calibrated log gf."""
 
 ENERGY_ZERO_EV = 0.5
-"""Energy at which a molecule's common slope changes nothing."""
+"""Energy at which the common slope of a molecule's lines gives no change."""
 
 NEAR_AA, NEAR_EV, NEAR_DEX = 0.02, 0.005, 0.01
-"""In another list, a line is the same one within these differences of wavelength, lower energy and old log gf."""
+"""Largest differences of wavelength, lower energy and old log gf by which a line of another list is identified."""
 
 _HEAD = ("list", "sha256", "result_sha256", "molecules")
 _COLUMNS = ("species", "wavelength", "excitation", "number", "change", "source", "stars")
@@ -43,13 +43,13 @@ class Changes:
 
     Attributes:
         table: columns species, wavelength (Å), excitation (eV), number (0 for the first line with these three), change
-            (dex, besides the molecules' terms), source (quality of the old value), stars (letters of ``notes``), and,
-            but in old tables, loggf (the old value).
+            (dex, without the molecules' terms), source (quality of the old value), stars (letters of ``notes``), and
+            loggf (the old value), which old tables lack.
         terms: offset (dex) and slope (dex per eV, from 0.5 eV) common to all lines of a molecule: "MgH:offset".
         list_name: name of the list's file.
-        list_digest: its SHA-256.
-        result_digest: SHA-256 of the new list.
-        notes: what else to know.
+        list_digest: SHA-256 of that file.
+        result_digest: SHA-256 of the changed list.
+        notes: further entries of the table's head.
     """
 
     table: Table
@@ -68,15 +68,15 @@ def make_changes(
     stars: Strings,
     notes: Mapping[str, Any],
 ) -> Changes:
-    """A table of the lines that have a change of their own.
+    """Table of the lines with a change of their own, besides the terms of molecules.
 
     Args:
-        lines: the old list.
+        lines: old list.
         change: change of log gf of each line (n,), in steps of 0.01 dex.
         terms: offset and slope of each molecule.
         source: quality of each line's old value (n,).
-        stars: letters of the stars that show it (n,).
-        notes: what else to know, for the table's head.
+        stars: letters of the stars that show each line (n,).
+        notes: further entries of the table's head.
     """
     keys = lines.keys()
     moved = np.flatnonzero(change != 0)
@@ -141,11 +141,11 @@ def change_of(lines: LineFile, changes: Changes) -> Floats:
 
 
 def apply_changes(lines: LineFile, changes: Changes) -> bytes:
-    """The bytes of the list with the changes put in; a line never changed before gets the mark `MARK`.
+    """Return the bytes of the list with the changes applied; lines changed for the first time get the word `MARK`.
 
     Raises:
-        FormatError: no changed line is in the list; or it is the list the changes were made for, and a line is
-            missing or the table was altered.
+        FormatError: no changed line is in the list; or, for the list of the changes, a line is missing or the table was
+            altered.
     """
     result = _changed(lines, _single(lines, changes)[0], changes.terms)
     if sha256(lines.path) == changes.list_digest and hashlib.sha256(result).hexdigest() != changes.result_digest:
@@ -154,7 +154,7 @@ def apply_changes(lines: LineFile, changes: Changes) -> bytes:
 
 
 def without_partner(lines: LineFile, changes: Changes) -> Table:
-    """Rows of the table whose line is not in the list; none in the list the changes were made for.
+    """Rows of the table whose line is not in the list; none for the list of the changes.
 
     Raises:
         FormatError: as in `change_of`.
@@ -163,7 +163,7 @@ def without_partner(lines: LineFile, changes: Changes) -> Table:
 
 
 def changed_lines(lines: LineList, path: str | os.PathLike[str]) -> LineList:
-    """A list as the synthesis reads it, with the changes of a table in its log gf.
+    """Apply a table of changes to the log gf of a line list.
 
     Raises:
         FormatError: no changed line is in the list, or it is not in VALD's short format, Å and air.
@@ -180,7 +180,7 @@ def changed_lines(lines: LineList, path: str | os.PathLike[str]) -> LineList:
 
 
 def _single(lines: LineFile, changes: Changes) -> tuple[Floats, NDArray[np.bool_]]:
-    """Changes of single lines (n,), and which rows of the table found their line."""
+    """Changes of single lines (n,); mask of the rows of the table whose line was found."""
     change, found = np.zeros(len(lines)), np.zeros(len(changes.table), bool)
     same = sha256(lines.path) == changes.list_digest
     index = {key: i for i, key in enumerate(lines.keys())}
@@ -200,7 +200,7 @@ def _single(lines: LineFile, changes: Changes) -> tuple[Floats, NDArray[np.bool_
 
 
 def _partner(lines: LineFile, entry: Any, free: NDArray[np.bool_]) -> int | None:
-    """The nearest line of the same species and energy, of the same old log gf where the table has it."""
+    """Nearest line of the same species and energy, and of the same old log gf if the table has it."""
     away = np.abs(lines.wavelength_aa - entry["wavelength"])
     near = free & (lines.species == entry["species"]) & (away <= NEAR_AA)
     near &= np.abs(lines.excitation_ev - entry["excitation"]) <= NEAR_EV

@@ -15,9 +15,9 @@ from maury.synthesis.settings import PhysicsConfig
 
 
 class IsolatedSynthesizer:
-    """Calls a synthesizer in a worker process of its own beside the process that Ray knows.
+    """Runs a synthesizer in a worker process beside Ray's process.
 
-    A crash or a hang of the synthesis code, and what it writes into its home, cost one spectrum and nothing of Ray's.
+    A crash or a hang of the synthesis code costs one spectrum and does not affect Ray's process.
     """
 
     def __init__(self, maker: Maker, timeout_s: float) -> None:
@@ -25,17 +25,13 @@ class IsolatedSynthesizer:
         self._maker, self._timeout_s, self._worker = maker, timeout_s, Workers(1)
 
     def __call__(self, *task: Any) -> Any:
-        """The spectrum, or the `SynthesisError` of the second failure.
-
-        Raises:
-            MauryError: the synthesizer cannot be made.
-        """
+        """Return the spectrum, or the `SynthesisError` of the second failure."""
         [(_, result)] = self._worker.map(self._maker, [(0, task)], self._timeout_s)
         return result
 
 
 class ClusterPool:
-    """Shares out spectra over a cluster as `Workers` does over processes here."""
+    """Distributes spectra over a cluster, as `Workers` does over processes of this machine."""
 
     def __init__(self, cluster: RayWorkers, physics: PhysicsConfig) -> None:
         """Check that all machines have the same PySME and files.

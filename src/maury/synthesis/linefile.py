@@ -18,7 +18,7 @@ Floats = NDArray[np.float64]
 Strings = NDArray[Any]
 
 COLUMNS = ("wavelength_aa", "excitation_ev", "loggf", "radiative", "stark", "waals", "lande")
-"""The numbers of a line in their order in the file; damping parameters as VALD defines them, 0 where there is none."""
+"""Numbers of a line in the order of the file; damping parameters as defined by VALD, 0 for unknown ones."""
 
 _HEADING = re.compile(r"WL_(air|vac)\s*\(([^)]*)\)")
 _LINE = re.compile(r"^'(?P<species>[^']*)',(?P<numbers>(?:[^,']*,){7})\s*'(?P<reference>[^']*)'\s*,?\s*$")
@@ -26,7 +26,7 @@ _LINE = re.compile(r"^'(?P<species>[^']*)',(?P<numbers>(?:[^,']*,){7})\s*'(?P<re
 
 @dataclass(frozen=True)
 class LineFile:
-    """The lines of a file, in its order, and the text they came from.
+    """Spectral lines in the order of a file, and its text.
 
     Attributes:
         path: the file.
@@ -60,7 +60,7 @@ class LineFile:
         return len(self.species)
 
     def keys(self) -> list[tuple[str, float, float, int]]:
-        """What names each line: species, wavelength, lower energy, and its number among those equal in all three."""
+        """Identify each line: species, wavelength, lower energy, and its number among lines equal in all three."""
         seen: dict[tuple[str, float, float], int] = {}
         keys = []
         for species, wavelength, energy in zip(self.species, self.wavelength_aa, self.excitation_ev, strict=True):
@@ -70,11 +70,11 @@ class LineFile:
         return keys
 
     def replaced(self, changes: Mapping[str, ArrayLike], mark: str) -> bytes:
-        """The file's bytes with other numbers in some lines.
+        """Return the bytes of the file with new numbers in some lines.
 
         Args:
-            changes: new values (n,) by column; lines whose values round to the text they have stay as they are.
-            mark: word added to the references of each changed line that does not hold it yet.
+            changes: new values (n,) by column; lines whose values round to their present text do not change.
+            mark: word added to the references of each changed line, unless already there.
 
         Raises:
             OutputError: a number does not fit into its field.
@@ -87,7 +87,7 @@ class LineFile:
 
 
 def _edited(line: str, values: Mapping[str, float], mark: str, where: str) -> str:
-    """One line of the file with other numbers, each in the width and the decimals that its field has."""
+    """One line of the file with new numbers, each with the width and decimals of its field."""
     head, numbers, tail = re.split(r"(?<=',)|(?=\s*'[^']*'\s*,?\s*$)", line, maxsplit=2)
     fields = numbers.split(",")
     changed = False
@@ -111,8 +111,8 @@ def read_line_file(path: str | os.PathLike[str]) -> LineFile:
     """Read a line list.
 
     Raises:
-        FormatError: the file cannot be read, has no spectral lines, has wavelengths of vacuum or in another unit, or a
-            line is malformed or not finite; the message names the file, the line and what is allowed.
+        FormatError: the file cannot be read, has no spectral lines or vacuum wavelengths or a unit other than Å, or a
+            line is malformed or not finite.
     """
     try:
         text = Path(path).read_bytes().decode("latin-1").splitlines(keepends=True)

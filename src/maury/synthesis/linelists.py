@@ -1,4 +1,4 @@
-"""Line lists: extracts of VALD, short and long, "stellar" and "all"; checked, in air and Å."""
+"""Read and check line lists: extracts of VALD, short or long, "stellar" or "all"; in air and Å."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class LineList:
         digest: its SHA-256.
         columns: every column of PySME's table (n,), among them species, wlcent (Å, air), excit (eV), gflog.
         layout: "short" or "long".
-        span: range of wavelengths that the list covers, Å (air).
-        notes: what was converted.
+        span: range of wavelengths covered by the list, Å (air).
+        notes: conversions made.
     """
 
     source: str
@@ -53,7 +53,7 @@ class LineList:
 
     @property
     def species(self) -> NDArray[np.str_]:
-        """Element or molecule and ionisation (n,), "Fe 1"."""
+        """Element or molecule and ionisation stage (n,), such as "Fe 1"."""
         return self.columns["species"]
 
     @property
@@ -62,7 +62,7 @@ class LineList:
         return np.asarray(self.columns["gflog"], float)
 
     def with_log_gf(self, log_gf: ArrayLike) -> LineList:
-        """The same lines with other strengths (n,).
+        """Return the same lines with new log gf (n,).
 
         Raises:
             DomainError: not one finite number for each line.
@@ -78,10 +78,10 @@ class LineList:
         return dataclasses.replace(self, columns={name: column[keep] for name, column in self.columns.items()})
 
     def joined(self, other: LineList) -> tuple[LineList, NDArray[np.int64]]:
-        """This list and another one of the same format, sorted by wavelength.
+        """Join this list and another one of the same format, sorted by wavelength.
 
         Returns:
-            The lines, and the place (n + m,) of each in the two lists one after the other.
+            The lines; and for each (n + m,) its index in the concatenation of both lists.
 
         Raises:
             FormatError: one list is short and the other long.
@@ -96,11 +96,7 @@ class LineList:
         return dataclasses.replace(self, columns=columns), order
 
     def require(self, low_aa: float, high_aa: float) -> None:
-        """Check that the list covers a window, give or take the widest gap between its lines, at least 1 Å.
-
-        Raises:
-            DomainError: names both ranges.
-        """
+        """Raise `DomainError` unless the list covers a window within its widest gap between lines, at least 1 Å."""
         gap = max(1.0, float(np.diff(self.wavelength_aa).max(initial=0)))
         if low_aa < self.span[0] - gap or high_aa > self.span[1] + gap:
             raise DomainError(
@@ -110,13 +106,13 @@ class LineList:
 
 
 def read_lines(path: str | os.PathLike[str], workers: Workers | None = None) -> LineList:
-    """Read an extract of VALD; vacuum wavelengths become air, nm become Å, and `LineList.notes` says so.
+    """Read an extract of VALD with PySME's reader, in a worker process.
 
-    PySME's reader does the parsing, in a worker process.
+    Vacuum wavelengths are converted to air and nm to Å, with a note in `LineList.notes`.
 
     Args:
-        path: the file.
-        workers: processes to use; None starts one for this.
+        path: file of the list.
+        workers: processes to use; None starts one for this call.
 
     Raises:
         FormatError: no such file, another format, wavenumbers, truncated, a value that is not finite.
@@ -153,11 +149,7 @@ def read_lines(path: str | os.PathLike[str], workers: Workers | None = None) -> 
 
 
 def _numbers(column: NDArray[Any], what: str) -> NDArray[np.float64]:
-    """A column as finite numbers.
-
-    Raises:
-        FormatError: names the first spectral line without one.
-    """
+    """Return a column as finite numbers; `FormatError` names the first line without one."""
     values = np.full(len(column), np.nan)
     for i, value in enumerate(column):
         with contextlib.suppress(ValueError):

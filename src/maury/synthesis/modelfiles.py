@@ -24,7 +24,7 @@ _DECK = re.compile(r"^\s*READ DECK\S*\s+(\d+)", re.MULTILINE)
 _TEFF = re.compile(rf"TEFF\s*=?\s*{_NUMBER}\s*\.?\s+GRAVITY\s*=?\s*{_NUMBER}", re.IGNORECASE)
 _SCALE = re.compile(rf"ABUNDANCE SCALE\s+{_NUMBER}", re.IGNORECASE)
 _VTURB = re.compile(rf"VTURB\s*=?\s*{_NUMBER}", re.IGNORECASE)
-_MARCS_HEADER = {  # line of the header: what it says
+_MARCS_HEADER = {  # quantity: line of the header, and the word in it
     "teff": (1, "teff"),
     "gravity": (3, "surface gravity"),
     "vturb": (4, "microturbulence"),
@@ -80,9 +80,9 @@ class ModelFile:
 
 
 def read_models(path: str | os.PathLike[str]) -> tuple[list[ModelFile], str]:
-    """Headers of all models in a folder (searched through) or a tar archive, and the SHA-256 of it.
+    """Read the headers of all models in a folder and its subfolders or in a tar archive; return also its SHA-256.
 
-    The digest of a folder is that of the names and digests of its models.
+    The digest of a folder is computed from the names and digests of its models.
 
     Raises:
         FormatError: no such folder or archive, no model in it, a file that is not a model, an incomplete header.

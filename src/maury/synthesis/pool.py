@@ -1,4 +1,4 @@
-"""Worker processes, as the parent controls them: start, call, time out, restart, distribute tasks."""
+"""Control of worker processes: start, call, time out, restart, distribute tasks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from maury.errors import MauryError, SynthesisError
 from maury.synthesis.worker import receive, send
 
 Maker = tuple[Callable[..., Any], tuple[Any, ...]]
-"""A function and its arguments, which make in each worker the object that is then called with the tasks."""
+"""Function and arguments that make, in each worker, the object to be called with the tasks."""
 
 _PREPARE_S = 120.0  # imports on a busy machine
 
@@ -30,10 +30,10 @@ class WorkerError(Exception):
 
 
 class Worker:
-    """A process that starts at the first call.
+    """Process that starts at the first call.
 
-    It lives in a private home, as PySME writes there and where it runs; its stdout and stderr go to a file there.
-    Paths sent to it must be absolute.
+    It has a private home directory, as PySME writes into the home and the current directory; stdout and stderr go to a
+    file there. Paths in arguments must be absolute.
     """
 
     def __init__(self, home: Path) -> None:
@@ -42,12 +42,12 @@ class Worker:
         self._made: Maker | None = None
 
     def call(self, function: Callable[..., Any] | None, *arguments: Any, timeout_s: float, keep: bool = False) -> Any:
-        """Run a function there; None for the object that was kept.
+        """Run a function in the process, or (None) the object kept there by ``keep``, and return its result.
 
         Raises:
-            WorkerError: it crashed or took longer than ``timeout_s``.
-            MauryError: raised there.
-            SynthesisError: any other error there, as text.
+            WorkerError: the process crashed or took longer than ``timeout_s``.
+            MauryError: raised by the function.
+            SynthesisError: the text of any other error of the function.
         """
         process = self._process = self._process or self._start()
         late = threading.Event()
@@ -70,7 +70,7 @@ class Worker:
         raise result if isinstance(result, MauryError) else SynthesisError(result)
 
     def prepare(self, maker: Maker, timeout_s: float) -> None:
-        """Make the object to call, unless this process has it already."""
+        """Make the object to call, unless the process already has it."""
         if self._made is not maker or self._process is None:
             self.call(maker[0], *maker[1], timeout_s=timeout_s, keep=True)
             self._made = maker
@@ -104,7 +104,7 @@ class Worker:
             )
 
     def _epitaph(self, late: bool, timeout_s: float) -> str:
-        """Clean up after a process that died, and return the reason in words."""
+        """Clean up after a process that died, and describe the reason."""
         process = self._process
         assert process is not None
         code = process.wait()
@@ -118,12 +118,12 @@ class Worker:
 
 
 class Pool(Protocol):
-    """Shares out tasks: `Workers` here, or a cluster."""
+    """Distributes tasks: `Workers` on this machine, or a cluster."""
 
     def map(
         self, maker: Maker, tasks: Iterable[tuple[int, tuple[Any, ...]]], timeout_s: float
     ) -> Iterator[tuple[int, Any]]:
-        """Call the object that ``maker`` makes with each task; number and result, or error, as they get done."""
+        """Call the object made by ``maker`` with each task; yield number and result or error as they are completed."""
 
 
 class Workers:
@@ -159,17 +159,17 @@ class Workers:
     def map(
         self, maker: Maker, tasks: Iterable[tuple[int, tuple[Any, ...]]], timeout_s: float
     ) -> Iterator[tuple[int, Any]]:
-        """Call the object that ``maker`` makes with each task, as they get done.
+        """Call the object made by ``maker`` with each task.
 
-        A task whose worker crashes, hangs or raises is tried once more in a fresh process.
+        A task whose worker crashes, hangs or raises an error is tried once more in a new process.
 
         Args:
-            maker: makes the object in each process; if it raises an error, all tasks stop.
-            tasks: numbers and arguments; taken when a worker is free.
+            maker: makes the object in each process; an error there stops all tasks.
+            tasks: number and arguments of each task, taken when a worker is free.
             timeout_s: longest time for one call.
 
         Yields:
-            The number and the result, or the `SynthesisError` of the second failure.
+            Number and result of each task, or the `SynthesisError` of its second failure, in order of completion.
 
         Raises:
             MauryError: the object cannot be made.

@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 Advance = Callable[[int], None]
 
 HIGHEST_FLUX = 1.2
-"""A continuum-normalised flux above this counts as a failure."""
+"""A spectrum with a continuum-normalised flux above this counts as failed."""
 
 
 class Synthesizer(Protocol):
@@ -65,17 +65,17 @@ def synthesize(
         atmospheres: model atmospheres.
         labels: the labels of `maury.labels.INTRINSIC` (n, 10) or `SYNTHESISED` (n, 17).
         wavelength_aa: wavelengths (p,) in Å, air, increasing.
-        config: how; None for the defaults.
-        workers: processes, or how many to start for this call. Open ones can be used again, also with other lines.
+        config: settings of PySME; None for the defaults.
+        workers: processes, or the number to start for this call. Processes can be reused, also with other lines.
         advance: called with 1 after each spectrum.
-        cool: further lines, of stars below ``config.cool_teff``.
+        cool: further lines for stars below ``config.cool_teff``.
 
     Returns:
-        Spectra in the order of the labels; those that failed are listed.
+        Spectra in the order of the labels, with a list of those that failed.
 
     Raises:
-        DomainError: labels outside the atmospheres, a window that the lines do not cover.
-        SynthesisError: PySME is missing, or cannot be started.
+        DomainError: labels outside the atmospheres, or a window that the lines do not cover.
+        SynthesisError: PySME is missing or cannot be started.
     """
     if isinstance(workers, int):
         with Workers(workers) as started:
@@ -98,8 +98,7 @@ def synthesize(
 def pysme_maker(lines: LineList, wavelength_aa: Floats, config: PhysicsConfig, cool: LineList | None = None) -> Maker:
     """Function and arguments that prepare PySME in a worker, with the lines of the window and its margins.
 
-    Raises:
-        DomainError: the lines do not cover the window.
+    Raises `DomainError` if the lines do not cover the window.
     """
     low, high = float(wavelength_aa[0]), float(wavelength_aa[-1])
     lines.require(low, high)
@@ -120,14 +119,14 @@ def each(
     workers: Pool,
     timeout_s: float,
 ) -> Iterator[tuple[int, Any]]:
-    """Rows and their fluxes (p,) as they get done, or the `SynthesisError` of the second failure of one.
+    """Yield row and flux (p,) of each spectrum, or the `SynthesisError` of its second failure, as they are completed.
 
     Args:
         maker: makes a `Synthesizer` in each worker.
         atmospheres: model atmospheres.
-        labels: of all stars (n, 17).
-        rows: which of them to make.
-        workers: processes.
+        labels: labels of all stars (n, 17).
+        rows: rows of ``labels`` to synthesise.
+        workers: processes, or a cluster.
         timeout_s: longest time for one spectrum.
     """
     tasks = ((row, (atmospheres(*labels[row, :3].tolist()), labels[row])) for row in rows)

@@ -1,4 +1,4 @@
-"""Labels of the spectra to synthesise: those of a design, completed, each with a model atmosphere."""
+"""Labels of the spectra to synthesise: drawn by a design, completed, and checked against the model atmospheres."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from maury.synthesis.settings import GIVEN, DenseDesign, Design, NodesDesign, So
 Floats = NDArray[np.float64]
 
 WITH_ALPHA = ("mg", "ca", "ti")
-"""Labels that are alpha where only alpha is given; O, Ne, Si and S follow mg."""
+"""Labels that equal alpha if only alpha is given; O, Ne, Si and S follow mg."""
 
 _MOST_TRIES = 64
 
@@ -32,12 +32,12 @@ class Targets:
     """Labels of the spectra to make.
 
     Attributes:
-        names: labels of the library: those of `maury.labels.INTRINSIC` or `SYNTHESISED`, or with alpha those given.
-        labels: their values (n, k).
-        complete: the labels of `maury.labels.SYNTHESISED` (n, 17).
-        extrapolated: log g is below the lowest model atmosphere (n,).
+        names: labels of the library: `maury.labels.INTRINSIC` or `SYNTHESISED`; if alpha is given, the labels given.
+        labels: values of these labels (n, k).
+        complete: values of the labels of `maury.labels.SYNTHESISED` (n, 17).
+        extrapolated: whether log g is below the lowest model atmosphere (n,).
         domain: range of each label that the design fills evenly.
-        notes: what was left out.
+        notes: points and columns skipped.
     """
 
     names: tuple[str, ...]
@@ -58,10 +58,10 @@ class Targets:
 
 
 def make_targets(design: Design, atmospheres: AtmosphereGrid) -> Targets:
-    """Labels of a design.
+    """Draw the labels of a design.
 
     Raises:
-        FormatError: a table that cannot be read.
+        FormatError: a table cannot be read.
         ConfigError: no node within the ranges.
         DomainError: rows of a table or nodes outside the atmospheres, or a design with hardly any point inside.
     """
@@ -88,12 +88,12 @@ def make_targets(design: Design, atmospheres: AtmosphereGrid) -> Targets:
 
 
 def complete(names: Iterable[str], table: Floats) -> Floats:
-    """The labels of `maury.labels.SYNTHESISED` (n, 17) from those given (n, k).
+    """Complete the labels given (n, k) to those of `maury.labels.SYNTHESISED` (n, 17).
 
-    Microturbulence is 2 km/s where it is not given, mg, ca and ti are alpha, every other [X/M] is 0.
+    If not given, microturbulence is 2 km/s, mg, ca and ti equal alpha, and every other [X/M] is 0.
 
     Raises:
-        DomainError: a value that is not finite, a microturbulence that is not positive.
+        DomainError: a value is not finite, or a microturbulence not positive.
     """
     given = dict(zip(names, table.T, strict=True))
     full = np.zeros((len(table), len(SYNTHESISED)))
@@ -107,13 +107,13 @@ def complete(names: Iterable[str], table: Floats) -> Floats:
 
 
 def check_labels(labels: ArrayLike) -> Floats:
-    """Labels as an array (n, 17).
+    """Return labels as an array (n, 17).
 
     Args:
-        labels: of `maury.labels.INTRINSIC` (n, 10), [X/M] of other elements being 0, or of `SYNTHESISED` (n, 17).
+        labels: labels of `maury.labels.INTRINSIC` (n, 10), with [X/M] = 0 for other elements, or of `SYNTHESISED`.
 
     Raises:
-        DomainError: another shape, a label that is not finite, a microturbulence that is not positive.
+        DomainError: the shape is another, a label is not finite, or a microturbulence not positive.
     """
     table = np.atleast_2d(np.asarray(labels, float))
     if table.ndim != 2 or table.shape[1] not in (len(INTRINSIC), len(SYNTHESISED)):
@@ -139,7 +139,7 @@ def _table(design: TableDesign, notes: list[str]) -> tuple[tuple[str, ...], Floa
     names = ("teff", "logg", "mh", *(name for name in GIVEN[3:] if name in columns))
     others = [column for column in columns if column not in names]
     if others:
-        notes.append(f"{path}: columns that are no labels of a synthesis are passed over: {', '.join(others)}")
+        notes.append(f"{path}: columns that are not labels of the synthesis are skipped: {', '.join(others)}")
     return names, read_label_table(path, names)
 
 

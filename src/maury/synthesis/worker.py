@@ -1,4 +1,4 @@
-"""A worker process: runs functions for its parent, so that a crash or a hang costs one spectrum only."""
+"""Worker process that runs functions for its parent, so that a crash or a hang costs one spectrum only."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 from maury.errors import MauryError
 
 LENGTH = 8
-"""Bytes of the number before each message that tells its length."""
+"""Bytes of the number before each message that is its length."""
 
 
 def send(stream: BinaryIO, message: Any) -> None:
@@ -26,7 +26,7 @@ def receive(stream: BinaryIO) -> bytes:
     """Read one pickled message.
 
     Raises:
-        EOFError: the other side has gone.
+        EOFError: the other process has closed the stream.
     """
     data = stream.read(LENGTH)
     message = stream.read(int.from_bytes(data, "big")) if len(data) == LENGTH else b""
@@ -36,14 +36,11 @@ def receive(stream: BinaryIO) -> bytes:
 
 
 def answer(message: bytes, kept: list[Any]) -> tuple[bool, Any]:
-    """Run the function in a message and return its result.
+    """Run the function in a message; return True and the result, or False and the error.
 
     Args:
-        message: pickled function (None for the object kept), arguments, and whether to keep the result here.
-        kept: the object kept between messages, in a list that this changes.
-
-    Returns:
-        True and the result, or False and the error.
+        message: pickled function (None for the object kept), arguments, and whether to keep the result.
+        kept: list of one element, the object kept between messages, which is changed in place.
     """
     try:
         function, arguments, keep = pickle.loads(message)
@@ -53,14 +50,14 @@ def answer(message: bytes, kept: list[Any]) -> tuple[bool, Any]:
         return True, None if keep else result
     except MauryError as error:
         return False, error
-    except Exception as error:  # whatever the synthesis code raises is the parent's to judge
+    except Exception as error:  # the parent decides on errors of the synthesis code
         return False, f"{type(error).__name__}: {error}"
 
 
 def main(home: str) -> None:
     """Answer messages from stdin on stdout until the parent closes them or dies, then remove the private home."""
     replies = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints must not get between the replies
+    os.dup2(2, 1)  # output of libraries must not mix with the replies
     kept: list[Any] = [None]
     try:
         while True:
