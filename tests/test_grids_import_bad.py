@@ -271,7 +271,7 @@ def _scribble(path: Path) -> None:
         ("phoenix", _cut(0.0), "not a readable FITS file"),
         ("cfa-linear", _cut(0.6), "truncated"),
         ("bosz-2017", _cut(0.5), "truncated or damaged"),
-        ("bosz-2017-fits", _cut(0.5), "not a BOSZ table, perhaps truncated"),
+        ("bosz-2017-fits", _cut(0.5), "not a readable FITS file, perhaps truncated"),
         ("bosz-2024", _cut(0.9), "truncated or damaged"),
         ("pollux", _cut(0.5), "window not covered"),
         ("turbospectrum", _scribble, "'what is this' is cut or no number"),
@@ -374,7 +374,7 @@ def test_bosz_wavelength_files(tmp_path: Path) -> None:
     wave.write_text("\n".join(text.splitlines()[:-5]))
     assert "2600 rows, but 2595 wavelengths in" in run("bosz", source, tmp_path / "g.h5")[0]
     wave.unlink()
-    assert "bosz2024_wave_r50000.txt is neither beside it" in run("bosz", source, tmp_path / "g.h5")[0]
+    assert "no bosz2024_wave_r50000.txt there or in the folders above" in run("bosz", source, tmp_path / "g.h5")[0]
 
 
 @pytest.mark.parametrize(

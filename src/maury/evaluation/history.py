@@ -37,16 +37,11 @@ def read_history(path: str | os.PathLike[str]) -> dict[str, NDArray[np.float64]]
         seen = np.isfinite(table[:, column])
         means = [table[seen & (epoch == e), column] for e in epochs]
         history[name] = np.array([part.mean() if part.size else np.nan for part in means])
-    per_epoch = _steps_per_epoch(epoch[validated], step[validated])
+    per_epoch = float(np.median((step[validated] + 1) / (epoch[validated] + 1))) if validated.any() else 0.0
     history["step_epoch"] = (step[trained] + 1) / per_epoch if per_epoch else np.empty(0)
     for name, column in (("step_loss", 2), ("step_mae", 3)):
         history[name] = table[trained, column] if per_epoch else np.empty(0)
     return history
-
-
-def _steps_per_epoch(epoch: NDArray[np.float64], step: NDArray[np.float64]) -> float:
-    """Steps in an epoch from the steps at which validations were logged, 0 when there were none."""
-    return float(np.median((step + 1) / (epoch + 1))) if epoch.size else 0.0
 
 
 def _read(path: Path) -> NDArray[np.float64]:

@@ -74,16 +74,13 @@ def build_grid(
         if advance is not None and len(missing) < len(shards):
             advance(len(plan.labels) - sum(plan.spectra(number) for number in missing))
         if cluster is None:
-            _make_here(ShardMaker(emulator, config, plan, shards), missing, advance)
+            maker = ShardMaker(emulator, config, plan, shards)
+            with one_thread(), ThreadPoolExecutor(os.cpu_count()) as pool:
+                for number in missing:
+                    maker.make(number, pool, advance)
         else:
             _make_on_cluster(cluster, source, config, plan, shards, missing, advance)
         move(_assemble(folder, shards, plan, config, digest), path, shards)
-
-
-def _make_here(maker: ShardMaker, missing: list[int], advance: Advance | None) -> None:
-    with one_thread(), ThreadPoolExecutor(os.cpu_count()) as pool:
-        for number in missing:
-            maker.make(number, pool, advance)
 
 
 def _make_on_cluster(
@@ -95,11 +92,7 @@ def _make_on_cluster(
     missing: list[int],
     advance: Advance | None,
 ) -> None:
-    """Compute the missing shards as tasks of a cluster.
-
-    Raises:
-        MauryError: a task raised it; shards of other tasks are kept.
-    """
+    """Compute the missing shards as tasks of a cluster; when one raises an error, the shards of others are kept."""
     source = source if source == "packaged" else os.path.abspath(source)
     cluster.require_same(emulator_of, source)
     maker = (shard_maker, (source, config, [shard.absolute() for shard in shards]))
@@ -135,7 +128,9 @@ class ShardMaker:
 
     def make(self, number: int, pool: ThreadPoolExecutor, advance: Advance | None) -> None:
         """Compute and write a shard; threads of ``pool`` compute its nodes."""
-        _write(self._shards[number], self._nodes.chunks(self._plan.shards[number], pool, advance))
+        chunks = self._nodes.chunks(self._plan.shards[number], pool, advance)
+        sizes = np.array([len(chunk) for chunk in chunks])
+        write_shard(self._shards[number], sizes=sizes, data=np.frombuffer(b"".join(chunks), np.uint8))
 
     def __call__(self, number: int) -> None:
         """Compute and write a shard on one thread."""
@@ -181,11 +176,6 @@ class NodeMaker:
     def _node(self, modes: Tensor, row: int) -> list[bytes]:
         flux = self.sampler(modes * self.transfer)
         return encode(quantise(flux.numpy(), self.plan.describe(row)))
-
-
-def _write(shard: Path, chunks: list[bytes]) -> None:
-    sizes = np.array([len(chunk) for chunk in chunks])
-    write_shard(shard, sizes=sizes, data=np.frombuffer(b"".join(chunks), np.uint8))
 
 
 def _read(shard: Path) -> list[bytes] | None:

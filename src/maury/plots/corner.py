@@ -61,7 +61,8 @@ def plot_corner(
                 if row == column:
                     _marginal(axes, values[:, row], limits[row], k)
                 else:
-                    _pair(axes, values[:, column], values[:, row], (limits[column], limits[row]), k)
+                    colour, ends = COLOURS[k % len(COLOURS)], (limits[column], limits[row])
+                    draw_contours(axes, values[:, column], values[:, row], ends, colour, filled=k == 0)
             _finish(axes, row, column, names, limits, truth or {})
             if row == column:
                 axes.set_title(_in_words(names[row], next(iter(samples.values()))[:, row]), fontsize=8.5)
@@ -90,11 +91,6 @@ def _marginal(axes: Axes, values: Floats, limits: tuple[float, float], k: int) -
         low, median, high = np.quantile(values, [0.1587, 0.5, 0.8413])
         axes.axvspan(low, high, color=colour, alpha=0.15, lw=0)
         axes.axvline(median, color=colour, lw=0.8)
-
-
-def _pair(axes: Axes, x: Floats, y: Floats, limits: tuple[tuple[float, float], tuple[float, float]], k: int) -> None:
-    colour = COLOURS[k % len(COLOURS)]
-    draw_contours(axes, x, y, limits, colour, filled=k == 0)
 
 
 def draw_contours(

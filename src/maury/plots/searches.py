@@ -1,4 +1,4 @@
-"""What a search for hyper-parameters found."""
+"""Figure of a search for hyper-parameters: importance of settings, and trials."""
 
 from __future__ import annotations
 

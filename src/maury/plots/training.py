@@ -32,7 +32,8 @@ def plot_learning_curve(
     """
     figure = Figure(figsize=(DOUBLE, 3.1))
     epoch = np.asarray(curve["epoch"], float)
-    best = _best(np.asarray(curve["val_loss"], float))
+    loss = np.asarray(curve["val_loss"], float)
+    best = int(np.nanargmin(loss)) if np.isfinite(loss).any() else None
     for axes, (key, name) in zip(figure.subplots(1, 2), _PANELS, strict=True):
         if len(curve.get("step_epoch", ())):
             axes.plot(
@@ -73,7 +74,3 @@ def _limit(axes: Axes, curve: Mapping[str, Any], key: str) -> None:
         low, high = np.quantile(steps, [0.001, 0.98])
         axes.set_ylim(min(low, np.nanmin(epochs)) / 1.3, max(high, np.nanmax(epochs)) * 1.5)
         note_outside(axes, steps)
-
-
-def _best(loss: np.ndarray) -> int | None:
-    return int(np.nanargmin(loss)) if np.isfinite(loss).any() else None

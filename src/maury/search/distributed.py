@@ -100,8 +100,9 @@ def run_on_cluster(
             number, settings = journal.call("ask")
             yield number, (number, settings, journal)
 
+    longest = 20 * config.seconds + 1800  # with reading, validation and a wait for a process
     while journal.call("needs_trial"):
-        for number, result in cluster.map((Trainer, (grid, config, base)), tasks(), _longest(config), retries=0):
+        for number, result in cluster.map((Trainer, (grid, config, base)), tasks(), longest, retries=0):
             lost = lost + 1 if isinstance(result, LostError) else 0
             if lost > most:
                 raise LostError(f"the processes of {lost} trials in a row died; the last: {result}")
@@ -110,8 +111,3 @@ def run_on_cluster(
             state = journal.call("record_lost", number) if lost else journal.call("conclude", number, result)
             if done is not None:
                 done(number, state, None if lost else result.error)
-
-
-def _longest(config: StudyConfig) -> float:
-    """Seconds after which a trial is given up: reading, validation and a wait for a process included."""
-    return 20 * config.seconds + 1800

@@ -58,7 +58,8 @@ def open_study(folder: Path, config: StudyConfig, grid_digest: str) -> Any:
     known = {"settings": json.loads(config.model_dump_json(exclude={"trials"})), "grid": grid_digest}
     if "known" in study.user_attrs:
         _require_same(folder, study.user_attrs["known"], known)
-        _queue_again(study)
+        for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
+            fail(study, trial)
     else:
         study.set_user_attr("known", known)
         study.enqueue_trial({}, user_attrs={BASELINE: True})
@@ -80,12 +81,6 @@ def _require_same(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> 
             )
     if before["grid"] != now["grid"]:
         raise ConfigError(f"{folder}: holds a study on another grid; name another folder", parameter="folder")
-
-
-def _queue_again(study: Any) -> None:
-    """Mark interrupted trials as failed, and queue their configurations once more."""
-    for trial in study.get_trials(deepcopy=False, states=(_optuna().trial.TrialState.RUNNING,)):
-        fail(study, trial)
 
 
 def fail(study: Any, trial: Any, again: bool = True) -> None:
@@ -165,22 +160,13 @@ def best_settings(study: Any, config: StudyConfig) -> tuple[Any, TrainConfig]:
     if not whole:
         raise ConfigError(f"{config.name}: no trial was trained to the end")
     best = min(whole, key=lambda trial: trial.value)
-    values = {name: _value(value) for name, value in best.params.items()}
+    values = {name: json.loads(value) if isinstance(value, str) else value for name, value in best.params.items()}
     preset = {"preset": f"{config.name}-trial-{best.number}"}
     return best, configure(base_of(config), values | preset)
 
 
-def _value(stored: Any) -> Any:
-    """A value as Optuna keeps it: choices as JSON."""
-    return json.loads(stored) if isinstance(stored, str) else stored
-
-
 def _optuna() -> Any:
-    """Import Optuna and switch its messages off.
-
-    Raises:
-        ConfigError: it is missing.
-    """
+    """Import Optuna and switch its messages off; `ConfigError` if it is missing."""
     try:
         import optuna
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""What a study found: errors, importances, the best settings as TOML for `maury train`."""
+"""Report of a study: errors, importance of settings, and the best settings as TOML for `maury train`."""
 
 from __future__ import annotations
 
@@ -16,15 +16,7 @@ REPORT = "report.json"
 
 
 def write_report(study: Any, config: StudyConfig, folder: Path) -> dict[str, Any]:
-    """Write best.toml, report.json and a figure into the folder of a study.
-
-    Args:
-        study: the `optuna.Study`.
-        config: its settings.
-        folder: where the files go.
-
-    Returns:
-        What report.json holds.
+    """Write best.toml, report.json and a figure of an `optuna.Study` into its folder; return what report.json holds.
 
     Raises:
         ConfigError: no trial was trained to the end.
@@ -60,7 +52,7 @@ def write_report(study: Any, config: StudyConfig, folder: Path) -> dict[str, Any
         names = list(weights)
         values = [[trial.params.get(name) for name in names] for trial in tried]
         logarithmic = [bool(getattr(config.space[name], "log", False)) for name in names]
-        errors = [_last(trial) for trial in tried]
+        errors = [float(trial.intermediate_values[max(trial.intermediate_values)]) for trial in tried]
         complete = [trial.state.name == "COMPLETE" for trial in tried]
         save_figure(plot_search(weights, values, logarithmic, errors, complete, base), folder / "search")
     return report
@@ -75,7 +67,3 @@ def _row(trial: Any) -> dict[str, Any]:
         **attributes,
         **trial.params,
     }
-
-
-def _last(trial: Any) -> float:
-    return float(trial.intermediate_values[max(trial.intermediate_values)])

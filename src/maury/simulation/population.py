@@ -60,7 +60,7 @@ class Prior:
         ranges = dict(zip(self._own.names, zip(self._own.lower, self._own.upper, strict=True), strict=True))
         drawn = {name: draws.uniform(*ends) for name, ends in ranges.items() if name in ("teff", "mh", "alpha")}
         if "logg" in ranges:
-            drawn["logg"] = self._logg(drawn.get("teff"), draws)
+            drawn["logg"] = draws.uniform(*self._gravity_ends(drawn.get("teff")))
         alpha = draws.uniform(*self.settings.alpha)
         for name, ends in ranges.items():
             if name not in drawn:
@@ -130,10 +130,6 @@ class Prior:
         low, high = self.settings.vsini_kms
         slow = draws.uniform(np.log1p(low), np.log1p(high)).expm1().clamp(low, high)
         return torch.where(draws.chance(self.settings.vsini_low_share), slow, draws.uniform(low, high))
-
-    def _logg(self, teff: Tensor | None, draws: Draws) -> Tensor:
-        """Draw log g (n,), uniform between the lowest and the highest of model atmospheres at Teff (n,)."""
-        return draws.uniform(*self._gravity_ends(teff))
 
     def _gravity_ends(self, teff: Tensor | None) -> tuple[Tensor, Tensor]:
         """Lowest and highest log g (n,) of model atmospheres at Teff (n,)."""

@@ -194,7 +194,8 @@ class Simulator:
 
     def _chunk(self, labels: Tensor, draws: Draws) -> PixelSpectra:
         noise = self.settings.noise
-        true, nominal = self._resolutions(draws)
+        true = draws.log_uniform(self.settings.resolution)
+        nominal = true * (self.settings.resolution_error * draws.normal()).exp()
         snr = draws.log_uniform(noise.snr)
         level = self._physics.level(labels, draws)
         orders = self._smooth.orders(draws)
@@ -213,11 +214,6 @@ class Simulator:
             flux=flux.masked_fill_(mask, 1.0), sigma=sigma.masked_fill_(mask, 1.0), mask=mask, resolution=known,
             labels=labels,
         )  # fmt: skip
-
-    def _resolutions(self, draws: Draws) -> tuple[Tensor, Tensor]:
-        """True and nominal resolving power (n,)."""
-        true = draws.log_uniform(self.settings.resolution)
-        return true, true * (self.settings.resolution_error * draws.normal()).exp()
 
     def _flux(self, labels: Tensor, true: Tensor, nominal: Tensor, snr: Tensor, level: Tensor, draws: Draws) -> Tensor:
         """Flux (n, p) at the resolving power of the network, with errors of the physics, velocity and zero level."""

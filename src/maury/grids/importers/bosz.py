@@ -9,17 +9,15 @@ in air.
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-from astropy.io import fits
-from astropy.utils.exceptions import AstropyWarning
 
 from maury.errors import FormatError
-from maury.grids.importers.families import Entry, Medium, Synthetic, between, find_files
+from maury.grids.importers.families import Entry, Medium, Synthetic, between, find_files, find_near
+from maury.grids.importers.images import open_fits
 from maury.grids.importers.names import from_bosz_name
 from maury.grids.importers.text_columns import columns_between, numeric_lines, parse_columns
 from maury.wavelengths import Floats
@@ -54,7 +52,11 @@ class Bosz:
         """
         _, resolution, year = from_bosz_name(entry.path.name)
         if re.search(r"\.fits(\.gz)?$", entry.path.name):
-            table = _fits_table(entry.path)
+            with open_fits(entry.path) as hdus:
+                data = hdus[1].data
+                names = {name.lower(): name for name in data.names}
+                columns = [data[names[name]] for name in ("wavelength", "specificintensity", "continuum")]
+                table = np.stack([np.asarray(column, np.float64).ravel() for column in columns], axis=-1)
             table = table[between(table[:, 0], low_aa, high_aa)]
         elif year == 2024 and "_noresam" not in entry.path.name:
             table = self._resampled(entry.path, low_aa, high_aa)
@@ -65,7 +67,9 @@ class Bosz:
         return Synthetic(wavelength, flux, continuum, medium=medium, resolution=resolution)
 
     def _resampled(self, path: Path, low_aa: float, high_aa: float) -> Floats:
-        file = self.wavelength_file or _wave_file(path)
+        found = re.search(r"_(r\d+)_", path.name)
+        name = f"bosz2024_wave_{found.group(1) if found else 'r'}.txt"
+        file = self.wavelength_file or find_near(path.parent, name, f"wavelength_grids/{name}")
         if file not in self._waves:
             self._waves[file] = parse_columns(file, numeric_lines(file)[1], 1)[:, 0]
         wavelength = self._waves[file]
@@ -76,28 +80,3 @@ class Bosz:
         if not lines[part]:
             return np.empty((0, 3))
         return np.column_stack([wavelength[part], parse_columns(path, lines[part], 2, part.start)[:, :2]])
-
-
-def _wave_file(path: Path) -> Path:
-    """The wavelength file of a resampled spectrum's R, beside it, up to three folders above, or in a folder there."""
-    found = re.search(r"_(r\d+)_", path.name)
-    name = f"bosz2024_wave_{found.group(1) if found else 'r'}.txt"
-    for place in (path.parent, *path.resolve().parents[1:4]):
-        for candidate in (place / name, place / "wavelength_grids" / name):
-            if candidate.is_file():
-                return candidate
-    raise FormatError(f"{path}: {name} is neither beside it nor in the folders above", parameter="wavelength_file")
-
-
-def _fits_table(path: Path) -> Floats:
-    """Wavelength, flux, continuum (p, 3) of a FITS table of 2017."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", AstropyWarning)
-            with fits.open(path, memmap=False) as hdus:
-                data = hdus[1].data
-                names = {name.lower(): name for name in data.names}
-                columns = [data[names[name]] for name in ("wavelength", "specificintensity", "continuum")]
-                return np.stack([np.asarray(column, np.float64).ravel() for column in columns], axis=-1)
-    except (OSError, EOFError, ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
-        raise FormatError(f"{path}: not a BOSZ table, perhaps truncated ({error})") from error

@@ -219,6 +219,19 @@ def read_text(path: Path) -> str:
     return content.decode("latin-1")
 
 
+def find_near(folder: Path, *names: str) -> Path:
+    """The first file of these names in a folder or up to three above it.
+
+    Raises:
+        FormatError: there is none.
+    """
+    for place in (folder, *folder.resolve().parents[:3]):
+        for name in names:
+            if (place / name).is_file():
+                return place / name
+    raise FormatError(f"{folder}: no {names[0]} there or in the folders above", parameter="wavelength_file")
+
+
 def between(wavelength_aa: Floats, low_aa: float, high_aa: float, spare: int = 8) -> slice:
     """The pixels between two wavelengths and some more on each side."""
     first, last = np.searchsorted(wavelength_aa, [low_aa, high_aa])

@@ -1,4 +1,4 @@
-"""Open the first image of a FITS file with its size checked, so that a piece of it can be read."""
+"""Open FITS files of an import: without warnings, errors as `FormatError`, the size of an image checked."""
 
 from __future__ import annotations
 
@@ -15,27 +15,34 @@ from maury.errors import FormatError
 
 
 @contextlib.contextmanager
-def open_image(path: Path) -> Iterator[Any]:
-    """Yield the first 1-D image of a FITS file.
-
-    Raises:
-        FormatError: no such file, not FITS, truncated, or without a 1-D image.
-    """
+def open_fits(path: Path) -> Iterator[Any]:
+    """Yield the HDUs of a FITS file; what fails while they are open is a `FormatError`."""
     if not path.is_file():
         raise FormatError(f"{path}: no such file")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", AstropyWarning)
             with fits.open(path, memmap=False) as hdus:
-                image = next((hdu for hdu in hdus if hdu.is_image and len(hdu.shape) == 1), None)
-                if image is None:
-                    raise FormatError(f"{path}: no 1-D image")
-                _check_size(path, image)
-                yield image
+                yield hdus
     except FormatError:
         raise
-    except (OSError, EOFError, ValueError, KeyError, TypeError, IndexError) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise FormatError(f"{path}: not a readable FITS file, perhaps truncated ({error})") from error
+
+
+@contextlib.contextmanager
+def open_image(path: Path) -> Iterator[Any]:
+    """Yield the first 1-D image of a FITS file.
+
+    Raises:
+        FormatError: no such file, not FITS, truncated, or without a 1-D image.
+    """
+    with open_fits(path) as hdus:
+        image = next((hdu for hdu in hdus if hdu.is_image and len(hdu.shape) == 1), None)
+        if image is None:
+            raise FormatError(f"{path}: no 1-D image")
+        _check_size(path, image)
+        yield image
 
 
 def _check_size(path: Path, image: Any) -> None:

@@ -135,9 +135,9 @@ def _same_labels(entries: Sequence[Entry], problems: Problems) -> None:
 
 
 def _ordered(entries: Sequence[Entry], problems: Problems) -> Survey:
-    """Sort by labels, find doubles and holes."""
+    """Sort by labels; find duplicates and missing nodes."""
     known = [name for name in LABELS if name in entries[0].labels]
-    notes = [f"{name.strip('()')} is no label of maury's" for name in entries[0].labels if name not in LABELS]
+    notes = [f"{name.strip('()')} is not a label of maury" for name in entries[0].labels if name not in LABELS]
     table = np.round([[entry.labels[name] for name in known] for entry in entries], 6) + 0.0  # -0.0 becomes 0.0
     order = np.lexsort(table.T[::-1])
     entries, table = [entries[i] for i in order], table[order]
@@ -220,14 +220,18 @@ def import_grid(
         "native_resolution": window.native,
     }
     with atomic_path(path) as temporary:
-        chunks = _chunks(window, found.entries, problems, advance)
+        fluxes = _fluxes(window, found.entries, problems, advance)
+        chunks = (chunk for flux in fluxes if flux is not None for chunk in encode(quantise(flux)))
         write_grid(temporary, window.wavelength_aa, labels, chunks, splits, config.seed, attributes, space)
         problems.stop()
         _require_medium(window)
         notes = [*found.notes, *window.notes]
         with h5py.File(temporary, "r+") as file:
             file.attrs.update(_record(window, found, notes))
-            _write_missing(file, found)
+            if found.missing is not None and len(found.missing):
+                columns = [(name, "<f8") for name in found.names]
+                table = np.rec.fromarrays(found.missing.T, dtype=columns)
+                file.create_dataset("missing", data=table, track_times=False)
     return notes
 
 
@@ -288,7 +292,7 @@ def _settled(family: Family, found: Survey, config: ImportConfig, problems: Prob
 def _fluxes(
     window: Window, entries: Sequence[Entry], problems: Problems, advance: Advance | None
 ) -> Iterator[NDArray[np.float32] | None]:
-    """Flux (r, p) of each spectrum, None for one that cannot be imported, which `problems` then tells."""
+    """Flux (r, p) of each spectrum; None for one that cannot be imported, with an entry in ``problems``."""
     known = set(problems.texts)
     for entry in entries:
         try:
@@ -306,12 +310,6 @@ def _fluxes(
             yield None
         if advance is not None:
             advance(1)
-
-
-def _chunks(window: Window, entries: Sequence[Entry], problems: Problems, advance: Advance | None) -> Iterator[bytes]:
-    for flux in _fluxes(window, entries, problems, advance):
-        if flux is not None:
-            yield from encode(quantise(flux))
 
 
 def _require_medium(window: Window) -> None:
@@ -333,10 +331,3 @@ def _record(window: Window, found: Survey, notes: Sequence[str]) -> dict[str, st
     if found.missing is not None:
         record["missing_nodes"] = len(found.missing)
     return record
-
-
-def _write_missing(file: h5py.File, found: Survey) -> None:
-    """The holes of the tensor grid as a table."""
-    if found.missing is not None and len(found.missing):
-        columns = [(name, "<f8") for name in found.names]
-        file.create_dataset("missing", data=np.rec.fromarrays(found.missing.T, dtype=columns), track_times=False)

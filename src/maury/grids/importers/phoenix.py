@@ -8,14 +8,13 @@ the header: PHXTEFF, PHXLOGG, PHXM_H, PHXALPHA.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
 from maury.errors import FormatError
-from maury.grids.importers.families import Entry, Medium, Synthetic, between, find_files
+from maury.grids.importers.families import Entry, Medium, Synthetic, between, find_files, find_near
 from maury.grids.importers.images import open_image
 from maury.grids.importers.names import from_phoenix_name
 from maury.readers.linear import axis, has_axis
@@ -84,9 +83,7 @@ class Phoenix:
         return Synthetic(wavelength[part], flux, normalised=False, medium=medium, resolution=resolution)
 
     def _wave_path(self, path: Path) -> Path:
-        if self.wavelength_file is not None:
-            return self.wavelength_file
-        return _beside(path.parent)
+        return self.wavelength_file or find_near(path.parent, WAVE_FILE)
 
     def _wavelengths(self, path: Path) -> Floats:
         file = self._wave_path(path)
@@ -94,12 +91,3 @@ class Phoenix:
             with open_image(file) as image:
                 self._waves[file] = np.asarray(image.data, np.float64)
         return self._waves[file]
-
-
-@lru_cache(maxsize=1024)
-def _beside(folder: Path) -> Path:
-    """The wavelength file in a folder or up to three above it."""
-    for place in (folder, *folder.resolve().parents[:3]):
-        if (place / WAVE_FILE).is_file():
-            return place / WAVE_FILE
-    raise FormatError(f"{folder}: no {WAVE_FILE} there or in the folders above", parameter="wavelength_file")

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-from astropy.io import fits
-from astropy.utils.exceptions import AstropyWarning
 
 from maury.errors import FormatError
 from maury.grids.importers.families import Entry, Medium, Synthetic, find_files
+from maury.grids.importers.images import open_fits
 from maury.grids.importers.names import from_cfa_name, from_header, from_marcs_name, from_pollux_name
 from maury.readers.detect import read_raw, understood
 from maury.readers.source import ReadOptions
@@ -80,13 +78,8 @@ class Atlas(Readable):
 
 
 def _header_labels(path: Path) -> dict[str, float]:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", AstropyWarning)
-            with fits.open(path, memmap=False) as hdus:
-                headers = [dict(hdu.header) for hdu in hdus[:4]]
-    except (OSError, EOFError, ValueError, TypeError, fits.VerifyError) as error:
-        raise FormatError(f"{path}: not a readable FITS file ({error})") from error
+    with open_fits(path) as hdus:
+        headers = [dict(hdu.header) for hdu in hdus[:4]]
     labels: dict[str, float] = {}
     for header in reversed(headers):
         labels |= from_header({key: value for key, value in header.items() if not isinstance(value, bool)})
