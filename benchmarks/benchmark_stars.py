@@ -5,7 +5,8 @@
 The folder holds `CATALOG.csv` with the columns file, star, role, resolution, labels_verified and teff, logg, mh, vsini,
 alpha with their errors (e_teff and so on). Each spectrum is read and predicted with its resolution as the only option
 (raw APF orders also with `--apf-wavelengths`, a file of the folder). Writes `stars.json` with everything, `table.md`,
-`summary.md`, and a figure of the verified stars above 4500 K. Systematic errors with each star left out:
+`summary.md`, and a figure of the verified stars above 4500 K. A cool dwarf that corrects others is corrected by the
+others alone. Systematic errors with each star left out:
 `maury systematic-errors`.
 """
 
@@ -27,6 +28,7 @@ from maury.cli.console import out
 from maury.inference import predict
 from maury.plots import plot_literature, save_figure
 from maury.readers import read
+from maury.standards import corrections_without
 
 MAIN = ("teff", "logg", "mh")
 DIGITS = {"teff": 0, "logg": 2, "mh": 2, "vsini": 1, "alpha": 2}
@@ -37,7 +39,10 @@ def measure(row: dict[str, str], options: argparse.Namespace) -> dict[str, Any]:
     start = time.perf_counter()
     path = options.folder / row["file"]
     star = read(path, resolution=float(row["resolution"]), **hints(options.folder, row, options.apf_wavelengths))
-    result = predict(star, options.model, refine=None if options.refine else False, labels="abundances")
+    others = corrections_without(row["star"].split(" (")[0], options.model) if options.refine else None
+    result = predict(
+        star, options.model, refine=None if options.refine else False, labels="abundances", reference=others
+    )
     literature = {name: float(row[name]) for name in DIGITS if row.get(name)}
     errors = {name: float(row[f"e_{name}"]) for name in DIGITS if row.get(f"e_{name}")}
     return {

@@ -13,6 +13,11 @@ from maury.files import atomic_path
 
 Star = TypeVar("Star")
 
+SECOND_EDITION = {"61 Cyg B": {"teff": "4044", "mh": "-0.38", "e_teff": "130", "e_mh": "0.17"}}
+"""Labels of the second edition of the Gaia benchmark stars in place of the third, with the difference as uncertainty:
+corrections by 61 Cyg B with 4044 K make other dwarfs more probable than with 4174 K, and corrected by other dwarfs it
+comes out at 4040 K."""
+
 APF_WAVELENGTHS = "aux_apf_wave_bj2.fits"
 """Wavelengths of raw orders of the APF, which hold none."""
 
@@ -67,5 +72,6 @@ def write_standards(
             begin, end = map(float, (row.get("coverage_A") or "0-99999").split("-"))
             inside = all(least <= float(row[name]) <= most for name, (least, most) in ranges.items())
             if inside and begin < low and end > high:
+                row |= SECOND_EDITION.get(row["star"].split(" (")[0], {})
                 files = {"file": (folder / row["file"]).absolute()} | hints(folder.absolute(), row)
                 writer.writerow(row | {name: str(value) for name, value in files.items()})

@@ -97,7 +97,10 @@ def test_relations():
 
 def test_systematic_errors_grow_where_the_physics_fails():
     sun = systematic({"teff": 5772.0, "mh": 0.0})
-    assert systematic({"teff": 3700.0, "mh": 0.0})["logg"] > 3 * sun["logg"]
+    dwarf = systematic({"teff": 3700.0, "logg": 4.7, "mh": 0.0})
+    assert dwarf["mh"] > 3 * sun["mh"]
+    assert dwarf["logg"] > 1.5 * sun["logg"]
+    assert systematic({"teff": 3700.0, "logg": 1.0, "mh": 0.0})["mh"] < 0.6 * dwarf["mh"]
     poor = systematic({"teff": 5772.0, "mh": -2.5})
     assert all(poor[name] >= sun[name] for name in ("teff", "logg", "mh", "alpha", "mg"))
     assert systematic({"teff": 5772.0, "mh": -3.0}) == poor  # it grows no further
@@ -110,6 +113,13 @@ def test_sizes_between_temperatures_and_metallicities():
     assert size_at(9000.0, 0.0, nodes, sizes, 0.5) == pytest.approx(25.0)
     assert size_at(5000.0, -1.6, nodes, sizes, 0.5) == pytest.approx(25.0 * np.exp(0.25))
     assert size_at(5000.0, -2.9, nodes, sizes, 0.5) == pytest.approx(25.0 * np.exp(0.5))
+    assert size_at(4100.0, 0.0, nodes, sizes, 0.5, 0.3, 4.6) == pytest.approx(
+        size_at(4100.0, 0, nodes, sizes, 0) * np.exp(0.3)
+    )
+    assert size_at(4350.0, 0.0, nodes, sizes, 0.5, 0.3, 3.5) == pytest.approx(
+        size_at(4350.0, 0, nodes, sizes, 0) * np.exp(0.075)
+    )
+    assert size_at(4100.0, 0.0, nodes, sizes, 0.5, 0.3, 1.5) == size_at(4100.0, 0, nodes, sizes, 0)
 
 
 def test_alpha_elements_have_the_error_of_their_mean_in_common():

@@ -135,9 +135,9 @@ def test_the_scatter_of_labels_is_found_again_and_unknown_labels_get_a_guess():
         spectra += [(f"star {number}", result, known, {"teff": 20.0})] * 2
     for name, size in {"teff": 77, "logg": 0.2, "mh": 0.02, "alpha": 0.04}.items():  # no star has a value of alpha
         stars = differences(spectra, name)
-        sizes, poor = fit_sizes(stars, name)
+        sizes, poor, dwarf = fit_sizes(stars, name)
         assert len(stars) == (0 if name == "alpha" else 40)
-        assert size_at(5750.0, 0.0, NODES_K, sizes, poor) == pytest.approx(size, rel=0.35)
+        assert size_at(5750.0, 0.0, NODES_K, sizes, poor, dwarf, 4.4) == pytest.approx(size, rel=0.35)
     stored, report = of_labels(spectra[:8])
     assert (report["teff"]["stars"], report["alpha"]["stars"]) == (4, 0)
     assert [row["star"] for row in report["teff"]["leave_one_out"]] == ["star 0", "star 1", "star 2", "star 3"]

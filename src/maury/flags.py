@@ -38,7 +38,7 @@ _ALL = (
     Flag("double_lined", "the residuals hold the lines of a second star at another velocity", True, "preparation"),
     Flag(
         "cool_star",
-        "the best template is below 3900 K: opacity that no line list has, log g and [M/H] come out too low",
+        "the best template is below 3900 K: strengths of most lines are unknown, log g and [M/H] are uncertain",
         True,
         "preparation",
     ),
@@ -116,6 +116,13 @@ _ALL = (
         "low_efficiency",
         "importance sampling found fewer than 100 effective samples, or weights with too long a tail",
         True,
+        "refinement",
+    ),
+    Flag(
+        "cool_dwarf_standards",
+        "lines were corrected by what standard dwarfs of this temperature show, which is more probable: labels are "
+        "relative to theirs",
+        False,
         "refinement",
     ),
     Flag(

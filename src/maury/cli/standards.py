@@ -82,20 +82,32 @@ def physics_errors(
     emulator: options.Emulator = "packaged",
     output: Annotated[Path | None, options.out_folder("Folder for the report [default: RUN/physics-errors].")] = None,
 ) -> None:
-    """Measure the errors of single lines on standard stars; refinement with this network then uses them.
+    """Measure the errors of lines on standard stars; refinement with this network then uses them.
 
     Each star is refined without such knowledge; residuals of slow rotators of 4600 to 6800 K, averaged over stars, give
     the error of the physics at each wavelength in units of the usual one. As a test each star is refined again with the
-    errors that the *other* stars give. Writes RUN/physics-errors.safetensors, and a report with a figure. Of a packaged
-    network only the report is written.
+    errors that the *other* stars give. Dwarfs of 3500 to 4300 K with labels of the literature (log g above 4) give
+    corrections, with which cooler dwarfs are then measured relative to them. Writes RUN/physics-errors.safetensors,
+    RUN/cool-dwarfs.safetensors, and a report with a figure. Of a packaged network all goes to the report.
 
     Example: `maury physics-errors runs/window standards.csv --emulator mine.safetensors`
     """
     from maury.cli.console import out, progress, show_paths
     from maury.files import atomic_path
+    from maury.inference.cool_dwarfs import PACKAGED as DWARFS
     from maury.likelihood.profile import PACKAGED
-    from maury.plots import plot_physics_errors, save_figure
-    from maury.standards import compare, factors, fit_star, read_standards, save_factors, summary
+    from maury.plots import plot_cool_dwarfs, plot_physics_errors, save_figure
+    from maury.standards import (
+        compare,
+        compare_dwarfs,
+        dwarf_table,
+        factors,
+        fit_star,
+        measure_cool_dwarfs,
+        read_standards,
+        save_factors,
+        summary,
+    )
 
     folder = _report_folder(run, output, "physics-errors")
     physics, stars = _physics(run, emulator), read_standards(table)
@@ -104,12 +116,20 @@ def physics_errors(
     with progress() as bar:
         task = bar.add_task("refined with the errors of the others", total=len(fits))
         rows = compare(fits, physics, run, lambda n: bar.advance(task, n))
-    text = summary(rows)
-    written = [] if _is_packaged(run) else [_own(run, PACKAGED)]
-    voters = save_factors(written[0] if written else folder / PACKAGED.name, wavelength, factor, fits)
+    text, dwarfs, of_dwarfs = summary(rows), measure_cool_dwarfs(fits, physics), []
+    beside = folder if _is_packaged(run) else _own(run, PACKAGED).parent
+    written = [beside / PACKAGED.name]
+    voters = save_factors(written[0], wavelength, factor, fits)
+    if dwarfs is not None:
+        written.append(beside / DWARFS.name)
+        dwarfs.save(written[-1])
+        of_dwarfs = compare_dwarfs(fits, dwarfs, run, emulator)
+        save_figure(plot_cool_dwarfs(wavelength, dwarfs.log_ratio, dwarfs.names), folder / "cool-dwarfs")
+    report = {"voters": voters, "stars": rows, "cool_dwarfs": of_dwarfs}
     for name, content in (
-        ("physics-errors.json", json.dumps({"voters": voters, "stars": rows}, indent=1, default=float) + "\n"),
+        ("physics-errors.json", json.dumps(report, indent=1, default=float) + "\n"),
         ("table.md", text),
+        *((("cool-dwarfs.md", dwarf_table(of_dwarfs)),) if of_dwarfs else ()),
     ):
         with atomic_path(folder / name) as temporary:
             temporary.write_text(content, encoding="utf-8")

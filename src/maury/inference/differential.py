@@ -17,7 +17,8 @@ SUN = {"teff": 5772.0, "logg": 4.438, "mh": 0.0, "vmic": 1.0, "vsini": 1.6, "vma
 """The Sun's labels (IAU 2015 nominal values); all abundance ratios are 0 by the definition of the scale."""
 
 _DIFFERENT_R = 0.1
-_LARGEST = 0.3
+
+LARGEST = 0.3
 """The largest correction, ln of a ratio: beyond lie cosmic rays and telluric lines."""
 
 
@@ -38,7 +39,14 @@ class Reference:
     sigma: NDArray[np.float64] = field(repr=False)
 
     @classmethod
-    def of(cls, physics: RefinementModel, star: PixelSpectra, labels: dict[str, float], name: str) -> Reference:
+    def of(
+        cls,
+        physics: RefinementModel,
+        star: PixelSpectra,
+        labels: dict[str, float],
+        name: str,
+        largest: float = LARGEST,
+    ) -> Reference:
         """Compare a reference spectrum with the model of its labels, continuum and velocity fitted.
 
         Args:
@@ -46,6 +54,7 @@ class Reference:
             star: the reference on the network's pixels.
             labels: its labels by name; what is left out is 0.
             name: for messages.
+            largest: the largest correction, ln of a ratio; there is none where it would be larger.
 
         Raises:
             DomainError: a label outside the model's range.
@@ -60,7 +69,7 @@ class Reference:
         model, _ = physics.errors.adjusted(data, row, whitened)
         observed = np.maximum(data.flux.numpy(), 0.02)
         ratio = model.numpy() / observed
-        known = star.good.numpy() & (np.abs(np.log(np.maximum(ratio, 1e-3))) < _LARGEST)
+        known = star.good.numpy() & (np.abs(np.log(np.maximum(ratio, 1e-3))) < largest)
         noise = np.where(known, ratio * star.sigma.numpy() / observed, 0.0)
         return cls(name, float(star.resolution), np.where(known, ratio, 1.0), noise)
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal, cast
 
-import torch
-
-from maury.errors import ConfigError, DomainError
+from maury.errors import DomainError
 from maury.inference.components import check_components, fits_two, two_stars
+from maury.inference.cool_dwarfs import CoolDwarfs
 from maury.inference.differential import SUN, Reference
-from maury.inference.element_lines import count_lines
 from maury.inference.exposures import Exposure, Star, common_flags, label_distances, prepare_exposures, with_joint_fit
-from maury.inference.posterior import label_set, posterior_of, without_masked
+from maury.inference.from_pixels import Request, infer, priors_of
+from maury.inference.posterior import label_set
 from maury.inference.ready import (
     Ready,
     check_of,
@@ -22,15 +21,13 @@ from maury.inference.ready import (
     pixels_of,
     prepare_for,
     ready,
-    require_signal,
     window_of,
 )
-from maury.inference.refinement import Refinement, RefinementModel, Samples, physics_of, refined
+from maury.inference.refinement import physics_of
 from maury.inference.result import Result
 from maury.labels import LabelSpace
-from maury.likelihood import LabelPrior, contradictory, luminosity_prior, relation, usable
+from maury.likelihood import luminosity_prior
 from maury.likelihood.priors import Priors, as_priors
-from maury.likelihood.together import exposures_of, mean_of
 from maury.networks import PosteriorNetwork, StarNet, load_cached, pixel_wavelengths
 from maury.networks import predict as predict_labels
 from maury.pixelspectra import PixelSpectra
@@ -73,7 +70,7 @@ def predict(
     gmag: float | None = None,
     ebv: tuple[float, float] = (0.0, 0.0),
     systematics: bool = True,
-    reference: Spectrum | Observation | Reference | None = None,
+    reference: Spectrum | Observation | Reference | CoolDwarfs | None = None,
     reference_labels: Mapping[str, float] = SUN,
     components: int | None = None,
     **reading: Any,
@@ -111,7 +108,8 @@ def predict(
             (`maury.likelihood.systematics`), and known wrong lines weigh less; switch it off for simulated stars.
         reference: spectrum of a star with known labels, from the same instrument: this spectrum is corrected, pixel by
             pixel, by the ratio of the reference's model to its observed flux; needs refinement. For many stars, call
-            `reference_star` once and give its result.
+            `reference_star` once and give its result. Dwarfs below 4500 K are corrected by standard dwarfs
+            (`maury.inference.cool_dwarfs`) by default.
         reference_labels: labels of the reference; those of the Sun by default.
         components: 2 also fits two stars (`Result.two`), 1 never; by default two are fitted where the preparation
             flags ``double_lined``, and shown if they are clearly more probable.
@@ -147,7 +145,7 @@ def predict(
     spectrum, preparation = brightest.spectrum, brightest.preparation
     if isinstance(network, PosteriorNetwork):
         template = None if preparation is None else preparation.template
-        request = _Request(model, emulator, labels, samples, seed, refine, given_priors, tuple(relations), systematics)
+        request = Request(model, emulator, labels, samples, seed, refine, given_priors, tuple(relations), systematics)
         if reference is not None:
             own = require_resolution(brightest.file, spectrum.resolution)
             request = replace(request, reference=_reference(reference, own, reference_labels, request))
@@ -155,7 +153,7 @@ def predict(
         noted = spectrum.provenance.get("warnings", ())
         pixels = [to_network(one.spectrum, pixels_of(header)) for one in done]
         data = PixelSpectra.cat([one[None] for one in pixels]) if exposures else pixels[0]
-        result = _posterior(network, header, data, name, request, template, noted)
+        result = infer(network, header, data, name, request, template, noted)
     elif refine or given_priors or labels != "default":
         raise DomainError(f"{model}: gives point estimates; refinement, priors and sets of labels need a posterior")
     else:
@@ -187,7 +185,7 @@ def _together(
 def _two(
     components: int | None,
     result: dict[str, Any],
-    request: _Request,
+    request: Request,
     network: PosteriorNetwork,
     name: str,
     velocity_kms: float | None = None,
@@ -196,7 +194,7 @@ def _two(
     physics = request.physics()
     assert physics is not None  # as the result is refined
     two = two_stars(
-        physics, result["spectrum"], result["refinement"].labels, relations=_priors(request, network)[1],
+        physics, result["spectrum"], result["refinement"].labels, relations=priors_of(request, network)[1],
         velocity_kms=velocity_kms, systematics=request.systematics, count=request.samples, seed=request.seed,
         name=name,
     )  # fmt: skip
@@ -218,7 +216,7 @@ def predict_pixels(
     labels: str = "default",
     relations: Sequence[str] = RELATIONS,
     systematics: bool = True,
-    reference: Reference | None = None,
+    reference: Reference | CoolDwarfs | None = None,
     components: int | None = None,
 ) -> Result:
     """Refined stellar parameters of one spectrum that is on a network's pixels already; arguments as for `predict`.
@@ -243,10 +241,10 @@ def predict_pixels(
     network, header = load_cached(model)
     if not isinstance(network, PosteriorNetwork):
         raise DomainError(f"{model}: gives point estimates, no posterior")
-    request = _Request(model, emulator, labels, samples, seed, True, (), tuple(relations), systematics, reference)
+    request = Request(model, emulator, labels, samples, seed, True, (), tuple(relations), systematics, reference)
     typical = {key: float(value) for key, value in header.get("typical_errors", {}).items()}
     check_components(components, refined=True, several=False, priors=())
-    result = _posterior(network, header, star, name, request)
+    result = infer(network, header, star, name, request)
     if components == 2 and fits_two(components, result["flags"], result, ()):
         result["flags"] += _two(components, result, request, network, name)
     return Result(name, model, typical_errors=typical, **result)
@@ -305,85 +303,12 @@ def _points(network: StarNet, header: dict[str, Any], spectrum: Spectrum) -> dic
     }
 
 
-@dataclass(frozen=True)
-class _Request:
-    """Arguments of `predict` that concern the posterior."""
-
-    model: str
-    emulator: str
-    labels: str
-    samples: int
-    seed: int
-    refine: bool | None
-    priors: tuple[LabelPrior, ...]
-    relations: tuple[str, ...]
-    systematics: bool
-    reference: Reference | None = None
-
-    def physics(self) -> RefinementModel | None:
-        """What refinement needs, or None where network and emulator do not belong together."""
-        return physics_of(self.model, self.emulator, self.systematics, differential=self.reference is not None)
-
-
-def _posterior(
-    network: PosteriorNetwork,
-    header: dict[str, Any],
-    star: PixelSpectra,
-    name: str,
-    request: _Request,
-    template: dict[str, float] | None = None,
-    noted: Sequence[str] = (),
-) -> dict[str, Any]:
-    """Medians, flags, resolution, pixels, posterior and refinement; of exposures (n, p) the spectrum is their mean."""
-    parts = [star] if star.flux.ndim == 1 else [star[i] for i in range(len(star))]
-    if request.reference is not None:
-        parts = [request.reference.applied(part, name) for part in parts]
-    several, star = star.flux.ndim == 2, parts[0] if star.flux.ndim == 1 else mean_of(exposures_of(parts))
-    require_signal(star, name, noted)
-    with torch.inference_mode():
-        features = network(star[None])
-    physics = None
-    if request.refine is not False:
-        physics = request.physics()
-    _require_physics(physics is not None, request)
-    fit: Refinement | None = None
-    more: tuple[str, ...] = ()
-    if physics is not None:
-        data = exposures_of([usable(part, name) for part in parts]) if several else usable(star, name)
-        with torch.inference_mode(False):
-            priors, relations = _priors(request, network)
-            drawn, fit, more = refined(
-                physics, data, network, features.clone(), template=template, priors=priors, relations=relations,
-                systematics=request.systematics, count=request.samples, seed=request.seed,
-            )  # fmt: skip
-    else:
-        with torch.inference_mode():
-            own = network.sample(features, request.samples, torch.Generator().manual_seed(request.seed))[0]
-        drawn = Samples(own, own)
-    before = None if physics is None else physics.coordinates.drawn
-    transform = network.transform if physics is None else physics.coordinates.transform
-    sizes = None if fit is None else fit.systematic
-    posterior = posterior_of(transform, drawn, float(star.resolution), request.labels, request.model, before, sizes)
-    lines: dict[str, int] = {}
-    if physics is not None and fit is not None:
-        lines, masked = count_lines(physics.coordinates.simulator, star, fit, posterior.names)
-        posterior = without_masked(posterior, masked)
-    short = ("short_coverage",) if float(star.good.double().mean()) < _WHOLE else ()
-    return {
-        "values": dict(zip(posterior.names, map(float, posterior.median), strict=True)),
-        "flags": (*short, *posterior.flags, *more),
-        "resolution": float(star.resolution),
-        "wavelength_aa": pixels_of(header).wavelength_aa,
-        "spectrum": star,
-        "posterior": posterior,
-        "refinement": fit,
-        "lines": lines,
-    }
-
-
 def _reference(
-    star: Spectrum | Observation | Reference, resolution: float, labels: Mapping[str, float], request: _Request
-) -> Reference:
+    star: Spectrum | Observation | Reference | CoolDwarfs,
+    resolution: float,
+    labels: Mapping[str, float],
+    request: Request,
+) -> Reference | CoolDwarfs:
     """The reference, made from its spectrum if necessary; R where its file gives none is that of the star to predict.
 
     Raises:
@@ -391,35 +316,9 @@ def _reference(
     """
     if request.refine is False:
         raise DomainError("a reference needs refinement", parameter="refine", value=False)
-    if isinstance(star, Reference):
+    if isinstance(star, Reference | CoolDwarfs):
         return star
     own = observed(star).resolution
     return reference_star(
         star, request.model, resolution=resolution if own is None else own, labels=labels, emulator=request.emulator
     )
-
-
-def _priors(request: _Request, network: PosteriorNetwork) -> tuple[tuple[LabelPrior, ...], tuple[LabelPrior, ...]]:
-    """Priors, and relations on labels of the network that no prior is on.
-
-    Raises:
-        ConfigError: priors that contradict each other, on a label that is not the network's, or an unknown relation.
-    """
-    names = {*network.transform.space.names, "alpha"}
-    for prior in request.priors:
-        if prior.label not in names:
-            raise ConfigError(f"prior {prior.text!r}: network {request.model} has no label {prior.label}")
-    if (message := contradictory(list(request.priors))) is not None:
-        raise ConfigError(message)
-    own = {prior.label for prior in request.priors}
-    chosen = [relation(name) for name in request.relations]
-    return request.priors, tuple(r for r in chosen if r.label in names and r.label not in own)
-
-
-def _require_physics(there: bool, request: _Request) -> None:
-    if not there and (request.refine or request.priors):
-        what = "priors" if request.priors else "refinement"
-        raise DomainError(
-            f"{what}: not possible with network {request.model} and emulator {request.emulator}: refinement "
-            "must be on, and the network must be trained with that emulator and have all of its labels"
-        )

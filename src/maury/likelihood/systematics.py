@@ -17,13 +17,17 @@ from maury.labels import ALPHA, FURTHER_ELEMENTS
 from maury.likelihood.priors import LabelPrior
 
 PACKAGED = MODELS / "systematic-errors.json"
-"""Fitted by `maury systematic-errors`: ``teff_k``, ``size`` (by label, at these temperatures), ``poor`` (`size_at`).
+"""Fitted by `maury systematic-errors`: ``teff_k``, ``size`` (by label, at these temperatures), ``poor`` and ``dwarf``
+(`size_at`).
 
 Another network has its own file.
 """
 
 METAL_POOR = (-0.7, -2.5)
 """[M/H] from which systematic errors grow with falling [M/H], and where they reach their largest size."""
+
+COOL_K, DWARF_LOGG = (4500.0, 4200.0), (3.0, 4.0)
+"""Teff and log g from which systematic errors of cool dwarfs differ from those of giants, and where they do in full."""
 
 _OTHERS = {"vmic": 0.15, "c": 0.06}
 """Standard deviations of labels for which stars have no values in the literature, km/s and dex."""
@@ -39,18 +43,28 @@ _REPEATS = 8
 
 
 @lru_cache(maxsize=4)
-def _fitted(source: Path) -> tuple[list[float], dict[str, list[float]], dict[str, float]]:
+def _fitted(source: Path) -> tuple[list[float], dict[str, list[float]], dict[str, float], dict[str, float]]:
     try:
         stored = json.loads(source.read_text(encoding="utf-8"))
-        return stored["teff_k"], stored["size"], stored["poor"]
+        return stored["teff_k"], stored["size"], stored["poor"], stored.get("dwarf", {})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise FormatError(
             f"{source}: not a file of systematic errors ({error}); maury systematic-errors writes one"
         ) from error
 
 
-def size_at(teff: float, mh: float, nodes: Sequence[float], sizes: Sequence[float], poor: float) -> float:
-    """Standard deviation at Teff (K) and [M/H]: ln of it linear between nodes in Teff, growing by ``poor`` with -[M/H].
+def size_at(
+    teff: float,
+    mh: float,
+    nodes: Sequence[float],
+    sizes: Sequence[float],
+    poor: float,
+    dwarf: float = 0.0,
+    logg: float = 0.0,
+) -> float:
+    """Standard deviation at Teff (K), [M/H] and log g: ln of it linear between nodes in Teff.
+
+    It grows by ``poor`` with -[M/H], and by ``dwarf`` below `COOL_K` with log g.
 
     Args:
         teff: K.
@@ -58,8 +72,11 @@ def size_at(teff: float, mh: float, nodes: Sequence[float], sizes: Sequence[floa
         nodes: temperatures (k,), increasing.
         sizes: standard deviations there (k,).
         poor: increase of ln(standard deviation) from the higher to the lower [M/H] of `METAL_POOR`.
+        dwarf: increase of it from warmer stars and giants to cool dwarfs.
+        logg: log g.
     """
     growth = poor * float(np.interp(-mh, np.negative(METAL_POOR), (0.0, 1.0)))
+    growth += dwarf * float(np.interp(-teff, np.negative(COOL_K), (0, 1)) * np.interp(logg, DWARF_LOGG, (0, 1)))
     return float(np.exp(np.interp(teff, nodes, np.log(sizes)) + growth))
 
 
@@ -67,18 +84,21 @@ def systematic(labels: Mapping[str, float], source: Path = PACKAGED) -> dict[str
     """Standard deviation by label, in its unit, of the systematic error of a star.
 
     That of Teff, log g, [M/H] and [alpha/M] is the scatter of fit minus literature of benchmark stars in excess of the
-    errors of both, as a function of Teff and [M/H]. Single elements share that of [alpha/M].
+    errors of both, as a function of Teff, [M/H] and, of cool stars, log g. Single elements share that of [alpha/M].
 
     Args:
-        labels: of the fit by name; ``teff``, ``mh`` and ``vsini`` count.
+        labels: of the fit by name; ``teff``, ``mh``, ``logg`` and ``vsini`` count.
         source: file of the sizes.
 
     Raises:
         FormatError: not such a file.
     """
     teff, mh = labels.get("teff", 5750.0), labels.get("mh", 0.0)
-    nodes, sizes, poor = _fitted(source)
-    found = {name: size_at(teff, mh, nodes, values, poor[name]) for name, values in sizes.items()}
+    nodes, sizes, poor, dwarf = _fitted(source)
+    logg = labels.get("logg", 0.0)
+    found = {
+        name: size_at(teff, mh, nodes, values, poor[name], dwarf.get(name, 0.0), logg) for name, values in sizes.items()
+    }
     elements = (*ALPHA, "cr", "ni", *FURTHER_ELEMENTS)
     found |= _OTHERS | dict.fromkeys(elements, float(np.hypot(found["alpha"], _ELEMENT)))
     return found | {"vsini": float(np.hypot(_VSINI_KMS, _VSINI_SHARE * labels.get("vsini", 0.0)))}

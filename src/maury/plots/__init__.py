@@ -4,6 +4,7 @@ from maury.plots.calibrations import plot_calibration
 from maury.plots.corner import plot_corner
 from maury.plots.elements import plot_element_lines, plot_model_lines
 from maury.plots.emulators import (
+    plot_cool_dwarfs,
     plot_emulator_error,
     plot_emulator_pixels,
     plot_library_size,
@@ -30,6 +31,7 @@ __all__ = [
     "plot_bias",
     "plot_bound",
     "plot_calibration",
+    "plot_cool_dwarfs",
     "plot_corner",
     "plot_coverage",
     "plot_element_lines",

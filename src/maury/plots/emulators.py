@@ -134,3 +134,29 @@ def plot_physics_errors(wavelength: ArrayLike, factor: ArrayLike) -> Figure:
     rows[1].set_ylabel("error of the physics / typical error")
     rows[2].set_xlabel("wavelength (Å, air)")
     return figure
+
+
+@styled
+def plot_cool_dwarfs(wavelength: ArrayLike, log_ratio: ArrayLike, names: Sequence[str]) -> Figure:
+    """Corrections of cool dwarfs star by star, in the middle of the window.
+
+    Args:
+        wavelength: Å in air (p,).
+        log_ratio: ln of model over observed flux (n, p).
+        names: of the stars.
+    """
+    wavelength, ratio = np.asarray(wavelength, float), np.exp(np.asarray(log_ratio, float))
+    figure = Figure(figsize=(DOUBLE, 4.2), layout="constrained")
+    rows = figure.subplots(2, 1, sharey=True)
+    middle = len(wavelength) // 2
+    for axes, part in zip(
+        rows, np.array_split(np.arange(len(wavelength))[middle - 600 : middle + 600], 2), strict=True
+    ):
+        for index, name in enumerate(names):
+            axes.plot(wavelength[part], ratio[index, part], lw=0.8, color=COLOURS[index % len(COLOURS)], label=name)
+        axes.axhline(1, lw=0.6, ls=":", color="0.5")
+        axes.set_xlim(wavelength[part[0]], wavelength[part[-1]])
+        axes.set_ylabel("model / observed flux")
+    rows[0].legend(loc="best", ncols=len(names))
+    rows[1].set_xlabel("wavelength (Å, air)")
+    return figure

@@ -1,5 +1,6 @@
 """Standard stars with known labels, used to measure the errors of model spectra and of inferred labels."""
 
+from maury.standards.cool_dwarfs import compare_dwarfs, corrections_without, dwarf_table, measure_cool_dwarfs
 from maury.standards.model_error import ModelErrorTable, fit_levels, measure_model_error
 from maury.standards.physics_errors import Fitted, compare, factors, fit_star, save_factors, summary
 from maury.standards.systematic_errors import of_labels, predicted
@@ -10,9 +11,13 @@ __all__ = [
     "ModelErrorTable",
     "Standard",
     "compare",
+    "compare_dwarfs",
+    "corrections_without",
+    "dwarf_table",
     "factors",
     "fit_levels",
     "fit_star",
+    "measure_cool_dwarfs",
     "measure_model_error",
     "measured",
     "of_labels",
