@@ -70,12 +70,13 @@ def plot_result(result: Result) -> Figure:
         f"{LABELS[name].symbol} = {number(name, value)} {LABELS[name].unit.partition('dex')[0]}".strip()
         for name, value in result.values.items()
     )
+    corrected = ", lines corrected by standard dwarfs" if "cool_dwarf_standards" in result.flags else ""
     return plot_spectrum_fit(
         result.wavelength_aa,
         result.spectrum.flux,
         model,
         mask=result.spectrum.mask,
-        title=f"{Path(result.file).stem}\n{title}",
+        title=f"{Path(result.file).stem}{corrected}\n{title}",
     )
 
 
