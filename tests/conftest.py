@@ -80,7 +80,8 @@ def grid_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def unwritten_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures of a report are drawn, but not written: `test_pages_commands` writes some in all formats."""
+    """Figures of a report are drawn, but not laid out or written: `test_pages_commands` writes some in all formats."""
+    monkeypatch.setattr("matplotlib.layout_engine.ConstrainedLayoutEngine.execute", lambda engine, figure: None)
     monkeypatch.setattr("maury.evaluation.report.save_figure", lambda figure, stem: [])
     monkeypatch.setattr("maury.evaluation.report.figure_svg", lambda figure, name, title: f"<svg>{name}</svg>")
 

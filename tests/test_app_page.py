@@ -208,7 +208,6 @@ def test_exposures_of_one_star_are_one_result(exposures):
     assert "text without" in rows["status"][2]
     assert "same content" in rows["status"][3]
     assert float(rows["velocity (km/s)"][0]) == pytest.approx(12, abs=0.3)
-    both = metrics(app)["Teff"]
     assert any("xposure" in text.value for text in [*app.warning, *app.info])
     app.session_state["view"] = "Download"
     app.run()
@@ -217,10 +216,6 @@ def test_exposures_of_one_star_are_one_result(exposures):
     app.session_state["view"] = "Preparation"
     app.run()
     assert app.selectbox(key="exposure").options == ["night0.txt", "night1.txt"]
-    app.checkbox(key="together").set_value(False).run()
-    assert not app.exception
-    assert len(app.dataframe[0].value) == 4
-    assert metrics(app)["Teff"] != both
 
 
 def test_exposures_none_of_which_can_be_read_are_an_error():
