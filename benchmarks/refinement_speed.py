@@ -6,6 +6,9 @@ Simulated stars with all errors over the whole domain are refined by as many pro
 each, as `maury predict` does for many files. Seconds a star are those of the wall over the stars of all processes.
 Beside them the time of a model spectrum, and its floor: the product with the emulator's basis at the speed of this
 machine's matrix products. A minute and a half on two cores.
+
+With ``--against``, the folder ``src`` of another version, both versions refine the same stars in turn, in a process
+each: the ratio of their times holds also where other work slows both.
 """
 
 from __future__ import annotations
@@ -14,6 +17,8 @@ import argparse
 import json
 import os
 import platform
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -117,6 +122,43 @@ def spectra(count: int) -> dict[str, float]:
     }
 
 
+def serve() -> None:
+    """Refine the star of each seed on standard input; print processor and wall seconds."""
+    start()
+    for line in sys.stdin:
+        before = time.perf_counter()
+        processor, _, _ = work(TARGET_ESS, False, int(line))
+        sys.stdout.write(f"{processor} {time.perf_counter() - before}\n")
+        sys.stdout.flush()
+
+
+def compared(source: Path, stars: int, seed: int) -> dict[str, Any]:
+    """Mean seconds a star of this version and of the one in ``source``, in turn, and their ratio."""
+    command, pipe = [sys.executable, __file__, "--serve", "--out", os.devnull], subprocess.PIPE
+    folders = {"this": os.environ.get("PYTHONPATH", ""), "other": str(source)}
+    processes = {
+        name: subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env={**os.environ, "PYTHONPATH": folder})
+        for name, folder in folders.items()
+    }
+    rows: dict[str, list[list[float]]] = {name: [] for name in folders}
+    for number in range(stars + 1):  # the first one warms up
+        for name in sorted(folders, reverse=number % 2 == 0):
+            inward, outward = processes[name].stdin, processes[name].stdout
+            assert inward is not None
+            assert outward is not None
+            inward.write(f"{seed + number}\n")
+            inward.flush()
+            rows[name].append([float(x) for x in outward.readline().split()])
+    for process in processes.values():
+        process.communicate()
+    seconds = {name: np.array(found[1:]).sum(0) for name, found in rows.items()}
+    report: dict[str, Any] = {"stars": stars, "load_average": round(os.getloadavg()[0], 1)}
+    for column, kind in enumerate(("processor", "wall")):
+        report |= {f"{kind}_seconds_a_star_{name}": round(float(x[column]) / stars, 3) for name, x in seconds.items()}
+        report[f"{kind}_ratio"] = round(float(seconds["this"][column] / seconds["other"][column]), 3)
+    return report
+
+
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -125,7 +167,20 @@ def main() -> None:
     parser.add_argument("--many", type=float, default=5000.0, help="effective samples of the second time")
     parser.add_argument("--seed", type=int, default=1000)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument(
+        "--against", type=Path, help="folder src of another version: only the ratio of both is measured"
+    )
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parse(parser, lambda folder: [*TINY, "--out", folder / "out.json"])
+    if options.serve:
+        serve()
+        return
+    if options.against is not None:
+        found = compared(options.against, options.stars, options.seed)
+        out.print(found)
+        with atomic_path(options.out) as temporary:
+            temporary.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        return
     report: dict[str, Any] = {
         "machine": f"{options.processes} cores, {platform.machine()}", "stars": options.stars, "seed": options.seed,
         **spectra(8 if options.smoke else 128),
