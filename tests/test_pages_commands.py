@@ -37,7 +37,7 @@ STANDARDS = (
 NOT_RUN = {
     "pip install .": ".ci/installed, a step of .ci/run, does it",
     "make demo": "a step of .ci/run",
-    "make test": "a step of .ci/run: it runs this test",
+    "make test": "make check, a step of .ci/run, runs these tests",
     "maury tune founding --grid spc.h5 --out studies/founding": "minutes; tests/test_search.py runs small ones",
     "maury train --preset default --emulator mine.safetensors --out run": "hours; tests/test_training_posterior.py",
     "maury train --preset default --emulator mine.safetensors --model-error model-error.toml --out run --max-time 60": (
