@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
-from scipy.stats import binom
 
 from maury.labels import LABELS
 from maury.plots.style import COLOURS, DOUBLE, INK, MARKERS, SINGLE, styled
@@ -52,6 +51,8 @@ def plot_ranks(counts: Mapping[str, Sequence[int]]) -> Figure:
     Args:
         counts: by label, stars in equal bins of the share of samples below the truth.
     """
+    from scipy.stats import binom  # slow to import, and of no use to other figures
+
     columns = min(3, len(counts))
     rows = -(-len(counts) // columns)
     figure = Figure(figsize=(DOUBLE, 1.7 * rows + 0.3))

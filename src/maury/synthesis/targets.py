@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import qmc
 
 from maury.designs import VMIC_KMS, dense_labels, intrinsic_labels, sobol_labels, spc_nodes
 from maury.errors import ConfigError, DomainError, FormatError
@@ -227,6 +226,8 @@ def _star(
 
 def _box(ranges: Mapping[str, tuple[float, float]], count: int, seed: int) -> Floats:
     """The first points (count, k) of a scrambled Sobol sequence in a box."""
+    from scipy.stats import qmc  # slow to import, and not needed in worker processes
+
     points = qmc.Sobol(len(ranges), scramble=True, seed=seed).random(1 << (count - 1).bit_length())[:count]
     low, high = np.array(list(ranges.values()), float).T
     return np.asarray(low + (high - low) * points)
