@@ -86,9 +86,10 @@ def physics_errors(
 
     Each star is refined without such knowledge; residuals of slow rotators of 4600 to 6800 K, averaged over stars, give
     the error of the physics at each wavelength in units of the usual one. As a test each star is refined again with the
-    errors that the *other* stars give. Dwarfs of 3500 to 4300 K with labels of the literature (log g above 4) give
-    corrections, with which cooler dwarfs are then measured relative to them. Writes RUN/physics-errors.safetensors,
-    RUN/cool-dwarfs.safetensors, and a report with a figure. Of a packaged network all goes to the report.
+    errors that the *other* stars give. Dwarfs of 3500 to 5200 K with labels of the literature (log g above 4) give
+    corrections, with which dwarfs below 4500 K are then measured relative to them. Writes
+    RUN/physics-errors.safetensors, RUN/cool-dwarfs.safetensors, and a report with a figure. Of a packaged network all
+    goes to the report.
 
     Example: `maury physics-errors runs/window standards.csv --emulator mine.safetensors`
     """

@@ -7,15 +7,16 @@ from dataclasses import replace
 from typing import Any
 
 from maury.inference import predict
-from maury.inference.cool_dwarfs import PACKAGED, CoolDwarfs, load_cool_dwarfs
+from maury.inference.cool_dwarfs import HOTTEST_K, PACKAGED, CoolDwarfs, load_cool_dwarfs
 from maury.inference.differential import Reference
 from maury.inference.refinement import DISTORTION_KMS, RefinementModel, measured_on_standards
 from maury.likelihood import ErrorModel
 from maury.standards.physics_errors import MAIN, Fitted
 from maury.standards.table import Standard
 
-RANGE_K, LEAST_LOGG = (3500.0, 4300.0), 4.0
-"""Temperatures and gravities of the literature with which a standard star gives a correction."""
+RANGE_K, LEAST_LOGG = (3500.0, 5200.0), 4.0
+"""Temperatures and gravities of the literature with which a standard star gives a correction; the warmest hardly need
+one, so that corrections of cooler stars decrease towards them."""
 
 BROADENING = {"vmic": 1.0, "vmac": 1.5, "vsini": 1.5}
 """Usual velocities of a slowly rotating dwarf of these temperatures, km/s."""
@@ -69,7 +70,7 @@ def compare_dwarfs(
     emulator: str,
     advance: Callable[[int], None] | None = None,
 ) -> list[dict[str, Any]]:
-    """Infer each star that gives a correction with that of the others.
+    """Infer each star below `HOTTEST_K` that gives a correction with that of the others.
 
     Returns:
         A row for each spectrum: ``file``, ``star``, ``used`` (whether the correction made it more probable), and by
@@ -78,7 +79,7 @@ def compare_dwarfs(
     rows = []
     for fitted in stars:
         star = fitted.star
-        if star.star not in dwarfs.names:
+        if star.star not in dwarfs.names or fitted.labels["teff"] > HOTTEST_K:
             continue
         others = dwarfs.without(star.star)
         result = predict(star.read(), model, velocity_kms=star.velocity_kms, emulator=emulator, reference=others)
