@@ -16,7 +16,7 @@ Star = TypeVar("Star")
 SECOND_EDITION = {"61 Cyg B": {"teff": "4044", "mh": "-0.38", "e_teff": "130", "e_mh": "0.17"}}
 """Labels of the second edition of the Gaia benchmark stars in place of the third, with the difference as uncertainty:
 corrections by 61 Cyg B with 4044 K make other dwarfs more probable than with 4174 K, and corrected by other dwarfs it
-comes out at 4040 K."""
+comes out at 4080 K."""
 
 APF_WAVELENGTHS = "aux_apf_wave_bj2.fits"
 """Wavelengths of raw orders of the APF, which hold none."""
