@@ -142,7 +142,12 @@ def _on_grid(
         task = bar.add_task("reading the grid", total=len(opened))
         return GridSource(settings, opened, lambda n: bar.advance(task, n))
 
-    return settings, _grid_data(settings, opened), source
+    held_out = int(opened.split(settings.split).sum())
+    data = (
+        f"{opened.path}: {len(opened) - held_out:,} spectra to train on, {held_out:,} to validate with "
+        f"({settings.split} split)"
+    )
+    return settings, data, source
 
 
 def _simulated(
@@ -161,7 +166,11 @@ def _simulated(
     settings = settings.model_copy(update={"emulator_digest": sha256(file_of(settings.emulator))})
     simulation = make_config(settings.simulation, SimulationSettings, "simulation")
     make = lambda device: Simulator(emulator, simulation, device)  # noqa: E731
-    return settings, _simulated_data(settings), lambda _: SimulatedSource(settings, make)
+    data = (
+        f"{settings.epochs} epochs of {settings.steps * settings.batch_size:,} observations, simulated with the "
+        f"emulator ({settings.emulator})"
+    )
+    return settings, data, lambda _: SimulatedSource(settings, make)
 
 
 def _train_on_cluster(run: Any, ray: str, half: bool = False) -> dict[str, Any]:
@@ -256,21 +265,6 @@ def _announce(settings: TrainConfig | PosteriorTrainConfig, data: str, resumed: 
     out.print(f"{data}, {settings.network.pixels:,} pixels")
     if resumed:
         out.print("resuming from the last finished epoch")
-
-
-def _grid_data(settings: TrainConfig, grid: Any) -> str:
-    held_out = int(grid.split(settings.split).sum())
-    return (
-        f"{grid.path}: {len(grid) - held_out:,} spectra to train on, {held_out:,} to validate with "
-        f"({settings.split} split)"
-    )
-
-
-def _simulated_data(settings: PosteriorTrainConfig) -> str:
-    return (
-        f"{settings.epochs} epochs of {settings.steps * settings.batch_size:,} observations, simulated with the "
-        f"emulator ({settings.emulator})"
-    )
 
 
 def _summarise(header: dict[str, Any], model: Path) -> None:

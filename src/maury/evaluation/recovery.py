@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -110,7 +110,10 @@ def calibration_report(recovered: Recovered, names: tuple[str, ...]) -> dict[str
             "coverage": coverage(recovered.rank[:, k]),
             "sbc": uniformity(recovered.rank[:, k]),
             "cells": _cells(error[:, k], teff, recovered.snr),
-            "by_snr": _by_snr(error[:, k], recovered.rank[:, k], recovered.snr),
+            "by_snr": [
+                {**row, "coverage": coverage(recovered.rank[inside, k])}
+                for inside, row in _by_snr(error[:, k], recovered.snr)
+            ],
         }
     return {"n": len(error), "nll": float(-recovered.density.mean()), "levels": list(LEVELS), "labels": labels}
 
@@ -118,22 +121,19 @@ def calibration_report(recovered: Recovered, names: tuple[str, ...]) -> dict[str
 def _cells(error: NDArray[np.float64], teff: NDArray[np.float64], snr: NDArray[np.float64]) -> list[dict[str, Any]]:
     rows = []
     for low, high in pairwise(TEFF_EDGES):
-        for least, most in pairwise(SNR_EDGES):
-            inside = (teff >= low) & (teff < high) & (snr >= least) & (snr < most)
-            if inside.sum() >= FEWEST:
-                figures = error_summary(error[inside])
-                rows.append({"teff": [low, high], "snr": [least, most], "n": int(inside.sum()), **figures})
+        inside = (teff >= low) & (teff < high)
+        rows += [{"teff": [low, high], **row} for _, row in _by_snr(error, snr, inside)]
     return rows
 
 
-def _by_snr(error: NDArray[np.float64], rank: NDArray[np.float64], snr: NDArray[np.float64]) -> list[dict[str, Any]]:
-    rows = []
+def _by_snr(
+    error: NDArray[np.float64], snr: NDArray[np.float64], among: NDArray[np.bool_] | bool = True
+) -> Iterator[tuple[NDArray[np.bool_], dict[str, Any]]]:
+    """Mask and errors of the stars in each bin of S/N, where there are enough."""
     for least, most in pairwise(SNR_EDGES):
-        inside = (snr >= least) & (snr < most)
+        inside = among & (snr >= least) & (snr < most)
         if inside.sum() >= FEWEST:
-            figures = error_summary(error[inside])
-            rows.append({"snr": [least, most], "n": int(inside.sum()), **figures, "coverage": coverage(rank[inside])})
-    return rows
+            yield inside, {"snr": [least, most], "n": int(inside.sum()), **error_summary(error[inside])}
 
 
 @torch.inference_mode()

@@ -51,7 +51,12 @@ def model_card(header: Mapping[str, Any]) -> str:
             f"negative log density {figures['nll']:.3f} nats, mean absolute error of normalised labels "
             f"{figures['mae']:.4f}.",
             "",
-            *_errors(header),
+            "| label | 68 % of stars within | unit | inside the central 68.3 % |",
+            "|---|---|---|---|",
+            *(
+                f"| {name} | {value:.3g} | {LABELS[name].unit} | {header['validation']['coverage'][name]:.3f} |"
+                for name, value in header["typical_errors"].items()
+            ),
             "",
             "## Limits",
             "",
@@ -71,11 +76,3 @@ def _ranges(header: Mapping[str, Any]) -> list[str]:
     ]
     note = ["", "The lowest and the highest log g depend on Teff."] if header["prior"]["edges"] else []
     return ["| label | from | to | unit |", "|---|---|---|---|", *rows, *note]
-
-
-def _errors(header: Mapping[str, Any]) -> list[str]:
-    rows = [
-        f"| {name} | {value:.3g} | {LABELS[name].unit} | {header['validation']['coverage'][name]:.3f} |"
-        for name, value in header["typical_errors"].items()
-    ]
-    return ["| label | 68 % of stars within | unit | inside the central 68.3 % |", "|---|---|---|---|", *rows]
