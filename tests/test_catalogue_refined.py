@@ -78,3 +78,23 @@ def test_without_refinement_nothing_changes(packed, tmp_path):
     names = read_catalogue(tmp_path / "r.fits").colnames
     assert "vmac" in names
     assert "chi2" not in names
+
+
+def test_parallaxes_in_the_file(packed, tmp_path):
+    """Luminosity, radius and mass where parallax and magnitude are known; half a pair is a reject."""
+    with h5py.File(packed, "a") as file:
+        for name, values in {
+            "parallax": (50.0, np.nan, 50.0, 50.0), "parallax_error": [0.05] * 4, "gmag": (6.4, np.nan, 6.0, np.nan),
+        }.items():  # fmt: skip
+            file[name] = values
+    run_catalogue(packed, tmp_path / "r.fits", CONFIG)
+    table = read_catalogue(tmp_path / "r.fits")
+    assert list(table["row"]) == [0, 1]
+    assert table["luminosity"][0].to_value("L_sun") == pytest.approx(10 ** (-0.4 * (6.4 - 1.505 - 4.67)), rel=0.25)
+    assert np.isfinite(table["mass_err"][0].value)
+    assert np.isnan(table["luminosity"][1].value)
+    reasons = read_catalogue(tmp_path / "r.fits" / "_rejects")["reason"]
+    assert any("parallax is given without gmag" in reason for reason in reasons)
+    bare = CatalogueConfig(model="default")
+    run_catalogue(packed, tmp_path / "bare.fits", bare)
+    assert "luminosity" not in read_catalogue(tmp_path / "bare.fits").colnames

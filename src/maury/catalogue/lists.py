@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TextIO
@@ -34,6 +34,8 @@ _NUMBERS: dict[str, Callable[[str], float]] = {
     "ebv": float,
     "ebv_error": float,
 }
+LUMINOSITY = ("parallax", "parallax_error", "gmag", "ebv", "ebv_error")
+"""Columns with what gives the luminosity."""
 FILES = ("wavelength_file", "sigma_file")
 """Columns with names of files, which are relative to the list's folder."""
 _TEXTS = ("medium", "wavelength_unit", "extension", "fibre")
@@ -174,7 +176,7 @@ class FileList:
                 error = error or f"ignore_sigma {given['ignore_sigma']!r} is neither true nor false"
         velocity, components = (reading.pop(name, None) for name in ("velocity_kms", "components"))
         name = texts["id"] or file or f"row {row + 1}"
-        luminosity = _luminosity(reading)
+        luminosity = luminosity_of({name: reading.pop(name, None) for name in LUMINOSITY})
         return Entry(row, name, file, path, reading, velocity, luminosity, components, error, given.get("star", ""))
 
 
@@ -193,13 +195,13 @@ def _star(number: int, exposures: tuple[Entry, ...]) -> Entry:
     )  # fmt: skip
 
 
-def _luminosity(reading: dict[str, Any]) -> dict[str, Any]:
-    """Remove parallax, magnitude and reddening with their errors from the values of a row, and return them."""
-    given = {name: reading.pop(name, None) for name in ("parallax", "parallax_error", "gmag", "ebv", "ebv_error")}
-    luminosity = {"gmag": given["gmag"]} if given["gmag"] is not None else {}
-    if given["parallax"] is not None:
-        luminosity["parallax"] = (given["parallax"], given["parallax_error"] or 0.0)
-    return luminosity | ({} if given["ebv"] is None else {"ebv": (given["ebv"], given["ebv_error"] or 0.0)})
+def luminosity_of(given: Mapping[str, float | None]) -> dict[str, Any]:
+    """Arguments of `maury.inference.predict` from parallax, magnitude, reddening and their errors (`LUMINOSITY`)."""
+    luminosity: dict[str, Any] = {} if given.get("gmag") is None else {"gmag": given["gmag"]}
+    for name in ("parallax", "ebv"):
+        if given.get(name) is not None:
+            luminosity[name] = (given[name], given.get(f"{name}_error") or 0.0)
+    return luminosity
 
 
 def _opened(path: Path) -> TextIO:

@@ -7,6 +7,8 @@ Datasets of a file with n spectra of p pixels:
 - ``good`` (n, p): pixels to use, or ``mask`` (n, p): pixels not to use; without either all are used;
 - ``resolution`` (n,): R = lambda / FWHM of ``flux``; or an attribute of the file, when all have the same;
 - ``wavelength`` (p,): Å, air: the network's pixels; a file of other pixels is refused;
+- ``parallax``, ``parallax_error``, ``gmag``, ``ebv``, ``ebv_error`` (n,): mas and mag, NaN where unknown; used where
+  spectra are refined;
 - ``id`` (n,): text or integers, distinct; without it the number of the row, from 0.
 """
 
@@ -22,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maury.catalogue.identity import require_distinct, sampled_sha256
+from maury.catalogue.lists import LUMINOSITY, luminosity_of
 from maury.errors import FormatError
 from maury.pixelspectra import PixelSpectra
 
@@ -60,6 +63,21 @@ class PackedFile:
     def number(self, row: int) -> str:
         """Identifier of a row for which the file has none: its number."""
         return f"{self.prefix}{row}"
+
+
+def read_luminosity(file: h5py.File, row: int) -> dict[str, Any]:
+    """Parallax, magnitude and reddening of a row, as `maury.inference.predict` takes them; those unknown left out."""
+    given = {name: float(file[name][row]) for name in LUMINOSITY if name in file}
+    return luminosity_of({name: value for name, value in given.items() if np.isfinite(value)})
+
+
+def have_parallax(files: Sequence[PackedFile]) -> bool:
+    """Whether one of the files has a dataset of parallaxes."""
+    found = False
+    for one in files:
+        with h5py.File(one.path) as file:
+            found |= "parallax" in file
+    return found
 
 
 def open_packed(paths: Sequence[Path], wavelength_aa: NDArray[np.float64]) -> list[PackedFile]:
@@ -162,7 +180,7 @@ def _check(path: Path, file: h5py.File, wavelength_aa: NDArray[np.float64]) -> i
 def _shapes(shape: tuple[int, ...]) -> list[tuple[str, Any]]:
     return [
         *((name, shape) for name in ("sigma", "good", "mask")),
-        *((name, shape[:1]) for name in ("resolution", "id")),
+        *((name, shape[:1]) for name in ("resolution", "id", *LUMINOSITY)),
         ("wavelength", shape[1:]),
     ]
 

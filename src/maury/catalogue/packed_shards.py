@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from maury.catalogue.manifest import Output
-from maury.catalogue.packed import DAMAGED, PackedFile, read_block
+from maury.catalogue.packed import DAMAGED, PackedFile, read_block, read_luminosity
 from maury.catalogue.parts import write_part
 from maury.catalogue.prediction_options import CatalogueConfig
 from maury.catalogue.table_columns import REJECTS, Column, append, empty
@@ -89,7 +89,7 @@ class PackedShards:
                     named = [(ids[row - start] or file.number(row), file.path.name, row) for row in rows]
                     lost = ["" if ids[row - start] else "its id is damaged in the file" for row in rows]
                     known = [reason or other for reason, other in zip(reasons, lost, strict=True)]
-                    self._take(block, named, known, results, rejects)
+                    self._take(block, named, known, results, rejects, opened)
         return write_shard(self.output, shard, self.columns, results, rejects, self.about)
 
     def _take(
@@ -99,8 +99,9 @@ class PackedShards:
         reasons: list[str],
         results: dict[str, list[Any]],
         rejects: dict[str, list[Any]],
+        opened: h5py.File,
     ) -> None:
-        """Sort spectra into results and rejects."""
+        """Sort spectra of a file into results and rejects."""
         if block is not None:
             own = check(block, self._wavelength, self._sharpest)
             reasons = [before or now for before, now in zip(reasons, own, strict=True)]
@@ -115,7 +116,8 @@ class PackedShards:
             for k, (identifier, file, row) in enumerate(named[k] for k in rows):
                 who = {"id": identifier, "file": file, "row": row}
                 try:
-                    append(results, self.columns, self._refined(spectra[k], identifier) | who)
+                    values = self._refined(spectra[k], identifier, read_luminosity(opened, row))
+                    append(results, self.columns, values | who)
                 except Exception as error:  # one bad spectrum must not end the run
                     append(rejects, REJECTS, who | {"reason": in_one_line(error, identifier)})
             return
@@ -123,12 +125,12 @@ class PackedShards:
         flags = flags_of(found, spectra.good.numpy(), self._space)
         _fill(results, self.columns, [named[k] for k in rows], found, flags, typical(spectra.sigma, spectra.mask))
 
-    def _refined(self, star: PixelSpectra, identifier: str) -> dict[str, Any]:
+    def _refined(self, star: PixelSpectra, identifier: str, luminosity: dict[str, Any]) -> dict[str, Any]:
         """Values of one spectrum by column."""
         result = predict_pixels(
             star, self.config.model, name=identifier, emulator=self.config.emulator,
             samples=self.config.samples or SAMPLES, seed=self.config.seed, labels=self.config.labels,
-            components=self.config.components,
+            components=self.config.components, **luminosity,
         )  # fmt: skip
         snr = 1 / float(star.sigma[star.good].median())
         return {**result.record(), **result.numbers(), "snr": snr, "flags": ",".join(result.flags)}

@@ -13,7 +13,7 @@ from typing import Any
 from maury.catalogue.file_shards import TIMEOUT_S, FilePredictor, make_parts
 from maury.catalogue.lists import FILES, FileList
 from maury.catalogue.manifest import Output, identity, open_output, write_manifest
-from maury.catalogue.packed import PackedFile, open_packed
+from maury.catalogue.packed import PackedFile, have_parallax, open_packed
 from maury.catalogue.packed_shards import PackedShards
 from maury.catalogue.parts import require_form
 from maury.catalogue.prediction_options import CatalogueConfig
@@ -177,7 +177,7 @@ def _plan(source: Path, out: Path, config: CatalogueConfig) -> _Plan:
     added = further_labels(config.emulator) if fitted else ()
     label_set(config.labels)
     label_names = labels_of((*names, *added), posterior, fitted, config.labels)
-    derived = isinstance(found, FileList) and "parallax" in found.columns
+    derived = "parallax" in found.columns if isinstance(found, FileList) else fitted and have_parallax(found)
     together = isinstance(found, FileList) and "star" in found.columns
     two = refined and config.components != 1 and (not packed or config.components == 2)
     columns = columns_of(label_names, posterior, not packed, derived, fitted, together, two)

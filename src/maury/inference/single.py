@@ -218,6 +218,9 @@ def predict_pixels(
     systematics: bool = True,
     reference: Reference | CoolDwarfs | None = None,
     components: int | None = None,
+    parallax: tuple[float, float] | None = None,
+    gmag: float | None = None,
+    ebv: tuple[float, float] = (0.0, 0.0),
 ) -> Result:
     """Refined stellar parameters of one spectrum that is on a network's pixels already; arguments as for `predict`.
 
@@ -233,6 +236,9 @@ def predict_pixels(
         systematics: whether uncertainties include systematic ones.
         reference: corrections from a star with known labels (`reference_star`).
         components: 2 also fits two stars.
+        parallax: Gaia's parallax and its error, mas.
+        gmag: Gaia's G, mag.
+        ebv: reddening E(B-V) and its error, mag.
 
     Raises:
         DomainError: as `predict`; a network without posterior.
@@ -241,9 +247,10 @@ def predict_pixels(
     network, header = load_cached(model)
     if not isinstance(network, PosteriorNetwork):
         raise DomainError(f"{model}: gives point estimates, no posterior")
-    request = Request(model, emulator, labels, samples, seed, True, (), tuple(relations), systematics, reference)
+    priors = luminosity_prior(parallax, gmag, ebv)
+    check_components(components, refined=True, several=False, priors=priors)
+    request = Request(model, emulator, labels, samples, seed, True, priors, tuple(relations), systematics, reference)
     typical = {key: float(value) for key, value in header.get("typical_errors", {}).items()}
-    check_components(components, refined=True, several=False, priors=())
     result = infer(network, header, star, name, request)
     if components == 2 and fits_two(components, result["flags"], result, ()):
         result["flags"] += _two(components, result, request, network, name)
