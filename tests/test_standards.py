@@ -14,13 +14,14 @@ from maury import checkpoints
 from maury.checkpoints import MODELS
 from maury.emulator import load_cached
 from maury.errors import DomainError, FormatError
+from maury.inference import predict
 from maury.inference.refinement import measured_on_standards, physics_of
 from maury.likelihood.profile import KIND, PACKAGED, error_profile
 from maury.likelihood.systematics import PACKAGED as SIZES
 from maury.likelihood.systematics import size_at, systematic
 from maury.readers import write
 from maury.simulation.conditions import ModelErrorSettings
-from maury.standards import factors, fit_levels, fit_star, of_labels, read_standards
+from maury.standards import factors, fit_levels, fit_star, of_labels, read_standards, systematic_errors
 from maury.standards.model_error import default_nodes
 from maury.standards.systematic_errors import NODES_K, differences, fit_sizes, predicted
 from verbs import run
@@ -92,8 +93,10 @@ def test_a_folder_is_no_table_and_rows_of_one_file_keep_their_own_labels(tmp_pat
     assert [(star.labels["teff"], star.reading["row"]) for star in stars] == [(5000.0, 1), (6000.0, 2)]
 
 
-def test_a_known_velocity_is_used(observed):
-    """As for `maury.predict`: at the star's velocity its Teff, 300 km/s away another."""
+def test_a_known_velocity_is_used(observed, monkeypatch):
+    """At the star's velocity its Teff, 300 km/s away another; both by the network, without refinement."""
+    without = {"refine": False, "reference": None}
+    monkeypatch.setattr(systematic_errors, "predict", lambda *given, **more: predict(*given, **more | without))
     star = read_standards(observed)[1]
     right, wrong = (predicted(replace(star, velocity_kms=v), "default", "packaged")[1]["teff"] for v in (5.0, 305.0))
     assert right == pytest.approx(5772, abs=150)
