@@ -99,7 +99,7 @@ def test_lines_of_a_simulated_star_give_its_abundances(rich):
 def test_columns_and_figure(rich):
     _, result = rich
     table = to_table([result])
-    assert table["y_fe_lines"][0].value == result.lines["y"]
+    assert table["y_fe_lines"][0] == result.lines["y"]
     assert "0.3 dex" in table["y_fe_lines"].info.description
     figure = plot_element_lines(result, "y")
     shown = [text.get_text() for axes in figure.axes for text in axes.texts]
