@@ -13,7 +13,7 @@ INSTALLED := $(VENV)/.installed
 DEVELOP := $(VENV)/.develop
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test benchmarks check lint format docs lock clean
+.PHONY: help env demo test benchmarks lint format docs lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,9 +62,6 @@ test: $(DEVELOP) ## run the tests
 
 benchmarks: $(DEVELOP) ## run every benchmark briefly, on tiny inputs
 	$(PYTEST) tests/test_benchmarks.py
-
-check: $(DEVELOP) ## run the tests and the benchmarks together, which saves starting twice
-	$(PYTEST)
 
 lint: $(DEVELOP) ## check style, types and the layers of imports
 	$(BIN)/ruff check .
