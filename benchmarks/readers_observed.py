@@ -150,9 +150,10 @@ was recognised; {assumed} do not say whether their wavelengths are in air (air i
 unlike the Sun), `s` the time to read the file. Frames are unknown where the header does not tell them, or where a
 pipeline's product was shifted afterwards (IRAF `dopcor`).
 
-Mutated files are read by `python benchmarks/fuzz_readers.py --count 2000 --seed 1 --out docs/results/fuzz.json`: other header
-cards, units, bytes and lengths in all layouts of the tests, or junk in place of the flux in 6 to 30 % of the pixels. There
-was no traceback and no result without a flag from replaced flux; counts and seeds are in [`fuzz.json`](fuzz.json).
+Mutated files are read by `python benchmarks/fuzz_readers.py --count 2000 --seed 1 --out docs/results/fuzz.json`: other
+header cards, units, bytes and lengths in all layouts of the tests, or junk in place of the flux in 6 to 30 % of the
+pixels. There was no traceback and no result without a flag from replaced flux; counts and seeds are in
+[`fuzz.json`](fuzz.json).
 """
 
 
