@@ -141,7 +141,7 @@ def predict(
                     parallax=light, gmag=gmag, ebv=reddening, components=components,
                     **(reading if together else {}),
                 )  # fmt: skip
-                record = result.record()
+                record = result.record() if as_json else {}
             except Exception as error:  # one file must not end the batch
                 text = in_one_line(error, file)
                 failed.append(worded(error, context.command) if isinstance(error, MauryError) else text)

@@ -207,6 +207,8 @@ def bjd_tdb(cards: _Cards) -> float | None:
     Returns:
         The date, or None where coordinates, date, duration or site are missing or cannot be understood.
     """
+    if not cards:
+        return None
     try:
         with _offline():
             if (found := _placed(cards)) is None:
