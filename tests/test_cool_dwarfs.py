@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 import torch
 
+import nights
 from maury.errors import FormatError
 from maury.inference import predict_pixels
 from maury.inference.cool_dwarfs import PACKAGED, CoolDwarfs, load_cool_dwarfs, log_jacobian
 from maury.inference.differential import Reference
 from maury.inference.refinement import physics_of
 from maury.pixelspectra import PixelSpectra
+from maury.readers import write
+from maury.standards import compare_dwarfs, dwarf_table, fit_star, measure_cool_dwarfs, read_standards
 
 WAVELENGTH = 5100 * np.exp(np.arange(400) * 2.0 / 299_792.458)
 DWARF = {"teff": 3800.0, "logg": 4.7, "mh": 0.0, "vmic": 1.0, "vmac": 1.5, "vsini": 1.5}
@@ -91,3 +94,32 @@ def test_a_giant_is_not_corrected(star):
     ratio = load_cool_dwarfs(PACKAGED).at(3950.0, 50_000.0, 1.5).ratio
     giant = star(DWARF | {"logg": 1.2, "teff": 3950.0}, ratio)
     assert "cool_dwarf_standards" not in predict_pixels(giant, samples=500).flags
+
+
+def test_standard_dwarfs_correct_each_other(tmp_path):
+    """Two dwarfs have the same error of 10 % in their lines; labels that are not verified give no correction."""
+    rows = ["file,star,resolution,teff,logg,mh,labels_verified"]
+    for name, teff, verified in (("a", 3750.0, True), ("b", 3850.0, True), ("c", 3800.0, False)):
+        labels = nights.SUN | DWARF | {"teff": teff}
+        seen = nights.observe(labels, nights.Instrument(65_000.0, 0.04), velocity_kms=0.0, snr=200, seed=4).single()
+        wave = np.asarray(seen.wavelength_aa)
+        path = tmp_path / f"{name}.fits"
+        write(seen.with_(flux=seen.flux * (1 + 0.1 * np.sin(9 * wave) * (seen.flux < 0.9 * seen.flux.max()))), path)
+        rows.append(f"{name}.fits,{name},65000,{teff},4.7,0.0,{verified}")
+    (tmp_path / "standards.csv").write_text("\n".join(rows) + "\n")
+    physics = physics_of("default", "packaged", False)
+    stars = read_standards(tmp_path / "standards.csv")
+    fits = [fit_star(star, physics, "default", "packaged") for star in stars]
+    dwarfs = measure_cool_dwarfs(fits, physics)
+    assert dwarfs.names == ("a", "b")
+    assert np.corrcoef(dwarfs.log_ratio)[0, 1] > 0.8
+    done = []
+    compared = compare_dwarfs(fits, dwarfs, "default", "packaged", done.append)
+    assert [row["star"] for row in compared] == ["a", "b"]
+    assert all(row["used"] for row in compared)
+    for row in compared:
+        known, plain, corrected = row["mh"]
+        assert abs(corrected - known) < abs(plain - known)
+    assert len(done) == 3
+    assert "| a.fits | a | 3750, " in dwarf_table(compared)
+    assert measure_cool_dwarfs(fits[2:], physics) is None

@@ -26,6 +26,7 @@ from maury.inference.words import (
     titled,
     two_phrase,
     two_rows,
+    why_no_value,
 )
 from maury.plots import figure_bytes, plot_corner, plot_kiel, plot_preparation, plot_spectrum_fit
 from maury.preparation.masks import texts
@@ -107,7 +108,7 @@ def measured(result: Result, name: str) -> tuple[str, str | None]:
     if posterior is None or name not in result.intervals:
         return number(name, result.values[name]), None
     if name in posterior.uninformed:
-        return "no information", None
+        return why_no_value(result, name), None
     if name in posterior.upper_limits:
         return f"< {number(name, posterior.upper_limits[name])}", "95 % upper limit"
     low, high = result.intervals[name]

@@ -267,15 +267,14 @@ def _two_stars(two: TwoStars) -> Table:
 def _row(result: Result, name: str, parts: bool) -> list[str]:
     """Label, value, uncertainty and its parts where there are such, and interval, limit or typical error."""
     from maury.inference.columns import column_of
-    from maury.inference.words import number
+    from maury.inference.words import number, why_no_value
 
     measured, posterior, typical = result.summary[name], result.posterior, result.typical_errors.get(name)
     value = number(name, measured.value)
     if measured.error is None or measured.interval is None or posterior is None:
         return [column_of(name), value, "" if typical is None else number(name, typical, typical)]
     if name in posterior.uninformed:
-        why = "all lines masked" if f"lines_masked_{name}" in result.flags else "no information"
-        return [column_of(name), "", *[""] * (3 if parts else 1), why]
+        return [column_of(name), "", *[""] * (3 if parts else 1), why_no_value(result, name)]
     error = measured.error.value
     value = number(name, measured.value, error)
     interval = " to ".join(number(name, float(end), error) for end in measured.interval)

@@ -117,15 +117,17 @@ def physics_errors(
     with progress() as bar:
         task = bar.add_task("refined with the errors of the others", total=len(fits))
         rows = compare(fits, physics, run, lambda n: bar.advance(task, n))
-    text, dwarfs, of_dwarfs = summary(rows), measure_cool_dwarfs(fits, physics), []
+    text, dwarfs, of_dwarfs, figures = summary(rows), measure_cool_dwarfs(fits, physics), [], []
     beside = folder if _is_packaged(run) else _own(run, PACKAGED).parent
     written = [beside / PACKAGED.name]
     voters = save_factors(written[0], wavelength, factor, fits)
     if dwarfs is not None:
         written.append(beside / DWARFS.name)
         dwarfs.save(written[-1])
-        of_dwarfs = compare_dwarfs(fits, dwarfs, run, emulator)
-        save_figure(plot_cool_dwarfs(wavelength, dwarfs.log_ratio, dwarfs.names), folder / "cool-dwarfs")
+        with progress() as bar:
+            task = bar.add_task("cool dwarfs corrected by the others", total=len(fits))
+            of_dwarfs = compare_dwarfs(fits, dwarfs, run, emulator, lambda n: bar.advance(task, n))
+        figures = save_figure(plot_cool_dwarfs(wavelength, dwarfs.log_ratio, dwarfs.names), folder / "cool-dwarfs")
     report = {"voters": voters, "stars": rows, "cool_dwarfs": of_dwarfs}
     for name, content in (
         ("physics-errors.json", json.dumps(report, indent=1, default=float) + "\n"),
@@ -136,7 +138,8 @@ def physics_errors(
             temporary.write_text(content, encoding="utf-8")
         written.append(folder / name)
     out.print(text, f"{len(voters)} stars count: {', '.join(voters)}", markup=False)
-    show_paths([*written, *save_figure(plot_physics_errors(wavelength, factor), folder / "physics-errors")])
+    figures = [*figures, *save_figure(plot_physics_errors(wavelength, factor), folder / "physics-errors")]
+    show_paths([*written, *figures])
     _end(len(stars) - len(fits))
 
 

@@ -66,8 +66,9 @@ def infer(
         parts = [request.reference.applied(part, name) for part in parts]
     fit = partial(_fit, network, header, several=star.flux.ndim == 2, name=name, template=template, noted=noted)
     found = fit(parts, request=request)
-    dwarfs = None if found["refinement"] is None else _cool_dwarfs(request, found["wavelength_aa"])
-    if dwarfs is None:
+    if found["refinement"] is None or found["refinement"].labels["teff"] > HOTTEST_K:
+        return found
+    if (dwarfs := _cool_dwarfs(request, found["wavelength_aa"])) is None:
         return found
     evidence = found["refinement"].log_evidence
     for _ in range(2):  # the second time at the better temperature

@@ -18,7 +18,7 @@ from maury.inference.exposures import Exposure, date_of, velocity_of
 from maury.inference.posterior import INTERVAL, Posterior
 from maury.inference.refinement import Refinement
 from maury.inference.spectraltype import spectral_type
-from maury.inference.words import number
+from maury.inference.words import number, why_no_value
 from maury.labels import LABELS
 from maury.pixelspectra import PixelSpectra
 from maury.preparation import Mask, Preparation
@@ -134,7 +134,7 @@ class Result:
         for name, value in self.summary.items():
             text = f"{value}" if value.error is not None else f"{number(name, value.value)} {value.unit}"
             text = f"< {number(name, limits[name])} {value.unit} (95 %)" if name in limits else text
-            text = "no information" if name in nothing else text
+            text = why_no_value(self, name) if name in nothing else text
             lines.append(f"  {column_of(name):<6} {text}")
         return "\n".join([*lines, f"  flags  {', '.join(self.flags) or 'none'}"])
 

@@ -43,6 +43,11 @@ def titled(name: str) -> str:
     return plain_name(name) if unit.startswith("dex") else f"{plain_name(name)} ({unit})"
 
 
+def why_no_value(result: Result, name: str) -> str:
+    """Why an element that the spectrum does not constrain has no value."""
+    return "all lines masked" if f"lines_masked_{name}" in result.flags else "no information"
+
+
 def fit_phrases(result: Result) -> list[str]:
     """Velocity, spectral type, quality of the fit and effect of priors, one phrase each."""
     done, fit, phrases = result.preparation, result.refinement, []

@@ -31,7 +31,8 @@ deviations or more, the usual error of lines included; by how much (dex) is in t
 lists them. The packaged factors are the largest there.
 """
 
-_LARGEST = 12.0**0.5
+LIMITS = (0.15, 12.0)
+"""Least and largest square of a factor."""
 
 _FULL, _NONE = -1.5, -2.5
 """[M/H] above which the factors are used in full, and below which they are 1, as other lines are strong there."""
@@ -52,7 +53,7 @@ def error_profile(wavelength: NDArray[np.float64], source: Path = PACKAGED) -> T
     known, factor = _stored(source)
     found = np.interp(wavelength, known, factor, left=1.0, right=1.0)
     for first, last in WRONG_LINES_AA if source == PACKAGED else ():
-        found[(wavelength >= first) & (wavelength <= last)] = _LARGEST
+        found[(wavelength >= first) & (wavelength <= last)] = LIMITS[1] ** 0.5
     return torch.from_numpy(found)
 
 

@@ -79,14 +79,13 @@ def compare_dwarfs(
     rows = []
     for fitted in stars:
         star = fitted.star
-        if star.star not in dwarfs.names or fitted.labels["teff"] > HOTTEST_K:
-            continue
-        others = dwarfs.without(star.star)
-        result = predict(star.read(), model, velocity_kms=star.velocity_kms, emulator=emulator, reference=others)
-        row: dict[str, Any] = {"file": star.path.name, "star": star.star}
-        row["used"] = "cool_dwarf_standards" in result.flags
-        row |= {name: [star.labels[name], fitted.labels[name], result.values[name]] for name in MAIN}
-        rows.append(row)
+        if star.star in dwarfs.names and fitted.labels["teff"] <= HOTTEST_K:
+            others = dwarfs.without(star.star)
+            result = predict(star.read(), model, velocity_kms=star.velocity_kms, emulator=emulator, reference=others)
+            row: dict[str, Any] = {"file": star.path.name, "star": star.star}
+            row["used"] = "cool_dwarf_standards" in result.flags
+            row |= {name: [star.labels[name], fitted.labels[name], result.values[name]] for name in MAIN}
+            rows.append(row)
         if advance is not None:
             advance(1)
     return rows

@@ -18,7 +18,7 @@ from maury.inference import predict
 from maury.inference.refinement import DISTORTION_KMS, Refinement, RefinementModel, refined
 from maury.likelihood import ErrorModel, relation, usable
 from maury.likelihood.priors import RELATIONS
-from maury.likelihood.profile import KIND
+from maury.likelihood.profile import KIND, LIMITS
 from maury.networks import load_posterior
 from maury.pixelspectra import PixelSpectra
 from maury.standards.table import Standard
@@ -29,9 +29,6 @@ Row = dict[str, Any]
 MAIN = ("teff", "logg", "mh")
 BIN, SMOOTH, VOTES = 8, 3.0, 3.0
 """Pixels of a sum of residuals; smoothing of the factors, pixels; weight of the prior factor 1, stars."""
-
-LIMITS = (0.15, 12.0)
-"""Least and largest square of a factor."""
 
 CLIP = 4.0
 """Residuals, in standard deviations, are clipped to this: larger ones are missing lines."""
