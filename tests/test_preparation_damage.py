@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -13,6 +15,7 @@ from maury.preparation.segments import gross_errors
 from maury.readers import write
 from maury.spectra import Observation
 from nights import SUN, Instrument, observe
+from verbs import run
 
 VELOCITY_KMS = -12.0
 ECHELLE = Instrument(44_000.0, 0.04, orders=4, blaze=True)
@@ -120,3 +123,25 @@ def test_a_spectrum_that_comes_prepared_is_looked_at_too(kind, tmp_path):
     assert "damaged_pixels" not in clean.flags
     if kind in (spikes, negative, huge):
         assert abs(fit.values["teff"] - clean.values["teff"]) < 150
+
+
+@pytest.mark.parametrize("verb", [("predict", "--no-refine", "--samples", "200"), ("prepare",)])
+def test_a_damaged_file_in_a_batch_has_a_result_a_line_and_exit_code_2(verb, tmp_path, capsys):
+    good = observe(SUN, Instrument(44_000.0, 0.05), velocity_kms=VELOCITY_KMS, snr=70)
+    (order,), rng = good.orders, np.random.default_rng(4)
+    flux = order.flux.copy()
+    spikes(flux, rng.choice(flux.size, flux.size // 12, replace=False), rng)
+    bad = Observation((order.with_(flux=flux),), good.barycentric_kms, good.provenance)
+    paths = [tmp_path / "damaged.fits", tmp_path / "good.fits"]
+    for star, path in zip((bad, good), paths, strict=True):
+        write(star, path)
+    assert run(*verb, *paths, "-R", 44_000, "--json") == 2
+    printed = capsys.readouterr()
+    records = json.loads(printed.out)
+    assert [("damaged_pixels" in record["flags"], "error" in record) for record in records] == [
+        (True, False),
+        (False, False),
+    ]
+    errors = [line for line in printed.err.splitlines() if line.startswith("error")]
+    assert errors == [f"error: {paths[0]}: its flux is damaged in part (flag damaged_pixels): check the values"]
+    assert run(*verb, paths[1], "-R", 44_000, "--json") == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,11 +69,17 @@ def show_json(values: Any) -> None:
     out.print(json.dumps(values, indent=1), markup=False, soft_wrap=True)
 
 
+def damage(file: str, flags: Collection[str]) -> list[str]:
+    """A line about a file whose flux is damaged, which ends a batch with exit code 2 although it has a result."""
+    line = f"{file}: its flux is damaged in part (flag damaged_pixels): check the values"
+    return [line] if "damaged_pixels" in flags else []
+
+
 def show_failures(records: Sequence[dict[str, Any]], show: Callable[[dict[str, Any]], None] | None) -> None:
-    """Print what became of each file, and end with exit code 2 after the names of those that failed.
+    """Print what became of each file, and end with exit code 2 after the names of those that failed or are damaged.
 
     Args:
-        records: one of each file, with its name as ``file``; an ``error`` in those that failed.
+        records: one of each file, with its name as ``file``; an ``error`` in those that failed, ``flags`` in others.
         show: prints a record without an error; None to print errors alone.
     """
     failed = [record for record in records if "error" in record]
@@ -82,9 +88,12 @@ def show_failures(records: Sequence[dict[str, Any]], show: Callable[[dict[str, A
             fail(record["error"])
         elif show is not None:
             show(record)
-    if failed:
-        if len(records) > 1:
-            fail(f"{len(failed)} of {len(records)} files failed: {', '.join(record['file'] for record in failed)}")
+    if failed and len(records) > 1:
+        fail(f"{len(failed)} of {len(records)} files failed: {', '.join(record['file'] for record in failed)}")
+    damaged = [line for record in records for line in damage(record["file"], record.get("flags", ()))]
+    for line in damaged:
+        fail(line)
+    if failed or damaged:
         raise typer.Exit(2)
 
 

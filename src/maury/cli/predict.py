@@ -86,8 +86,8 @@ def predict(
     Spectra are prepared first, unless they are normalised and at rest: radial velocity, continuum, orders merged
     (`maury prepare` shows the steps). The network's posterior is then refined with the likelihood of model spectra.
     Values are medians, uncertainties half of the central 68 %. Flags list what limits the trust in them. A file that
-    fails does not stop the others: it is named at the end and the exit code is 2. `--model starnet-spc` is the founding
-    network: values without uncertainties. For very many spectra use `maury catalog`.
+    fails does not stop the others. Files that fail or are damaged are named at the end, and the exit code is 2.
+    `--model starnet-spc` is the founding network: values without uncertainties. For very many spectra: `maury catalog`.
 
     With `--together` all files are exposures of one star, of one or several instruments: each keeps its velocity,
     continuum and noise, and the labels are those of all. A file that fails is left out by name.
@@ -97,7 +97,7 @@ def predict(
     from maury.cli.startup import imports
 
     with imports():
-        from maury.cli.console import fail, out, progress, show_json, worded
+        from maury.cli.console import damage, fail, out, progress, show_json, worded
         from maury.errors import MauryError, in_one_line
         from maury.files import check_writable
         from maury.inference import predict as predict_star
@@ -150,6 +150,7 @@ def predict(
             results.append(result)
             records.append(record)
             failed += [exposure.error for exposure in result.exposures if exposure.status == "failed"]
+            failed += damage(result.file, result.flags)
             if not as_json:
                 out.print(_table(result, None if isinstance(star, list) else star.provenance.get("truth")))
                 if result.exposures:

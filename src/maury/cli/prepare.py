@@ -32,7 +32,7 @@ def prepare(
 
     The continuum is fitted together with a synthetic template, so that line blanketing is not mistaken for continuum.
     The steps taken, and flags that limit the trust in them, are listed for each file. A file that fails does not stop
-    the others: it is named at the end and the exit code is 2.
+    the others. Files that fail or are damaged are named at the end and the exit code is 2.
 
     Example: `maury prepare night/*.fits --resolution 67000 --out prepared --plot figures --workers 2`
     """
