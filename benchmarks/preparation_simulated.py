@@ -22,9 +22,9 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from nights import Instrument, draw_star, observe, star_flux  # noqa: I001
+from results import write as write_files
 from smoke import parse
 
-from maury.files import atomic_path
 from maury.preparation import Preparation, prepare
 from maury.preparation.many import Options, prepare_files
 from maury.readers import write
@@ -75,7 +75,7 @@ def one(seed: int, name: str) -> dict[str, float]:
     }
 
 
-def accuracy(stars: int) -> dict[str, object]:
+def accuracy(stars: int) -> dict[str, dict[str, float]]:
     """Figures over all stars and by spectrograph."""
     names = list(INSTRUMENTS)
     found: dict[str, list[dict[str, float]]] = {name: [] for name in names}
@@ -112,6 +112,24 @@ def figures(rows: list[dict[str, float]]) -> dict[str, float]:
         "double_lined_alarms": int(column["double"].sum()),
         "velocity_uncertain": int(column["uncertain"].sum()),
     }
+
+
+def text_of(found: dict[str, dict[str, float]]) -> str:
+    """The table of the page."""
+    columns = ("spectrograph", "stars", "pull", "beyond 3", "continuum %, [M/H] < -0.5", "continuum %, others", "noise")
+    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+    for name, row in found.items():
+        cells = [name, str(row["stars"]), f"{row['velocity_pull_std']:.2f}, {row['velocity_pull_68']:.2f}"]
+        cells.append(str(row["velocity_pull_beyond_3"]))
+        for kind in ("poor", "rich"):
+            median, high = row[f"continuum_median_{kind}"], row[f"continuum_p95_{kind}"]
+            cells.append(f"{100 * median:.2f}, {100 * high:.2f}")
+        lines.append("| " + " | ".join([*cells, f"{row['noise_ratio_median']:.2f}"]) + " |")
+    total = found["all"]
+    lines += ["", f"{total['double_lined_alarms']} stars were taken for binaries; the velocity of "
+              f"{total['velocity_uncertain']} was flagged as uncertain. The median error of slow rotators is "
+              f"{1000 * total['velocity_error_median_slow_kms']:.0f} m/s."]  # fmt: skip
+    return "\n".join(lines) + "\n"
 
 
 def throughput(files: int, processes: int) -> dict[str, object]:
@@ -151,15 +169,15 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2, help="compared with one")
     parser.add_argument("--out", type=Path, required=True, help="folder for accuracy.json and speed.json")
     options = parse(parser, lambda folder: ["--stars", 4, "--files", 2, "--processes", 1, "--out", folder / "out"])
-    results = {}
+    files = {}
     if options.stars:
-        results["accuracy"] = accuracy(options.stars)
+        found = accuracy(options.stars)
+        files |= {"accuracy.json": json.dumps(found, indent=1) + "\n", "accuracy.md": text_of(found)}
     if options.files:
-        results["speed"] = throughput(options.files, options.processes)
-    for name, result in results.items():
-        print(json.dumps(result, indent=1))
-        with atomic_path(options.out / f"{name}.json") as temporary:
-            temporary.write_text(json.dumps(result, indent=1) + "\n")
+        files["speed.json"] = json.dumps(throughput(options.files, options.processes), indent=1) + "\n"
+    for text in files.values():
+        print(text)
+    write_files(options.out, files)
 
 
 if __name__ == "__main__":
