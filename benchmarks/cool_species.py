@@ -35,7 +35,7 @@ from maury.inference.posterior import ELEMENTS
 from maury.inference.refinement import DISTORTION_KMS, RefinementModel, physics_of
 from maury.labels import SYNTHESISED, usual_vmic
 from maury.likelihood import ErrorModel, LabelPrior, find_mode, usable
-from maury.likelihood.laplace import Mode, jacobian
+from maury.likelihood.laplace import Mode
 from maury.pixelspectra import PixelSpectra
 from maury.plots import save_figure
 from maury.plots.style import COLOURS, INK, SINGLE, styled
@@ -143,7 +143,7 @@ def pull(physics: RefinementModel, star: PixelSpectra, mode: Mode) -> tuple[Floa
     """
     coordinates = physics.coordinates
     column = coordinates.names.index("mh")
-    model, slopes = jacobian(coordinates, mode.theta, star.resolution)
+    model, slopes = mode.model, mode.slopes
     step = 0.01 * torch.eye(len(mode.theta), dtype=torch.float64)[column]
     two = coordinates.transform.constrained(torch.stack([mode.theta - step, mode.theta + step]))[:, column]
     slope = mode.noise.weighted(slopes[column]) * 0.02 / (two[1] - two[0])

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from fakes import tiny_emulator
+from maury.broadening import transfer
 from maury.emulator import load_cached
 from maury.errors import DomainError
 from maury.evaluation.bound import fisher
@@ -17,7 +18,7 @@ from maury.labels import FURTHER_ELEMENTS
 from maury.likelihood import Coordinates, ErrorModel, find_mode, refine, relation, usable
 from maury.likelihood.errors import taken_by_fit
 from maury.likelihood.importance import Copula, StudentT, fit_pareto, sample, smoothed
-from maury.likelihood.laplace import jacobian
+from maury.likelihood.laplace import _prior_slopes, jacobian
 from maury.likelihood.resolution import log_odds_of_sharper
 from maury.likelihood.target import MarginalTarget, Target
 from maury.pixelspectra import PixelSpectra
@@ -76,6 +77,34 @@ def test_drawn_stars_have_the_covariance(simulator):
     assert np.mean(ratios) == pytest.approx(1, abs=0.03)
     narrow = [float((each.flux - plain.flux)[good].std()) for each in drawn]
     assert np.std(np.log(narrow)) > 0.02  # the sizes vary from star to star
+
+
+def written_out(simulator, labels, resolution):
+    """Spectra (n, p) of labels by all modes of the period and exact transfer functions, in double precision."""
+    emulator, size = simulator._emulator, simulator.pixels.grid.size
+    modes = emulator.modes(labels[:, : len(emulator.space)].float()).cdouble()[:, : size // 2]
+    rows = dict(zip(simulator.labels, labels.double().unbind(1), strict=True))
+    kernel = transfer(
+        emulator.frequency[: size // 2].double(), vsini_kms=rows["vsini"], vmac_kms=rows["vmac"], resolution=resolution
+    )
+    flux = torch.fft.irfft(modes * kernel, n=size)[:, simulator.pixels.window] * size / emulator.grid.size
+    haze = simulator.haze.usual(labels.float())[:, None].double()
+    return flux + haze * (1 - flux)
+
+
+@pytest.mark.parametrize("resolution", [11_000.0, 30_000.0, 50_000.0])
+def test_log_densities_are_those_of_spectra_written_out(simulator, coordinates, resolution):
+    """Modes that the instrument does not pass are left out, and products are in single precision."""
+    labels = labels_of(simulator)
+    star = observed(simulator, labels, resolution=resolution)
+    target = Target(coordinates, star, ErrorModel(simulator).whiten(star, labels))
+    centre = coordinates.transform.unconstrained(labels[coordinates.columns][None])
+    random = torch.randn(200, centre.shape[1], generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    theta = centre + 0.03 * random
+    full = coordinates.full(coordinates.labels(theta))
+    chi2 = target.noise.chi2(written_out(simulator, full, torch.full((len(full),), resolution).double()))
+    expected = coordinates.log_prior(theta) - 0.5 * chi2 + target.noise.constant
+    torch.testing.assert_close(target.log_density(theta), expected, rtol=0, atol=0.02)
 
 
 def test_a_nuisance_is_marginalised_as_by_brute_force(simulator):
@@ -184,7 +213,7 @@ def test_further_elements_are_integrated_out(simulator, coordinates):
     start = coordinates.transform.unconstrained(labels[coordinates.columns][None])[0]
     mode = find_mode(coordinates, noise, star, start)
     whole = Target(coordinates, star, noise)
-    marginal = MarginalTarget(whole, mode.theta, jacobian(coordinates, mode.theta, star.resolution, main)[1])
+    marginal = MarginalTarget(whole, mode.theta, mode.slopes[main:])
     point = mode.theta[:main] + 0.3 * mode.covariance.diagonal()[:main].sqrt()
     expected = float(marginal.log_density(point[None])[0])
     drawn = marginal.further(torch.zeros(4000, dtype=torch.int64), torch.Generator().manual_seed(1))
@@ -235,6 +264,23 @@ def test_the_mode_of_a_noise_free_star_is_its_truth(simulator, coordinates):
     assert found["teff"] == pytest.approx(5772, abs=3)
     assert found["logg"] == pytest.approx(4.44, abs=0.01)
     assert found["mh"] == pytest.approx(0, abs=0.005)
+
+
+def test_the_curvature_of_a_relation_is_that_of_its_density(simulator, coordinates):
+    """Beyond the stars behind a relation its scatter is larger; the search is then as short as elsewhere."""
+    labels, doyle = labels_of(simulator, teff=8000.0, vmac=7.0, vsini=30.0), relation("doyle2014")
+    star, column = observed(simulator, labels), coordinates.names.index("vmac")
+    theta = coordinates.transform.unconstrained(labels[coordinates.columns][None])[0]
+    errors = ErrorModel(simulator)
+    target = Target(coordinates, star, errors.whiten(star, labels), [doyle])
+    _, curvature = _prior_slopes(target, theta)
+    hessian = torch.autograd.functional.hessian(lambda x: target.log_label_priors(x[None])[0], theta)
+    assert float(curvature[column, column]) == pytest.approx(-float(hessian[column, column]), rel=1e-6)
+    mode = find_mode(coordinates, errors, star, theta, [doyle])
+    assert mode.steps <= 6
+    model, slopes = jacobian(coordinates, mode.theta, star.resolution)
+    assert torch.equal(mode.model, model)
+    assert torch.equal(mode.slopes, slopes)
 
 
 def test_errors_are_measured_from_the_residuals(simulator):

@@ -39,13 +39,13 @@ def test_a_single_spectrum_and_exposures_show_the_stretch_and_the_change(simulat
     spoiled = [diluted(simulator, star, labels, part) for star in blanks]
     single, several = (spoiled[0], errors), (exposures_of(spoiled), Together(errors))
     for star, model in (single, several):
-        found = foreign_light(coordinates, star, mode_of(coordinates, model, star, labels))
+        found = foreign_light(coordinates, mode_of(coordinates, model, star, labels))
         assert found is not None
         assert abs((found.low_aa + found.high_aa) / 2 - 5210) < 10
         assert abs(found.change + part) < 3 * found.error
         assert ("shallower" if part > 0 else "deeper") in str(found)
     for star, model in ((blanks[0], errors), (exposures_of(blanks), Together(errors))):
-        assert foreign_light(coordinates, star, mode_of(coordinates, model, star, labels)) is None
+        assert foreign_light(coordinates, mode_of(coordinates, model, star, labels)) is None
 
 
 def test_amplitudes_of_usual_stars_scatter_by_less_than_their_errors(simulator, coordinates):
@@ -57,10 +57,10 @@ def test_amplitudes_of_usual_stars_scatter_by_less_than_their_errors(simulator, 
     for seed in range(8):
         star = errors.draw(observed(simulator, labels, snr=80.0, seed=seed), labels, generator)
         mode = mode_of(coordinates, errors, star, labels)
-        amplitude, error, measured = _amplitudes(coordinates, star, mode, shapes)
+        amplitude, error, measured = _amplitudes(coordinates, mode, shapes)
         assert measured.double().mean() > 0.8
         scores.append((amplitude / error)[measured])
-        assert foreign_light(coordinates, star, mode) is None
+        assert foreign_light(coordinates, mode) is None
     rms = float(torch.cat(scores).square().mean().sqrt())
     assert 0.3 < rms < 1.1
 
@@ -71,7 +71,7 @@ def test_a_gap_is_no_stretch(simulator, coordinates):
     star = diluted(simulator, observed(simulator, labels), labels, 0.3)
     wave = torch.from_numpy(simulator.pixels.wavelength_aa)
     star = star.with_(mask=(wave > STRETCH[0]) & (wave < STRETCH[1]))
-    assert foreign_light(coordinates, star, mode_of(coordinates, errors, star, labels)) is None
+    assert foreign_light(coordinates, mode_of(coordinates, errors, star, labels)) is None
 
 
 def test_a_short_window_has_no_stretches():

@@ -145,20 +145,18 @@ class TransferTable:
             values = function(step * torch.arange(count, dtype=torch.float64), one)[0].to(frequency)
             self._tables.append((values, values.diff(append=values[-1:]), frequency / step))
 
-    def __call__(self, *, vsini_kms: Tensor, vmac_kms: Tensor, resolution: Tensor) -> Tensor:
-        """Product of rotation, macroturbulence and instrument (n, m) for velocities and R = lambda / FWHM (n,)."""
+    def __call__(self, *, vsini_kms: Tensor, vmac_kms: Tensor, resolution: Tensor, count: int | None = None) -> Tensor:
+        """Product of rotation, macroturbulence and instrument (n, m) for velocities and R = lambda / FWHM (n,).
+
+        For all m frequencies, or the first ``count`` of them.
+        """
         same = bool((resolution == resolution[:1]).all())  # as in the likelihood of one star
-        total = instrument(self._frequency, resolution[:1] if same else resolution)
+        total = instrument(self._frequency[:count], resolution[:1] if same else resolution)
         for velocity, (values, steps, frequency) in zip((vsini_kms, vmac_kms), self._tables, strict=True):
-            place = (velocity[:, None] * frequency).clamp_(max=len(values) - 1).flatten()
+            place = (velocity[:, None] * frequency[:count]).clamp_(max=len(values) - 1).flatten()
             row = place.to(torch.int32)
             slope = steps.index_select(0, row)
-            total = (
-                slope.mul_(place.sub_(row))
-                .add_(values.index_select(0, row))
-                .view(len(velocity), len(frequency))
-                .mul_(total)
-            )
+            total = slope.mul_(place.sub_(row)).add_(values.index_select(0, row)).view(len(velocity), -1).mul_(total)
         return total
 
 

@@ -287,7 +287,7 @@ def _describe(
         model.numpy(),
         sigma.numpy(),
         details,
-        foreign_light(coordinates, star, mode),
+        foreign_light(coordinates, mode),
     )
 
 

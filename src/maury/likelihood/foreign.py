@@ -9,9 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from maury.likelihood.laplace import Mode, jacobian
+from maury.likelihood.laplace import Mode
 from maury.likelihood.target import Coordinates
-from maury.pixelspectra import PixelSpectra
 
 _WIDTHS_AA = (15.0, 25.0, 40.0, 60.0, 90.0)
 _WIDEST = 0.3
@@ -51,7 +50,7 @@ class Stretch:
         )
 
 
-def foreign_light(coordinates: Coordinates, star: PixelSpectra, mode: Mode) -> Stretch | None:
+def foreign_light(coordinates: Coordinates, mode: Mode) -> Stretch | None:
     """Most significant stretch with foreign light, or None.
 
     Light that is added smoothly to the continuum is fitted as continuum: flux m becomes m + a s (1 - m) in a stretch of
@@ -62,14 +61,13 @@ def foreign_light(coordinates: Coordinates, star: PixelSpectra, mode: Mode) -> S
 
     Args:
         coordinates: labels and physics.
-        star: the data, or exposures of one star.
-        mode: of the posterior.
+        mode: of the posterior of a star or of its exposures.
     """
     pixels = coordinates.simulator.pixels
     ends, shapes = _stretches(*pixels.wavelength_aa[[0, -1]], pixels.count)
     if not ends:
         return None
-    amplitude, error, measured = _amplitudes(coordinates, star, mode, shapes)
+    amplitude, error, measured = _amplitudes(coordinates, mode, shapes)
     score = torch.where(measured & (amplitude.abs() > _LEAST), amplitude.abs() / error, 0.0)
     best = int(score.argmax())
     if float(score[best]) < _SIGNIFICANT:
@@ -77,12 +75,9 @@ def foreign_light(coordinates: Coordinates, star: PixelSpectra, mode: Mode) -> S
     return Stretch(*ends[best], -float(amplitude[best]), float(error[best]))
 
 
-def _amplitudes(
-    coordinates: Coordinates, star: PixelSpectra, mode: Mode, shapes: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
+def _amplitudes(coordinates: Coordinates, mode: Mode, shapes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Amplitudes (n,) of shapes (n, p), their standard deviations, and which of them the spectrum measures."""
-    noise, simulator = mode.noise, coordinates.simulator
-    model, slopes = jacobian(coordinates, mode.theta, star.resolution)
+    noise, simulator, model = mode.noise, coordinates.simulator, mode.model
     groups = len(model) // shapes.shape[1]
     projector = noise.projector.float()
 
@@ -91,7 +86,7 @@ def _amplitudes(
         return weighted - (weighted @ projector) @ projector.mT
 
     columns = noise.weighted(shapes.repeat(1, groups) * (1 - model)).float()
-    labels = without_nuisances(noise.weighted(slopes))
+    labels = without_nuisances(noise.weighted(mode.slopes))
     free = without_nuisances(columns) - (columns @ labels.mT) @ mode.covariance.float() @ labels
     information = (free * columns).sum(1).clamp_min(1e-12)
     amplitude = columns @ without_nuisances(noise.residual(model)[None])[0] / information

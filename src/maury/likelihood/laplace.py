@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from maury.likelihood.errors import ErrorModel, NoiseModel
-from maury.likelihood.priors import LabelPrior, value_of
+from maury.likelihood.priors import LabelPrior
 from maury.likelihood.target import Coordinates, Target
 from maury.likelihood.together import Together
 from maury.pixelspectra import PixelSpectra
@@ -21,8 +21,8 @@ _LARGEST = 0.7
 """Longest step in any unconstrained coordinate."""
 _FARTHEST = 3.5
 """Largest absolute value of an unconstrained coordinate: 2e-4 of a label's range from its ends."""
-_DONE = 0.02
-"""The search ends after a step of fewer standard deviations in each coordinate."""
+_DONE = 0.05
+"""The search ends where the next step is shorter than so many standard deviations in each coordinate."""
 _TRIES = 5
 
 
@@ -35,6 +35,8 @@ class Mode:
         covariance: inverse of the curvature (k, k).
         labels: the simulator's labels there (all,).
         noise: covariance of the errors about the model spectrum there.
+        model: that spectrum (p,).
+        slopes: its derivatives by the coordinates (k, p).
         log_density: log density of the target there.
         steps: number of steps taken.
     """
@@ -43,6 +45,8 @@ class Mode:
     covariance: Tensor = field(repr=False)
     labels: Tensor
     noise: NoiseModel = field(repr=False)
+    model: Tensor = field(repr=False)
+    slopes: Tensor = field(repr=False)
     log_density: float
     steps: int
 
@@ -76,22 +80,20 @@ def find_mode(
     """
     theta = start.double().clamp(-_FARTHEST, _FARTHEST)
     damping, steps = 0.0, 0
-    while steps < iterations:
-        steps += 1
+    while True:
         target, model, slopes = _linear(coordinates, errors, star, theta, label_priors, fit_errors)
         gradient, curvature = _slopes(target, theta, model, slopes)
-        here = float(target.log_density(theta[None]))
-        moved, damping = _climb(target, theta, here, gradient, curvature, damping)
-        spread = torch.linalg.inv(curvature).diagonal().clamp_min(1e-12).sqrt()
-        largest = float(((moved - theta).abs() / spread).max())
-        theta = moved
-        if largest < _DONE:
+        covariance = torch.linalg.inv(curvature)
+        if steps == iterations:
             break
-    target, model, slopes = _linear(coordinates, errors, star, theta, label_priors, fit_errors)
-    _, curvature = _slopes(target, theta, model, slopes)
+        steps += 1
+        moved, damping = _climb(target, theta, gradient, curvature, damping)
+        if float(((moved - theta).abs() / covariance.diagonal().clamp_min(1e-24).sqrt()).max()) < _DONE:
+            break
+        theta = moved
     labels = coordinates.full(coordinates.labels(theta))
     density = float(target.log_density(theta[None]))
-    return Mode(theta, torch.linalg.inv(curvature), labels, target.noise, density, steps)
+    return Mode(theta, covariance, labels, target.noise, model, slopes, density, steps)
 
 
 def _linear(
@@ -110,9 +112,9 @@ def _linear(
     return Target(coordinates, star, errors, label_priors), model, slopes
 
 
-def jacobian(coordinates: Coordinates, theta: Tensor, resolution: Tensor, first: int = 0) -> tuple[Tensor, Tensor]:
-    """Model spectrum (p,), and its derivatives (k - first, p) by unconstrained coordinates (k,) from ``first`` on."""
-    offsets = _STEP * torch.eye(len(theta), dtype=theta.dtype)[first:]
+def jacobian(coordinates: Coordinates, theta: Tensor, resolution: Tensor) -> tuple[Tensor, Tensor]:
+    """Model spectrum (p,), and its derivatives (k, p) by unconstrained coordinates (k,)."""
+    offsets = _STEP * torch.eye(len(theta), dtype=theta.dtype)
     rows = coordinates.spectra(torch.cat([theta[None], theta + offsets, theta - offsets]), resolution).double()
     above, below = rows[1:].chunk(2)
     return rows[0], (above - below) / (2 * _STEP)
@@ -134,30 +136,24 @@ def _prior_slopes(target: Target, theta: Tensor) -> tuple[Tensor, Tensor]:
     x = theta.clone().requires_grad_(True)
     total = target.coordinates.log_prior(x[None])[0] + target.log_label_priors(x[None])[0]
     gradient = torch.autograd.grad(total, x)[0] if bool(torch.isfinite(total)) else torch.zeros_like(theta)
-    count = len(theta)
-    curvature = torch.zeros(count, count, dtype=theta.dtype)
+    curvature = torch.zeros(len(theta), len(theta), dtype=theta.dtype)
+    labels = dict(zip(target.coordinates.names, target.coordinates.labels(x[None]).unbind(-1), strict=True))
     for label_prior in target.label_priors:
-        if label_prior.uniform:
-            continue
-        x = theta.clone().requires_grad_(True)
-        labels = dict(zip(target.coordinates.names, target.coordinates.labels(x).unbind(-1), strict=True))
-        labels = {name: value[None] for name, value in labels.items()}
-        slope = torch.autograd.grad(value_of(label_prior.label, labels)[0], x)[0]
-        curvature += torch.outer(slope, slope) / min(label_prior.below, label_prior.above) ** 2
+        if not label_prior.uniform:
+            slope = torch.autograd.grad(label_prior.deviation(labels)[0], x, retain_graph=True)[0]
+            curvature += torch.outer(slope, slope)
     return torch.nan_to_num(gradient), curvature
 
 
-def _climb(
-    target: Target, theta: Tensor, here: float, gradient: Tensor, curvature: Tensor, damping: float
-) -> tuple[Tensor, float]:
-    """Take the least damped step that does not lower the density; return the new coordinates and the damping."""
+def _climb(target: Target, theta: Tensor, gradient: Tensor, curvature: Tensor, damping: float) -> tuple[Tensor, float]:
+    """Take the damped step to the highest density; return the new coordinates, or the old ones, and the damping."""
     scale = curvature.diagonal()
     tries = [damping, *(max(damping, 1e-2) * 10.0**i for i in range(_TRIES))]
     steps = [torch.linalg.solve(curvature + torch.diag(d * scale), gradient) for d in tries]
     steps = [step * min(1.0, _LARGEST / max(float(step.abs().max()), 1e-9)) for step in steps]
-    points = torch.stack([(theta + step).clamp(-_FARTHEST, _FARTHEST) for step in steps])
-    densities = target.log_density(points)
-    best = int(torch.nan_to_num(densities, nan=-torch.inf).argmax())
-    if float(densities[best]) < here:
+    points = torch.stack([theta, *((theta + step).clamp(-_FARTHEST, _FARTHEST) for step in steps)])
+    here, *densities = torch.nan_to_num(target.log_density(points), nan=-torch.inf).tolist()
+    best = densities.index(max(densities))
+    if densities[best] < here:
         return theta, tries[-1]
-    return points[best], tries[best] / 10 if best else 0.0
+    return points[1 + best], tries[best] / 10 if best else 0.0

@@ -48,8 +48,13 @@ class LabelPrior:
         if self.uniform:
             inside = (x >= self.value - self.below) & (x <= self.value + self.above)
             return torch.where(inside, -math.log(self.below + self.above), -torch.inf).to(x.dtype)
-        width = torch.where(x < self.value, self.below, self.above).to(x.dtype)
-        return -0.5 * ((x - self.value) / width) ** 2 - math.log((self.below + self.above) * math.sqrt(math.pi / 2))
+        norm = math.log((self.below + self.above) * math.sqrt(math.pi / 2))
+        return -0.5 * self.deviation(labels).square() - norm
+
+    def deviation(self, labels: Mapping[str, Tensor]) -> Tensor:
+        """Deviation (n,) of the label from its most probable value, in standard deviations; not for a range."""
+        x = value_of(self.label, labels)
+        return (x - self.value) / torch.where(x < self.value, self.below, self.above).to(x.dtype)
 
 
 Priors: TypeAlias = Sequence["LabelPrior | str"] | Mapping[str, Any]
@@ -83,11 +88,18 @@ class Relation(LabelPrior):
 
     def log_density(self, labels: Mapping[str, Tensor]) -> Tensor:
         """Log density (n,) of the label given Teff and log g."""
+        return -0.5 * self.deviation(labels).square() - (self._width(labels) * math.sqrt(2 * math.pi)).log()
+
+    def deviation(self, labels: Mapping[str, Tensor]) -> Tensor:
+        """Deviation (n,) of the label from the relation, in standard deviations."""
+        return (labels[self.label] - self.mean(labels)) / self._width(labels)
+
+    def _width(self, labels: Mapping[str, Tensor]) -> Tensor:
+        """Scatter (n,) about the relation."""
         coolest, hottest, lowest, highest = self.known
         beyond = (coolest - labels["teff"]).clamp_min(0) + (labels["teff"] - hottest).clamp_min(0)
         beyond = beyond / 200 + ((lowest - labels["logg"]).clamp_min(0) + (labels["logg"] - highest).clamp_min(0)) / 0.2
-        width = self.below * (1 + beyond).clamp_max(3)
-        return -0.5 * ((labels[self.label] - self.mean(labels)) / width) ** 2 - (width * math.sqrt(2 * math.pi)).log()
+        return self.below * (1 + beyond).clamp_max(3)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from maury.likelihood.errors import ErrorModel
 from maury.likelihood.importance import ImportanceSamples, Proposal, StudentT, sample
-from maury.likelihood.laplace import Mode, find_mode, jacobian
+from maury.likelihood.laplace import Mode, find_mode
 from maury.likelihood.priors import LabelPrior
 from maury.likelihood.target import Coordinates, MarginalTarget, Target
 from maury.likelihood.together import Together
@@ -20,7 +20,7 @@ from maury.pixelspectra import PixelSpectra
 TARGET_ESS = 400.0
 """Effective samples at which refinement ends: quantiles within 5 % of a standard deviation."""
 
-_FIRST, _PER_ROUND = 768, 512
+_FIRST, _FROM_NETWORK, _PER_ROUND = 512, 128, 256
 _LEAST_EFFICIENCY = 0.08
 """Effective samples per point at which sampling is given up."""
 _WIDER = 1.1
@@ -74,11 +74,10 @@ def refine(
     full, main = Target(coordinates, star, mode.noise, label_priors), coordinates.main
     target: Target | MarginalTarget = full
     if main < len(mode.theta):
-        slopes = jacobian(coordinates, mode.theta, star.resolution, main)[1]
-        target = MarginalTarget(full, mode.theta, slopes)
+        target = MarginalTarget(full, mode.theta, mode.slopes[main:])
     first: list[tuple[Proposal, int]] = [(StudentT(mode.theta[:main], mode.covariance[:main, :main], _WIDER), _FIRST)]
     if network is not None:
-        first.append((network, _FIRST // 3))
+        first.append((network, _FROM_NETWORK))
     each = max(_PER_ROUND, int(target_ess / 4))
     rounds = math.ceil(target_ess / _LEAST_EFFICIENCY / each)
     weighted = sample(target.log_density, first, generator, target_ess, rounds, each)

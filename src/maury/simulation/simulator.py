@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor
 
-from maury.broadening import TransferTable, gaussian, instrument_sigma, remaining_resolution, shift
+from maury.broadening import TransferTable, cutoff, gaussian, instrument_sigma, remaining_resolution, shift
 from maury.emulator import Emulator, NetworkPixels
 from maury.emulator.domain import require_known
 from maury.errors import DomainError
@@ -171,10 +171,11 @@ class Simulator:
         """
         device = labels.device
         labels, resolution = labels.to(self.device, torch.float32), resolution.to(self.device, torch.float32)
-        kernel = self._transfer(labels, resolution.clamp_max(self.pixels.resolution))
-        modes = self._intrinsic(labels) * kernel
+        resolution = resolution.clamp_max(self.pixels.resolution)
+        passed = self._frequency[: int((self._frequency <= cutoff(float(resolution.max()))).sum())]
+        modes = self._intrinsic(labels, count=len(passed)).mul_(self._transfer(labels, resolution, len(passed)))
         if velocity_kms is not None:
-            modes *= shift(self._frequency, velocity_kms.to(self.device, torch.float32))
+            modes *= shift(passed, velocity_kms.to(self.device, torch.float32))
         return torch.fft.irfft(modes, n=self.pixels.grid.size)[:, self.pixels.window].to(device)
 
     @torch.no_grad()
@@ -229,20 +230,22 @@ class Simulator:
         light = (draws.uniform(*s.scattered) * draws.chance(s.scattered_share))[:, None]
         return flux.add_(light).div_(1 + light)
 
-    def _intrinsic(self, labels: Tensor, haze: Tensor | None = None) -> Tensor:
-        """Fourier modes (n, m) of the intrinsic flux with haze h (n,), by default its mean."""
+    def _intrinsic(self, labels: Tensor, haze: Tensor | None = None, count: int | None = None) -> Tensor:
+        """Fourier modes (n, m), all or the first ``count``, of the intrinsic flux with haze h (n,) or its mean."""
         coefficients = self._emulator.coefficients(labels[:, : len(self._emulator.space)])
-        flat = torch.addmm(self._mean, coefficients, self._basis)
+        stop = None if count is None else 2 * count
+        flat = torch.addmm(self._mean[:stop], coefficients, self._basis[:, :stop])
         modes = torch.view_as_complex(flat.reshape(len(flat), -1, 2))
         return hazy(modes, self.haze.usual(labels) if haze is None else haze, self.pixels.grid.size)
 
-    def _transfer(self, labels: Tensor, resolution: Tensor) -> Tensor:
-        """Transfer function (n, m) of rotation, macroturbulence and instrument."""
+    def _transfer(self, labels: Tensor, resolution: Tensor, count: int | None = None) -> Tensor:
+        """Transfer function (n, m) of rotation, macroturbulence and instrument, of all modes or the first ``count``."""
         first = len(self._emulator.space)
         return self._broadening(
             vsini_kms=labels[:, first],
             resolution=remaining_resolution(resolution, self._native),
             vmac_kms=labels[:, first + 1],
+            count=count,
         )
 
     def _degraded(self, nominal: Tensor) -> Tensor:
