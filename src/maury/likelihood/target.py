@@ -19,6 +19,9 @@ from maury.simulation import Simulator
 
 _CHUNK = 128
 _DRAWS = 8192
+_NODES, _GRID = 5, 48
+_REACH, _PRIOR_REACH = 6.0, 4.0
+"""Range of a further element, in standard deviations given all other labels and of the prior."""
 
 
 def free_labels(simulator: Simulator) -> tuple[str, ...]:
@@ -148,8 +151,10 @@ class Target:
 class MarginalTarget:
     """A target of which the further elements are integrated out, linearly about a mode.
 
-    Their lines are weak, so that a model spectrum is linear in them: each is a column of the covariance, as nuisances
-    are, with a Gaussian prior, and given all other labels its posterior is Gaussian.
+    Their lines are weak, so that a model spectrum is nearly linear in them: each is a column of the covariance, as
+    nuisances are, with a Gaussian prior, and given all other labels its posterior is nearly Gaussian. Samples of the
+    further elements are then drawn without either approximation: given the other labels, a spectrum is the sum of
+    what each element changes, along a polynomial through five spectra, and the prior is the true one.
     """
 
     def __init__(self, target: Target, mode: Tensor, slopes: Tensor) -> None:
@@ -164,22 +169,25 @@ class MarginalTarget:
         coordinates, noise = target.coordinates, target.noise
         self._mode, self._centre = mode[self.main :], coordinates.centre[self.main :]
         self._size = coordinates.precision.diagonal()[self.main :].rsqrt()
-        columns = slopes * self._size[:, None]
         self._shift = ((self._centre - self._mode) @ slopes).float()
-        weighted = noise.weighted(columns)
-        self._across = weighted @ noise.projector
-        gram = weighted @ weighted.mT - self._across @ self._across.mT
+        weighted, self._across, gram = self._products(slopes * self._size[:, None])
         self._factor = torch.linalg.cholesky(gram + torch.eye(len(gram), dtype=gram.dtype))
-        self._weighted = weighted.float()
         self._constant = noise.constant - float(self._factor.diagonal().log().sum())
         z = (self._mode - self._centre) / self._size
         self._own = -0.5 * float(z.square().sum()) - float(self._size.log().sum()) - len(z) / 2 * math.log(2 * math.pi)
-        self._seen: list[Tensor] = []
+        self._nodes = self._range(mode)
+        changes = self._changes(mode)
+        curves, self._across_curves, self._gram = self._products(changes)
+        shift = noise.weighted(self._shift.double())
+        self._offset = curves @ shift - self._across_curves @ (shift @ noise.projector)
+        self._grids, self._log_priors = self._priors(mode)
+        self._weighted, self._curves = weighted.float(), curves.float()
+        self._seen: list[tuple[Tensor, Tensor]] = []
 
     def log_density(self, theta: Tensor) -> Tensor:
         """Log density (n,) per unit of the first coordinates (n, k - m), not normalised: its integral is the evidence.
 
-        The Gaussian posteriors of the further elements at these points are kept for `further`.
+        What `further` needs of these points is kept.
         """
         full = torch.cat([theta, self._mode.expand(len(theta), -1)], 1)
         total = self.target.coordinates.log_prior(full) - self._own + self.target.log_label_priors(full)
@@ -187,18 +195,87 @@ class MarginalTarget:
         return total - 0.5 * chi2 + self._constant
 
     def further(self, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """Coordinates (n, m) of the further elements for some of the points asked for so far, in their order."""
-        projected = torch.cat(self._seen)[rows]
-        z = torch.randn(projected.shape, generator=generator, dtype=projected.dtype)
-        amplitude = torch.cholesky_solve(projected.mT, self._factor).mT
+        """Coordinates (n, m) of the further elements for some of the points asked for so far, in their order.
+
+        The start is a draw from the Gaussian posterior; each element is then drawn in turn, given all others.
+        """
+        linear, curved = (torch.cat(parts)[rows] for parts in zip(*self._seen, strict=True))
+        z = torch.randn(linear.shape, generator=generator, dtype=linear.dtype)
+        amplitude = torch.cholesky_solve(linear.mT, self._factor).mT
         amplitude = amplitude + torch.linalg.solve_triangular(self._factor.mT, z.mT, upper=True).mT
-        return self._centre + self._size * amplitude
+        x = (self._centre + self._size * amplitude).clamp(self._nodes[:, 0], self._nodes[:, -1])
+        count, nodes = self._nodes.shape
+        terms = torch.cat([_lagrange(self._nodes[j], x[:, j]) for j in range(count)], 1)
+        for j in (*range(count), *range(count)):
+            part = slice(j * nodes, (j + 1) * nodes)
+            terms[:, part] = 0
+            basis = _lagrange(self._nodes[j], self._grids[j])
+            own = self._log_priors[j] - 0.5 * ((basis @ self._gram[part, part]) * basis).sum(1)
+            log_density = (curved[:, part] - terms @ self._gram[:, part]) @ basis.mT + own
+            x[:, j] = _from_grid(self._grids[j], log_density, generator)
+            terms[:, part] = _lagrange(self._nodes[j], x[:, j])
+        return x
+
+    def _products(self, columns: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Weighted columns (c, p), their products with the projector, and with each other, nuisances integrated out."""
+        noise = self.target.noise
+        weighted = noise.weighted(columns)
+        across = weighted @ noise.projector
+        return weighted, across, weighted @ weighted.mT - across @ across.mT
+
+    def _range(self, mode: Tensor) -> Tensor:
+        """Coordinates (m, nodes) along each further element: six standard deviations about the mode, in the prior."""
+        spread = self._size * torch.cholesky_inverse(self._factor).diagonal().sqrt()
+        low = torch.maximum(self._mode - _REACH * spread, self._centre - _PRIOR_REACH * self._size)
+        high = torch.minimum(self._mode + _REACH * spread, self._centre + _PRIOR_REACH * self._size)
+        low, high = torch.minimum(low, self._mode - spread), torch.maximum(high, self._mode + spread)
+        return low[:, None] + (high - low)[:, None] * torch.linspace(0, 1, _NODES, dtype=mode.dtype)
+
+    def _changes(self, mode: Tensor) -> Tensor:
+        """Changes (m nodes, p) of the spectrum at the mode when one element goes to a node."""
+        models = self.target.coordinates.spectra(
+            torch.cat([mode[None], self._along(mode, self._nodes)]), self.target.star.resolution
+        ).double()
+        return models[1:] - models[0]
+
+    def _along(self, mode: Tensor, values: Tensor) -> Tensor:
+        """Coordinates (m n, k) of the mode with one further element in turn at its values (m, n)."""
+        count, each = values.shape
+        rows = mode.repeat(count, each, 1)
+        for j in range(count):
+            rows[j, :, self.main + j] = values[j]
+        return rows.flatten(0, 1)
+
+    def _priors(self, mode: Tensor) -> tuple[Tensor, Tensor]:
+        """Values (m, n) of each element from its first to its last node, and the log prior there."""
+        between = (torch.arange(_GRID, dtype=mode.dtype) + 0.5) / _GRID
+        grids = self._nodes[:, :1] + (self._nodes[:, -1:] - self._nodes[:, :1]) * between
+        rows = self._along(mode, grids)
+        total = self.target.coordinates.log_prior(rows) + self.target.log_label_priors(rows)
+        return grids, total.reshape(grids.shape)
 
     def _chi2(self, full: Tensor) -> Tensor:
         target = self.target
         r = target.residual(full, self._shift)
         slow = (r @ target.projector).double()
         projected = (r @ self._weighted.mT).double() - slow @ self._across.mT
-        self._seen.append(projected)
+        curved = (r @ self._curves.mT).double() - slow @ self._across_curves.mT + self._offset
+        self._seen.append((projected, curved))
         gained = torch.linalg.solve_triangular(self._factor, projected.mT, upper=False)
         return r.square().sum(-1).double() - slow.square().sum(-1) - gained.square().sum(0)
+
+
+def _lagrange(nodes: Tensor, x: Tensor) -> Tensor:
+    """Weights (n, nodes) of the values at nodes in the polynomial through them, at x (n,)."""
+    count = len(nodes)
+    factors = (x[:, None, None] - nodes) / (nodes[:, None] - nodes + torch.eye(count, dtype=nodes.dtype))
+    return factors.masked_fill(torch.eye(count, dtype=torch.bool), 1.0).prod(-1)
+
+
+def _from_grid(grid: Tensor, log_density: Tensor, generator: torch.Generator) -> Tensor:
+    """A draw (n,) for each row of log densities (n, g) in cells about the points of a grid (g,)."""
+    step = grid[1] - grid[0]
+    cumulated = (log_density - log_density.max(1, keepdim=True).values).exp().cumsum(1)
+    uniform = torch.rand(2, len(log_density), 1, generator=generator, dtype=grid.dtype)
+    cell = torch.searchsorted(cumulated, uniform[0] * cumulated[:, -1:]).clamp_max(len(grid) - 1)[:, 0]
+    return grid[cell] + (uniform[1, :, 0] - 0.5) * step
