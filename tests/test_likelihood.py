@@ -224,6 +224,36 @@ def test_further_elements_are_integrated_out(simulator, coordinates):
     assert float(ratio.logsumexp(0)) - math.log(300) == pytest.approx(expected, abs=0.2)
 
 
+def test_further_elements_of_weak_lines_are_drawn_from_their_own_posterior(simulator, coordinates):
+    """Quantiles as by importance sampling with the whole density, which no Gaussian about the mode has."""
+    labels = labels_of(simulator, teff=6400.0, mh=-1.0, y=-0.5, na=0.3)
+    star, main = observed(simulator, labels, seed=4), coordinates.main
+    noise = ErrorModel(simulator).whiten(star, labels, fit=False)
+    start = coordinates.transform.unconstrained(labels[coordinates.columns][None])[0]
+    mode = find_mode(coordinates, noise, star, start)
+    whole, generator = Target(coordinates, star, noise), torch.Generator().manual_seed(1)
+    marginal = MarginalTarget(whole, mode.theta, mode.slopes[main:])
+    marginal.log_density(mode.theta[None, :main])
+    drawn = marginal.further(torch.zeros(6000, dtype=torch.int64), generator)
+    proposal = StudentT(drawn.mean(0), torch.cov(drawn.mT))
+    points = proposal.sample(6000, generator)
+    full = torch.cat([mode.theta[:main].expand(len(points), -1), points], 1)
+    weights = (whole.log_density(full) - proposal.log_prob(points)).softmax(0)
+    assert float(1 / weights.square().sum()) > 1000
+    gaussian = torch.randn(6000, len(drawn.mT), generator=generator, dtype=drawn.dtype)
+    gaussian = mode.theta[main:] + gaussian * mode.covariance.diagonal()[main:].sqrt()
+    levels, farthest = torch.tensor([0.05, 0.16, 0.5, 0.84, 0.95], dtype=drawn.dtype), {}
+    for name, samples in (("drawn", drawn), ("gaussian", gaussian)):
+        off = []
+        for x, y in zip(samples.mT, points.mT, strict=True):
+            order = y.argsort()
+            exact = y[order][torch.searchsorted(weights[order].cumsum(0), levels)]
+            off.append(((x.quantile(levels) - exact) / (exact[3] - exact[1]) * 2).abs().max())
+        farthest[name] = float(torch.stack(off).max())
+    assert farthest["drawn"] < 0.2
+    assert farthest["gaussian"] > 2 * farthest["drawn"]
+
+
 def test_a_proposal_that_misses_is_told(simulator):
     """All weight on one point: few effective samples and a long tail."""
     far = StudentT(torch.full((3,), 60.0, dtype=torch.float64), 0.01 * torch.eye(3, dtype=torch.float64))
