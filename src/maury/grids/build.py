@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,8 +20,9 @@ from maury.errors import FormatError, MauryError, OutputError
 from maury.files import atomic_path, check_writable, sha256
 from maury.grids import spc
 from maury.grids.file import Advance, encode, quantise, write_grid
-from maury.grids.plan import AnyGridConfig, Plan, extra_attributes, make_plan
+from maury.grids.plan import AnyGridConfig, Plan, make_plan
 from maury.grids.spc import GridConfig
+from maury.labels import FOUNDING
 from maury.shards import Notify, move, open_shards, read_shard, shard_folder, write_shard
 from maury.threads import one_thread
 
@@ -147,7 +149,6 @@ class NodeMaker:
     """
 
     def __init__(self, emulator: Emulator, config: AnyGridConfig, plan: Plan) -> None:
-        """Prepare the sampler and the transfer functions."""
         self.emulator = emulator
         self.plan = plan
         self.sampler = Sampler(emulator.grid, plan.points_aa, cutoff(config.resolution), average=plan.average)
@@ -197,10 +198,6 @@ def _assemble(folder: Path, shards: list[Path], plan: Plan, config: AnyGridConfi
                 raise FormatError(f"{shard}: disappeared or was damaged; run the same command again")
             yield from part
 
-    splits = {
-        "random": spc.random_split(len(plan.labels), config.seed),
-        "block": spc.block_split(plan.labels, config.seed, plan.space.names),
-    }
     attributes = {
         "preset": config.preset,
         "resolution": config.resolution,
@@ -208,8 +205,10 @@ def _assemble(folder: Path, shards: list[Path], plan: Plan, config: AnyGridConfi
         "emulator_digest": digest,
         "settings": config.model_dump_json(),
         "maury": __version__,
-        **extra_attributes(plan),
     }
+    if plan.space.names != FOUNDING or plan.fixed:
+        attributes["fixed"] = json.dumps(plan.fixed)
+    splits = spc.both_splits(plan.labels, config.seed, plan.space.names)
     whole = folder / "grid.h5"
     with atomic_path(whole) as temporary:
         write_grid(temporary, plan.wavelength_aa, plan.labels, chunks(), splits, config.seed, attributes, plan.space)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +16,7 @@ from maury.emulator.domain import atmosphere_exists
 from maury.errors import ConfigError, DomainError
 from maury.grids import spc
 from maury.grids.spc import LOWEST_RESOLUTION, GridConfig
-from maury.labels import FOUNDING, INTRINSIC, LABELS, LabelSpace, is_packaged
+from maury.labels import INTRINSIC, LABELS, LabelSpace, is_packaged
 from maury.wavelengths import Floats, founding_wavelengths, pixel_points, window_pixels
 
 
@@ -205,8 +204,3 @@ def split_constants(names: tuple[str, ...], table: Floats) -> tuple[LabelSpace, 
     ends = (tuple(map(float, labels.min(0))), tuple(map(float, labels.max(0))))
     constants = {names[i]: float(table[0, i]) for i in range(len(names)) if i not in varies}
     return LabelSpace(tuple(names[i] for i in varies), *ends), labels, constants
-
-
-def extra_attributes(plan: Plan) -> dict[str, Any]:
-    """Attributes of a grid other than the founding grid: labels that are the same in all spectra, as JSON."""
-    return {"fixed": json.dumps(plan.fixed)} if plan.space.names != FOUNDING or plan.fixed else {}

@@ -93,6 +93,11 @@ def labels(config: GridConfig) -> NDArray[np.float64]:
     return np.column_stack([np.repeat(table, len(vsini), axis=0), np.tile(vsini, len(table))])
 
 
+def both_splits(table: NDArray[np.float64], seed: int, names: Sequence[str] = FOUNDING) -> dict[str, NDArray[np.bool_]]:
+    """The two splits of spectra with these labels (n, k), by name."""
+    return {"random": random_split(len(table), seed), "block": block_split(table, seed, names)}
+
+
 def random_split(count: int, seed: int) -> NDArray[np.bool_]:
     """Mask (count,) of a quarter of the spectra, drawn at random, for validation: 12,840 of 51,359.
 
@@ -102,13 +107,7 @@ def random_split(count: int, seed: int) -> NDArray[np.bool_]:
 
 
 def block_split(table: NDArray[np.float64], seed: int, names: Sequence[str] = FOUNDING) -> NDArray[np.bool_]:
-    """Mask (n,) of a quarter of the nodes for validation, each with the spectra of all its rotations.
-
-    Args:
-        table: labels (n, k).
-        seed: of the draw.
-        names: the k labels.
-    """
+    """Mask (n,) of a quarter of the nodes for validation, each with the spectra of all its rotations."""
     columns = [i for i, name in enumerate(names) if name != "vsini"]
     unique, block = np.unique(table[:, columns], axis=0, return_inverse=True)
     return _quarter(len(unique), np.random.default_rng((seed, 1)))[block.ravel()]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from maury.errors import ConfigError
@@ -17,7 +16,7 @@ from maury.grids.importers.phoenix import Phoenix
 from maury.grids.importers.readable import Atlas, Readable
 from maury.grids.importers.turbospectrum import Ambre, Pollux, Turbospectrum
 
-KINDS: dict[str, Callable[..., Family]] = {
+KINDS: dict[str, type[Family]] = {
     "phoenix": Phoenix,
     "atlas": Atlas,
     "bosz": Bosz,
@@ -56,8 +55,6 @@ def make_family(kind: str, wavelength_file: Path | None = None) -> Family:
     """
     if kind not in KINDS:
         raise ConfigError(f"kind {kind!r} is unknown; allowed: {', '.join(KINDS)}")
-    if wavelength_file is None:
-        return KINDS[kind]()
-    if kind not in ("phoenix", "bosz"):
+    if wavelength_file is not None and kind not in ("phoenix", "bosz"):
         raise ConfigError(f"a wavelength file is for phoenix and bosz; {kind} files hold their wavelengths")
     return KINDS[kind](wavelength_file)

@@ -11,45 +11,33 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 
 from maury.errors import FormatError
-from maury.grids.importers.families import Entry, Medium, Synthetic, between, find_files, find_near
+from maury.grids.importers.families import Entry, Family, Medium, Synthetic, between, find_near
 from maury.grids.importers.images import open_fits
 from maury.grids.importers.names import from_bosz_name
 from maury.grids.importers.text_columns import columns_between, numeric_lines, parse_columns
 from maury.wavelengths import Floats
 
 
-class Bosz:
+class Bosz(Family):
     """BOSZ ASCII and FITS of 2017 and ASCII of 2024."""
 
-    title: ClassVar[str] = "BOSZ of 2017 and 2024"
-    medium: ClassVar[Medium | None] = None
-    tells_labels: ClassVar[bool] = True
-
-    def __init__(self, wavelength_file: Path | None = None) -> None:
-        """Wavelengths of resampled files come from ``wavelength_file``, or are looked for beside and above them."""
-        self.wavelength_file = wavelength_file
-        self._waves: dict[Path, Floats] = {}
+    title = "BOSZ of 2017 and 2024"
+    patterns = ("bosz2024_*_t*.txt*", "am*rs.asc*", "am*rs.fits*")
 
     def find(self, sources: Sequence[str]) -> list[Path]:
         """Files named as in 2017 or 2024; wavelength files are left out."""
-        found = find_files(sources, ["bosz2024_*_t*.txt*", "am*rs.asc*", "am*rs.fits*"])
-        return [path for path in found if "_wave_" not in path.name]
+        return [path for path in super().find(sources) if "_wave_" not in path.name]
 
     def entries(self, path: Path) -> list[Entry]:
         """Labels from the name."""
         return [Entry(path, from_bosz_name(path.name)[0])]
 
     def read(self, entry: Entry, low_aa: float, high_aa: float) -> Synthetic:
-        """A piece of a spectrum and of its continuum.
-
-        Raises:
-            FormatError: truncated, or the wavelength file is missing or of another length.
-        """
+        """A piece of a spectrum and of its continuum."""
         _, resolution, year = from_bosz_name(entry.path.name)
         if re.search(r"\.fits(\.gz)?$", entry.path.name):
             with open_fits(entry.path) as hdus:
@@ -70,9 +58,7 @@ class Bosz:
         found = re.search(r"_(r\d+)_", path.name)
         name = f"bosz2024_wave_{found.group(1) if found else 'r'}.txt"
         file = self.wavelength_file or find_near(path.parent, name, f"wavelength_grids/{name}")
-        if file not in self._waves:
-            self._waves[file] = parse_columns(file, numeric_lines(file)[1], 1)[:, 0]
-        wavelength = self._waves[file]
+        wavelength: Floats = self.last(file, lambda: parse_columns(file, numeric_lines(file)[1], 1)[:, 0])
         _, lines = numeric_lines(path)
         if len(lines) != wavelength.size:
             raise FormatError(f"{path}: {len(lines)} rows, but {wavelength.size} wavelengths in {file}; truncated?")

@@ -1,4 +1,4 @@
-"""What every family of synthetic spectra hands over, the settings of an import, finding and opening its files."""
+"""The base class of families of synthetic spectra, the settings of an import, finding and opening its files."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import gzip
 import lzma
 import os
 import zlib
-from collections.abc import Iterable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, Protocol
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, field_validator
@@ -106,30 +107,56 @@ class Synthetic:
     resolution: float | None = None
 
 
-class Family(Protocol):
-    """Files of one kind: what they are called, which labels they have, how a piece of one is read.
+class Family(ABC):
+    """Files of one kind: their names, the labels they have, how a piece of one is read.
 
     Attributes:
         title: the kind in a few words.
+        patterns: names of its files; those with an ending in ``others`` are none of them.
         medium: air or vacuum for all files of the kind, or None where the file tells.
         tells_labels: whether names or headers hold the labels; else a table is needed.
+        wavelength_file: where the wavelengths are; None to look for them beside and above the spectra.
     """
 
     title: ClassVar[str]
-    medium: ClassVar[Medium | None]
-    tells_labels: ClassVar[bool]
+    patterns: ClassVar[tuple[str, ...]] = ("*",)
+    others: ClassVar[tuple[str, ...]] = ()
+    medium: ClassVar[Medium | None] = None
+    tells_labels: ClassVar[bool] = True
+
+    def __init__(self, wavelength_file: Path | None = None) -> None:
+        self.wavelength_file = wavelength_file
+        self._last: dict[Path, Any] = {}
 
     def find(self, sources: Sequence[str]) -> list[Path]:
         """Files of the kind among folders, files and patterns."""
-        ...
+        return [path for path in find_files(sources, self.patterns) if path.suffix.lower() not in self.others]
 
+    def last(self, path: Path, read: Callable[[], Any]) -> Any:
+        """Contents of a file, kept until another is read: all its spectra come one after the other."""
+        if path not in self._last:
+            self._last = {path: read()}
+        return self._last[path]
+
+    @abstractmethod
     def entries(self, path: Path) -> list[Entry]:
-        """The spectra of a file with their labels; no labels where neither name nor header has them."""
-        ...
+        """The spectra of a file with their labels; no labels where neither name nor header has them.
 
+        Raises:
+            FormatError: unreadable or damaged, or what name, header and contents say of the spectra differs.
+        """
+
+    @abstractmethod
     def read(self, entry: Entry, low_aa: float, high_aa: float) -> Synthetic:
-        """At least the piece of a spectrum between two wavelengths (Å in the file's medium), as far as it reaches."""
-        ...
+        """At least the piece of a spectrum between two wavelengths (Å in the file's medium), as far as it reaches.
+
+        Raises:
+            FormatError: truncated, damaged, or its wavelengths are missing or of another length.
+        """
+
+
+NO_SPECTRA = (".csv", ".md", ".log", ".par")
+"""Endings of tables, notes and logs, beside spectra that have no ending of their own."""
 
 
 @dataclass
@@ -140,22 +167,14 @@ class Problems:
     texts: list[str] = field(default_factory=list)
 
     def add(self, text: str) -> None:
-        """Note one; stop when there are many.
-
-        Raises:
-            ImportProblemsError: the limit is reached.
-        """
+        """Note one; raise `ImportProblemsError` when there are many."""
         self.texts.append(" ".join(text.split()))
         if len(self.texts) >= self.limit:
             self.texts.append("these are enough: the rest was not looked at")
             self.stop()
 
     def stop(self) -> None:
-        """Raise if there was any.
-
-        Raises:
-            ImportProblemsError: there was.
-        """
+        """Raise `ImportProblemsError` if there was any."""
         if self.texts:
             raise ImportProblemsError(self.texts)
 
@@ -164,19 +183,9 @@ class ImportProblemsError(FormatError):
     """Files that cannot be imported; `problems` lists them, one line each."""
 
     def __init__(self, problems: Sequence[str]) -> None:
-        """Keep the list; the message is its first line and how many there are."""
         self.problems = list(problems)
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         super().__init__(f"{problems[0]}{more}")
-
-
-def find_all(sources: Iterable[str]) -> list[Path]:
-    """All files but tables, notes and logs, for spectra that have no ending of their own.
-
-    Raises:
-        FormatError: as `find_files`.
-    """
-    return [path for path in find_files(sources, ["*"]) if path.suffix.lower() not in (".csv", ".md", ".log", ".par")]
 
 
 def find_files(sources: Iterable[str], patterns: Sequence[str]) -> list[Path]:

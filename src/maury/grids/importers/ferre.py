@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 
 from maury.errors import FormatError
-from maury.grids.importers.families import Entry, Medium, Synthetic, between, find_files, read_text
+from maury.grids.importers.families import Entry, Family, Medium, Synthetic, between, read_text
 from maury.grids.importers.names import label_name
 from maury.wavelengths import Floats
 
@@ -44,32 +42,18 @@ class _Grid:
     invalid: float | None
 
 
-class Ferre:
+class Ferre(Family):
     """FERRE ASCII grids."""
 
-    title: ClassVar[str] = "FERRE grid (&SYNTH header, ASCII)"
-    medium: ClassVar[Medium | None] = None
-    tells_labels: ClassVar[bool] = True
-
-    def __init__(self) -> None:
-        """Keep the file that was opened last: all its spectra come one after the other."""
-        self._opened: tuple[Path, _Grid] | None = None
-
-    def find(self, sources: Sequence[str]) -> list[Path]:
-        """Files ``.dat``."""
-        return find_files(sources, ["*.dat", "*.dat.gz", "*.synth"])
+    title = "FERRE grid (&SYNTH header, ASCII)"
+    patterns = ("*.dat", "*.dat.gz", "*.synth")
 
     def _open(self, path: Path) -> _Grid:
-        if self._opened is None or self._opened[0] != path:
-            self._opened = (path, _read(path))
-        return self._opened[1]
+        grid: _Grid = self.last(path, lambda: _read(path))
+        return grid
 
     def entries(self, path: Path) -> list[Entry]:
-        """One spectrum for each row that is not a hole.
-
-        Raises:
-            FormatError: a damaged header, a dimension that is not a label, or another number of rows.
-        """
+        """One spectrum for each row that is not a hole."""
         grid = self._open(path)
         nodes = list(itertools.product(*grid.axes.values()))
         if len(grid.rows) != len(nodes):
@@ -81,11 +65,7 @@ class Ferre:
         ]
 
     def read(self, entry: Entry, low_aa: float, high_aa: float) -> Synthetic:
-        """The part of a row that holds the range.
-
-        Raises:
-            FormatError: no part holds it, or the row is cut.
-        """
+        """The part of a row that holds the range."""
         grid = self._open(entry.path)
         sizes = [part.wavelength_aa.size for part in grid.parts]
         values = _numbers(entry, grid.rows[entry.row or 0])

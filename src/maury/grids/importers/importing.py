@@ -86,11 +86,7 @@ def survey(family: Family, paths: Sequence[Path], labels: Path | None = None, ad
 
 
 def _in_table(paths: Sequence[Path], labels: Path) -> dict[Path, dict[str, float] | None]:
-    """The files that a table names, by their whole path or the end of it, and their labels.
-
-    Raises:
-        ImportProblemsError: names of no file or of several, and files with two names.
-    """
+    """The files that a table names, by their whole path or the end of it, and their labels."""
     problems = Problems()
     by_ending: dict[str, list[Path]] = {}
     for path in paths:
@@ -171,7 +167,7 @@ def import_grid(
     sources: Sequence[str],
     advance: Advance | None = None,
 ) -> list[str]:
-    """Write the spectra of a survey as a grid to train on.
+    """Write the spectra of a survey as a grid to train on; return notes of the assumptions made.
 
     Args:
         path: the HDF5 file.
@@ -180,9 +176,6 @@ def import_grid(
         config: settings.
         sources: what was imported, for the record.
         advance: called with the number of spectra read.
-
-    Returns:
-        Notes: assumptions made.
 
     Raises:
         ImportProblemsError: the list of files that cannot be imported.
@@ -205,10 +198,7 @@ def import_grid(
         names = (*names, "vsini")
         table = np.column_stack([np.repeat(table, len(speeds), axis=0), np.tile(speeds, len(table))])
     space, labels, fixed = split_constants(names, table)
-    splits = {
-        "random": spc.random_split(len(labels), config.seed),
-        "block": spc.block_split(labels, config.seed, space.names),
-    }
+    splits = spc.both_splits(labels, config.seed, space.names)
     attributes = {
         "preset": "import",
         "resolution": window.resolution,

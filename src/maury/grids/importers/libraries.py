@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 
-from maury.grids.importers.families import Entry, Medium, Synthetic, between, find_files
+from maury.grids.importers.families import Entry, Family, Synthetic, between
 from maury.library import Library, read_library
 
 
-class Libraries:
+class Libraries(Family):
     """Files that `maury library` makes."""
 
-    title: ClassVar[str] = "maury's own libraries"
-    medium: ClassVar[Medium | None] = "air"
-    tells_labels: ClassVar[bool] = True
-
-    def __init__(self) -> None:
-        """Keep the file that was opened last: all its spectra come one after the other."""
-        self._opened: tuple[Path, Library] | None = None
-
-    def find(self, sources: Sequence[str]) -> list[Path]:
-        """HDF5 files."""
-        return find_files(sources, ["*.h5"])
+    title = "maury's own libraries"
+    patterns = ("*.h5",)
+    medium = "air"
 
     def _open(self, path: Path) -> Library:
-        if self._opened is None or self._opened[0] != path:
-            self._opened = (path, read_library(path))
-        return self._opened[1]
+        library: Library = self.last(path, lambda: read_library(path))
+        return library
 
     def entries(self, path: Path) -> list[Entry]:
         """One spectrum per row."""

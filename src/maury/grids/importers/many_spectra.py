@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import h5py
 import numpy as np
 
 from maury.errors import ConfigError, FormatError
-from maury.grids.importers.families import Entry, Medium, Synthetic, between, find_files
+from maury.grids.importers.families import Entry, Family, Medium, Synthetic, between
 from maury.grids.importers.names import from_header, label_name
 from maury.readers.roles import classify
 from maury.wavelengths import Floats
@@ -24,45 +24,25 @@ from maury.wavelengths import Floats
 _CONTINUUM = ("continuum", "cntm", "cont", "continua")
 
 
-class Hdf5:
+class Hdf5(Family):
     """HDF5 files."""
 
-    title: ClassVar[str] = "HDF5: generic layout, or one spectrum per file as from Korg"
-    medium: ClassVar[Medium | None] = None
-    tells_labels: ClassVar[bool] = True
-    patterns: ClassVar[tuple[str, ...]] = ("*.h5", "*.hdf5", "*.hdf")
-
-    def __init__(self) -> None:
-        """Keep the file that was opened last: all its spectra come one after the other."""
-        self._opened: tuple[Path, _Store] | None = None
-
-    def find(self, sources: Sequence[str]) -> list[Path]:
-        """HDF5 files."""
-        return find_files(sources, self.patterns)
+    title = "HDF5: generic layout, or one spectrum per file as from Korg"
+    patterns = ("*.h5", "*.hdf5", "*.hdf")
 
     def entries(self, path: Path) -> list[Entry]:
-        """One spectrum per row, or one per file.
-
-        Raises:
-            FormatError: not readable, no wavelengths or no flux, or shapes that do not fit.
-        """
+        """One spectrum per row, or one per file."""
         store = self._store(path)
         if store.flux.ndim == 1:
             return [Entry(path, store.labels_of_file())]
         table = store.labels()
-        if not table:
-            return [Entry(path, {}, row) for row in range(store.flux.shape[0])]
         return [
             Entry(path, {name: float(values[row]) for name, values in table.items()}, row)
             for row in range(store.flux.shape[0])
         ]
 
     def read(self, entry: Entry, low_aa: float, high_aa: float) -> Synthetic:
-        """A piece of a spectrum.
-
-        Raises:
-            FormatError: the file is damaged.
-        """
+        """A piece of a spectrum."""
         store = self._store(entry.path)
         part = between(store.wavelength, low_aa, high_aa)
         try:
@@ -73,9 +53,8 @@ class Hdf5:
         return Synthetic(store.wavelength[part], flux, continuum, store.normalised, store.medium, store.resolution)
 
     def _store(self, path: Path) -> _Store:
-        if self._opened is None or self._opened[0] != path:
-            self._opened = (path, _Store(path, self._open(path)))
-        return self._opened[1]
+        store: _Store = self.last(path, lambda: _Store(path, self._open(path)))
+        return store
 
     def _open(self, path: Path) -> Any:
         try:
@@ -87,7 +66,7 @@ class Hdf5:
 class Zarr(Hdf5):
     """Zarr stores: folders of the layout of `Hdf5`."""
 
-    title: ClassVar[str] = "Zarr: the layout of hdf5 (needs maury[zarr])"
+    title = "Zarr: the layout of hdf5 (needs maury[zarr])"
 
     def find(self, sources: Sequence[str]) -> list[Path]:
         """The stores that are named: folders."""

@@ -10,27 +10,22 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 
 from maury.errors import FormatError
-from maury.grids.importers.families import Entry, Medium, Synthetic, find_all, read_text
+from maury.grids.importers.families import NO_SPECTRA, Entry, Family, Synthetic, read_text
 from maury.grids.importers.names import from_marcs_name, from_sentences
 
 _FIELD = 7
 
 
-class Moog:
+class Moog(Family):
     """MOOG ``summary_out`` files of one spectrum each."""
 
-    title: ClassVar[str] = "MOOG raw spectra (summary_out)"
-    medium: ClassVar[Medium | None] = "air"
-    tells_labels: ClassVar[bool] = True
-
-    def find(self, sources: Sequence[str]) -> list[Path]:
-        """All files but tables and notes."""
-        return find_all(sources)
+    title = "MOOG raw spectra (summary_out)"
+    others = NO_SPECTRA
+    medium = "air"
 
     def entries(self, path: Path) -> list[Entry]:
         """Labels from the MODEL line, else from a name as of MARCS models."""
@@ -40,11 +35,7 @@ class Moog:
         return [Entry(path, labels if {"teff", "logg"} <= set(labels) else from_marcs_name(path.name))]
 
     def read(self, entry: Entry, low_aa: float, high_aa: float) -> Synthetic:
-        """The whole spectrum.
-
-        Raises:
-            FormatError: no such header, several blocks, or another number of depths than the header tells.
-        """
+        """The whole spectrum."""
         path, lines = entry.path, read_text(entry.path).splitlines()
         models = [i for i, line in enumerate(lines) if line.upper().startswith("MODEL:")]
         if len(models) != 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +133,7 @@ def from_pollux_name(name: str) -> dict[str, float]:
     return {} if found is None else {key: float(value) for key, value in found.groupdict().items()}
 
 
-def from_sentences(text: str, keys: Iterable[str] = ("teff", "logg", "mh", "vmic")) -> dict[str, float]:
+def from_sentences(text: str) -> dict[str, float]:
     """Labels out of lines such as ``effective temperature : 5750.`` or ``Teff = 5750 log g = 4.50 vt= 1.00 M/H= 0``."""
     words = {
         "teff": r"t_?eff(?:ective)?|effective\s+temperature",
@@ -142,7 +142,8 @@ def from_sentences(text: str, keys: Iterable[str] = ("teff", "logg", "mh", "vmic
         "vmic": r"vt|v_?t(?:urb|mic)?|xi|microturbulen(?:ce|t\s+velocity)|vmicro?",
     }
     labels = {}
-    for name in keys:
+    for name, alternatives in words.items():
+        found = re.search(rf"(?<![a-z])(?:{alternatives})[^\d\n+-]*([+-]?\d+\.?\d*)", text, re.IGNORECASE)
         found = re.search(rf"(?<![a-z])(?:{words[name]})[^\d\n+-]*([+-]?\d+\.?\d*)", text, re.IGNORECASE)
         if found is not None:
             labels[name] = float(found.group(1))

@@ -99,14 +99,9 @@ def normalise(spectrum: Synthetic, medium: Medium) -> Normalised:
 
 
 def displaced_lines(spectrum: Normalised, medium: Medium) -> tuple[int, float]:
-    """How much deeper strong lines are where the other medium would put them than where they should be.
+    """Number of strong lines of a normalised spectrum, and how much deeper they are in the other medium's places.
 
-    Args:
-        spectrum: normalised, its wavelengths taken to be in ``medium`` and converted to air.
-        medium: what the file or the user says.
-
-    Returns:
-        Number of strong lines in the spectrum, and the median over them of that difference of depths.
+    Its wavelengths are taken to be in ``medium`` and converted to air; the difference of depths is a median.
     """
     first, last = spectrum.wavelength_aa[[0, -1]]
     lines = np.array([line for line in _STRONG_AA if first + 3 < line < last - 3])
@@ -129,7 +124,6 @@ class MediumCheck:
     """
 
     def __init__(self, medium: Medium) -> None:
-        """Nothing seen yet."""
         self.medium = medium
         self.lines = 0
         self.differences: list[float] = []

@@ -7,14 +7,12 @@ the header: PHXTEFF, PHXLOGG, PHXM_H, PHXALPHA.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 
 from maury.errors import FormatError
-from maury.grids.importers.families import Entry, Medium, Synthetic, between, find_files, find_near
+from maury.grids.importers.families import Entry, Family, Medium, Synthetic, between, find_near
 from maury.grids.importers.images import open_image
 from maury.grids.importers.names import from_phoenix_name
 from maury.readers.linear import axis, has_axis
@@ -26,28 +24,14 @@ _HIRES = 500_000.0
 _KEYS = {"teff": "PHXTEFF", "logg": "PHXLOGG", "mh": "PHXM_H", "alpha": "PHXALPHA"}
 
 
-class Phoenix:
+class Phoenix(Family):
     """PHOENIX-ACES HiRes and MedRes FITS."""
 
-    title: ClassVar[str] = "PHOENIX-ACES (Husser et al. 2013)"
-    medium: ClassVar[Medium | None] = None
-    tells_labels: ClassVar[bool] = True
-
-    def __init__(self, wavelength_file: Path | None = None) -> None:
-        """Wavelengths come from ``wavelength_file``, or are looked for beside the spectra and in the folders above."""
-        self.wavelength_file = wavelength_file
-        self._waves: dict[Path, Floats] = {}
-
-    def find(self, sources: Sequence[str]) -> list[Path]:
-        """Files named lte...fits."""
-        return find_files(sources, ["lte*.fits", "lte*.fits.gz"])
+    title = "PHOENIX-ACES (Husser et al. 2013)"
+    patterns = ("lte*.fits", "lte*.fits.gz")
 
     def entries(self, path: Path) -> list[Entry]:
-        """Labels from the header; they have to agree with the name.
-
-        Raises:
-            FormatError: the header cannot be read, has no labels, or contradicts the name.
-        """
+        """Labels from the header; they have to agree with the name."""
         with open_image(path) as image:
             header = image.header
             labels = {name: float(header[key]) for name, key in _KEYS.items() if key in header}
@@ -60,11 +44,7 @@ class Phoenix:
         return [Entry(path, labels)]
 
     def read(self, entry: Entry, low_aa: float, high_aa: float) -> Synthetic:
-        """A piece of a spectrum: of HiRes files only that piece is read from the disk.
-
-        Raises:
-            FormatError: truncated, or its wavelengths are missing or of another length.
-        """
+        """A piece of a spectrum: of HiRes files only that piece is read from the disk."""
         with open_image(entry.path) as image:
             if has_axis(image.header):
                 log = Log(entry.path)
@@ -87,7 +67,10 @@ class Phoenix:
 
     def _wavelengths(self, path: Path) -> Floats:
         file = self._wave_path(path)
-        if file not in self._waves:
+
+        def read() -> Floats:
             with open_image(file) as image:
-                self._waves[file] = np.asarray(image.data, np.float64)
-        return self._waves[file]
+                return np.asarray(image.data, np.float64)
+
+        wavelength: Floats = self.last(file, read)
+        return wavelength

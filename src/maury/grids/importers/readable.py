@@ -2,47 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 
 from maury.errors import FormatError
-from maury.grids.importers.families import Entry, Medium, Synthetic, find_files
+from maury.grids.importers.families import Entry, Family, Synthetic
 from maury.grids.importers.images import open_fits
 from maury.grids.importers.names import from_cfa_name, from_header, from_marcs_name, from_pollux_name
 from maury.readers.detect import read_raw, understood
 from maury.readers.source import ReadOptions
 
 
-class Readable:
+class Readable(Family):
     """Whatever `maury inspect` reads, one spectrum per file; labels from a table."""
 
-    title: ClassVar[str] = "any file that maury inspect reads, with a table of labels"
-    medium: ClassVar[Medium | None] = None
-    tells_labels: ClassVar[bool] = False
-
-    def __init__(self, wavelength_unit: str | None = None) -> None:
-        """``wavelength_unit`` is for files that do not tell theirs."""
-        self.wavelength_unit = wavelength_unit
-
-    def find(self, sources: Sequence[str]) -> list[Path]:
-        """All files."""
-        return find_files(sources, ["*"])
+    title = "any file that maury inspect reads, with a table of labels"
+    tells_labels = False
 
     def entries(self, path: Path) -> list[Entry]:
         """One spectrum without labels."""
         return [Entry(path, {})]
 
     def read(self, entry: Entry, low_aa: float, high_aa: float) -> Synthetic:
-        """The whole spectrum.
-
-        Raises:
-            FormatError: as `maury.readers.read`, and for a file of several orders.
-        """
+        """The whole spectrum of a file of one order."""
         with understood(entry.path):
-            raw, _ = read_raw(entry.path, ReadOptions(wavelength_unit=self.wavelength_unit))
+            raw, _ = read_raw(entry.path, ReadOptions())
         if len(raw.orders) != 1:
             raise FormatError(f"{entry.path}: {len(raw.orders)} spectra or orders; one per file is needed")
         order = raw.orders[0]
@@ -56,20 +41,13 @@ class Readable:
 class Atlas(Readable):
     """FITS folders of ATLAS, SYNTHE and the CfA: linear or logarithmic axis, labels in header or name, air."""
 
-    title: ClassVar[str] = "ATLAS and CfA: one FITS file per spectrum, labels in header or name"
-    medium: ClassVar[Medium | None] = "air"
-    tells_labels: ClassVar[bool] = True
-
-    def find(self, sources: Sequence[str]) -> list[Path]:
-        """FITS files."""
-        return find_files(sources, ["*.fits", "*.fit", "*.fits.gz"])
+    title = "ATLAS and CfA: one FITS file per spectrum, labels in header or name"
+    patterns = ("*.fits", "*.fit", "*.fits.gz")
+    medium = "air"
+    tells_labels = True
 
     def entries(self, path: Path) -> list[Entry]:
-        """Labels by name as the CfA, MARCS and POLLUX write them, else from the headers.
-
-        Raises:
-            FormatError: the headers cannot be read.
-        """
+        """Labels by name as the CfA, MARCS and POLLUX write them, else from the headers."""
         for parse in (from_cfa_name, from_marcs_name, from_pollux_name):
             labels = parse(path.name)
             if labels:

@@ -7,14 +7,13 @@ The normalised one of the two is that whose values lie between 0 and 1.5.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
 from maury.errors import FormatError
-from maury.grids.importers.families import Entry, Medium, Synthetic, find_all, find_files, read_text
+from maury.grids.importers.families import NO_SPECTRA, Entry, Family, Synthetic, read_text
 from maury.grids.importers.names import from_marcs_name, from_pollux_name, from_sentences
 from maury.grids.importers.readable import Readable
 from maury.grids.importers.text_columns import columns_between
@@ -22,27 +21,19 @@ from maury.grids.importers.text_columns import columns_between
 _HIGHEST = 1.5
 
 
-class Turbospectrum:
+class Turbospectrum(Family):
     """Three columns: wavelength, normalised flux, absolute flux; two columns without the last."""
 
-    title: ClassVar[str] = "Turbospectrum (bsyn) ASCII, names as MARCS models"
-    medium: ClassVar[Medium | None] = "air"
-    tells_labels: ClassVar[bool] = True
-
-    def find(self, sources: Sequence[str]) -> list[Path]:
-        """All files but tables and notes."""
-        return find_all(sources)
+    title = "Turbospectrum (bsyn) ASCII, names as MARCS models"
+    others: ClassVar[tuple[str, ...]] = NO_SPECTRA
+    medium = "air"
 
     def entries(self, path: Path) -> list[Entry]:
         """Labels from a name as of MARCS models or POLLUX."""
         return [Entry(path, from_marcs_name(path.name) or from_pollux_name(path.name))]
 
     def read(self, entry: Entry, low_aa: float, high_aa: float) -> Synthetic:
-        """A piece of a spectrum.
-
-        Raises:
-            FormatError: truncated, or no column that could be the normalised flux.
-        """
+        """A piece of a spectrum."""
         table, _ = columns_between(entry.path, low_aa, high_aa, 2)
         normalised = _normalised_column(table)
         if normalised is None:
@@ -65,12 +56,9 @@ def _normalised_column(table: np.ndarray) -> int | None:
 class Pollux(Turbospectrum):
     """POLLUX: labels from the name of the ``.spec`` file, else from the ``.spec.txt`` beside it."""
 
-    title: ClassVar[str] = "POLLUX .spec ASCII (Palacios et al. 2010)"
-
-    def find(self, sources: Sequence[str]) -> list[Path]:
-        """``.spec`` files, packed or not, without their descriptions."""
-        found = find_files(sources, ["*.spec", "*.spec.gz"])
-        return [path for path in found if path.is_file() and path.suffix != ".txt"]
+    title = "POLLUX .spec ASCII (Palacios et al. 2010)"
+    patterns = ("*.spec", "*.spec.gz")
+    others = (".txt",)
 
     def entries(self, path: Path) -> list[Entry]:
         """Labels from the name, else from the description."""
@@ -84,11 +72,9 @@ class Pollux(Turbospectrum):
 class Ambre(Turbospectrum):
     """AMBRE: ASCII as POLLUX's, or FITS; names as MARCS models."""
 
-    title: ClassVar[str] = "AMBRE ASCII and FITS (de Laverny et al. 2012)"
-
-    def find(self, sources: Sequence[str]) -> list[Path]:
-        """Files with AMBRE in their name, ``.spec`` and FITS files."""
-        return find_files(sources, ["*AMBRE*", "*.spec", "*.spec.gz", "*.fits"])
+    title = "AMBRE ASCII and FITS (de Laverny et al. 2012)"
+    patterns = ("*AMBRE*", "*.spec", "*.spec.gz", "*.fits")
+    others = ()
 
     def read(self, entry: Entry, low_aa: float, high_aa: float) -> Synthetic:
         """A piece of an ASCII file, or a FITS file as a whole."""

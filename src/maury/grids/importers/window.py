@@ -54,19 +54,19 @@ class Window:
         look_at_every: of so many spectra the strong lines of one are looked at.
     """
 
-    def __init__(self, family: Family, config: ImportConfig, margin_kms: float = 0.0) -> None:
-        """Nothing is read yet; ``margin_kms`` is wanted beyond the window even without broadening."""
+    def __init__(self, family: Family, config: ImportConfig) -> None:
         self.config, self.family = config, family
         self.broadens = config.resolution is not None or any(v > 0 for v in config.vsini)
-        self.margin_kms = margin_kms
+        self.margin_kms = 0.0
         if self.broadens:
             width = float(instrument_sigma(config.resolution)) if config.resolution else 0.0
-            self.margin_kms += max(config.vsini, default=0.0) + 4 * width + 10.0
+            self.margin_kms = max(config.vsini, default=0.0) + 4 * width + 10.0
         self.normalisations: dict[str, int] = {}
         self.notes: list[str] = []
         self.first: Entry | None = None
         self.look_at_every = 1
         self._done = 0
+        self._observers: dict[tuple[int, float, float], _Observer] = {}
 
     @property
     def needed_aa(self) -> tuple[float, float]:
@@ -101,7 +101,6 @@ class Window:
                 raise ConfigError(f"{error}; give the width of the pixels", parameter="step") from error
             self.wavelength_aa = inside
         self.first = entry
-        self._observers: dict[tuple[int, float, float], _Observer] = {}
 
     def __call__(self, entry: Entry) -> NDArray[np.float32]:
         """Flux (r, p) of a spectrum with each of the r rotations.
