@@ -109,7 +109,21 @@ def _part(index: int, hdu: Any, size: int, log: Log) -> Part:
         raise log.fail(f"extension {index} claims {count:.3g} values: no spectrum")
     if start + min(needed, span or needed) > size or (needed and not span):
         raise log.fail(f"truncated: extension {index} ends at byte {start + needed}, the file at byte {size}")
+    if hdu.is_image and count:
+        _first_axis(header, axes)
     return Part(index, header, hdu, _shape(header) if hdu.is_image and count else ())
+
+
+def _first_axis(header: fits.Header, axes: list[int]) -> None:
+    """Give the only axis of more than one pixel, if it is a later one (n, 1 or n, 1, 1), the keywords of the first."""
+    long = [number for number, size in enumerate(axes, start=1) if size != 1]
+    if len(long) != 1 or long[0] == 1 or f"CRVAL{long[0]}" not in header:
+        return
+    for key in ("CRVAL{0}", "CDELT{0}", "CRPIX{0}", "CTYPE{0}", "CUNIT{0}", "CD{0}_{0}", "PC{0}_{0}"):
+        value = header.get(key.format(long[0]))
+        header.remove(key.format(1), ignore_missing=True)
+        if value is not None:
+            header[key.format(1)] = value
 
 
 @contextlib.contextmanager

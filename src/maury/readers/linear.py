@@ -16,10 +16,14 @@ from maury.readers.fitsfile import Part
 from maury.readers.headers import as_number, describe
 from maury.readers.roles import NOISE_KINDS, named
 from maury.readers.source import Floats, Log, Raw, RawOrder
-from maury.readers.units import OTHER_AXES, is_wavelength, parse_unit, to_angstrom
+from maury.readers.units import OTHER_AXES, guess_unit, is_wavelength, parse_unit, to_angstrom
 
-_AXIS = ("CRVAL1", "CDELT1", "CD1_1", "CRPIX1", "CTYPE1", "CUNIT1", "DC-FLAG", "WAT1_001", "COEFF0", "COEFF1")
+_AXIS = (
+    "CRVAL1", "CDELT1", "CD1_1", "PC1_1", "CRPIX1", "CTYPE1", "CUNIT1", "DC-FLAG", "WAT1_001", "COEFF0", "COEFF1",
+)  # fmt: skip
 """Keywords of the wavelength axis."""
+
+_LOG = ("log10", "ln")
 
 
 def _unit(header: fits.Header) -> str | None:
@@ -40,32 +44,40 @@ def has_axis(header: fits.Header) -> bool:
     """Whether the header gives a wavelength axis along the first axis of the image."""
     if as_number(header.get("COEFF0")) is not None and as_number(header.get("COEFF1")) is not None:
         return True
-    step = as_number(header.get("CDELT1")) or as_number(header.get("CD1_1"))
-    return as_number(header.get("CRVAL1")) is not None and bool(step)
+    return as_number(header.get("CRVAL1")) is not None and bool(_step(header)[0])
+
+
+def _step(header: fits.Header) -> tuple[float | None, float | None]:
+    """Step per pixel: CD1_1, else PC1_1 CDELT1 (PC1_1: 1 by default); and CDELT1 where CD1_1 differs from it."""
+    matrix, delta, rotation = (as_number(header.get(key)) for key in ("CD1_1", "CDELT1", "PC1_1"))
+    if matrix:
+        return matrix, delta if delta and abs(matrix - delta) > 1e-6 * abs(matrix) else None
+    return (delta * rotation if delta and rotation else delta), None
 
 
 def axis(header: fits.Header, size: int, log: Log) -> Floats:
     """Wavelengths (size,) in Å of a header's first axis.
 
     value(p) = CRVAL1 + (p - CRPIX1) step, p = 1 ... size; the step is CD1_1 where there is one (FITS standard),
-    else CDELT1. With DC-FLAG = 1, a CTYPE1 of logarithms or COEFF0/COEFF1 the values are log10 of Å; with CTYPE1 -LOG,
-    lambda = CRVAL1 exp((value - CRVAL1) / CRVAL1) (FITS paper III, eq. 5).
+    else PC1_1 CDELT1. With DC-FLAG = 1, a CTYPE1 of logarithms or COEFF0/COEFF1 the values are log10 of Å; with CTYPE1
+    -LOG, lambda = CRVAL1 exp((value - CRVAL1) / CRVAL1) (FITS paper III, eq. 5), unless the values, in no unit or Å,
+    are logarithms themselves.
 
     Raises:
-        FormatError: the axis is not a wavelength or its unit is unknown.
+        FormatError: the axis is not a wavelength, it is not linear (grisms, tables), or its unit is unknown.
     """
     pixel = np.arange(1, size + 1, dtype=float)
     if as_number(header.get("COEFF0")) is not None and as_number(header.get("COEFF1")) is not None:
         log.rule("wavelength = 10^(COEFF0 + COEFF1 i), i = 0, 1, ... (SDSS)")
         return to_angstrom(float(header["COEFF0"]) + float(header["COEFF1"]) * (pixel - 1), "log10", log)
-    start, delta, matrix = (as_number(header.get(key)) for key in ("CRVAL1", "CDELT1", "CD1_1"))
+    start = as_number(header.get("CRVAL1"))
     if start is None:
         raise log.fail(f"CRVAL1 = {header.get('CRVAL1')} is not a number")
-    step = matrix or delta
+    step, other = _step(header)
     if not step:
         raise log.fail(f"wavelength step CDELT1 = {header.get('CDELT1')}, CD1_1 = {header.get('CD1_1')} is not usable")
-    if matrix and delta and abs(matrix - delta) > 1e-6 * abs(matrix):
-        log.rule(f"CD1_1 = {matrix:g} used, not CDELT1 = {delta:g} (FITS standard)")
+    if other:
+        log.rule(f"CD1_1 = {step:g} used, not CDELT1 = {other:g} (FITS standard)")
     reference = as_number(header.get("CRPIX1"))
     if reference is None:
         reference = 1.0
@@ -73,7 +85,12 @@ def axis(header: fits.Header, size: int, log: Log) -> Floats:
     value = start + (pixel - reference) * step
     ctype = str(header.get("CTYPE1", "")).strip().upper()
     unit = _unit(header)
-    if ctype.endswith("-LOG"):
+    if re.fullmatch(r"(WAVE|AWAV|FREQ|WAVN|ENER)-(?!LOG|LIN)[A-Z0-9]{3}", ctype):
+        raise log.fail(f"the wavelength axis {ctype} is not linear (a table, a grism or another variable): not read")
+    if ctype.endswith("-LOG") and parse_unit(unit) in (None, "angstrom") and (found := guess_unit(value)) in _LOG:
+        log.rule(f"CTYPE1 = {ctype} with values that are logarithms of wavelengths ({found})")
+        unit = found
+    elif ctype.endswith("-LOG"):
         log.rule(f"logarithmic axis: CTYPE1 = {ctype}")
         value = start * np.exp((value - start) / start)
     elif as_number(header.get("DC-FLAG")) == 1 or re.search(r"LOG10|LOG\(|LOGLAM|LOG-?LIN", ctype):
@@ -92,7 +109,7 @@ def _role(part: Part) -> str | None:
 
 def _beside(part: Part, main: Part) -> bool:
     """Whether an image has the wavelengths of another: the same shape and axis."""
-    keys = ("CRVAL1", "CDELT1", "CD1_1", "CRPIX1", "COEFF0")
+    keys = ("CRVAL1", "CDELT1", "CD1_1", "PC1_1", "CRPIX1", "COEFF0")
     return part.shape == main.shape and all(part.header.get(key) == main.header.get(key) for key in keys)
 
 
