@@ -1,6 +1,6 @@
 """How often flags are raised: of usual stars, and of spectra that are not what the model takes them for.
 
-    python benchmarks/flags.py --stars 100 --out docs/results/flags.json
+    python benchmarks/flags.py --stars 100 --out docs/results/calibration
 
 Simulated stars of 4500 to 7000 K, v sin i below 5 km/s and macroturbulence as usual, with all errors of the
 simulation, S/N 30 to 300, are refined on the network's pixels as `maury predict` does. Then the same stars are spoiled
@@ -20,12 +20,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from results import write
 from smoke import parse
 from torch import Tensor
 
 from maury.cli.console import out, progress
 from maury.emulator import load_cached
-from maury.files import atomic_path
 from maury.inference.posterior import edges
 from maury.inference.refinement import physics_of, refined
 from maury.inference.single import RELATIONS
@@ -90,6 +90,15 @@ TINY = ("usual", "emission", "binary")
 """Cases of a smoke run."""
 
 
+def text_of(report: dict[str, Any]) -> str:
+    """The table of the page."""
+    lines = ["| case | flagged | by | median χ² |", "|---|---|---|---|"]
+    for row in report.values():
+        shares = ", ".join(f"{flag} {share:.0%}" for flag, share in row["flags"].items() if flag != "any")
+        lines.append(f"| {row['what']} | {row['flags'].get('any', 0):.0%} | {shares} | {row['chi2']:.1f} |")
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -97,7 +106,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=21)
     parser.add_argument("--cases", nargs="+", default=list(CASES), choices=CASES, help="by default all")
     parser.add_argument("--out", type=Path, required=True)
-    options = parse(parser, lambda folder: ["--stars", 1, "--cases", *TINY, "--out", folder / "out.json"])
+    options = parse(parser, lambda folder: ["--stars", 1, "--cases", *TINY, "--out", folder / "out"])
     network, _ = load_posterior("default")
     physics = physics_of("default", "packaged", False)
     assert physics is not None
@@ -142,8 +151,8 @@ def main() -> None:
             shares = {flag: round(count / len(labels), 3) for flag, count in counts.most_common()}
             report[name] = {"what": what, "n": len(labels), "flags": shares, "chi2": float(np.median(sizes))}
             out.print(name, report[name])
-    with atomic_path(options.out) as temporary:
-        temporary.write_text(json.dumps({"seed": options.seed, "cases": report}, indent=1) + "\n", encoding="utf-8")
+    found = json.dumps({"seed": options.seed, "cases": report}, indent=1) + "\n"
+    write(options.out, {"flags.json": found, "flags.md": text_of(report)})
 
 
 if __name__ == "__main__":
