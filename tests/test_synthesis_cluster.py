@@ -55,7 +55,7 @@ def test_a_node_dies_and_the_library_is_that_of_one_machine(ray_cluster, tmp_pat
         with pytest.raises(StopError):
             build_library(tmp_path / "a.h5", plan, pool, advance, messages.append, make=slopes)
         assert len(list((tmp_path / ".a.h5.shards").glob("*.npz"))) >= 17
-        failures = build_library(tmp_path / "a.h5", plan, pool, None, messages.append, make=slopes)
+        failures = build_library(tmp_path / "a.h5", plan, pool, lambda n: None, messages.append, make=slopes)
     assert "parts are there" in messages[-1]
     assert [failure.reason for failure in failures] == [
         "crashed with SIGSEGV",

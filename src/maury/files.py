@@ -49,6 +49,12 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.replace(temporary, target)
 
 
+def write_text(path: str | os.PathLike[str], text: str, encoding: str = "utf-8") -> None:
+    """Write a text file; errors as `atomic_path`."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding=encoding)
+
+
 def check_writable(path: str | os.PathLike[str]) -> None:
     """Check before a long computation that ``path`` can be written; no file or folder is left behind.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import glob
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,13 @@ from numpy.typing import NDArray
 from maury.errors import FormatError
 from maury.files import atomic_path
 from maury.labels import INTRINSIC, LABELS, as_table
+from maury.progress import Advance, silent
 
 SCALE = 1 / 20_000
 """Flux per unit of the stored integers."""
 
 NODE, OFF_NODE = 0, 1
 """Values of `Library.kind`: a node of the SPC grid, or a spectrum between nodes with free abundances."""
-
-Advance = Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -162,7 +161,7 @@ def _counts(path: Path, dataset: h5py.Dataset) -> tuple[NDArray[np.uint16], floa
     return np.round(data / SCALE).astype(np.uint16), SCALE
 
 
-def read_libraries(patterns: Sequence[str | os.PathLike[str]], advance: Advance | None = None) -> Library:
+def read_libraries(patterns: Sequence[str | os.PathLike[str]], advance: Advance = silent) -> Library:
     """Read several files into one library; spectra with identical labels are kept once (the first).
 
     Args:
@@ -188,8 +187,7 @@ def read_libraries(patterns: Sequence[str | os.PathLike[str]], advance: Advance 
         if parts and not np.isclose(part.scale, parts[0].scale, rtol=1e-9):
             raise FormatError(f"{path}: flux scale {part.scale:g} differs from {parts[0].scale:g}")
         parts.append(part)
-        if advance is not None:
-            advance(1)
+        advance(1)
     labels = np.concatenate([part.labels for part in parts])
     keep = np.sort(np.unique(labels, axis=0, return_index=True)[1])
     attributes = {k: v for part in reversed(parts) for k, v in part.attributes.items()}

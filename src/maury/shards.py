@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 
 from maury import __version__
 from maury.errors import OutputError
-from maury.files import atomic_path
-
-Notify = Callable[[str], None]
+from maury.files import atomic_path, write_text
+from maury.progress import Notify, silent
 
 
 @contextlib.contextmanager
@@ -39,9 +38,7 @@ def shard_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def open_shards(
-    folder: Path, names: Sequence[str], inputs: Mapping[str, Any], notify: Notify | None = None
-) -> list[Path]:
+def open_shards(folder: Path, names: Sequence[str], inputs: Mapping[str, Any], notify: Notify = silent) -> list[Path]:
     """Prepare the folder and return the paths of all parts; existing files are finished parts of the same inputs.
 
     Args:
@@ -50,7 +47,6 @@ def open_shards(
         inputs: settings and digests on which the parts depend.
         notify: called with a message when parts are found.
     """
-    notify = notify or (lambda message: None)
     key = json.dumps({**inputs, "maury": __version__}, sort_keys=True)
     mark = folder / "settings.json"
     shards = [folder / f"{name}.npz" for name in names]
@@ -64,8 +60,7 @@ def open_shards(
         notify("an interrupted build with other settings or inputs was found: starting anew")
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
-    with atomic_path(mark) as temporary:
-        temporary.write_text(key)
+    write_text(mark, key)
     return shards
 
 

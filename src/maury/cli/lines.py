@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from maury.cli import options
+from maury.files import write_text
 
 if TYPE_CHECKING:
     from maury.lines.calibrate import Calibration
@@ -171,10 +172,8 @@ def merge(
 def _write_list(made: Converted, output: Path) -> None:
     """Write a list, and print its range and what there is to know."""
     from maury.cli.console import note, out
-    from maury.files import atomic_path
 
-    with atomic_path(output) as temporary:
-        temporary.write_text(made.text, encoding="latin-1")
+    write_text(output, made.text, encoding="latin-1")
     for text in made.notes:
         note(text)
     out.print(f"{output}: {made.lines:,} lines, {made.span_aa[0]:.2f} to {made.span_aa[1]:.2f} Å (air)")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 from typer import Argument, Exit
 
 from maury.cli import options
+from maury.files import write_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,7 +95,6 @@ def physics_errors(
     Example: `maury physics-errors runs/window standards.csv --emulator mine.safetensors`
     """
     from maury.cli.console import out, progress, show_paths
-    from maury.files import atomic_path
     from maury.inference.cool_dwarfs import PACKAGED as DWARFS
     from maury.likelihood.profile import PACKAGED
     from maury.plots import plot_cool_dwarfs, plot_physics_errors, save_figure
@@ -134,8 +134,7 @@ def physics_errors(
         ("table.md", text),
         *((("cool-dwarfs.md", dwarf_table(of_dwarfs)),) if of_dwarfs else ()),
     ):
-        with atomic_path(folder / name) as temporary:
-            temporary.write_text(content, encoding="utf-8")
+        write_text(folder / name, content)
         written.append(folder / name)
     out.print(text, f"{len(voters)} stars count: {', '.join(voters)}", markup=False)
     figures = [*figures, *save_figure(plot_physics_errors(wavelength, factor), folder / "physics-errors")]
@@ -161,7 +160,6 @@ def systematic_errors(
     Example: `maury systematic-errors runs/window standards.csv --emulator mine.safetensors`
     """
     from maury.cli.console import note, out, show_paths
-    from maury.files import atomic_path
     from maury.likelihood.systematics import PACKAGED
     from maury.standards import of_labels, predicted, read_standards
 
@@ -180,8 +178,7 @@ def systematic_errors(
     if not _is_packaged(run):
         files[_own(run, PACKAGED)] = stored
     for path, content in files.items():
-        with atomic_path(path) as temporary:
-            temporary.write_text(json.dumps(content, indent=1, default=float) + "\n", encoding="utf-8")
+        write_text(path, json.dumps(content, indent=1, default=float) + "\n")
     show_paths(files)
     _end(len(stars) - len(spectra))
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from maury.cli import options
+from maury.files import write_text
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -99,11 +100,9 @@ def write(
     """
     import json
 
-    from maury.files import atomic_path
     from maury.plots import plot_bound, plot_coverage, plot_ranks, save_figure
 
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(report, indent=1, allow_nan=False) + "\n")
     labels = calibration["labels"]
     figures = {
         "coverage": plot_coverage(dict(zip(labels, recovered.rank.T, strict=True))),

@@ -6,15 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from maury.errors import DomainError
 from maury.labels import ALPHA
 from maury.likelihood import free_labels
 from maury.simulation import Simulator
-
-Floats = NDArray[np.float64]
+from maury.wavelengths import Floats
 
 STEP_KMS = 2.3
 """S/N is given for the continuum in a pixel of this width (km/s), whatever the pixels of the spectra."""

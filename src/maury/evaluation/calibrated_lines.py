@@ -13,7 +13,7 @@ from astropy.table import Table
 from numpy.typing import NDArray
 
 from maury import __version__
-from maury.files import atomic_path
+from maury.files import write_text
 from maury.lines.calibrate import Calibration, Outcome
 from maury.lines.judge import Verdict
 from maury.lines.parameters import Qualities, qualities
@@ -86,8 +86,7 @@ def write_verdicts(
         "stars": [verdict.summary() for verdict in verdicts],
         "unexplained": {"ranges": len(ranges), "aa": float((ranges["last"] - ranges["first"]).sum())},
     } | more
-    with atomic_path(folder / "stars.json") as temporary:
-        temporary.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    write_text(folder / "stars.json", json.dumps(summary, indent=1) + "\n")
     _figure(verdicts, config.figure or absorbed_ranges(verdicts[0], config.window), ranges, folder / "stars")
     return summary
 

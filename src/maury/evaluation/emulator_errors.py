@@ -18,7 +18,7 @@ from rich.table import Table
 from maury.emulator import Emulator, grid_for, rms_per_star
 from maury.emulator.fitting import recover_labels
 from maury.errors import FormatError
-from maury.files import atomic_path
+from maury.files import write_text
 from maury.labels import LABELS
 from maury.library import OFF_NODE, Library
 from maury.plots import plot_emulator_error, plot_residuals, save_figure
@@ -169,8 +169,7 @@ def write_report(result: EmulatorReport, folder: str | os.PathLike[str]) -> None
     Raises:
         OutputError: the folder cannot be written.
     """
-    with atomic_path(Path(folder) / "emulator.json") as temporary:
-        temporary.write_text(json.dumps(summary(result), indent=1) + "\n")
+    write_text(Path(folder) / "emulator.json", json.dumps(summary(result), indent=1) + "\n")
     figure = plot_emulator_error(
         result.labels[:, :6], result.rms, result.names[:6], title="Stars never touched by the fit"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,7 @@ from maury.labels import ALPHA, LABELS
 from maury.lines.strong import named_lines
 from maury.networks import PosteriorNetwork
 from maury.pixelspectra import PixelSpectra
+from maury.progress import Advance, silent
 from maury.wavelengths import C_KMS
 
 _DRAWS = 255
@@ -111,7 +112,7 @@ def explain(
     network: PosteriorNetwork | None = None,
     realisations: int = 64,
     seed: int = 1,
-    advance: Callable[[int], None] | None = None,
+    advance: Advance = silent,
 ) -> Explanation:
     """Weights of the pixels in the estimate of a label of a star (1, all).
 
@@ -178,7 +179,7 @@ def saliency(
     name: str,
     realisations: int,
     seed: int,
-    advance: Callable[[int], None] | None = None,
+    advance: Advance = silent,
 ) -> Floats:
     """Gradient (p,) of the posterior's median of a label by the flux (p,), averaged over realisations of white noise.
 
@@ -206,8 +207,7 @@ def saliency(
         drawn = network.sample(network(spectra), _DRAWS, generator)[..., columns].mean(-1)
         middle = drawn.sort(1).values[:, _MIDDLE].mean(1).sum()
         total += torch.autograd.grad(middle, noisy)[0].double().sum(0)
-        if advance is not None:
-            advance(count)
+        advance(count)
     return np.asarray((total / realisations).numpy())
 
 

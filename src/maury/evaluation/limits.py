@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,7 @@ from maury.files import atomic_path
 from maury.labels import FOUNDING, LabelSpace, usual_vmic
 from maury.likelihood import ErrorModel, NoiseModel, usable
 from maury.pixelspectra import PixelSpectra
+from maury.progress import Advance, silent
 from maury.simulation import SimulationSettings, Simulator
 
 SUN = {"teff": 5772.0, "logg": 4.44}
@@ -235,7 +236,7 @@ def limits_map(
     given: Mapping[str, float],
     snr: float,
     nodes: Floats,
-    advance: Callable[[int], None] | None = None,
+    advance: Advance = silent,
 ) -> Table:
     """Smallest standard deviations of the free ones of the four main labels, at nodes (n, 2) of Teff and log g.
 
@@ -262,8 +263,7 @@ def limits_map(
         labels = torch.cat([star_labels(emulator, bound.simulator, star) for star in stars])
         for star, slopes in zip(labels.split(1), bound.slopes(labels), strict=True):
             rows.append(bound.errors(star, snr, names, slopes))
-        if advance is not None:
-            advance(len(stars))
+        advance(len(stars))
     table = Table({"teff": nodes[:, 0], "logg": nodes[:, 1]}, units={"teff": "K", "logg": "dex"})
     for name, values in zip(names, np.array(rows).T, strict=True):
         table[f"{name}_err"] = values

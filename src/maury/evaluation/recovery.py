@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -20,6 +20,7 @@ from maury.files import sha256
 from maury.labels import LABELS
 from maury.networks import PosteriorNetwork
 from maury.pixelspectra import PixelSpectra
+from maury.progress import Advance, silent
 from maury.simulation import Simulator
 
 SCHEMA = 1
@@ -63,7 +64,7 @@ def recover(
     count: int,
     samples: int,
     seed: int,
-    advance: Callable[[int], None] | None = None,
+    advance: Advance = silent,
 ) -> Recovered:
     """Simulate ``count`` new stars and infer their labels with a network.
 
@@ -87,8 +88,7 @@ def recover(
         rank = ranks(drawn.numpy(), labels.numpy())
         median, density = drawn.median(1).values, network.log_prob_unconstrained(features, labels)
         parts.append([part.double().numpy() for part in (labels, median, torch.from_numpy(rank), density, snr)])
-        if advance is not None:
-            advance(len(labels))
+        advance(len(labels))
     return Recovered(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
@@ -143,7 +143,7 @@ def bound_report(
     count: int,
     samples: int,
     seed: int,
-    advance: Callable[[int], None] | None = None,
+    advance: Advance = silent,
 ) -> dict[str, Any]:
     """Scatter of spectra with white noise and no other error as a ratio to the Cramer-Rao bound.
 
@@ -182,8 +182,7 @@ def bound_report(
                     "error_ratio": float(np.median(width[:, k])),
                 }
             )
-        if advance is not None:
-            advance(1)
+        advance(1)
     return {"resolution": BOUND_RESOLUTION, "step_kms": STEP_KMS, "n": len(labels), "labels": rows}
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from maury.emulator import Emulator
@@ -21,9 +20,9 @@ from maury.likelihood import Coordinates, ErrorModel, Refined, refine, usable
 from maury.likelihood.target import Target, with_alpha
 from maury.networks import PosteriorNetwork
 from maury.pixelspectra import PixelSpectra
+from maury.progress import Advance, silent
 from maury.simulation import SimulationSettings, Simulator
-
-Floats = NDArray[np.float64]
+from maury.wavelengths import Floats
 
 _EDGES = {
     "snr": (3.0, 15.0, 40.0, 100.0, 250.0, 2000.0),
@@ -56,7 +55,7 @@ def recover_refined(
     samples: int,
     seed: int,
     target_ess: float,
-    advance: Callable[[int], None] | None = None,
+    advance: Advance = silent,
     labels: Tensor | None = None,
     own_errors: bool = False,
 ) -> tuple[tuple[str, ...], Recovered, dict[str, Any]]:
@@ -106,8 +105,7 @@ def recover_refined(
         }  # fmt: skip
         for key, value in row.items():
             kept[key].append(value)
-        if advance is not None:
-            advance(1)
+        advance(1)
     arrays = {key: np.array(value, float) for key, value in kept.items()}
     recovered = Recovered(*(arrays[key] for key in ("truth", "median", "rank", "density", "snr")))
     return names, recovered, _extra(names, recovered, arrays, target_ess)
@@ -157,7 +155,7 @@ def refined_bound(
     count: int,
     samples: int,
     seed: int,
-    advance: Callable[[int], None] | None = None,
+    advance: Advance = silent,
     keep: Callable[[dict[str, Tensor]], Tensor] | None = None,
     snrs: Sequence[float] = BOUND_SNR,
 ) -> dict[str, Any]:
@@ -201,8 +199,7 @@ def refined_bound(
             median.append(drawn.median(0).values.numpy())
             width.append(drawn.std(0).numpy())
             rank.append(ranks(drawn[None].numpy(), truth[k][None].numpy())[0])
-            if advance is not None:
-                advance(1)
+            advance(1)
         error = (np.array(median) - truth.numpy()) / least[i]
         for column, name in enumerate(names):
             rows[name].append(

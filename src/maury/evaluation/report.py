@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ from maury.evaluation.figures import Drawing
 from maury.evaluation.html import render_page
 from maury.evaluation.metrics import bin_edges, score
 from maury.evaluation.samples import Sample
-from maury.files import atomic_path
+from maury.files import write_text
 from maury.grids import Grid
 from maury.labels import LabelSpace
 from maury.plots import figure_svg, save_figure
+from maury.progress import Advance, silent
 
 SCHEMA = 1
 """Version of the layout of report.json."""
@@ -84,7 +85,7 @@ def write_report(
     folder: str | os.PathLike[str],
     report: Mapping[str, Any],
     drawings: Sequence[Drawing],
-    advance: Callable[[int], None] | None = None,
+    advance: Advance = silent,
 ) -> list[Path]:
     """Draw the figures (PNG and PDF in ``figures/``), then write report.html and report.json into ``folder``.
 
@@ -106,13 +107,11 @@ def write_report(
         figure = drawing.draw()
         save_figure(figure, folder / "figures" / drawing.name)
         figures.append((drawing.name, drawing.caption, figure_svg(figure, drawing.name, drawing.caption)))
-        if advance is not None:
-            advance(1)
+        advance(1)
     texts = {
         "report.html": render_page(report, figures),
         "report.json": json.dumps(report, indent=1, allow_nan=False) + "\n",
     }
     for name, text in texts.items():
-        with atomic_path(folder / name) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write_text(folder / name, text)
     return [folder / name for name in texts]

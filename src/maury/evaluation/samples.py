@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,10 +18,8 @@ from maury.grids import Grid
 from maury.labels import SYNTHESISED, tensor_axes
 from maury.library import OFF_NODE, Library
 from maury.networks import predict
-from maury.wavelengths import FOUNDING_PIXELS, LogGrid, founding_wavelengths, pixel_points
-
-Floats = NDArray[np.float64]
-Advance = Callable[[int], None]
+from maury.progress import Advance, silent
+from maury.wavelengths import FOUNDING_PIXELS, Floats, LogGrid, founding_wavelengths, pixel_points
 
 SPLITS = ("random", "block")
 _BATCH = 512
@@ -61,7 +58,7 @@ def held_out_rows(grid: Grid, split: str, trained_on: str) -> NDArray[np.int64]:
 
 
 def validation_sample(
-    network: Any, header: dict[str, Any], grid: Grid, split: str, trained_on: str, advance: Advance | None = None
+    network: Any, header: dict[str, Any], grid: Grid, split: str, trained_on: str, advance: Advance = silent
 ) -> Sample | None:
     """Predictions for the validation part of a split, or None when no row of it is unseen.
 
@@ -80,8 +77,7 @@ def validation_sample(
     for first in range(0, len(rows), _BATCH):
         part = rows[first : first + _BATCH]
         parts.append(predict(network, header, grid.read_flux(part) * np.float32(grid.scale)))
-        if advance is not None:
-            advance(len(part))
+        advance(len(part))
     own, total = split == trained_on, int(grid.split(split).sum())
     facts = {"validation_rows": total, "trained_on_this_split": own}
     text = _describe(split, own, len(rows), total)
@@ -202,9 +198,7 @@ def _rotations(grid: Grid, labels: Floats) -> Floats:
     return np.full(len(labels), grid.fixed.get("vsini", 0.0))
 
 
-def emulated_flux(
-    emulator: Emulator, grid: Grid, labels: Floats, advance: Advance | None = None
-) -> NDArray[np.float32]:
+def emulated_flux(emulator: Emulator, grid: Grid, labels: Floats, advance: Advance = silent) -> NDArray[np.float32]:
     """Emulator spectra (n, p) with the pixels, resolution and limb darkening of a grid.
 
     Args:
@@ -225,13 +219,12 @@ def emulated_flux(
             rows = slice(first, first + _BATCH)
             modes = emulator.modes(torch.from_numpy(intrinsic[rows]).float(), observer.sampler.modes)
             parts.append(observer(modes, vsini[rows]))
-            if advance is not None:
-                advance(len(parts[-1]))
+            advance(len(parts[-1]))
     return np.concatenate(parts)
 
 
 def library_flux(
-    library: Library, grid: Grid, seed: int, advance: Advance | None = None
+    library: Library, grid: Grid, seed: int, advance: Advance = silent
 ) -> tuple[NDArray[np.float32], Floats]:
     """The off-node spectra of a library as the grid's instrument sees them, each with a drawn v sin i.
 
@@ -268,8 +261,7 @@ def library_flux(
         rows = slice(first, first + _TRANSFORMED)
         modes = to_modes(library.flux(rows), library.wavelength_aa, log_grid)[:, : observer.sampler.modes]
         parts.append(observer(torch.from_numpy(modes), vsini[rows]))
-        if advance is not None:
-            advance(len(parts[-1]))
+        advance(len(parts[-1]))
     true = {"vsini": vsini, **{name: library.column(name) for name in names}}
     return np.concatenate(parts), np.stack([true[name] for name in grid.names], axis=-1)
 

@@ -23,6 +23,7 @@ from maury.grids.file import Advance, encode, quantise, write_grid
 from maury.grids.plan import AnyGridConfig, Plan, make_plan
 from maury.grids.spc import GridConfig
 from maury.labels import FOUNDING
+from maury.progress import silent
 from maury.shards import Notify, move, open_shards, read_shard, shard_folder, write_shard
 from maury.threads import one_thread
 
@@ -35,8 +36,8 @@ def build_grid(
     emulator: Emulator,
     digest: str,
     config: AnyGridConfig | None = None,
-    advance: Advance | None = None,
-    notify: Notify | None = None,
+    advance: Advance = silent,
+    notify: Notify = silent,
     cluster: RayWorkers | None = None,
     source: str = "packaged",
 ) -> None:
@@ -67,13 +68,13 @@ def build_grid(
     path = Path(path)
     check_writable(path)
     plan = make_plan(config, emulator)
-    if plan.left_out and notify is not None:
+    if plan.left_out:
         notify(f"{plan.left_out} nodes are left out: the emulator's library has no spectra near them")
     inputs = {"settings": config.model_dump(), "emulator": digest}
     with shard_folder(path) as folder:
         shards = open_shards(folder, [f"{number:05d}" for number in range(len(plan.shards))], inputs, notify)
         missing = [number for number, shard in enumerate(shards) if _read(shard) is None]
-        if advance is not None and len(missing) < len(shards):
+        if len(missing) < len(shards):
             advance(len(plan.labels) - sum(plan.spectra(number) for number in missing))
         if cluster is None:
             maker = ShardMaker(emulator, config, plan, shards)
@@ -92,7 +93,7 @@ def _make_on_cluster(
     plan: Plan,
     shards: list[Path],
     missing: list[int],
-    advance: Advance | None,
+    advance: Advance,
 ) -> None:
     """Compute the missing shards as tasks of a cluster; when one raises an error, the shards of others are kept."""
     source = source if source == "packaged" else os.path.abspath(source)
@@ -101,8 +102,7 @@ def _make_on_cluster(
     for number, result in cluster.map(maker, ((number, (number,)) for number in missing), _LONGEST_S):
         if isinstance(result, MauryError):
             raise result
-        if advance is not None:
-            advance(plan.spectra(number))
+        advance(plan.spectra(number))
     lost = [shard for shard in shards if not shard.is_file()]
     if lost:
         raise OutputError(
@@ -128,7 +128,7 @@ class ShardMaker:
     def __init__(self, emulator: Emulator, config: AnyGridConfig, plan: Plan, shards: list[Path]) -> None:
         self._nodes, self._plan, self._shards = NodeMaker(emulator, config, plan), plan, shards
 
-    def make(self, number: int, pool: ThreadPoolExecutor, advance: Advance | None) -> None:
+    def make(self, number: int, pool: ThreadPoolExecutor, advance: Advance) -> None:
         """Compute and write a shard; threads of ``pool`` compute its nodes."""
         chunks = self._nodes.chunks(self._plan.shards[number], pool, advance)
         sizes = np.array([len(chunk) for chunk in chunks])
@@ -137,7 +137,7 @@ class ShardMaker:
     def __call__(self, number: int) -> None:
         """Compute and write a shard on one thread."""
         with one_thread(), ThreadPoolExecutor(1) as pool:
-            self.make(number, pool, None)
+            self.make(number, pool, silent)
 
 
 class NodeMaker:
@@ -161,7 +161,7 @@ class NodeMaker:
             limb_darkening=config.limb_darkening,
         ).float()
 
-    def chunks(self, rows: slice, pool: ThreadPoolExecutor, advance: Advance | None) -> list[bytes]:
+    def chunks(self, rows: slice, pool: ThreadPoolExecutor, advance: Advance) -> list[bytes]:
         """Compressed spectra of these rows of the plan's nodes; those of a node follow one another by rotation."""
         labels = torch.from_numpy(self.plan.nodes[rows]).float()
         with torch.no_grad():
@@ -169,8 +169,7 @@ class NodeMaker:
         done: list[bytes] = []
         for part in pool.map(self._node, modes, range(rows.start, rows.stop)):
             done += part
-            if advance is not None:
-                advance(len(part))
+            advance(len(part))
         return done
 
     @torch.no_grad()

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,6 +21,7 @@ from maury.errors import ConfigError, DomainError, FormatError, MauryError, Sche
 from maury.files import sha256
 from maury.grids.spc import SPACE
 from maury.labels import LABELS, LabelSpace, as_table
+from maury.progress import Advance, silent
 from maury.wavelengths import Sampling, sampling_of
 
 SCHEMA = 2
@@ -39,7 +40,6 @@ LOWEST_FLUX = -0.05
 
 SPLITS = ("random", "block")
 
-Advance = Callable[[int], None]
 Counts = NDArray[np.uint16]
 Rows = NDArray[Any] | Sequence[int] | slice | None
 _BLOCK = 64  # spectra that a thread reads per call
@@ -215,7 +215,7 @@ class Grid:
             raise ConfigError(f"split {name!r} is unknown; allowed: {', '.join(self.splits)}")
         return self.splits[name]
 
-    def read_flux(self, rows: Rows = None, progress: Advance | None = None) -> Counts:
+    def read_flux(self, rows: Rows = None, progress: Advance = silent) -> Counts:
         """Read spectra as counts (m, p); the flux is ``counts * scale``.
 
         Threads decompress the raw chunks in parallel, which HDF5's own filters cannot.
@@ -240,8 +240,7 @@ class Grid:
                 return len(out[part])
 
             for count in pool.map(read, starts):
-                if progress is not None:
-                    progress(count)
+                progress(count)
         return out
 
     def _read_rows(self, dataset: Any, rows: NDArray[np.int_], out: Counts) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,12 +15,12 @@ from maury.lines.parameters import LineParameters, group_components, line_parame
 from maury.lines.response import Response, count_jobs, isotope_shifts, job_for, respond, spectra
 from maury.lines.standard_star import model_grid, read_standard
 from maury.lines.standards import Standard
+from maury.progress import Advance
 from maury.synthesis import AtmosphereGrid, LineList, Workers
 from maury.synthesis.changes import molecule_shift
 from maury.synthesis.departures import read_departures
 from maury.synthesis.linefile import LineFile
-
-Floats = NDArray[np.float64]
+from maury.wavelengths import Floats
 
 _FEWEST_ITERATIONS = 3
 
@@ -53,7 +52,7 @@ class Calibration:
     table: LineList
     atmospheres: AtmosphereGrid
     workers: Workers
-    advance: Callable[[int], None]
+    advance: Advance
     cool: LineList | None = None
 
     def __post_init__(self) -> None:

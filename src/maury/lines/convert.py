@@ -19,9 +19,7 @@ from maury.errors import ConfigError, DomainError, FormatError
 from maury.lines.formats import FORMATS, Record
 from maury.lines.isotopes import FRACTIONS, Fractions
 from maury.synthesis.linefile import LineFile
-from maury.wavelengths import vacuum_to_air
-
-Floats = NDArray[np.float64]
+from maury.wavelengths import Floats, vacuum_to_air
 
 _HEAD = (
     "                                             Damping parameters   Lande\n"

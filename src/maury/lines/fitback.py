@@ -6,15 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
 from maury.lines.calibration_settings import SOLVED
 from maury.lines.leastsquares import STUDENT_NU, robust_steps
 from maury.lines.standards import CONTINUUM_WIDTH, Standard, element_derivatives, elements_with_lines
 from maury.synthesis.linefile import LineFile
-
-Floats = NDArray[np.float64]
+from maury.wavelengths import Floats
 
 WIDE = {"teff": 500.0, "logg": 0.7, "mh": 0.5, "vmic": 0.5, "vmac": 1.5, "velocity": 0.3, "resolution": 0.1}
 """Standard deviations of weak priors of the labels, which keep the solution finite; 0.15 dex for abundances."""

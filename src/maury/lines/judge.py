@@ -8,15 +8,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from maury.lines.calibrate import Calibration, calibrate
 from maury.lines.calibration_settings import StandardStar
 from maury.lines.fitback import fit_back
 from maury.lines.response import Response
 from maury.lines.standards import FREE_WIDTHS, Standard
-
-Floats = NDArray[np.float64]
+from maury.wavelengths import Floats
 
 
 @dataclass(frozen=True)

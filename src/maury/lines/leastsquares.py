@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 from scipy.linalg import cho_factor, cho_solve
 
-Floats = NDArray[np.float64]
+from maury.wavelengths import Floats
 
 STUDENT_NU = 4.0
 """Degrees of freedom of Student's t distribution of the residuals, which limits the effect of missing lines."""

@@ -13,8 +13,7 @@ from maury.errors import ConfigError
 from maury.lines.calibration_settings import CalibrateConfig
 from maury.synthesis.changes import ENERGY_ZERO_EV, is_molecule
 from maury.synthesis.linefile import LineFile, Strings
-
-Floats = NDArray[np.float64]
+from maury.wavelengths import Floats
 
 _SAME_AA, _SAME_EV = 0.12, 0.004
 _SAME_MOLECULE_AA, _SAME_MOLECULE_EV = 0.03, 0.015

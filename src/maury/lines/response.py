@@ -7,7 +7,6 @@ in proportion to their opacity at each wavelength. About 30 spectra give derivat
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,12 +17,10 @@ from scipy.special import wofz
 from maury.errors import SynthesisError
 from maury.lines.calibration_settings import SOLVED, StandardStar, atoms
 from maury.lines.star_model import Job, StarSynthesizer
+from maury.progress import Advance
 from maury.synthesis import AtmosphereGrid, LineList, PhysicsConfig, Workers
 from maury.synthesis.linefile import Strings
-from maury.wavelengths import C_KMS, LogGrid
-
-Floats = NDArray[np.float64]
-Advance = Callable[[int], None]
+from maury.wavelengths import C_KMS, Floats, LogGrid
 
 STEPS = {"teff": 20.0, "logg": 0.05, "mh": 0.05, "vmic": 0.1}
 """Steps of the labels for numerical derivatives: K, dex, dex, km/s."""

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy import sparse
 from scipy.interpolate import BSpline
 
@@ -16,9 +15,7 @@ from maury.broadening import transfer
 from maury.errors import FormatError
 from maury.lines.calibration_settings import StandardStar
 from maury.readers import read
-from maury.wavelengths import C_KMS, LogGrid
-
-Floats = NDArray[np.float64]
+from maury.wavelengths import C_KMS, Floats, LogGrid
 
 _STEP_KMS = 0.5
 _HALF_KERNEL = 90

@@ -13,9 +13,7 @@ from maury.lines.calibration_settings import SOLVED, StandardStar, atoms
 from maury.lines.response import Response
 from maury.lines.standard_star import Broadening, broadening_kernel, broadening_matrix, continuum, continuum_basis
 from maury.synthesis.linefile import LineFile
-from maury.wavelengths import C_KMS, LogGrid
-
-Floats = NDArray[np.float64]
+from maury.wavelengths import C_KMS, Floats, LogGrid
 
 FREE_WIDTHS = {"vmac": 1.0, "resolution": 0.05, "velocity": 0.1}
 """Prior standard deviations of parameters that are always fitted: macroturbulence (km/s), ln R, velocity (km/s)."""

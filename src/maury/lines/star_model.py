@@ -6,13 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from maury.labels import SYNTHESISED
 from maury.synthesis import Atmosphere, LineList, PhysicsConfig
 from maury.synthesis.engine import SOLAR_SCALE, PysmeSynthesizer
-
-Floats = NDArray[np.float64]
+from maury.wavelengths import Floats
 
 
 @dataclass(frozen=True)

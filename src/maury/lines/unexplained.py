@@ -12,11 +12,10 @@ from astropy.table import Table
 from numpy.typing import ArrayLike, NDArray
 
 from maury.errors import FormatError
-from maury.files import atomic_path
+from maury.files import write_text
 from maury.lines.judge import Verdict
 from maury.synthesis.linefile import LineFile
-
-Floats = NDArray[np.float64]
+from maury.wavelengths import Floats
 
 PACKAGED = Path(__file__).parent / "unexplained.ecsv"
 """Ranges of 5047 to 5353 Å that the list behind the packaged emulator's successor does not explain."""
@@ -153,8 +152,7 @@ def write_unexplained(table: Table, path: str | os.PathLike[str], notes: dict[st
     table.meta = notes
     stream = StringIO()
     table.write(stream, format="ascii.ecsv", delimiter=",")
-    with atomic_path(path) as temporary:
-        temporary.write_text(stream.getvalue(), encoding="utf-8")
+    write_text(path, stream.getvalue())
 
 
 def unexplained_mask(wavelength_aa: ArrayLike, path: str | os.PathLike[str] = PACKAGED) -> NDArray[np.bool_]:

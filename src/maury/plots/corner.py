@@ -9,13 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.ndimage import gaussian_filter
 
 from maury.labels import LABELS
 from maury.plots.style import COLOURS, DOUBLE, INK, axis_label, styled
-
-Floats = NDArray[np.float64]
+from maury.wavelengths import Floats
 
 SHARES = (0.393, 0.865)
 """Shares of a two-dimensional posterior inside the contours: those of a normal within 1 and 2 standard deviations."""

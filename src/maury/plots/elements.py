@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from maury.errors import DomainError
 from maury.inference import Result
@@ -25,8 +24,7 @@ from maury.inference.element_lines import (
 from maury.labels import LABELS
 from maury.plots.style import COLOURS, DOUBLE, INK, styled
 from maury.simulation import Simulator
-
-Floats = NDArray[np.float64]
+from maury.wavelengths import Floats
 
 _PANELS, _COLUMNS = 9, 3
 _HALF_AA = 0.9

@@ -9,13 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from maury.labels import LABELS, lowest_logg
 from maury.plots.corner import draw_contours
 from maury.plots.style import COLOURS, DOUBLE, INK, axis_label, styled
-
-Floats = NDArray[np.float64]
 
 _ZOOM = 4.5
 

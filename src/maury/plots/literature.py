@@ -8,12 +8,10 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from maury.labels import LABELS, as_table
 from maury.plots.style import COLOURS, DOUBLE, INK, error_label, styled
-
-Floats = NDArray[np.float64]
+from maury.wavelengths import Floats
 
 COLUMNS = ("literature", "literature_error", "maury", "maury_error")
 """Columns with numbers; those of text are ``star`` and ``label``."""

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from maury.preparation.merge import OrderRecord
 from maury.preparation.noise_level import correlation_factor, measured
 from maury.preparation.segments import OrderSegment, with_neighbours
+from maury.wavelengths import Floats
 
-Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 _SPIKE = 6.0

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.interpolate import BSpline
+
+from maury.wavelengths import Floats
 
 KNOT_AA = 12.0
 """Largest distance of the knots in a slow rotator: waves down to some 25 Å are followed, lines and wings are not."""
@@ -12,8 +13,6 @@ KNOT_AA = 12.0
 CURVATURE = 0.1
 """Prior standard deviation of the second difference of neighbouring coefficients, per unit of the continuum; it only
 matters where nothing was observed."""
-
-Floats = NDArray[np.float64]
 
 
 def knot_distance(vsini_kms: float) -> float:

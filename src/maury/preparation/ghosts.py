@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maury.preparation.merge import Merged
+from maury.wavelengths import Floats
 
-Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 _BLOCK_AA = 5.0

@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maury.preparation.segments import OrderSegment
-from maury.wavelengths import C_KMS, pixel_edges, rebin
+from maury.wavelengths import C_KMS, Floats, pixel_edges, rebin
 
-Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 _LEAST_STEP_KMS = 0.3

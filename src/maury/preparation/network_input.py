@@ -12,9 +12,8 @@ from maury.pixelspectra import PixelSpectra
 from maury.preparation.pipeline import Preparation
 from maury.preparation.resample import require_overlap, require_prepared
 from maury.spectra import Spectrum
-from maury.wavelengths import C_KMS, LogGrid, pixel_edges, rebin
+from maury.wavelengths import C_KMS, Floats, LogGrid, pixel_edges, rebin
 
-Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 LEAST_SHARE = 0.75

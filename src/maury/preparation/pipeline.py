@@ -27,9 +27,8 @@ from maury.preparation.templates import Bank, bank
 from maury.preparation.velocity import Correlation, second_star
 from maury.spectra import Frame, Observation, Spectrum
 from maury.threads import one_thread
-from maury.wavelengths import C_KMS
+from maury.wavelengths import C_KMS, Floats
 
-Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 _TWIN = 0.06

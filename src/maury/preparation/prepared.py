@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from maury.preparation.segments import dead_runs, gross_errors
 from maury.spectra import Spectrum
+from maury.wavelengths import Floats
 
-Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 DAMAGED = 0.01

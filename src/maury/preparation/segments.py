@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 
 from maury.errors import DomainError
 from maury.spectra import Observation, Spectrum
-from maury.wavelengths import C_KMS
+from maury.wavelengths import C_KMS, Floats
 
-Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 REACH_KMS = 500.0

@@ -23,9 +23,8 @@ from maury.preparation.continuum import curvature_penalty, knot_distance, spline
 from maury.preparation.segments import OrderSegment, fwhm_pixels
 from maury.preparation.templates import usable_aa, usual_labels
 from maury.preparation.velocity import NEAR_KMS
-from maury.wavelengths import C_KMS, add_velocities
+from maury.wavelengths import C_KMS, Floats, add_velocities
 
-Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 _STEPS = {"teff": 20.0, "logg": 0.05, "mh": 0.05, "vmic": 0.1}

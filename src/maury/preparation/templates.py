@@ -8,7 +8,6 @@ from itertools import product
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from maury.broadening import gaussian, remaining_resolution, transfer
@@ -16,7 +15,7 @@ from maury.emulator import Emulator
 from maury.emulator.domain import atmosphere_exists
 from maury.labels import LabelSpace, usual_vmic
 from maury.preparation.segments import REACH_KMS
-from maury.wavelengths import C_KMS, LogGrid, fast_size
+from maury.wavelengths import C_KMS, Floats, LogGrid, fast_size
 
 _TEFF_K = (3600.0, 4000.0, 4500.0, 5000.0, 5500.0, 6000.0, 6600.0, 7300.0, 8300.0, 9500.0)
 _LOGG = (1.5, 3.0, 4.5)
@@ -27,8 +26,6 @@ SMOOTH_KMS = 250.0
 """Standard deviation of the Gaussian that is subtracted: structure wider than 10 Å is continuum."""
 MARGIN_KMS = REACH_KMS + 100.0
 GAP_KMS = 100.0
-
-Floats = NDArray[np.float64]
 
 
 def usable_aa(emulator: Emulator) -> tuple[float, float]:

@@ -11,9 +11,7 @@ from torch import Tensor
 
 from maury.preparation.segments import REACH_KMS, OrderSegment
 from maury.preparation.templates import MARGIN_KMS, Bank, without_slow_part
-from maury.wavelengths import C_KMS
-
-Floats = NDArray[np.float64]
+from maury.wavelengths import C_KMS, Floats
 
 NEAR_KMS = 30.0
 """How far a velocity that is known may be refined."""

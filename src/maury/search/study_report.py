@@ -8,7 +8,7 @@ from typing import Any
 
 from maury import __version__
 from maury.config import save_config
-from maury.files import atomic_path
+from maury.files import write_text
 from maury.search.space import StudyConfig
 from maury.search.study import BASELINE, BEST, best_settings, finished, importance
 
@@ -43,8 +43,7 @@ def write_report(study: Any, config: StudyConfig, folder: Path) -> dict[str, Any
         "table": [_row(trial) for trial in trials],
     }
     save_config(folder / BEST, settings)
-    with atomic_path(folder / REPORT) as temporary:
-        temporary.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    write_text(folder / REPORT, json.dumps(report, indent=1) + "\n")
     tried = [trial for trial in trials if trial.params]
     if tried and weights:
         from maury.plots import plot_search, save_figure  # not needed by trials in processes of their own

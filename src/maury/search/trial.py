@@ -13,6 +13,7 @@ from torch import Tensor
 
 from maury.grids import Grid
 from maury.networks import StarNet
+from maury.progress import Advance, silent
 from maury.search.space import StudyConfig
 from maury.training.grid_source import Batches, Noise, Spectra
 from maury.training.recipes import TrainConfig
@@ -39,9 +40,7 @@ class Outcome:
     stopped: bool
 
 
-def spectra_of(
-    grid: Grid, study: StudyConfig, base: TrainConfig, advance: Callable[[int], None] | None = None
-) -> Spectra:
+def spectra_of(grid: Grid, study: StudyConfig, base: TrainConfig, advance: Advance = silent) -> Spectra:
     """The spectra that all trials of a study train on and validate with; ``advance`` is called as they are read."""
     limits = (study.training, study.validation)
     return Spectra(grid, base.model_copy(update={"seed": study.seed}), advance, limits)

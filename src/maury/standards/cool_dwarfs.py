@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from maury.inference.cool_dwarfs import HOTTEST_K, PACKAGED, CoolDwarfs, load_co
 from maury.inference.differential import Reference
 from maury.inference.refinement import DISTORTION_KMS, RefinementModel, measured_on_standards
 from maury.likelihood import ErrorModel
+from maury.progress import Advance, silent
 from maury.standards.physics_errors import MAIN, Fitted
 from maury.standards.table import Standard
 
@@ -68,7 +69,7 @@ def compare_dwarfs(
     dwarfs: CoolDwarfs,
     model: str,
     emulator: str,
-    advance: Callable[[int], None] | None = None,
+    advance: Advance = silent,
 ) -> list[dict[str, Any]]:
     """Infer each star below `HOTTEST_K` that gives a correction with that of the others.
 
@@ -86,8 +87,7 @@ def compare_dwarfs(
             row["used"] = "cool_dwarf_standards" in result.flags
             row |= {name: [star.labels[name], fitted.labels[name], result.values[name]] for name in MAIN}
             rows.append(row)
-        if advance is not None:
-            advance(1)
+        advance(1)
     return rows
 
 

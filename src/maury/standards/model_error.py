@@ -20,8 +20,7 @@ from maury.preparation.network_input import to_network
 from maury.simulation import SimulationSettings, Simulator
 from maury.simulation.conditions import ModelErrorSettings
 from maury.standards.table import Standard
-
-Floats = NDArray[np.float64]
+from maury.wavelengths import Floats
 
 UNIT = 1e-3
 DEPTHS = (-1.0, 0.05, 0.2, 1.2)

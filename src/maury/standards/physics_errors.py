@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
 from maury import __version__, checkpoints
@@ -21,9 +20,10 @@ from maury.likelihood.priors import RELATIONS
 from maury.likelihood.profile import KIND, LIMITS
 from maury.networks import load_posterior
 from maury.pixelspectra import PixelSpectra
+from maury.progress import Advance, silent
 from maury.standards.table import Standard
+from maury.wavelengths import Floats
 
-Floats = NDArray[np.float64]
 Row = dict[str, Any]
 
 MAIN = ("teff", "logg", "mh")
@@ -114,9 +114,7 @@ def factors(stars: Sequence[Fitted], without: str = "") -> Floats:
     return np.asarray(np.sqrt(np.clip(variance / variance.mean(), *LIMITS)))
 
 
-def compare(
-    stars: Sequence[Fitted], physics: RefinementModel, model: str, advance: Callable[[int], None] | None = None
-) -> list[Row]:
+def compare(stars: Sequence[Fitted], physics: RefinementModel, model: str, advance: Advance = silent) -> list[Row]:
     """Fit each star without factors, and with factors measured on the other stars.
 
     Returns:
@@ -134,8 +132,7 @@ def compare(
             if name in star.star.labels:
                 row[f"d_{name}"] = [fit.labels[name] - star.star.labels[name] for fit in (star, known)]
         rows.append(row)
-        if advance is not None:
-            advance(1)
+        advance(1)
     return rows
 
 

@@ -16,15 +16,14 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from maury.inference import predict
 from maury.likelihood.systematics import size_at
 from maury.standards.cool_dwarfs import corrections_without
 from maury.standards.table import Standard
+from maury.wavelengths import Floats
 
-Floats = NDArray[np.float64]
 Numbers = Mapping[str, Any]
 Labels = Mapping[str, float]
 Predicted = tuple[str, Numbers, Labels, Labels]

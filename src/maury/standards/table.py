@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from maury.catalogue.lists import FileList
 from maury.errors import FormatError, MauryError
 from maury.labels import LABELS
+from maury.progress import Advance, silent
 from maury.readers import read
 from maury.spectra import Observation, Spectrum
 
@@ -90,7 +91,7 @@ def measured(
     stars: Iterable[Standard],
     measure: Callable[[Standard], Found],
     failed: Callable[[str], None],
-    advance: Callable[[int], None] | None = None,
+    advance: Advance = silent,
 ) -> list[Found]:
     """Results of ``measure`` for all spectra; messages of spectra that cannot be used are passed to ``failed``."""
     found = []
@@ -99,8 +100,7 @@ def measured(
             found.append(measure(star))
         except MauryError as error:
             failed(str(error) if star.path.name in str(error) else f"{star.path.name}: {error}")
-        if advance is not None:
-            advance(1)
+        advance(1)
     return found
 
 

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from maury.errors import DomainError, FormatError
 from maury.synthesis.modelfiles import BOLTZMANN, ModelFile, read_models
-
-Floats = NDArray[np.float64]
+from maury.wavelengths import Floats
 
 MASS_PER_ATOM = 1.2566 * 1.6735575e-24
 """Mean mass of an atom (g) in hydrogen with a tenth of helium: for ATLAS9, whose files have no density."""

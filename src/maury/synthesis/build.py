@@ -11,13 +11,13 @@ from typing import Any
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
 from maury import __version__
 from maury.errors import FormatError, SynthesisError
 from maury.files import check_writable, sha256
 from maury.labels import LABELS
 from maury.library import SCALE, Library, write_library
+from maury.progress import Advance, silent
 from maury.shards import Notify, move, open_shards, read_shard, shard_folder, write_shard
 from maury.synthesis import engine
 from maury.synthesis.atmospheres import AtmosphereGrid, read_atmospheres
@@ -28,8 +28,8 @@ from maury.synthesis.pool import Maker, Pool, Workers
 from maury.synthesis.settings import PACKAGED_CHANGES, PhysicsConfig, SynthesisConfig
 from maury.synthesis.spectra import each, pysme_maker
 from maury.synthesis.targets import Targets, make_targets
+from maury.wavelengths import Floats
 
-Floats = NDArray[np.float64]
 MakeMaker = Callable[[LineList, Floats, PhysicsConfig, LineList | None], Maker]
 
 
@@ -134,8 +134,8 @@ def build_library(
     path: str | os.PathLike[str],
     plan: Plan,
     workers: Pool,
-    advance: Callable[[int], None] | None = None,
-    notify: Notify | None = None,
+    advance: Advance = silent,
+    notify: Notify = silent,
     make: MakeMaker = pysme_maker,
 ) -> list[Failure]:
     """Synthesise a library, write it, and return the spectra that failed.
@@ -168,7 +168,7 @@ def build_library(
     with shard_folder(path) as folder:
         shards = open_shards(folder, [f"{row:06d}" for row in range(len(targets))], inputs, notify)
         missing = [row for row, shard in enumerate(shards) if read_shard(shard, "counts") is None]
-        if advance is not None and len(missing) < len(shards):
+        if len(missing) < len(shards):
             advance(len(shards) - len(missing))
         done = each(maker, plan.atmospheres, targets.complete, missing, workers, config.physics.timeout)
         for row, result in done:
@@ -176,8 +176,7 @@ def build_library(
                 failures[row] = str(result)
             else:
                 write_shard(shards[row], counts=np.round(result / SCALE).astype(np.uint16))
-            if advance is not None:
-                advance(1)
+            advance(1)
         failed = [
             Failure(row + 1, dict(zip(targets.names, targets.labels[row].tolist(), strict=True)), failures[row])
             for row in sorted(failures)

@@ -18,11 +18,10 @@ from astropy.table import Table
 from numpy.typing import NDArray
 
 from maury.errors import FormatError
-from maury.files import atomic_path, sha256
+from maury.files import sha256, write_text
 from maury.synthesis.linefile import LineFile, Strings, read_line_file
 from maury.synthesis.linelists import LineList
-
-Floats = NDArray[np.float64]
+from maury.wavelengths import Floats
 
 MARK = "CAL"
 """Word added to the references of a line with a calibrated log gf."""
@@ -101,8 +100,7 @@ def write_changes(changes: Changes, path: str | os.PathLike[str]) -> None:
         table[name].info.format = f".{digits}f"
     stream = StringIO()
     table.write(stream, format="ascii.ecsv", delimiter=",")
-    with atomic_path(path) as temporary:
-        temporary.write_text(stream.getvalue(), encoding="utf-8")
+    write_text(path, stream.getvalue())
 
 
 def read_changes(path: str | os.PathLike[str]) -> Changes:

@@ -29,8 +29,8 @@ from maury.config import Settings
 from maury.errors import ConfigError, FormatError
 from maury.files import sha256
 from maury.library import read_label_table
+from maury.wavelengths import Floats
 
-Floats = NDArray[np.float64]
 Range = tuple[float, float]
 
 SOLAR_ABUNDANCE = {

@@ -18,14 +18,12 @@ from scipy.interpolate import CubicSpline
 from maury.errors import FormatError, SynthesisError
 from maury.labels import SYNTHESISED
 from maury.synthesis.departures import read_departures
-from maury.wavelengths import C_KMS
+from maury.wavelengths import C_KMS, Floats
 
 if TYPE_CHECKING:
     from maury.synthesis.atmospheres import Atmosphere
     from maury.synthesis.linelists import LineList
     from maury.synthesis.settings import PhysicsConfig
-
-Floats = NDArray[np.float64]
 
 SOLAR_SCALE = "asplund2009"
 WITH_MAGNESIUM = ("Ne", "Si", "S")

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from maury.errors import FormatError, OutputError
+from maury.wavelengths import Floats
 
-Floats = NDArray[np.float64]
 Strings = NDArray[Any]
 
 COLUMNS = ("wavelength_aa", "excitation_ev", "loggf", "radiative", "stark", "waals", "lande")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -10,15 +10,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from maury.errors import SynthesisError
+from maury.progress import Advance, silent
 from maury.synthesis.atmospheres import Atmosphere, AtmosphereGrid
 from maury.synthesis.engine import PysmeSynthesizer
 from maury.synthesis.linelists import LineList
 from maury.synthesis.pool import Maker, Pool, Workers
 from maury.synthesis.settings import PhysicsConfig
 from maury.synthesis.targets import check_labels
-
-Floats = NDArray[np.float64]
-Advance = Callable[[int], None]
+from maury.wavelengths import Floats
 
 HIGHEST_FLUX = 1.2
 """A spectrum with a continuum-normalised flux above this counts as failed."""
@@ -55,7 +54,7 @@ def synthesize(
     wavelength_aa: ArrayLike,
     config: PhysicsConfig | None = None,
     workers: Workers | int = 1,
-    advance: Advance | None = None,
+    advance: Advance = silent,
     cool: LineList | None = None,
 ) -> Spectra:
     """Synthesise spectra with PySME.
@@ -90,8 +89,7 @@ def synthesize(
             failures[row] = str(result)
         else:
             flux[row] = result
-        if advance is not None:
-            advance(1)
+        advance(1)
     return Spectra(table, flux, extrapolated, failures)
 
 

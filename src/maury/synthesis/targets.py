@@ -17,8 +17,7 @@ from maury.labels import FURTHER_ELEMENTS, INTRINSIC, SYNTHESISED
 from maury.library import NODE, OFF_NODE, read_label_table
 from maury.synthesis.atmospheres import AtmosphereGrid
 from maury.synthesis.settings import GIVEN, DenseDesign, Design, NodesDesign, SobolDesign, StarDesign, TableDesign
-
-Floats = NDArray[np.float64]
+from maury.wavelengths import Floats
 
 WITH_ALPHA = ("mg", "ca", "ti")
 """Labels that equal alpha if only alpha is given; O, Ne, Si and S follow mg."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,9 @@ from maury.emulator import (
     to_modes,
 )
 from maury.errors import ConfigError, FormatError
-from maury.files import atomic_path
+from maury.files import write_text
 from maury.library import Library
+from maury.progress import Advance, silent
 from maury.training.emulator_range import Domain, find_domain
 from maury.training.emulator_start import Basis, in_metric, start_from
 from maury.training.lightning_tools import AtomicCheckpoints, quiet_lightning
@@ -185,7 +186,7 @@ class FitData:
     domain: Domain
 
 
-def prepare(library: Library, config: EmulatorConfig, advance: Callable[[int], None] | None = None) -> FitData:
+def prepare(library: Library, config: EmulatorConfig, advance: Advance = silent) -> FitData:
     """Fourier transform a library, split it by stars and find the basis from the training stars only.
 
     Raises:
@@ -212,15 +213,14 @@ def _metric(grid: LogGrid, config: EmulatorConfig) -> Tensor:
     return instrument(torch.from_numpy(grid.frequency).float(), torch.tensor(config.metric_resolution))
 
 
-def to_modes_of(library: Library, advance: Callable[[int], None] | None = None) -> NDArray[np.complex64]:
+def to_modes_of(library: Library, advance: Advance = silent) -> NDArray[np.complex64]:
     """Fourier modes of a library, computed in batches to limit memory."""
     grid = grid_for(library.wavelength_aa)
     modes = np.empty((len(library), grid.size // 2 + 1), np.complex64)
     for first in range(0, len(library), 64):
         rows = slice(first, min(first + 64, len(library)))
         modes[rows] = to_modes(library.flux(rows), library.wavelength_aa, grid)
-        if advance is not None:
-            advance(rows.stop - rows.start)
+        advance(rows.stop - rows.start)
     return modes
 
 
@@ -243,7 +243,7 @@ def fit_and_measure(
         FormatError: too few spectra to split into training and validation, or no label that varies.
     """
     task = bar.add_task("transforming spectra", total=len(library)) if bar else None
-    data = prepare(library, config, (lambda n: bar.advance(task, n)) if bar and task is not None else None)
+    data = prepare(library, config, (lambda n: bar.advance(task, n)) if bar and task is not None else silent)
     check_run(Path(run), config, data.digest)
     grid, space = grid_for(library.wavelength_aa), data.domain.space
     x = features(data.labels, space.names)
@@ -305,8 +305,7 @@ def check_run(run: Path, config: EmulatorConfig, digest: str) -> None:
             f"{run}: holds a fit with other settings or another library; remove it or choose another folder",
             parameter="run",
         )
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(identity, indent=1))
+    write_text(path, json.dumps(identity, indent=1))
 
 
 class _ShowEpochs(Callback):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from maury.errors import ConfigError
 from maury.grids import Grid
 from maury.networks import StarNet, predict
+from maury.progress import Advance, silent
 from maury.training.recipes import TrainConfig
 from maury.training.sources import error_figures
 
@@ -35,7 +36,7 @@ class Spectra(Dataset[tuple[Tensor, Tensor]]):
         self,
         grid: Grid,
         config: TrainConfig,
-        advance: Callable[[int], None] | None = None,
+        advance: Advance = silent,
         limits: tuple[int, int] | None = None,
     ) -> None:
         """Read a grid.
@@ -148,7 +149,7 @@ class GridSource:
 
     stored = torch.float32
 
-    def __init__(self, config: TrainConfig, grid: Grid, advance: Callable[[int], None] | None = None) -> None:
+    def __init__(self, config: TrainConfig, grid: Grid, advance: Advance = silent) -> None:
         """Read a grid; ``advance`` is called with the number of spectra read.
 
         Raises:

@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping
 
 from maury import __version__
 from maury.checkpoints import read_header
-from maury.files import atomic_path
+from maury.files import write_text
 from maury.memory import keep_freed_memory
 from maury.networks import PosteriorNetwork, save
 from maury.training.card import model_card
@@ -79,5 +79,4 @@ def _write_best(run: Run, source: Source, network: Network, trainer: lightning.T
     header |= source.figures(network.eval(), header)
     save(run.model, network, header, dtype)
     if isinstance(network, PosteriorNetwork):
-        with atomic_path(run.folder / "model-card.md") as temporary:
-            temporary.write_text(model_card(read_header(run.model, "network")), encoding="utf-8")
+        write_text(run.folder / "model-card.md", model_card(read_header(run.model, "network")))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -23,9 +23,8 @@ from maury.grids.importers.window import Window
 from maury.grids.plan import split_constants
 from maury.labels import LABELS, missing_nodes, tensor_axes
 from maury.library import OFF_NODE, SCALE, Library, write_library
+from maury.progress import Advance, silent
 from maury.wavelengths import C_KMS, Floats
-
-Advance = Callable[[int], None]
 
 _LOOKED_AT = 64
 """Spectra whose strong lines are looked at."""
@@ -53,7 +52,7 @@ class Survey:
     notes: list[str] = field(default_factory=list)
 
 
-def survey(family: Family, paths: Sequence[Path], labels: Path | None = None, advance: Advance | None = None) -> Survey:
+def survey(family: Family, paths: Sequence[Path], labels: Path | None = None, advance: Advance = silent) -> Survey:
     """Find the spectra and their labels.
 
     Args:
@@ -74,8 +73,7 @@ def survey(family: Family, paths: Sequence[Path], labels: Path | None = None, ad
             entries += _entries(family, path) if values is None else [Entry(path, values)]
         except FormatError as error:
             problems.add(str(error))
-        if advance is not None:
-            advance(1)
+        advance(1)
     _same_labels(entries, problems)
     problems.stop()
     found = _ordered(entries, problems)
@@ -165,7 +163,7 @@ def import_grid(
     found: Survey,
     config: ImportConfig,
     sources: Sequence[str],
-    advance: Advance | None = None,
+    advance: Advance = silent,
 ) -> list[str]:
     """Write the spectra of a survey as a grid to train on; return notes of the assumptions made.
 
@@ -231,7 +229,7 @@ def import_library(
     found: Survey,
     config: ImportConfig,
     sources: Sequence[str],
-    advance: Advance | None = None,
+    advance: Advance = silent,
 ) -> list[str]:
     """Write the spectra of a survey as a library to fit an emulator to; arguments, notes and errors as `import_grid`.
 
@@ -280,7 +278,7 @@ def _settled(family: Family, found: Survey, config: ImportConfig, problems: Prob
 
 
 def _fluxes(
-    window: Window, entries: Sequence[Entry], problems: Problems, advance: Advance | None
+    window: Window, entries: Sequence[Entry], problems: Problems, advance: Advance
 ) -> Iterator[NDArray[np.float32] | None]:
     """Flux (r, p) of each spectrum; None for one that cannot be imported, with an entry in ``problems``."""
     known = set(problems.texts)
@@ -298,8 +296,7 @@ def _fluxes(
             if str(error) not in known:
                 problems.add(str(error))
             yield None
-        if advance is not None:
-            advance(1)
+        advance(1)
 
 
 def _require_medium(window: Window) -> None:
