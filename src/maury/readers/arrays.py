@@ -8,8 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-from maury.readers.noise import kind_of_unit, named_noise, unnamed_noise
-from maury.readers.roles import Named, Selection, medium_of, select
+from maury.readers.noise import der_snr, kind_of_unit, named_noise, unnamed_noise
+from maury.readers.roles import Named, Selection, is_linear, medium_of, select
 from maury.readers.source import Floats, Log, Raw, RawOrder
 from maury.readers.units import parse_unit, to_angstrom
 
@@ -117,10 +117,12 @@ def from_selection(reader: str, chosen: Selection, log: Log) -> Raw:
     Columns of orders and fibres name the rows of flux, or cut a table with a row per pixel.
 
     Raises:
-        FormatError: wavelength or flux is missing, or the wavelengths have another shape than the flux.
+        FormatError: wavelength or flux is missing, the flux is in magnitudes or logarithms, or the wavelengths have
+            another shape than the flux.
     """
     if chosen.wavelength is None or chosen.flux is None:
         raise log.fail("no array is named as wavelength, or none as flux")
+    require_linear(chosen.flux.name, chosen.flux.unit, log)
     flux = chosen.flux.values
     wave = to_angstrom(chosen.wavelength.values, chosen.wavelength.unit, log, f"wavelengths ({chosen.wavelength.name})")
     if wave.shape != flux.shape and wave.shape != flux.shape[-1:]:
@@ -149,14 +151,38 @@ def from_selection(reader: str, chosen: Selection, log: Log) -> Raw:
     return raw
 
 
+def require_linear(name: str, unit: str | None, log: Log) -> None:
+    """Refuse a flux in magnitudes or logarithms, by its name and unit.
+
+    Raises:
+        FormatError: it is one.
+    """
+    if not is_linear(name, unit):
+        stated = f" ({unit})" if unit else ""
+        raise log.fail(f"{name}{stated} is in magnitudes or logarithms: convert it to a linear flux")
+
+
+def _are_several(fluxes: list[Named], arrays: list[Named]) -> bool:
+    """Whether fluxes are as many spectra, by their words.
+
+    They are if each is numbered or has wavelengths of its own, or if there are three columns or more.
+    """
+    if len(fluxes) < 2 or any(not a.tags or a.ucd or {"sci", "input", "data", "opt"} & {*a.tags} for a in fluxes):
+        return False
+    waves = {a.tags for a in arrays if a.role == "wavelength"}
+    if all(a.tags in waves for a in fluxes) or all("".join(a.tags).isdigit() for a in fluxes):
+        return True
+    return len(fluxes) > 2 and all(a.values.ndim == 1 for a in fluxes)
+
+
 def from_arrays(reader: str, arrays: list[Named], log: Log) -> Raw:
-    """A `Raw` from the columns of a table; three fluxes or more with words of their own are as many spectra.
+    """A `Raw` from named arrays; several fluxes with words of their own can be as many spectra.
 
     Raises:
         FormatError: as `from_selection`.
     """
-    fluxes = [a for a in arrays if a.role == "flux" and a.values.ndim == 1 and np.nan_to_num(a.values).any()]
-    if len(fluxes) < 3 or any(not a.tags or a.ucd or {"sci", "input", "data", "opt"} & {*a.tags} for a in fluxes):
+    fluxes = [a for a in arrays if a.role == "flux" and np.nan_to_num(a.values).any() and is_linear(a.name, a.unit)]
+    if not _are_several(fluxes, arrays):
         return from_selection(reader, select(arrays), log)
     several: Raw | None = None
     for flux in fluxes:
@@ -174,6 +200,13 @@ def unlabelled_sigma(values: Floats, flux: Floats, log: Log, what: str) -> tuple
     if values.shape != flux.shape:
         return None, "none"
     return unnamed_noise(values, flux, log, what)
+
+
+def alike(values: Floats, flux: Floats) -> bool:
+    """Whether an array without a name can be another spectrum: as large as the flux, and not the same or smooth."""
+    middle, other = (float(np.nanmedian(array)) for array in (flux, values))
+    noise, own = der_snr(values), der_snr(flux)
+    return values is flux or (middle > 0 and 0.1 < other / middle < 10 and bool(noise > 0.03 * own * other / middle))
 
 
 def by_columns(raw: Raw, order: Named | None, fibre: Named | None, log: Log) -> None:

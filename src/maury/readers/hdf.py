@@ -7,7 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from maury.readers.arrays import from_selection, masks_as_quality
+from maury.readers.arrays import from_arrays, masks_as_quality
 from maury.readers.headers import as_number
 from maury.readers.roles import Named, named, select
 from maury.readers.source import MAX_PIXELS, Log, Raw, as_floats
@@ -68,7 +68,7 @@ def read_hdf5(path: Path, log: Log) -> Raw:
         raise log.fail(f"no dataset named as a wavelength and one as a flux; it has {', '.join(keys) or 'none'}")
     if chosen.flux.values.ndim > 2:
         raise log.fail(f"dataset {chosen.flux.name} has {chosen.flux.values.ndim} axes: several spectra, not one")
-    raw = from_selection("HDF5 orders", chosen, log)
+    raw = from_arrays("HDF5 orders", arrays, log)
     velocity = next((as_number(attributes[k]) for k in ("BCV", "BERV", "VHELIO", "bcv") if k in attributes), None)
     if velocity is not None:
         log.warn(f"barycentric velocity {velocity:.3f} km/s stated, but not whether it has been taken out")

@@ -11,7 +11,7 @@ import re
 import numpy as np
 from astropy.io import fits
 
-from maury.readers.arrays import bad_pixels, build, sigma_of, unlabelled_sigma
+from maury.readers.arrays import bad_pixels, build, require_linear, sigma_of, unlabelled_sigma
 from maury.readers.fitsfile import Part
 from maury.readers.headers import as_number, describe
 from maury.readers.roles import NOISE_KINDS, named
@@ -179,6 +179,7 @@ def read_linear(parts: list[Part], log: Log) -> Raw | None:
             return _extensions([main, *orders], parts, log)
     mask = next((bad_pixels(p.image(), log, p.title) for p in companions if _role(p) == "quality"), None)
     wave = axis(main.header, main.shape[0], log) if waves is None else _from_image(waves, log)
+    require_linear("flux", str(main.header.get("BUNIT", "")), log)
     flux = main.image()
     sigma, source = _noise(flux, main, companions, log)
     reader = "1-D FITS image" if waves is None else "1-D FITS image with wavelengths in another"

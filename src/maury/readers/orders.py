@@ -12,12 +12,12 @@ import numpy as np
 from astropy.io import fits
 from numpy.polynomial import polynomial
 
-from maury.readers.arrays import bad_pixels, build, from_selection, sigma_of, unlabelled_sigma
+from maury.readers.arrays import bad_pixels, build, from_arrays, sigma_of, unlabelled_sigma
 from maury.readers.companions import other_file
 from maury.readers.fitsfile import Part
 from maury.readers.headers import as_number, describe
 from maury.readers.pipelines import DRS_PREFIXES
-from maury.readers.roles import NOISE_KINDS, named, select
+from maury.readers.roles import NOISE_KINDS, named
 from maury.readers.source import Floats, Log, Raw
 from maury.readers.units import OTHER_AXES, is_wavelength, parse_unit, to_angstrom
 
@@ -112,8 +112,7 @@ def _named_images(parts: list[Part], log: Log) -> Raw | None:
         return None
     for part, array in zip(pictures, arrays, strict=True):
         array.values = part.image()
-    chosen = select(arrays)
-    raw = from_selection("named FITS images", chosen, log)
+    raw = from_arrays("named FITS images", arrays, log)
     return describe([parts[0].header, *(p.header for p in pictures)], raw, log)
 
 

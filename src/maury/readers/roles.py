@@ -31,27 +31,33 @@ _WORDS: dict[Role, str] = {
     "spectralaxis wavelengthcoord angstrom angstroms barywavelength barywave wavel llambda wavelen "
     "wavenumber wavenumbers wavn freq frequency frequencies nu energy velocity velocities vel velo vrad vopt",
     "flux": "flux fluxes fls fl f s sp spec spectrum spectra intensity int i fun counts count sci data scidata sciflux "
-    "normflux fluxnorm normalizedflux normalisedflux spectrumflux signal y spc intens",
+    "normflux fluxnorm normalizedflux normalisedflux spectrumflux signal y spc intens flambda fluxlambda fnu logflux "
+    "lnflux mag mags magnitude magnitudes",
     "sigma": "err errs error errors sigma sigmas sig sigs serr uncertainty uncertainties uncert unc std stdev stddev "
     "eflux fluxerr errflux fluxerror errorflux fluxsigma sigmaflux efl noise errdata spectrumsigma fluxunc ferr "
     "normerr normsigma normuncertainty uncertaintyflux fluxuncertainty e",
-    "variance": "var vars variance variances scivar fluxvar varflux fluxvariance",
+    "variance": "var vars variance variances scivar fluxvar varflux fluxvariance stat",
     "inverse variance": "ivar ivars invvar inversevariance invvariance inversevar fluxivar ivarflux",
     "relative error": "relerr relativeerror fractionalerror fracerr relerror",
     "signal-to-noise": "snr sn s2n ston signaltonoise",
     "quality": "quality qual qualdata dq flag flags badpix badpixels badpixel badpixelmask badmask bad bpm andmask",
     "order": "order orders ord echelleorder specorder orderno",
     "fibre": "fibre fiber fibres fibers fibreid fiberid fibreno fibername fibrename aperture aper apid trace object "
+    "group bundle fiberidx fibreidx "
     "objects objectid objid objname objectname target targets targetid targetname star stars starid starname source "
     "sourceid sourceids gaiaid name names id ids spectrumid specid",
 }
 _ROLE_OF = {word: role for role, words in _WORDS.items() for word in words.split()}
 _OTHER_THINGS = """
 sky sky1 bg bgflux background cal thar lamp flat blaze tell telluric model template fit best continuum cont contin
-median rms residual res raw no nosky ccf mask dll weight weights
+median rms residual res raw no nosky ccf mask dll weight weights nivar
 """
 _IGNORED = frozenset(_OTHER_THINGS.split())
 """Words that make a name that of something else than the spectrum itself."""
+
+_GREEK = str.maketrans({"λ": "lambda", "σ": "sigma"})
+_PERCENT = re.compile(r"%|percent|(?<![a-z])pct(?![a-z])")
+_NOT_LINEAR = re.compile(r"(?<![a-z])(log[a-z0-9]*|ln(flux)?|dex|[a-z]*mags?|magnitudes?)(?![a-z])")
 
 _UNIT_WORDS = frozenset(
     ("aa", "ang", "angstrom", "angstroms", "nm", "um", "micron", "microns", "kms", "cm1", "hz", "ghz", "thz", "ev")
@@ -89,7 +95,7 @@ def classify(name: str) -> tuple[Role | None, tuple[str, ...], str | None]:
     ``ERR_REDUCED`` is a sigma with the word ``reduced``; ``wavelength_nm`` and ``lambda [nm]`` are wavelengths in nm.
     A name with a word for a sky, background, model or the like has no role.
     """
-    name = re.sub(r"(?i)[\s_]+(c?m)(\^|\*\*)?-1$", r" (\g<1>-1)", name)  # nu_cm-1
+    name = re.sub(r"(?i)[\s_]+(c?m)(\^|\*\*)?-1$", r" (\g<1>-1)", name.translate(_GREEK))  # nu_cm-1
     bracket = re.search(r"[\[(]([^\])]*)[\])]", name)
     unit = bracket.group(1) if bracket and parse_unit(bracket.group(1)) else None
     text = name if unit is None else name.replace(bracket.group(0), " ") if bracket else name
@@ -98,6 +104,7 @@ def classify(name: str) -> tuple[Role | None, tuple[str, ...], str | None]:
         return _ROLE_OF[whole], (), unit
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", text)
     words = [word for word in re.split(r"[^a-z0-9]+", spaced.lower()) if word]
+    words = [part for word in words for part in _parts(word)]
     if not words or _IGNORED.intersection(words):
         return None, (), unit
     if len(words) > 1 and words[-1] in _UNIT_WORDS | {"a", "m"} and any(_ROLE_OF.get(w) == "wavelength" for w in words):
@@ -105,6 +112,8 @@ def classify(name: str) -> tuple[Role | None, tuple[str, ...], str | None]:
         if "".join(words) in _ROLE_OF:
             return _ROLE_OF["".join(words)], (), unit
     found = {_ROLE_OF[word]: word for word in words if word in _ROLE_OF}
+    if "lambda" in words and {"f", "flux"} & {*words}:  # flux per unit of wavelength
+        found.pop("wavelength", None)
     for role in _PRECEDENCE:
         if role in found:
             rest = tuple(
@@ -112,6 +121,18 @@ def classify(name: str) -> tuple[Role | None, tuple[str, ...], str | None]:
             )
             return role, rest, unit
     return None, (), unit
+
+
+def _parts(word: str) -> tuple[str, ...]:
+    """A word, cut before its number where what stands before it is known: ``wave1``, ``sky2``; not ``log10``."""
+    stem = word.rstrip("0123456789")
+    known = word not in _ROLE_OF and word not in _IGNORED and (stem in _ROLE_OF or stem in _IGNORED)
+    return (stem, word[len(stem) :]) if known and stem != word else (word,)
+
+
+def is_linear(name: str, unit: str | None = None) -> bool:
+    """Whether a flux is linear, by its name and unit: neither magnitudes nor logarithms."""
+    return _NOT_LINEAR.search(f"{name} {unit or ''}".lower()) is None
 
 
 def unit_in(name: str) -> str | None:
@@ -129,6 +150,8 @@ def named(name: str, values: Floats, unit: str | None = None, ucd: str = "") -> 
     if role == "wavelength" and not unit and not unit_in_name:
         words = re.split(r"[^a-z0-9]+", name.lower())
         unit = next((word for word in words if parse_unit(word) in OTHER_AXES), None)
+    if role == "sigma" and _PERCENT.search(f"{name} {unit or ''}".lower()):
+        role, values, tags = "relative error", values / 100, tuple(t for t in tags if not _PERCENT.search(t))
     return Named(name, values, unit or unit_in_name, ucd, role, tags)
 
 
@@ -184,8 +207,8 @@ def select(arrays: list[Named]) -> Selection:
     """Choose wavelength, flux, its own noise and quality among named arrays.
 
     Of several fluxes, the one marked ``meta.main``, else the one with the plainest name, and one that is all zero or
-    NaN only if there is no other; of several wavelengths, those named like the flux, then air before vacuum and
-    barycentric before topocentric. Noise belongs to a flux if the other words of their names agree.
+    NaN, or no linear flux, only if there is no other; of several wavelengths, those named like the flux, then air
+    before vacuum and barycentric before topocentric. Noise belongs to a flux if the other words of their names agree.
     """
     by_role: dict[str, list[Named]] = {}
     for array in arrays:
@@ -193,6 +216,7 @@ def select(arrays: list[Named]) -> Selection:
             by_role.setdefault(array.role, []).append(array)
     fluxes = by_role.get("flux", [])
     fluxes = [array for array in fluxes if np.any(np.nan_to_num(array.values))] or fluxes
+    fluxes = [array for array in fluxes if is_linear(array.name, array.unit)] or fluxes
     flux = min(fluxes, key=_flux_rank, default=None)
     wavelength = min(by_role.get("wavelength", []), key=lambda array: _wavelength_rank(array, flux), default=None)
     noise = None

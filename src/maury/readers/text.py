@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from maury.errors import FormatError
-from maury.readers.arrays import build, from_arrays, masks_as_quality, unlabelled_sigma
+from maury.readers.arrays import alike, build, from_arrays, masks_as_quality, require_linear, unlabelled_sigma
 from maury.readers.companions import other_file
 from maury.readers.headers import as_number
-from maury.readers.noise import der_snr, named_noise
+from maury.readers.noise import named_noise
 from maury.readers.roles import named, select, unit_in
 from maury.readers.source import Floats, Log, Raw, as_floats
 from maury.readers.textfile import TextTable, decode, read_numbers, split
@@ -50,6 +50,7 @@ def _unit_in(header: list[str]) -> str | None:
 
 def _medium_in(raw: Raw, header: list[str], log: Log) -> None:
     text = re.sub(r"\bair[\s_-]*mass|\bopen air", "", "\n".join(header).lower())
+    text = re.sub(r"\bvacuum['\"]?\s*[=:]\s*(f|false|no|0)\b", "air", text)
     if raw.medium is None and len(set(re.findall(r"\b(vacuum|air)\b", text))) == 1:
         raw.medium = "vacuum" if "vacuum" in text else "air"
         log.rule(f"{raw.medium} wavelengths: word in the header of the text")
@@ -77,18 +78,12 @@ def read_array(table: Floats, log: Log) -> Raw:
     return build("numbers with a wavelength file", wave_aa, flux, sigma, None, None, source)
 
 
-def _alike(values: Floats, flux: Floats) -> bool:
-    """Whether a column without a name can be another spectrum: as large as the flux, and not the same or smooth."""
-    middle, other = (float(np.nanmedian(column)) for column in (flux, values))
-    noise, own = der_snr(values), der_snr(flux)
-    return values is flux or (middle > 0 and 0.1 < other / middle < 10 and bool(noise > 0.03 * own * other / middle))
-
-
 def _by_position(text: TextTable, log: Log) -> Raw:
     """Columns without names: the first that runs through optical wavelengths, then flux, then perhaps noise.
 
     Raises:
-        FormatError: no column is a wavelength, or nothing stands after it.
+        FormatError: no column is a wavelength, nothing stands after it, or what does is a wavelength, a magnitude or a
+            logarithm.
     """
     table = text.table
     count = table.shape[1]
@@ -106,12 +101,15 @@ def _by_position(text: TextTable, log: Log) -> Raw:
         )
     wave = to_angstrom(table[:, column], unit, log, f"wavelengths (column {column + 1})")
     flux = table[:, column + 1]
+    require_linear(text.names[column + 1] if text.names else "", None, log)
+    if is_wavelength(flux):
+        raise log.fail(f"columns {column + 1} and {column + 2} both run through optical wavelengths: name the columns")
     log.rule(f"columns without names: {column + 1} is the wavelength, {column + 2} the flux")
-    alike = [i for i in range(column + 1, count) if _alike(table[:, i], flux)]
-    if len(alike) > 2:
-        stars = [(text.names[i] if text.names else str(i + 1), table[:, i]) for i in alike]
-        fluxes = np.stack([values for _, values in stars])
-        return build("text columns", wave, fluxes, None, None, None, "none", [name for name, _ in stars])
+    stars = [i for i in range(column + 1, count) if alike(table[:, i], flux)]
+    if len(stars) > 2:
+        found = [(text.names[i] if text.names else str(i + 1), table[:, i]) for i in stars]
+        fluxes = np.stack([values for _, values in found])
+        return build("text columns", wave, fluxes, None, None, None, "none", [name for name, _ in found])
     sigma, source = None, "none"
     if count > column + 2:
         sigma, source = unlabelled_sigma(table[:, column + 2], flux, log, f"column {column + 3}")
@@ -139,6 +137,7 @@ def _ecsv(content: str, log: Log) -> Raw:
     meta = {str(key).lower(): value for key, value in table.meta.items()}
     if meta.get("medium") in ("air", "vacuum"):
         raw.medium = meta["medium"]
+    _medium_in(raw, [f"{key} = {value}" for key, value in meta.items() if key not in ("history", "truth")], log)
     if meta.get("frame") in ("rest", "barycentric", "topocentric"):
         raw.frame = meta["frame"]
     if isinstance(meta.get("normalised"), bool):

@@ -12,7 +12,9 @@ import numpy as np
 
 from maury.errors import FormatError
 from maury.readers.fitsfile import unpacked
+from maury.readers.roles import classify, is_linear
 from maury.readers.source import Floats, Log
+from maury.readers.units import parse_unit
 
 _MAX_BYTES = 400_000_000
 _MAX_HEADER = 2000
@@ -101,15 +103,32 @@ def _dialect(lines: list[str]) -> _Dialect | None:
 
 
 def _names(header: list[str], count: int, dialect: _Dialect) -> list[str] | None:
-    """Names of the columns: the last header line with as many words as there are columns, none of them a number."""
-    for line in reversed(header):
-        text = line.strip().lstrip('#%!;*/\\|" ').strip()
-        # "wavelength (nm)" is one name, not two
-        text = re.sub(r"\s+([\[(][^\])]*[\])])", r"\1", text)
-        for words in (dialect.tokens(text), re.split(r"[,;\s]+", text.strip(" ,;"))):
-            words = [word.strip("\"'|") for word in words]
-            if len(words) == count and not any(re.fullmatch(r"[-+\d.,eEdD]*\d[-+\d.,eEdD]*", word) for word in words):
-                return words
+    """Names of the columns: the last header line that names wavelength and flux, else the last one that can be names.
+
+    Units of wavelengths in the line below are added to the names.
+    """
+    rows = [words for line in header if (words := _words(line, count, dialect)) is not None]
+    for names, units in zip(reversed(rows), [None, *reversed(rows)], strict=False):
+        roles = [classify(name)[0] for name in names]
+        if "wavelength" in roles and "flux" in roles:
+            below = [unit.strip("()[]") for unit in units or [""] * count]
+            use = [
+                parse_unit(u) is not None if role == "wavelength" else not is_linear("", u)
+                for u, role in zip(below, roles, strict=True)
+            ]
+            return [f"{name} ({unit})" if u else name for name, unit, u in zip(names, below, use, strict=True)]
+    return rows[-1] if rows else None
+
+
+def _words(line: str, count: int, dialect: _Dialect) -> list[str] | None:
+    """The words of a line of a header that has as many of them as there are columns, none a number; else None."""
+    text = line.strip().lstrip('#%!;*/\\|" ').strip()
+    # "wavelength (nm)" is one name, not two
+    text = re.sub(r"\s+([\[(][^\])]*[\])])", r"\1", text)
+    for words in (dialect.tokens(text), re.split(r"[,;|\s]+", text.strip(" ,;|"))):
+        words = [word.strip("\"'|") for word in words]
+        if len(words) == count and not any(re.fullmatch(r"[-+\d.,eEdD]*\d[-+\d.,eEdD]*", word) for word in words):
+            return words
     return None
 
 
