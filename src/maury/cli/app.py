@@ -118,11 +118,7 @@ _RENAMED = {"--zeta": "--vmac", "--wanted": "--target-ess"}
 
 
 def current(words: list[str]) -> list[str]:
-    """A command line in today's words, with a note where it is written in former ones.
-
-    Args:
-        words: the arguments of `maury`.
-    """
+    """A command line in today's words, with a note where it is written in former ones."""
     for old, new in _RENAMED.items():
         if old in words:
             note(f"{old} is now {new}")

@@ -48,9 +48,7 @@ _CALLED = {
 def worded(error: MauryError, command: Any) -> str:
     """An error in words, with the option that changes the parameter it is about.
 
-    Args:
-        error: raised by the library, which knows parameters alone.
-        command: the verb that was run; an option that it does not have is not named.
+    The library knows parameters alone; an option that ``command`` does not have is not named.
     """
     name = _CALLED.get(error.parameter or "", error.parameter)
     for parameter in command.params:
@@ -78,9 +76,8 @@ def damage(file: str, flags: Collection[str]) -> list[str]:
 def show_failures(records: Sequence[dict[str, Any]], show: Callable[[dict[str, Any]], None] | None) -> None:
     """Print what became of each file, and end with exit code 2 after the names of those that failed or are damaged.
 
-    Args:
-        records: one of each file, with its name as ``file``; an ``error`` in those that failed, ``flags`` in others.
-        show: prints a record without an error; None to print errors alone.
+    A record has its file's name as ``file``, and ``error`` or ``flags``; ``show`` prints one without an error, if
+    given.
     """
     failed = [record for record in records if "error" in record]
     for record in records:
@@ -106,11 +103,7 @@ def show_paths(paths: Iterable[Path]) -> None:
 def table(title: str, left: Sequence[str] = (), right: Sequence[str] = (), caption: str | None = None) -> Table:
     """An empty table.
 
-    Args:
-        title: above it.
-        left: names of the first columns, of text.
-        right: names of the columns after them, of numbers.
-        caption: below it.
+    ``left`` are names of the first columns, of text; ``right`` of those after them, of numbers.
     """
     made = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     made.caption, made.caption_justify = caption, "left"

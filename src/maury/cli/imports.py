@@ -57,13 +57,7 @@ def run_import(
 ) -> None:
     """Survey the files, list what is missing or wrong, and write.
 
-    Args:
-        write: `maury.grids.importers.import_grid` or `import_library`.
-        output: file to write.
-        sources: folders, files or patterns.
-        settings: of the import (`maury.grids.importers.ImportConfig`).
-        labels: table of labels by file.
-        wavelength_file: wavelengths of the spectra.
+    ``write`` is `maury.grids.importers.import_grid` or `import_library`.
     """
     from functools import partial
 

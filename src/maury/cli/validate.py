@@ -91,12 +91,7 @@ def write(
 ) -> list[Path]:
     """Write a report of posteriors as JSON, and its figures in a folder beside it.
 
-    Args:
-        path: of the JSON file.
-        report: what to write.
-        recovered: stars with the ranks of their true labels.
-        calibration: of `maury.evaluation.recovery.calibration_report`.
-        bound: scatter beside the Cramér-Rao bound, without labels if it was not asked for.
+    ``calibration`` is that of `maury.evaluation.recovery.calibration_report`; ``bound`` has no labels if not asked for.
     """
     import json
 

@@ -59,13 +59,7 @@ def write_verdicts(
 ) -> dict[str, Any]:
     """Write unexplained.ecsv, stars.json and the figure stars.png and .pdf into a folder.
 
-    Args:
-        run: inputs.
-        verdicts: of all stars.
-        responses: derivatives of all stars.
-        folder: where.
-        more: to be written into stars.json too.
-        at_bound: lines that moved as far as their bound (n,).
+    ``more`` is written into stars.json, too; ``at_bound`` marks the lines that moved as far as their bound (n,).
 
     Returns:
         What stars.json holds.

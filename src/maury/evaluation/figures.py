@@ -46,11 +46,7 @@ def plan_figures(
 ) -> list[Drawing]:
     """All figures of a report, in the order in which they stand in the page.
 
-    Args:
-        report: what `maury.evaluation.report.make_report` returned.
-        samples: the predictions.
-        grid: the grid.
-        history: the log of the training (`maury.evaluation.history.read_history`), or None.
+    ``report`` is that of `maury.evaluation.report.make_report`; ``history`` is the log of the training, if any.
     """
     splits, names = report["splits"], tuple(report["labels"]["names"])
     drawings = [drawing for sample in samples for drawing in _of_sample(splits[sample.name], sample, grid, names)]

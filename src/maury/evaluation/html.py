@@ -22,9 +22,7 @@ _SYMBOLS = {
 def render_page(report: Mapping[str, Any], figures: Sequence[tuple[str, str, str]]) -> str:
     """The page as text.
 
-    Args:
-        report: what `maury.evaluation.report.make_report` returned.
-        figures: name, caption and SVG of each figure.
+    Of a report of `maury.evaluation.report.make_report`, with name, caption and SVG of each figure.
     """
     template = Template(resources.files("maury.evaluation").joinpath("page.html").read_text(encoding="utf-8"))
     return template.substitute(

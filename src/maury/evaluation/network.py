@@ -160,14 +160,7 @@ def make_samples(
 ) -> list[Sample]:
     """Predict for the validation parts of both splits, for spectra between the nodes, and for library spectra.
 
-    Args:
-        model: the network.
-        grid: a grid that suits it.
-        bar: progress.
-        between: number of spectra between nodes, 0 for none.
-        seed: of the labels between nodes and of the rotations of library spectra.
-        emulator: "packaged" or the file of an emulator.
-        libraries: library files or patterns.
+    ``between`` is the number of spectra between nodes; ``seed`` is that of their labels and of library rotations.
 
     Raises:
         FormatError: the emulator or a library cannot be read.

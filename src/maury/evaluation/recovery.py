@@ -66,16 +66,7 @@ def recover(
     seed: int,
     advance: Advance = silent,
 ) -> Recovered:
-    """Simulate ``count`` new stars and infer their labels with a network.
-
-    Args:
-        network: on the CPU.
-        simulator: makes the stars.
-        count: stars.
-        samples: of each posterior.
-        seed: of stars and samples.
-        advance: called with the number of stars done.
-    """
+    """Simulate ``count`` new stars and infer their labels with a network."""
     generator = torch.Generator().manual_seed(seed)
     columns = [simulator.labels.index(name) for name in network.config.labels]
     parts = []
@@ -194,16 +185,7 @@ def report(
     calibration: Mapping[str, Any],
     least: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """All figures as plain JSON values, with what made them.
-
-    Args:
-        name: of the run or packaged model.
-        header: of the network.
-        emulator: "packaged" or a file.
-        seed: of the stars.
-        calibration: from `calibration_report`.
-        least: from `bound_report`.
-    """
+    """All figures as plain JSON values, with what made them."""
     digest = sha256(file_of(emulator))
     return {
         "schema": SCHEMA,

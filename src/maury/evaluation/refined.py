@@ -61,17 +61,9 @@ def recover_refined(
 ) -> tuple[tuple[str, ...], Recovered, dict[str, Any]]:
     """Refine ``count`` new simulated stars.
 
-    Args:
-        network: on the CPU, for all free labels of the simulator.
-        simulator: makes the stars.
-        count: stars.
-        samples: of each posterior.
-        seed: of stars and samples.
-        target_ess: effective samples of each star.
-        advance: called with the number of stars done.
-        labels: of the stars (count, all); by default drawn from the prior.
-        own_errors: draw noise, errors of the physics and nuisances from the likelihood, as strict simulation-based
-            calibration requires; False: from the simulation, whose errors of lines are correlated between pixels.
+    ``labels`` (count, all) are drawn from the prior by default. With ``own_errors``, noise, errors of the physics and
+    nuisances are drawn from the likelihood, as strict simulation-based calibration requires; else from the simulation,
+    whose errors of lines are correlated between pixels.
 
     Returns:
         Names of the labels, true and recovered labels, and ``by`` (coverage by S/N, Teff, v sin i and R), ``tarp``,
@@ -161,17 +153,8 @@ def refined_bound(
 ) -> dict[str, Any]:
     """Scatter of refined medians of spectra with white noise and no other error, as a ratio to the Cramer-Rao bound.
 
-    As `maury.evaluation.recovery.bound_report`, with the likelihood of noise alone.
-
-    Args:
-        network: on the CPU.
-        emulator: of its simulation.
-        count: stars, at most.
-        samples: of each posterior.
-        seed: of stars and noise.
-        advance: called with the number of spectra done.
-        keep: function of the labels by name that selects stars (n,).
-        snrs: S/N of the spectra.
+    As `maury.evaluation.recovery.bound_report`, with the likelihood of noise alone. ``keep`` selects stars (n,) by a
+    function of the labels by name.
     """
     settings = SimulationSettings.without_errors()
     simulator = Simulator(emulator, settings)

@@ -36,14 +36,6 @@ def make_report(
 ) -> dict[str, Any]:
     """All figures of a network as plain JSON values.
 
-    Args:
-        model: name of the run or packaged model.
-        header: its header.
-        space: the labels it predicts, with the ranges that normalise them.
-        grid: the grid.
-        samples: its predictions.
-        notes: further remarks to print in the report.
-
     Returns:
         ``splits.<name>`` holds ``title``, ``description``, the sample's facts and what `maury.evaluation.metrics.score`
         returns: ``n``, ``mse``, ``mae``, ``labels.<label>.bias`` ...
@@ -88,12 +80,6 @@ def write_report(
     advance: Advance = silent,
 ) -> list[Path]:
     """Draw the figures (PNG and PDF in ``figures/``), then write report.html and report.json into ``folder``.
-
-    Args:
-        folder: made if it does not exist.
-        report: what `make_report` returned.
-        drawings: the figures, drawn one at a time.
-        advance: called with 1 after each figure.
 
     Returns:
         Paths of report.html and report.json.

@@ -60,16 +60,7 @@ def held_out_rows(grid: Grid, split: str, trained_on: str) -> NDArray[np.int64]:
 def validation_sample(
     network: Any, header: dict[str, Any], grid: Grid, split: str, trained_on: str, advance: Advance = silent
 ) -> Sample | None:
-    """Predictions for the validation part of a split, or None when no row of it is unseen.
-
-    Args:
-        network: the network.
-        header: its header.
-        grid: the grid, on the network's pixels.
-        split: "random" or "block".
-        trained_on: the split the network was trained with.
-        advance: called with the number of spectra done.
-    """
+    """Predictions for the validation part of a split, or None when no row of it is unseen."""
     rows = held_out_rows(grid, split, trained_on)
     if not len(rows):
         return None
@@ -201,12 +192,6 @@ def _rotations(grid: Grid, labels: Floats) -> Floats:
 def emulated_flux(emulator: Emulator, grid: Grid, labels: Floats, advance: Advance = silent) -> NDArray[np.float32]:
     """Emulator spectra (n, p) with the pixels, resolution and limb darkening of a grid.
 
-    Args:
-        emulator: the emulator.
-        grid: whose pixels, resolution and limb darkening to take.
-        labels: labels of the grid (n, g).
-        advance: called with the number of spectra done.
-
     Raises:
         DomainError: labels or wavelengths outside the emulator's ranges, or a resolution above its own.
     """
@@ -228,13 +213,8 @@ def library_flux(
 ) -> tuple[NDArray[np.float32], Floats]:
     """The off-node spectra of a library as the grid's instrument sees them, each with a drawn v sin i.
 
-    v sin i has the density of the grid's nodes; if it is not a label of the grid, all spectra share its value.
-
-    Args:
-        library: intrinsic spectra; those of kind `OFF_NODE` inside the grid's ranges are taken.
-        grid: whose pixels, resolution and limb darkening to take.
-        seed: of the rotations.
-        advance: called with the number of spectra done.
+    v sin i has the density of the grid's nodes; if it is not a label of the grid, all spectra share its value. Spectra
+    of kind `OFF_NODE` inside the grid's ranges are taken; ``seed`` is that of the rotations.
 
     Returns:
         Flux (n, p), and labels of the grid (n, g).

@@ -133,10 +133,7 @@ class Outcome:
 def calibrate(run: Calibration, responses: dict[str, Response], without: str = "") -> Outcome:
     """Fit the lines; recompute spectra and repeat until the fit recovers the labels of the anchor star.
 
-    Args:
-        run: inputs.
-        responses: derivatives of each star with the unchanged list.
-        without: name of a star to leave out.
+    ``responses`` are derivatives of each star with the unchanged list; the star ``without`` is left out.
     """
     config = run.config
     standards = [run.standard(star, responses[star.name]) for star in config.calibrating if star.name != without]

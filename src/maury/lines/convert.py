@@ -147,12 +147,6 @@ def merge(
 
     Transitions are matched by species, wavelength and lower energy. Components (isotopes, hyperfine structure),
     wavelengths and references come from the list ``gf``, damping constants missing in ``damping`` from the other list.
-
-    Args:
-        first: list a.
-        second: list b.
-        gf: list to take log gf from.
-        damping: list to take damping constants from.
     """
     base, other = (first, second) if gf == "a" else (second, first)
     pairs = _pairs(base, other)

@@ -65,11 +65,7 @@ def fit_back(
 ) -> FitBack:
     """Fit labels, broadening and continuum of a star, linearised about the labels of its model.
 
-    Args:
-        lines: the list.
-        standard: the star, at its literature labels.
-        labels_free: False to fit broadening and continuum only.
-        abundances: elements that are free with the labels; None for those with enough lines.
+    With ``labels_free``, abundances are free, too: those given, or None for those with enough lines.
     """
     names, derivatives, widths = _columns(lines, standard, labels_free, abundances)
     difference = standard.observed - standard.model
@@ -84,13 +80,8 @@ def anchor_rows(
     """Equations that fix the labels of the anchor star: with the new log gf, their fitted offsets have to be zero.
 
     Fitted offsets are linear in the residuals, $M r$ with $M = (L^T W L + P)^{-1} L^T W$. Changes $x$ of the line
-    parameters change the residuals by $-J x$, so that $M J x = M r$.
-
-    Args:
-        lines: the list.
-        standard: the anchor.
-        by_parameter: J (p, k), derivatives of its pixels by the lines' parameters.
-        abundances: as in `fit_back`.
+    parameters change the residuals by $-J x$, so that $M J x = M r$. ``by_parameter`` is J (p, k), derivatives of the
+    anchor's pixels by the lines' parameters.
 
     Returns:
         Rows (labels, k), their target and sigma (labels,).

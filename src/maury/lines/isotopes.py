@@ -109,10 +109,8 @@ class Species:
 def species_of(number: int, stage: int, masses: tuple[int, ...]) -> Species:
     """Species with a code number such as 26 (Fe) or 607 (CN).
 
-    Args:
-        number: atomic number, or for two atoms 100 times the lower one plus the higher one.
-        stage: 1 for neutral.
-        masses: mass numbers in the order of the number; empty for none.
+    ``number`` is an atomic number, or for two atoms 100 times the lower one plus the higher one; ``masses`` are in this
+    order, empty for none.
 
     Raises:
         FormatError: an unknown element, or more than two atoms.

@@ -76,11 +76,7 @@ def judge(
 ) -> list[Verdict]:
     """Compare the old and the new list on every star.
 
-    Args:
-        run: inputs.
-        change: change of log gf of each line from the old to the new list (n,).
-        responses: derivatives of all stars with the old list.
-        left_out: changes calibrated without a star, by the name of this star (`cross_validate`).
+    ``change`` (n,) leads from the old to the new list; ``left_out`` has changes calibrated without a star, by its name.
     """
     stars = [*run.config.calibrating, *run.config.testing]
     fluxes = run.fluxes([(star, 0.0) for star in stars], change)

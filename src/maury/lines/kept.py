@@ -26,9 +26,7 @@ _OF_THE_PIXELS = {"role", "file", "reading", "resolution", "velocity_kms", "vsin
 def all_responses(run: Calibration, folder: str | os.PathLike[str]) -> dict[str, Response]:
     """Derivatives of all stars by name: read from the cache if inputs are the same, else computed and written.
 
-    Args:
-        run: inputs.
-        folder: folder of the results; its subfolder ``derivatives`` has a file for each star.
+    The subfolder ``derivatives`` of ``folder`` has a file for each star.
 
     Raises:
         OutputError: a file cannot be written.

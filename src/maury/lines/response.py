@@ -103,14 +103,7 @@ def spectra(
 ) -> list[tuple]:
     """Compute the spectra of jobs, in the order of the jobs.
 
-    Args:
-        jobs: the spectra to compute.
-        lines: the line list.
-        grid: wavelengths of the spectra.
-        workers: processes that compute them.
-        advance: called with 1 after each spectrum.
-        physics: settings of the synthesis; None for LTE and uniform sampling.
-        cool: additional lines of cool stars.
+    ``cool`` are additional lines of cool stars; without ``physics``, LTE and uniform sampling.
 
     Raises:
         SynthesisError: a spectrum failed twice.
@@ -150,16 +143,7 @@ def respond(
 ) -> Response:
     """Compute the spectrum of a star and its derivatives by log gf and labels.
 
-    Args:
-        star: the star.
-        log_gf: log gf of all lines in this star (n,).
-        lines: the line list.
-        atmospheres: model atmospheres.
-        grid: wavelengths of the spectra.
-        workers: processes that compute spectra.
-        advance: called with 1 after each spectrum; there are `count_jobs` of them.
-        physics: settings of the synthesis; None for LTE and uniform sampling.
-        cool: additional lines of cool stars, which are not fitted.
+    ``log_gf`` (n,) is that of all lines in this star; ``advance`` is called `count_jobs` times. Others as in `spectra`.
     """
     species, energy = lines.species, np.asarray(lines.columns["excit"], float)
     classes = np.array([class_of(s, e) for s, e in zip(species, energy, strict=True)])

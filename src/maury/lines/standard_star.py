@@ -108,11 +108,7 @@ def read_standard(
 ) -> tuple[Floats, Floats]:
     """Read wavelengths (Å air, shifted by the star's ``velocity_kms``) and flux of a star; orders follow one another.
 
-    Args:
-        star: the star.
-        folder: folder of the spectra.
-        window_aa: range of wavelengths.
-        mask_aa: ranges to leave out.
+    Pixels in the ranges ``mask_aa`` are left out.
 
     Raises:
         FormatError: the file cannot be read or has no usable pixel in the window.

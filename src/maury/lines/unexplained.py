@@ -34,13 +34,8 @@ def find_unexplained(
 ) -> Table:
     """Find ranges where the anchor star or at least two other stars differ from their models.
 
-    Residuals with fitted labels are averaged over 0.1 Å. Ranges closer than 0.06 Å are joined.
-
-    Args:
-        verdicts: fits of the stars; stars that ``limits`` does not name are ignored.
-        limits: least difference between flux and model, by star.
-        anchor: star whose difference alone is sufficient.
-        window_aa: range to search, Å.
+    Residuals with fitted labels are averaged over 0.1 Å. Ranges closer than 0.06 Å are joined. ``limits`` has the least
+    difference between flux and model by star; stars that it does not name are ignored.
 
     Returns:
         Columns first and last (Å air), difference (mean of observed minus model of the star that differs most) and
@@ -76,14 +71,8 @@ def candidates(
 
     If stars are brighter than their models, the strongest lines of the range may not exist or are too strong. If they
     are darker, a line at its bound may need a wider prior; without one, a line is missing, and a second list may have
-    it.
-
-    Args:
-        ranges: table from `find_unexplained`.
-        lines: the list.
-        height: largest change of a star's flux by each line, per dex (n,).
-        at_bound: lines whose change reached its bound (n,).
-        further: second list to search for missing lines.
+    it. ``height`` (n,) is the largest change of a star's flux by each line, per dex; ``further`` is a second list to
+    search.
     """
     shown = height > _LEAST_HEIGHT
     texts = []

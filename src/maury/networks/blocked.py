@@ -77,16 +77,8 @@ def convolve_and_pool(
     """ReLU(conv) -> ReLU(conv) -> max-pool, 'same' padding: (B, P) -> (B, P // pool, O), channels last.
 
     Equal to `torch.nn.Conv1d` on spectra padded by (W - 1) // 2 pixels on the left and W // 2 on the right (as Keras
-    pads), `relu`, the same again, and `torch.nn.MaxPool1d(pool)`, up to rounding.
-
-    Args:
-        flux: spectra (B, P); their dtype is that of the products.
-        weight1: kernel of the first convolution (C, 1, W).
-        bias1: its bias (C,).
-        weight2: kernel of the second convolution (O, C, W).
-        bias2: its bias (O,).
-        pool: number of pixels per max-pooling.
-        block: T, a multiple of ``pool``.
+    pads), `relu`, the same again, and `torch.nn.MaxPool1d(pool)`, up to rounding. Kernels are (C, 1, W) and (O, C, W);
+    ``block`` T is a multiple of ``pool``, the number of pixels per max-pooling.
     """
     pixels, width, channels = flux.shape[1], weight1.shape[-1], len(bias1)
     left, count, blocks = (width - 1) // 2, joined_blocks(block, width), -(-pixels // block)

@@ -61,14 +61,7 @@ class PosteriorFlow(nn.Module):
     ) -> None:
         """Draw initial weights such that m = 0, L = 1 and splines are near the identity.
 
-        Args:
-            labels: number of labels, k.
-            features: number of features of a spectrum, f.
-            context: length of the vector, linear in the features, on which the splines are conditioned.
-            transforms: number of spline transformations in sequence.
-            knots: number of bins of a spline.
-            hidden: units of the hidden layers of the networks that compute the splines.
-            seed: seed of the weights.
+        The splines, of ``knots`` bins, are conditioned on a vector of length ``context``, linear in the f features.
         """
         super().__init__()
         self.count = labels

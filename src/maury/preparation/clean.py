@@ -47,17 +47,11 @@ def photon_shape(flux: Floats) -> Floats:
 def spikes(flux: Floats, model: Floats, sigma: Floats, good: Bools, fwhm_pixels: float) -> Bools:
     """Pixels (n,) hit by cosmic rays and hot or dead pixels.
 
-    Above the continuum by 5 and above the model by 6 standard deviations, in a run as short as a cosmic ray's;
-    or far from the model, above or below, and sharper than the instrument profile lets a line be. The standard
-    deviation is that of the noise or the scatter of all residuals, whichever is larger. The pixels on both sides are
-    taken too.
-
-    Args:
-        flux: over continuum (n,).
-        model: normalised (n,).
-        sigma: noise over continuum (n,).
-        good: pixels not masked before (n,).
-        fwhm_pixels: width of the instrument profile; wider features than twice that are not cosmic rays.
+    Above the continuum by 5 and above the model by 6 standard deviations, in a run as short as a cosmic ray's; or far
+    from the model, above or below, and sharper than the instrument profile lets a line be. The standard deviation is
+    that of the noise or the scatter of all residuals, whichever is larger. The pixels on both sides are taken too.
+    ``flux`` and ``sigma`` are over the continuum, ``model`` is normalised; features wider than twice ``fwhm_pixels``
+    are not cosmic rays.
     """
     if not good.any():
         return good.copy()
@@ -96,12 +90,7 @@ def damaged(residual: Floats, sigma: Floats, good: Bools, fwhm_pixels: float) ->
     They stand out from their neighbours more than lines do (`_sharp`), by 5 % of the continuum (15 % where the profile
     is hardly sampled) and four times the scatter of the densest quarter of the residuals, which is that of good pixels
     with up to a third damaged. Where residuals above 10 % are more frequent than in any star, these are counted.
-
-    Args:
-        residual: flux minus model, or minus 1, per unit of the continuum (n,).
-        sigma: noise over continuum, of which the shape alone is used (n,).
-        good: pixels not masked (n,).
-        fwhm_pixels: width of the instrument profile.
+    ``residual`` (n,) is flux minus model, or minus 1, per unit of the continuum; of ``sigma`` the shape alone is used.
     """
     excess, between = _excess(np.where(good, residual, 0.0), good, max(2 ** (-4 / fwhm_pixels**2), 0.7))
     sharp_least = _SHARP if fwhm_pixels > _SAMPLED else 3 * _SHARP
@@ -116,13 +105,7 @@ def damaged(residual: Floats, sigma: Floats, good: Bools, fwhm_pixels: float) ->
 
 
 def damaged_part(records: Sequence[OrderRecord], fwhm_pixels: Sequence[float], hit: int) -> float:
-    """Part of the pixels that hold neither star nor noise: those masked as such and those still found.
-
-    Args:
-        records: orders with the template that fits.
-        fwhm_pixels: width of the instrument profile in each.
-        hit: pixels masked as `spikes`.
-    """
+    """Part of the pixels that hold neither star nor noise: those masked as such and those still found."""
     count, total = hit, 0
     for record, width in zip(records, fwhm_pixels, strict=True):
         segment, continuum = record.segment, np.maximum(record.continuum, 0.03)
@@ -156,13 +139,7 @@ def final_sigma(
 ) -> tuple[Floats, str]:
     """Noise of a segment (n,) in its unit, as if its pixels were independent, and where it came from.
 
-    Args:
-        segment: the order.
-        model: normalised model (n,).
-        continuum: in the unit of the segment, positive (n,).
-        good: pixels to use (n,).
-        fwhm_pixels: width of the instrument profile, pixels.
-        sparse: the star is hot enough for pixels without lines.
+    ``continuum`` (n,) is in the unit of the segment; a ``sparse`` star is hot enough for pixels without lines.
     """
     if not good.any():
         return np.full(good.shape, np.nan), "none: no good pixel"

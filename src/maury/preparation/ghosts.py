@@ -28,15 +28,11 @@ _STEP = 0.10
 def ghost(merged: Merged, model_error: float, window_aa: tuple[float, float]) -> str | None:
     """A stretch of the spectrum with foreign light, or None.
 
-    Light a that is added smoothly to the continuum c is fitted as continuum, but lines become shallower there by
-    c / (c + a). So the depth of the data's lines over that of the template's is measured in blocks of 5 Å, and the
-    stretch is looked for in which it differs most significantly from all other blocks. What sets in sharply leaves a
-    step in the residuals, as the continuum is too stiff for it.
-
-    Args:
-        merged: the normalised spectrum with its template.
-        model_error: rms of data minus template beyond the noise.
-        window_aa: the window; the outermost 2 Å, where the template ends, are left out.
+    Light a that is added smoothly to the continuum c is fitted as continuum, but lines become shallower there by c / (c
+    + a). So the depth of the data's lines over that of the template's is measured in blocks of 5 Å, and the stretch is
+    looked for in which it differs most significantly from all other blocks. What sets in sharply leaves a step in the
+    residuals, as the continuum is too stiff for it. ``model_error`` is the rms of data minus template beyond the noise;
+    the outermost 2 Å of the window, where the template ends, are left out.
 
     Returns:
         A sentence for the notes, in ASCII, as FITS headers hold it.
@@ -96,9 +92,7 @@ def _slope(x: Floats, y: Floats, sigma: Floats) -> tuple[float, float]:
 def _stretch(depth: Floats, error: Floats) -> tuple[float, int, int]:
     """Relative change of depth in the most significant stretch of blocks, its first block and that after it; 0 if none.
 
-    Args:
-        depth: of lines relative to the template's (b,).
-        error: standard deviation (b,), NaN where nothing was observed; no stretch reaches over that.
+    No stretch reaches over blocks whose ``error`` is NaN: nothing was observed there.
     """
     used = error < _MEASURED
     if used.sum() < 8:

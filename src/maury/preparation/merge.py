@@ -78,12 +78,8 @@ def merge(orders: Sequence[OrderRecord], velocity_kms: float, wavelength_aa: Flo
     Each order is rebinned with its integral conserved; masked pixels are filled with the model for that purpose alone,
     and a new pixel more than half of which was masked is not used. The noise of a new pixel keeps the information of
     the old ones: it is smaller for wider pixels and larger for narrower ones, so that the correlation which those get
-    does not make the spectrum look better than it is.
-
-    Args:
-        orders: the orders.
-        velocity_kms: of the star, in the frame of the orders.
-        wavelength_aa: pixels of the result (m,), at rest.
+    does not make the spectrum look better than it is. ``velocity_kms`` is in the frame of the orders; the pixels of the
+    result (m,) are at rest.
     """
     edges = pixel_edges(wavelength_aa)
     planes = [_plane(order, velocity_kms, edges) for order in orders]

@@ -82,11 +82,8 @@ def correlation_factor(values: Floats, good: Bools, fwhm_pixels: float) -> float
 def measured(values: Floats, good: Bools, shape: Floats, fwhm_pixels: float) -> Floats:
     """Noise (n,) of pixels in blocks of 500, varying inside a block as ``shape``.
 
-    Args:
-        values: data minus model, or the data (n,).
-        good: pixels to use (n,).
-        shape: expected relative noise (n,), such as the root of the flux for photons; positive.
-        fwhm_pixels: width of the instrument profile, pixels.
+    ``values`` are data minus model, or the data; ``shape`` (n,) is the expected relative noise, such as the root of the
+    flux.
     """
     scaled, use = filtered(values / shape, good, lowest_free(fwhm_pixels))
     centres, levels = [], []

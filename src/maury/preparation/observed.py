@@ -13,10 +13,6 @@ from maury.spectra import Observation, Spectrum
 def observed(star: Observation | Spectrum | str | os.PathLike[str], **reading: Any) -> Observation:
     """The observation of a star.
 
-    Args:
-        star: what `maury.read` returns, one spectrum of maury or of specutils, or a file, which is read.
-        reading: attributes of `maury.readers.ReadOptions`, for a file.
-
     Raises:
         FormatError: the file cannot be read.
         ConfigError: something else, or options of reading without a file.

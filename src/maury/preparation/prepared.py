@@ -25,10 +25,6 @@ def without_damage(spectrum: Spectrum, resolution: float) -> tuple[Spectrum, flo
     There is no model yet. Damaged are gross errors (`gross_errors`), runs of one value that is not the continuum's, and
     pixels that differ from the cubic through two neighbours on both sides by more than noise and the deepest line can.
     The last are masked only where they are more frequent than in any clean spectrum.
-
-    Args:
-        spectrum: normalised, at rest.
-        resolution: nominal resolving power R.
     """
     good, flux = ~np.asarray(spectrum.mask, bool), spectrum.flux
     if good.sum() < 50:

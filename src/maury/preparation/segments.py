@@ -118,11 +118,6 @@ def gross_errors(wavelength_aa: Floats, flux: Floats, good: Bools) -> Bools:
     """Good pixels (n,) whose flux is above three times the median around them, or below its negative, and not by noise.
 
     The scatter is the median distance from the median, so that it holds with up to half of the pixels damaged.
-
-    Args:
-        wavelength_aa: wavelengths (n,), Å.
-        flux: flux in any unit (n,).
-        good: pixels not masked before (n,), one at least.
     """
     middle = _running(wavelength_aa, np.where(good, flux, 0.0), good, 0.5)
     distance = np.abs(np.where(good, flux, middle) - middle)

@@ -80,13 +80,8 @@ class Problem:
     ):
         """Prepare sampler, bases and prior.
 
-        Args:
-            emulator: the model.
-            segments: the orders.
-            sigma: noise of each segment in its unit.
-            resolution: R of the instrument.
-            guess_kms: velocity that the fitted one may differ from by 30 km/s.
-            start: labels, v sin i and velocity (km/s) beyond the guess to start from (k + 2,).
+        ``sigma`` is the noise of each segment in its unit; ``start`` (k + 2,) has labels, v sin i and velocity (km/s)
+        beyond ``guess_kms``, from which the fitted velocity may differ by 30 km/s.
         """
         self.emulator = emulator
         limit = min(resolution, MAX_RESOLUTION, emulator.native_resolution)

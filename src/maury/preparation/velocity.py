@@ -159,12 +159,8 @@ def second_star(
 ) -> tuple[float, float]:
     """Velocity (km/s) and strength of a line spectrum that is left in the residuals away from the star's velocity.
 
-    Args:
-        segments: the orders.
-        residuals: model minus normalised flux of each (n,).
-        models: normalised model of each (n,).
-        templates: the bank.
-        first: velocity and rotation of the star itself, km/s.
+    ``residuals`` (n,) are model minus normalised flux of each segment; ``first`` are velocity and rotation of the star
+    itself, km/s.
 
     Returns:
         Velocity, and the rms of the lines found over the rms of the star's own, about the ratio of their light; 0 when

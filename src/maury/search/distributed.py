@@ -76,14 +76,9 @@ def run_on_cluster(
     """Try the configurations of a study on a cluster; a study in the folder resumes.
 
     A trial whose process or node dies counts as failed, and its configuration is tried again, up to three times; the
-    same holds after the driver was killed. Each attempt is a trial of its own in the journal.
-
-    Args:
-        folder: of the study, on this machine.
-        grid: file of the grid, with the same path on all nodes.
-        config: settings.
-        cluster: where trials run.
-        done: called with number, state ("complete", "pruned" or "lost") and error of each trial.
+    same holds after the driver was killed. Each attempt is a trial of its own in the journal. The file ``grid`` has the
+    same path on all nodes; ``done`` is called with number, state ("complete", "pruned" or "lost") and error of each
+    trial.
 
     Raises:
         LostError: many processes died, one after the other.

@@ -115,10 +115,7 @@ def base_of(config: StudyConfig) -> TrainConfig:
 def configure(base: TrainConfig, values: dict[str, Any], where: str = "trial") -> TrainConfig:
     """Settings with some values replaced.
 
-    Args:
-        base: the settings.
-        values: new values by name, nested ones with a dot, such as ``network.filters``.
-        where: for messages.
+    Nested values have names with a dot, such as ``network.filters``.
 
     Raises:
         ConfigError: unknown names, or values that are not allowed.

@@ -65,12 +65,7 @@ def train_for(
 ) -> tuple[float, int]:
     """Train until the last time in ``ends``, or until ``report`` returns True.
 
-    Args:
-        config: settings.
-        spectra: to train on and to validate with.
-        ends: seconds of training after which the network is validated, increasing.
-        clock: seconds.
-        report: called at each of them.
+    ``ends`` are seconds of training after which the network is validated and ``report`` is called, increasing.
 
     Returns:
         Mean squared error of the normalised labels over the validation part, and steps made.

@@ -44,10 +44,7 @@ class Gaps:
     def _one_piece(self, fixed: Tensor, short: Tensor, draws: Draws) -> Tensor:
         """Pixels (n, p) that neither the fixed gap nor a short observation leaves out.
 
-        Args:
-            fixed: spectra with the fixed gap (n,).
-            short: spectra observed in a part of the window only (n,).
-            draws: random numbers.
+        ``fixed`` and ``short`` (n,) are spectra with the fixed gap, and those observed in a part of the window only.
         """
         s, span = self.settings, float(self.x[-1])
         shift = 1 + draws.uniform(-1, 1) * s.fixed_kms / C_KMS

@@ -72,11 +72,7 @@ class Smooth:
     def continuum_factor(self, snr: Tensor, level: Tensor, orders: Orders, draws: Draws) -> Tensor:
         """Draw the fitted over the true continuum (n, nodes).
 
-        Args:
-            snr: signal-to-noise ratio of the continuum per pixel (n,).
-            level: model error between lines, per unit of the continuum (n,).
-            orders: positions of the orders, between which steps occur.
-            draws: random numbers.
+        ``snr`` (n,) is per pixel, ``level`` (n,) the model error between lines; steps occur between ``orders``.
         """
         s = self.continuum
         size = (s.floor**2 + (s.share_of_noise / snr) ** 2 + (s.share_of_model_error * level) ** 2).sqrt()

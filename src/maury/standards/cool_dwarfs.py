@@ -35,23 +35,13 @@ def gives_correction(star: Standard) -> bool:
 
 
 def corrections_without(star: str, model: str) -> CoolDwarfs | None:
-    """Corrections by the other standard dwarfs, to test a star that gives one; None for any other star.
-
-    Args:
-        star: its name.
-        model: the network.
-    """
+    """Corrections by the other standard dwarfs, to test a star that gives one; None for any other star."""
     dwarfs = load_cool_dwarfs(measured_on_standards(model, PACKAGED))
     return dwarfs.without(star) if star in dwarfs.names else None
 
 
 def measure_cool_dwarfs(stars: Sequence[Fitted], physics: RefinementModel) -> CoolDwarfs | None:
-    """Corrections of the cool dwarfs among standard stars, or None without any.
-
-    Args:
-        stars: as `maury.standards.fit_star` gives them.
-        physics: of the network.
-    """
+    """Corrections of the cool dwarfs among standard stars, or None without any."""
     simulator = physics.coordinates.simulator
     plain = replace(physics, errors=ErrorModel(simulator, distortion_kms=DISTORTION_KMS))
     references: dict[str, tuple[float, list[Reference]]] = {}

@@ -73,11 +73,6 @@ def measure_model_error(star: Standard, emulator: Emulator, pixels: NetworkPixel
     deep ones, is compared with that of simulated errors of unit level and unit error of line depths at the template's
     labels. The level is a lower limit, since the fit of the template absorbs a part of the error.
 
-    Args:
-        star: with ``teff`` and ``mh`` of the literature.
-        emulator: of the model spectra.
-        pixels: on which they are compared.
-
     Returns:
         ``star``, ``file``, ``teff`` (K), ``mh``, ``vsini`` (km/s), ``noise``, ``shallow``, ``deep``, ``level`` (per
         unit of the continuum), ``line`` (per unit of the depth), ``tails`` and ``correlation``.
@@ -119,9 +114,7 @@ def measure_model_error(star: Standard, emulator: Emulator, pixels: NetworkPixel
 def fit_levels(stars: list[dict[str, Any]], nodes: Floats) -> ModelErrorTable:
     """The table: level^2 = floor^2 + (level at [M/H] = 0 x 10^(slope [M/H]))^2, by least squares of ln.
 
-    Args:
-        stars: of `measure_model_error`.
-        nodes: temperatures of the table (k,), K.
+    ``nodes`` (k,) are temperatures of the table, K.
 
     Raises:
         DomainError: fewer than three spectra of slow rotators with enough signal.

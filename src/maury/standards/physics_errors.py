@@ -67,12 +67,6 @@ class Fitted:
 def fit_star(star: Standard, physics: RefinementModel, model: str, emulator: str) -> Fitted:
     """Prepare a star as `maury.predict` does, and refine it without factors.
 
-    Args:
-        star: the spectrum.
-        physics: of `maury.inference.refinement.physics_of`.
-        model: a network with posterior.
-        emulator: of its training.
-
     Raises:
         MauryError: as `maury.predict`.
     """
@@ -89,10 +83,6 @@ def factors(stars: Sequence[Fitted], without: str = "") -> Floats:
 
     Sums of residuals over eight pixels, squared and divided by their variance, are averaged over stars (one vote each);
     where few stars have data, a prior pulls the mean to 1. The factor is the square root of the mean.
-
-    Args:
-        stars: fits without factors.
-        without: name of a star that has no vote.
 
     Raises:
         DomainError: no star votes.
@@ -139,9 +129,7 @@ def compare(stars: Sequence[Fitted], physics: RefinementModel, model: str, advan
 def summary(rows: Sequence[Row], teff: tuple[float, float] = (4500.0, 7000.0)) -> str:
     """Medians of the absolute differences, before and after, and the gain in evidence, as Markdown.
 
-    Args:
-        rows: of `compare`.
-        teff: range of the spectra that count, K.
+    Spectra in the range ``teff`` (K) count.
     """
     usual = [row for row in rows if teff[0] <= row["teff"] <= teff[1] and (row["scored"] or not row["verified"])]
     lines = ["| stars | label | spectra | median difference without factors | with factors |", "|---|---|---|---|---|"]

@@ -77,12 +77,7 @@ def predicted(star: Standard, model: str, emulator: str) -> Predicted:
 
 
 def differences(spectra: Iterable[Predicted], name: str) -> list[Difference]:
-    """Differences of a label by star.
-
-    Args:
-        spectra: of each the star's name, the result (``teff``, ``teff_stat`` ...), labels and errors of the literature.
-        name: the label.
-    """
+    """Differences of a label by star."""
     found: dict[str, list[tuple[Numbers, Labels, Labels]]] = {}
     for star, result, known, errors in spectra:
         if name in known and "teff" in known and result.get(name) is not None and COOLEST_K < known["teff"] < HOTTEST_K:

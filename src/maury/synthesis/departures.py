@@ -235,12 +235,7 @@ class LineDepartures:
     ) -> Floats:
         """Change of log gf (n,) of all lines in a star.
 
-        Args:
-            teff: effective temperature, K.
-            logg: surface gravity, log10 of cm s-2.
-            mh: metallicity, dex.
-            vmic: microturbulence, km/s.
-            ratios: [X/M] by element; 0 for all others.
+        ``vmic`` in km/s; ``ratios`` are [X/M] by element, 0 for all others.
         """
         departures = self._departures
         weight = departures.weight(teff, logg, mh)

@@ -115,11 +115,7 @@ class PysmeSynthesizer:
     ) -> None:
         """Pass the lines to PySME.
 
-        Args:
-            lines: spectral lines.
-            wavelength_aa: wavelengths (p,) in Å, air, increasing.
-            config: settings of PySME.
-            cool: further lines for stars cooler than ``config.cool_teff``.
+        ``cool`` are further lines for stars cooler than ``config.cool_teff``; wavelengths (p,) increase, Å in air.
 
         Raises:
             SynthesisError: PySME is not installed.

@@ -119,13 +119,7 @@ def each(
 ) -> Iterator[tuple[int, Any]]:
     """Yield row and flux (p,) of each spectrum, or the `SynthesisError` of its second failure, as they are completed.
 
-    Args:
-        maker: makes a `Synthesizer` in each worker.
-        atmospheres: model atmospheres.
-        labels: labels of all stars (n, 17).
-        rows: rows of ``labels`` to synthesise.
-        workers: processes, or a cluster.
-        timeout_s: longest time for one spectrum.
+    ``maker`` makes a `Synthesizer` in each worker; ``rows`` are those of ``labels`` (n, 17) to synthesise.
     """
     tasks = ((row, (atmospheres(*labels[row, :3].tolist()), labels[row])) for row in rows)
     for row, result in workers.map(maker, tasks, timeout_s):

@@ -38,9 +38,8 @@ def receive(stream: BinaryIO) -> bytes:
 def answer(message: bytes, kept: list[Any]) -> tuple[bool, Any]:
     """Run the function in a message; return True and the result, or False and the error.
 
-    Args:
-        message: pickled function (None for the object kept), arguments, and whether to keep the result.
-        kept: list of one element, the object kept between messages, which is changed in place.
+    A message is a pickled function (None for the object in ``kept``, a list of one), its arguments, and whether to keep
+    the result in that list.
     """
     try:
         function, arguments, keep = pickle.loads(message)

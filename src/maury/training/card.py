@@ -10,11 +10,7 @@ from maury.labels import LABELS
 
 
 def model_card(header: Mapping[str, Any]) -> str:
-    """Model card of a network as Markdown: domain, training data, figures, limits.
-
-    Args:
-        header: header of the network's file.
-    """
+    """Model card of a network as Markdown: domain, training data, figures, limits."""
     first, last = header["wavelength"]
     figures, training = header["validation"], header["training"]
     stars = header["epochs"] * training["steps"] * training["batch_size"] * training["devices"]

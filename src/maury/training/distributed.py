@@ -34,11 +34,8 @@ Epochs = Callable[[int, float], None]
 def train_on_cluster(run: Run, cluster: RayWorkers, half: bool = False, epochs: Epochs | None = None) -> dict[str, Any]:
     """Train as `maury.training.loop.train` does, on ``config.devices`` processes.
 
-    Args:
-        run: from `open_run`; its folder, grid and emulator must have the same paths on all machines.
-        cluster: the cluster to train on.
-        half: store the weights of a network trained on a grid in float16.
-        epochs: called after each epoch.
+    Folder, grid and emulator of the run must have the same paths on all machines; ``epochs`` is called after each
+    epoch.
 
     Returns:
         The header of the trained network.

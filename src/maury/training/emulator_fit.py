@@ -48,11 +48,6 @@ def split(labels: NDArray[np.float64], validation: float, test: float) -> NDArra
 
     The assignment does not change if stars are added to the library: test stars of one fit are never training stars of
     the next.
-
-    Args:
-        labels: labels of the stars (n, k).
-        validation: fraction of stars for validation.
-        test: fraction of stars not used in the fit at all.
     """
     rows = np.ascontiguousarray(np.round(labels, 6), "<f8") + 0.0  # -0.0 becomes 0.0
     digests = [hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in rows]
@@ -63,12 +58,8 @@ def split(labels: NDArray[np.float64], validation: float, test: float) -> NDArra
 def find_basis(modes: Tensor, training: Tensor, count: int, weight: Tensor, size: int) -> Basis:
     """Principal components (Karhunen-Loeve) of the training modes by the eigenvectors of their Gram matrix.
 
-    Args:
-        modes: `rfft` (n, m) of spectra of ``size`` pixels, complex.
-        training: indices of the training stars.
-        count: number of components, at most the number of training stars minus one.
-        weight: weight (m,) of each frequency: the transfer function of an instrument of R `metric_resolution`.
-        size: pixels of the grid.
+    ``modes`` (n, m) are the `rfft` of spectra of ``size`` pixels; ``weight`` (m,) of each frequency is the transfer
+    function of an instrument of R `metric_resolution`; ``training`` are indices of stars.
     """
     mean = modes[training].mean(0)
     weighted = in_metric(modes - mean, weight, size)
@@ -126,14 +117,8 @@ class EmulatorTask(lightning.LightningModule):
     ) -> None:
         """Keep the data on the module's device.
 
-        Args:
-            networks: the ensemble.
-            inputs: standardised features (n, f).
-            targets: coefficients (n, k) in flux units.
-            training: indices of training stars; outputs of the networks are in units of the standard deviation of
-                their targets.
-            pixels: number of pixels over which the flux error is averaged.
-            config: settings.
+        ``inputs`` (n, f) are standardised features, ``targets`` (n, k) coefficients in flux units; outputs of the
+        networks are in units of the standard deviation of the training stars' targets.
         """
         super().__init__()
         self.networks, self.config, self.pixels = networks, config, pixels
@@ -228,12 +213,6 @@ def fit_and_measure(
     library: Library, config: EmulatorConfig, run: str | os.PathLike[str], bar: Progress | None = None
 ) -> Emulator:
     """Fit an emulator and measure its errors; an interrupted run resumes from its last checkpoint in ``run``.
-
-    Args:
-        library: intrinsic spectra.
-        config: settings.
-        run: folder for checkpoints and logs.
-        bar: progress bar; None for none.
 
     Returns:
         The emulator with its error map and a header with settings, training data and validation figures.

@@ -55,15 +55,8 @@ def start_from(
 ) -> str:
     """Set the weights of ``networks`` such that they give the spectra of another emulator.
 
-    Args:
-        name: "packaged" or the file of the other emulator.
-        networks: new networks, from features standardised with ``features`` to coefficients in units of ``scale``.
-        basis: basis of the new emulator.
-        weight: weight (m,) of each frequency, with which the basis is orthonormal.
-        grid: grid of the new emulator.
-        space: labels of the new emulator.
-        features: mean and standard deviation (f,) of the features.
-        scale: scale (k,) of the coefficients.
+    ``weight`` (m,) of each frequency makes the basis orthonormal; ``features`` are mean and standard deviation (f,) of
+    the features, ``scale`` (k,) is that of the coefficients.
 
     Returns:
         SHA-256 of the other emulator's file.

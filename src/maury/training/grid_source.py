@@ -41,11 +41,7 @@ class Spectra(Dataset[tuple[Tensor, Tensor]]):
     ) -> None:
         """Read a grid.
 
-        Args:
-            grid: the grid.
-            config: settings with split, labels and seed.
-            advance: called with the number of spectra just read.
-            limits: largest numbers of training and of validation spectra, drawn with the seed; None for all.
+        ``limits`` are largest numbers of training and of validation spectra, drawn with the seed; None for all.
 
         Raises:
             ConfigError: the grid lacks a label or the split, a label is constant, or a part of the split is empty.

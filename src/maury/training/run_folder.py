@@ -74,10 +74,7 @@ class Run:
 def open_run(folder: str | os.PathLike[str], config: AnyTrainConfig, fresh: bool = False) -> Run:
     """Prepare a run folder, or open the run in it to resume.
 
-    Args:
-        folder: path of the folder; it is created if needed.
-        config: settings, with the SHA-256 of the grid or the emulator.
-        fresh: delete an earlier run in the folder.
+    ``config`` has the SHA-256 of the grid or the emulator; ``fresh`` deletes an earlier run.
 
     Raises:
         ConfigError: the folder holds a run with other settings or training data, or other files than those of a run.

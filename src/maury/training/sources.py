@@ -57,10 +57,7 @@ class Source(Protocol):
 def error_figures(space: LabelSpace, residual: NDArray[np.float64], **others: Any) -> dict[str, Any]:
     """Errors over a validation set, for the header of a network.
 
-    Args:
-        space: the labels.
-        residual: inferred minus true normalised labels (n, labels).
-        others: more entries of ``validation``.
+    ``residual`` is inferred minus true normalised labels (n, labels); ``others`` are more entries of ``validation``.
 
     Returns:
         ``validation``: ``others``, ``mae`` (mean absolute error on normalised labels) and ``spectra``; and
