@@ -1,16 +1,19 @@
 """Catalogue of simulated spectra in HDF5: speed end to end, memory, rejects, and kills at random moments.
 
     OMP_NUM_THREADS=1 python benchmarks/catalogue_speed.py --spectra 100000 --workers 2 --kills 5
+    OMP_NUM_THREADS=1 python benchmarks/catalogue_speed.py --spectra 400 --workers 2 --refine --against ../before/src
 
 Spectra are simulated on the pixels of the default network (once, kept with --folder); 1 % of them are corrupted.
 ``maury catalog`` then runs as a process of its own, whose memory is measured together with its workers'; once
-more with SIGKILL at random moments, and the two tables are compared.
+more with SIGKILL at random moments, and the two tables are compared. With ``--against``, the folder ``src`` of another
+version, that version does the same before it: the ratio of processor times holds also where other work slows both.
 """
 
 import argparse
 import json
 import os
 import random
+import resource
 import shutil
 import signal
 import subprocess
@@ -38,7 +41,7 @@ def write_spectra(path: Path, count: int, seed: int = 1) -> int:
     """Simulate spectra into a file and corrupt 1 % of them in four ways; returns how many."""
     source = Simulator(load())
     generator, rng = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
-    bad = rng.permutation(count)[: count // 100]
+    bad = rng.permutation(count)[: max(1, count // 100)]
     spoilt = np.zeros(count, int)
     spoilt[bad] = 1 + np.arange(bad.size) % 4
     temporary = path.with_suffix(".part")
@@ -47,7 +50,7 @@ def write_spectra(path: Path, count: int, seed: int = 1) -> int:
         task = bar.add_task("simulating", total=count)
         file["wavelength"] = source.pixels.wavelength_aa
         flux, sigma, good = (
-            file.create_dataset(name, (count, pixels), kind, chunks=(16, pixels))
+            file.create_dataset(name, (count, pixels), kind, chunks=(min(16, count), pixels))
             for name, kind in (("flux", "f2"), ("sigma", "f2"), ("good", "?"))
         )
         resolution = file.create_dataset("resolution", (count,), "f4")
@@ -108,6 +111,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--kills", type=int, default=0)
     parser.add_argument("--model", default="default")
+    parser.add_argument("--refine", action="store_true", help="refine the spectra")
+    parser.add_argument("--against", type=Path, help="folder src of another version, for the ratio of processor times")
     parser.add_argument("--folder", type=Path, help="where spectra and tables stay")
     parser.add_argument("--out", type=Path, help="JSON file for the figures")
     arguments = parse(parser, lambda folder: ["--spectra", 200, "--workers", 1, "--out", folder / "out.json"])
@@ -127,25 +132,22 @@ def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, object]:
         write_spectra(path, arguments.spectra)
     command = [sys.executable, "-m", "maury", "catalog", str(path), "--model", arguments.model]
     command += ["--workers", str(arguments.workers)]
+    command += ["--refine"] if arguments.refine else []
     whole = folder / "whole.parquet"
-    begun = time.monotonic()
-    process = subprocess.Popen([*command, "--out", str(whole), "--fresh"])
-    memory = Memory(process.pid)
-    memory.start()
-    if process.wait() not in (0, REJECTS):
-        raise SystemExit("the catalogue failed")
-    seconds = time.monotonic() - begun
+    other = None if arguments.against is None else timed(command, folder / "other.parquet", arguments.against)
+    seconds, processor, memory = timed(command, whole)
     table = read_catalogue(whole)
     rejects = read_catalogue(whole / "_rejects")
     with h5py.File(path) as file:
         spoilt = file["spoilt"][()]
-    peak = np.array(memory.seen)
+    peak = np.array(memory)
     quarter = len(peak) // 4
     figures: dict[str, object] = {
         "spectra": arguments.spectra,
         "workers": arguments.workers,
         "seconds": round(seconds, 1),
-        "per_second": round(arguments.spectra / seconds),
+        "per_second": round(arguments.spectra / seconds, 2 if arguments.refine else None),
+        "processor_seconds_a_spectrum": round(processor / arguments.spectra, 5),
         "gigabytes": round(path.stat().st_size / 1e9, 2),
         "memory_peak_mb": round(peak.max()),
         "memory_median_2nd_to_4th_quarter_mb": [
@@ -156,9 +158,39 @@ def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, object]:
         "rejects_are_the_corrupted": sorted(rejects["row"]) == sorted(np.flatnonzero(spoilt)),
         "load_average": [round(x, 2) for x in os.getloadavg()],
     }
+    if other is not None:
+        figures |= {"seconds_other": round(other[0], 1), "processor_ratio": round(processor / other[1], 3)}
+        figures |= differences(table, read_catalogue(folder / "other.parquet"))
     if arguments.kills:
         figures |= killed(folder / "killed.parquet", command, seconds, arguments.kills, table, rejects)
     return figures
+
+
+def timed(command: list[str], out: Path, source: Path | None = None) -> tuple[float, float, list[float]]:
+    """Wall and processor seconds of a run, start-up included, and its memory (MB); of the version in a folder."""
+    environment = {**os.environ, **({} if source is None else {"PYTHONPATH": str(source.resolve())})}
+    begun, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    process = subprocess.Popen([*command, "--out", str(out), "--fresh"], env=environment)
+    memory = Memory(process.pid)
+    memory.start()
+    if process.wait() not in (0, REJECTS):
+        raise SystemExit("the catalogue failed")
+    seconds, after = time.monotonic() - begun, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, memory.seen
+
+
+def differences(table, other) -> dict[str, float]:
+    """Differences of medians in statistical errors, and ratios of these, of two catalogues of the same spectra."""
+    names = [name for name in table.colnames if f"{name}_stat" in table.colnames]
+    value, error = (np.array([_plain(table[name + end]) for name in names], float) for end in ("", "_stat"))
+    before, error_before = (np.array([_plain(other[name + end]) for name in names], float) for end in ("", "_stat"))
+    moved, ratio = (value - before) / error_before, error / error_before
+    flags = np.mean(_plain(table["flags"]) == _plain(other["flags"]))
+    return {
+        "rms_difference_of_medians": round(float(np.sqrt(np.nanmean(moved**2))), 3),
+        "mean_ratio_of_errors": round(float(np.nanmean(ratio)), 3),
+        "same_flags": round(float(flags), 3),
+    }
 
 
 def killed(folder: Path, command: list[str], seconds: float, kills: int, table, rejects) -> dict[str, object]:

@@ -45,7 +45,9 @@ def catalog(
     from maury.catalogue import CatalogueConfig, run_catalogue
     from maury.cli.console import err, out, progress
     from maury.config import make_config
+    from maury.memory import keep_freed_memory
 
+    keep_freed_memory()
     settings = {"model": model, "emulator": emulator, "labels": labels, "refine": refine,
                 "components": components, "samples": samples, "seed": seed, "resolution": resolution,
                 "velocity_range": velocity_range,

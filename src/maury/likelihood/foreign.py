@@ -85,14 +85,15 @@ def _amplitudes(coordinates: Coordinates, mode: Mode, shapes: Tensor) -> tuple[T
         weighted = weighted.float()
         return weighted - (weighted @ projector) @ projector.mT
 
-    columns = noise.weighted(shapes.repeat(1, groups) * (1 - model)).float()
+    lines = noise.weighted(1 - model).float()
+    columns = shapes.repeat(1, groups) * lines
     labels = without_nuisances(noise.weighted(mode.slopes))
     free = without_nuisances(columns) - (columns @ labels.mT) @ mode.covariance.float() @ labels
     information = (free * columns).sum(1).clamp_min(1e-12)
     amplitude = columns @ without_nuisances(noise.residual(model)[None])[0] / information
     vsini = float(mode.labels[simulator.labels.index("vsini")])
     width = max(1, round(max(_LINE_KMS, 1.5 * vsini) / simulator.pixels.grid.step_kms))
-    parts = (free * noise.weighted(1 - model).float()).reshape(len(free), groups, -1).sum(1).split(width, 1)
+    parts = (free * lines).reshape(len(free), groups, -1).sum(1).split(width, 1)
     by_lines = torch.stack([part.sum(1) for part in parts]).square().sum(0).sqrt() / information
     error = (1 / information + (simulator.settings.model_error.line * by_lines).square()).sqrt()
     seen = (noise.weight > 0).reshape(groups, -1).any(0)
@@ -111,4 +112,4 @@ def _stretches(first_aa: float, last_aa: float, count: int) -> tuple[list[tuple[
     ]
     wavelength = torch.from_numpy(np.geomspace(first_aa, last_aa, count))  # uniform in its logarithm
     rows = [torch.sin(torch.pi * ((wavelength - low) / (high - low)).clamp(0, 1)).square() for low, high in ends]
-    return ends, torch.stack(rows) if rows else wavelength.new_empty((0, count))
+    return ends, torch.stack(rows).float() if rows else torch.empty((0, count))

@@ -17,6 +17,8 @@ from maury.pixelspectra import PixelSpectra
 
 _STEP = 0.02
 """Difference of unconstrained coordinates by which derivatives are taken."""
+_PRIOR_STEP = 1e-4
+"""The same for priors, which are in double precision."""
 _LARGEST = 0.7
 """Longest step in any unconstrained coordinate."""
 _FARTHEST = 3.5
@@ -133,16 +135,17 @@ def _slopes(target: Target, theta: Tensor, model: Tensor, slopes: Tensor) -> tup
 
 def _prior_slopes(target: Target, theta: Tensor) -> tuple[Tensor, Tensor]:
     """Gradient (k,) of the log of prior and label priors, and curvature (k, k) of minus the log of the latter."""
-    x = theta.clone().requires_grad_(True)
-    total = target.coordinates.log_prior(x[None])[0] + target.log_label_priors(x[None])[0]
-    gradient = torch.autograd.grad(total, x)[0] if bool(torch.isfinite(total)) else torch.zeros_like(theta)
-    curvature = torch.zeros(len(theta), len(theta), dtype=theta.dtype)
-    labels = dict(zip(target.coordinates.names, target.coordinates.labels(x[None]).unbind(-1), strict=True))
-    for label_prior in target.label_priors:
-        if not label_prior.uniform:
-            slope = torch.autograd.grad(label_prior.deviation(labels)[0], x, retain_graph=True)[0]
-            curvature += torch.outer(slope, slope)
-    return torch.nan_to_num(gradient), curvature
+    offsets = _PRIOR_STEP * torch.eye(len(theta), dtype=theta.dtype)
+    rows = torch.cat([theta + offsets, theta - offsets])
+    labels = dict(zip(target.coordinates.names, target.coordinates.labels(rows).unbind(-1), strict=True))
+    kept = [label_prior.deviation(labels) for label_prior in target.label_priors if not label_prior.uniform]
+    values = torch.stack([target.coordinates.log_prior(rows) + target.log_label_priors(rows), *kept])
+    above, below = values.chunk(2, 1)
+    gradient, *slopes = torch.nan_to_num((above - below) / (2 * _PRIOR_STEP), 0.0, 0.0, 0.0)
+    curvature = torch.zeros_like(offsets)
+    for slope in slopes:
+        curvature += torch.outer(slope, slope)
+    return gradient, curvature
 
 
 def _climb(target: Target, theta: Tensor, gradient: Tensor, curvature: Tensor, damping: float) -> tuple[Tensor, float]:

@@ -39,7 +39,7 @@ _VSINI_KMS, _VSINI_SHARE = 1.5, 0.03
 """Systematic error of v sin i, nearly degenerate with macroturbulence: a constant (km/s) and a fraction of v sin i."""
 
 _REPEATS = 8
-"""Systematic errors drawn for each sample of the fit."""
+"""Systematic errors drawn for each sample of the fit where priors weight them."""
 
 
 @lru_cache(maxsize=4)
@@ -143,7 +143,7 @@ def with_systematics(
     count = len(samples)
     if not real and not priors:
         return samples, 1.0
-    many = samples.repeat(_REPEATS, 1)
+    many = samples.repeat(_REPEATS if priors else 1, 1)
     if real:
         sizes = systematic(dict(zip(names, samples.median(0).values.tolist(), strict=True)), source)
         many = many + _errors(sizes, names, len(many), generator).to(many)

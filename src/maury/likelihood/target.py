@@ -141,11 +141,12 @@ class Target:
     def residual(self, theta: Tensor, shift: Tensor | float = 0.0) -> Tensor:
         """Weighted residuals (n, p) of model spectra of coordinates (n, k), ``shift`` (p,) added to each."""
         models = self.coordinates.spectra(theta, self.star.resolution)
-        return self._single.weighted(self._single.flux - models - shift)
+        return self._single.weighted((self._single.flux - shift) - models)
 
     def _chi2(self, theta: Tensor) -> Tensor:
         r = self.residual(theta)
-        return r.square().sum(-1).double() - (r @ self.projector).square().sum(-1).double()
+        slow = r @ self.projector
+        return r.square_().sum(-1).double() - slow.square().sum(-1).double()
 
 
 class MarginalTarget:
@@ -181,7 +182,7 @@ class MarginalTarget:
         shift = noise.weighted(self._shift.double())
         self._offset = curves @ shift - self._across_curves @ (shift @ noise.projector)
         self._grids, self._log_priors = self._priors(mode)
-        self._weighted, self._curves = weighted.float(), curves.float()
+        self._columns = torch.cat([noise.projector, weighted.mT, curves.mT], 1).float()
         self._seen: list[tuple[Tensor, Tensor]] = []
 
     def log_density(self, theta: Tensor) -> Tensor:
@@ -257,12 +258,13 @@ class MarginalTarget:
     def _chi2(self, full: Tensor) -> Tensor:
         target = self.target
         r = target.residual(full, self._shift)
-        slow = (r @ target.projector).double()
-        projected = (r @ self._weighted.mT).double() - slow @ self._across.mT
-        curved = (r @ self._curves.mT).double() - slow @ self._across_curves.mT + self._offset
+        sizes = (len(self._across.mT), len(self._across), len(self._across_curves))
+        slow, projected, curved = (r @ self._columns).double().split(sizes, 1)
+        projected = projected - slow @ self._across.mT
+        curved = curved - slow @ self._across_curves.mT + self._offset
         self._seen.append((projected, curved))
         gained = torch.linalg.solve_triangular(self._factor, projected.mT, upper=False)
-        return r.square().sum(-1).double() - slow.square().sum(-1) - gained.square().sum(0)
+        return r.square_().sum(-1).double() - slow.square().sum(-1) - gained.square().sum(0)
 
 
 def _lagrange(nodes: Tensor, x: Tensor) -> Tensor:

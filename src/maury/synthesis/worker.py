@@ -10,6 +10,7 @@ import sys
 from typing import Any, BinaryIO
 
 from maury.errors import MauryError
+from maury.memory import keep_freed_memory
 
 LENGTH = 8
 """Bytes of the number before each message that is its length."""
@@ -55,6 +56,7 @@ def answer(message: bytes, kept: list[Any]) -> tuple[bool, Any]:
 
 def main(home: str) -> None:
     """Answer messages from stdin on stdout until the parent closes them or dies, then remove the private home."""
+    keep_freed_memory()
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # output of libraries must not mix with the replies
     kept: list[Any] = [None]
