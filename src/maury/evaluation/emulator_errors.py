@@ -29,25 +29,15 @@ TEFF_BINS = (3500.0, 4000.0, 4500.0, 5000.0, 5500.0, 6000.0, 7000.0, 8000.0, 975
 
 @dataclass(frozen=True)
 class EmulatorReport:
-    """Flux errors and recovered labels of test stars.
+    """Flux errors and recovered labels of test stars."""
 
-    Attributes:
-        names: the k labels.
-        labels: of the test stars (n, k).
-        off_node: whether a star lies between the nodes of the SPC grid (n,).
-        rms: rms flux error of each star (n,).
-        resolution: R at which spectra were compared.
-        fitted: rows of ``labels`` that were fitted (m,), or None.
-        recovered: labels from the fits (m, k), or None.
-    """
-
-    names: tuple[str, ...]
-    labels: NDArray[np.float64]
-    off_node: NDArray[np.bool_]
-    rms: NDArray[np.float64]
-    resolution: float
-    fitted: NDArray[np.int64] | None = None
-    recovered: NDArray[np.float64] | None = None
+    names: tuple[str, ...]  # the k labels
+    labels: NDArray[np.float64]  # of the test stars (n, k)
+    off_node: NDArray[np.bool_]  # whether a star lies between the nodes of the SPC grid (n,)
+    rms: NDArray[np.float64]  # rms flux error of each star (n,)
+    resolution: float  # R at which spectra were compared
+    fitted: NDArray[np.int64] | None = None  # rows of ``labels`` that were fitted (m,), or None
+    recovered: NDArray[np.float64] | None = None  # labels from the fits (m, k), or None
 
 
 def unseen_rows(emulator: Emulator, labels: NDArray[np.float64]) -> NDArray[np.int64]:

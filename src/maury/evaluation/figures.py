@@ -21,17 +21,11 @@ _COLOUR = "Colour is {}; the line is equality; the strip shows predicted minus t
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure to be drawn.
+    """A figure to be drawn."""
 
-    Attributes:
-        name: of its files, and its anchor in the page.
-        caption: what stands below it.
-        draw: makes the matplotlib figure.
-    """
-
-    name: str
-    caption: str
-    draw: Callable[[], Any]
+    name: str  # of its files, and its anchor in the page
+    caption: str  # what stands below it
+    draw: Callable[[], Any]  # makes the matplotlib figure
 
 
 def in_unit(number: float, unit: str, sign: bool = False) -> str:

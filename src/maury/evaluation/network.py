@@ -34,21 +34,14 @@ from maury.networks import load as load_network
 
 @dataclass(frozen=True)
 class Model:
-    """A trained network with its header and the log of its training.
+    """A trained network with its header and the log of its training."""
 
-    Attributes:
-        name: of the run directory or packaged model.
-        network: the network.
-        header: its header.
-        history: the log of its training (`maury.evaluation.history.read_history`), None when there is none.
-        folder: the run directory, None for a packaged model or a file.
-    """
-
-    name: str
-    network: Any
-    header: dict[str, Any]
+    name: str  # of the run directory or packaged model
+    network: Any  # the network
+    header: dict[str, Any]  # its header
+    # the log of its training (`maury.evaluation.history.read_history`), None when there is none
     history: dict[str, NDArray[np.float64]] | None = None
-    folder: Path | None = None
+    folder: Path | None = None  # the run directory, None for a packaged model or a file
 
     @property
     def space(self) -> LabelSpace:

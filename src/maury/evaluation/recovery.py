@@ -40,21 +40,13 @@ _BATCH = 128
 
 @dataclass(frozen=True)
 class Recovered:
-    """True labels of simulated stars beside those that a network recovers.
+    """True labels of simulated stars beside those that a network recovers."""
 
-    Attributes:
-        truth: labels (n, k).
-        median: medians of the posteriors (n, k).
-        rank: fraction of the samples below the truth (n, k).
-        density: log posterior density at the truth, in unconstrained coordinates (n,).
-        snr: median S/N per pixel of the network (n,).
-    """
-
-    truth: NDArray[np.float64]
-    median: NDArray[np.float64]
-    rank: NDArray[np.float64]
-    density: NDArray[np.float64]
-    snr: NDArray[np.float64]
+    truth: NDArray[np.float64]  # labels (n, k)
+    median: NDArray[np.float64]  # medians of the posteriors (n, k)
+    rank: NDArray[np.float64]  # fraction of the samples below the truth (n, k)
+    density: NDArray[np.float64]  # log posterior density at the truth, in unconstrained coordinates (n,)
+    snr: NDArray[np.float64]  # median S/N per pixel of the network (n,)
 
 
 @torch.inference_mode()

@@ -28,25 +28,15 @@ _TRANSFORMED = 64  # library spectra at a time: their transform needs much memor
 
 @dataclass(frozen=True)
 class Sample:
-    """True and predicted labels of one set of test spectra.
+    """True and predicted labels of one set of test spectra."""
 
-    Attributes:
-        name: key in the report.
-        title: a few words for figures.
-        description: which spectra these are and what they test.
-        true: labels of the grid (n, g) in their units.
-        predicted: the network's labels (n, k) in their units.
-        on_nodes: whether the true labels are nodes of the grid.
-        facts: more for the report, such as how many validation rows there are in all.
-    """
-
-    name: str
-    title: str
-    description: str
-    true: Floats
-    predicted: Floats
-    on_nodes: bool
-    facts: dict[str, Any]
+    name: str  # key in the report
+    title: str  # a few words for figures
+    description: str  # which spectra these are and what they test
+    true: Floats  # labels of the grid (n, g) in their units
+    predicted: Floats  # the network's labels (n, k) in their units
+    on_nodes: bool  # whether the true labels are nodes of the grid
+    facts: dict[str, Any]  # more for the report, such as how many validation rows there are in all
 
 
 def held_out_rows(grid: Grid, split: str, trained_on: str) -> NDArray[np.int64]:

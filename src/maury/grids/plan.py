@@ -58,31 +58,18 @@ AnyGridConfig: TypeAlias = GridConfig | NodesConfig
 
 @dataclass(frozen=True)
 class Plan:
-    """Plan of a grid: everything that is known before spectra are computed.
+    """Plan of a grid: everything that is known before spectra are computed."""
 
-    Attributes:
-        space: labels of the spectra, with the ranges that normalise them.
-        labels: labels of all spectra (n r, k); the r rotations of a node follow one another.
-        nodes: labels of the nodes for the emulator (n, l), sorted by shard.
-        shards: slices of ``nodes``, each kept in one file until the grid is complete.
-        vsini_kms: v sin i (r,) of the spectra of every node, km/s.
-        wavelength_aa: pixels (p,), Å air.
-        points_aa: wavelengths (p * average,) over which the pixels average, Å air.
-        average: number of points per pixel.
-        fixed: labels that are the same in all spectra, with their values.
-        left_out: number of nodes left out because the emulator's library has no spectra near them.
-    """
-
-    space: LabelSpace
-    labels: Floats
-    nodes: Floats
-    shards: tuple[slice, ...]
-    vsini_kms: Floats
-    wavelength_aa: Floats
-    points_aa: Floats
-    average: int
-    fixed: dict[str, float]
-    left_out: int = 0
+    space: LabelSpace  # labels of the spectra, with the ranges that normalise them
+    labels: Floats  # labels of all spectra (n r, k); the r rotations of a node follow one another
+    nodes: Floats  # labels of the nodes for the emulator (n, l), sorted by shard
+    shards: tuple[slice, ...]  # slices of ``nodes``, each kept in one file until the grid is complete
+    vsini_kms: Floats  # v sin i (r,) of the spectra of every node, km/s
+    wavelength_aa: Floats  # pixels (p,), Å air
+    points_aa: Floats  # wavelengths (p * average,) over which the pixels average, Å air
+    average: int  # number of points per pixel
+    fixed: dict[str, float]  # labels that are the same in all spectra, with their values
+    left_out: int = 0  # number of nodes left out because the emulator's library has no spectra near them
 
     def spectra(self, shard: int) -> int:
         """Number of spectra in a shard."""

@@ -32,28 +32,19 @@ LARGEST_STEP = 0.5
 class Calibration:
     """Inputs of a calibration, and the spectra and derivatives computed from them.
 
-    Attributes:
-        config: settings.
-        lines: the line list as text.
-        table: the same list as PySME's table.
-        atmospheres: model atmospheres.
-        workers: processes that compute spectra.
-        advance: called with 1 after each spectrum.
-        cool: additional lines of cool stars.
-
     Raises:
         ConfigError: no source matches a reference, or departures are given for a species without lines.
         DomainError: the list does not cover the window.
         FormatError: an observed spectrum or a file of departures cannot be read.
     """
 
-    config: CalibrateConfig
-    lines: LineFile
-    table: LineList
-    atmospheres: AtmosphereGrid
-    workers: Workers
-    advance: Advance
-    cool: LineList | None = None
+    config: CalibrateConfig  # settings
+    lines: LineFile  # the line list as text
+    table: LineList  # the same list as PySME's table
+    atmospheres: AtmosphereGrid  # model atmospheres
+    workers: Workers  # processes that compute spectra
+    advance: Advance  # called with 1 after each spectrum
+    cool: LineList | None = None  # additional lines of cool stars
 
     def __post_init__(self) -> None:
         """Check all inputs before the first spectrum is computed."""
@@ -107,27 +98,16 @@ class Calibration:
 
 @dataclass
 class Outcome:
-    """Results of a calibration.
+    """Results of a calibration."""
 
-    Attributes:
-        parameters: the fitted parameters of the lines.
-        values: their values (k,).
-        change: change of log gf of each line (n,), dex.
-        terms: offset and slope of each molecule.
-        standards: the stars after the last iteration.
-        anchor: recovered minus literature labels of the anchor star, after each iteration.
-        holds: whether the last of them are within tolerance.
-        at_bound: lines whose change reached its bound (n,).
-    """
-
-    parameters: LineParameters
-    values: Floats
-    change: Floats
-    terms: dict[str, float]
-    standards: list[Standard]
-    anchor: list[dict[str, float]]
-    holds: bool
-    at_bound: NDArray[np.bool_]
+    parameters: LineParameters  # the fitted parameters of the lines
+    values: Floats  # their values (k,)
+    change: Floats  # change of log gf of each line (n,), dex
+    terms: dict[str, float]  # offset and slope of each molecule
+    standards: list[Standard]  # the stars after the last iteration
+    anchor: list[dict[str, float]]  # recovered minus literature labels of the anchor star, after each iteration
+    holds: bool  # whether the last of them are within tolerance
+    at_bound: NDArray[np.bool_]  # lines whose change reached its bound (n,)
 
 
 def calibrate(run: Calibration, responses: dict[str, Response], without: str = "") -> Outcome:

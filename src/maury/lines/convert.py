@@ -36,19 +36,12 @@ CONTRADICTION_DEX = 1.0
 
 @dataclass(frozen=True)
 class Converted:
-    """A list in VALD's short format.
+    """A list in VALD's short format."""
 
-    Attributes:
-        text: text of the file.
-        lines: number of lines.
-        span_aa: first and last wavelength, Å air.
-        notes: omissions, assumptions and contradictions, one sentence each.
-    """
-
-    text: str
-    lines: int
-    span_aa: tuple[float, float]
-    notes: tuple[str, ...]
+    text: str  # text of the file
+    lines: int  # number of lines
+    span_aa: tuple[float, float]  # first and last wavelength, Å air
+    notes: tuple[str, ...]  # omissions, assumptions and contradictions, one sentence each
 
 
 def convert(

@@ -29,29 +29,17 @@ Window = tuple[float, float] | None
 
 @dataclass
 class Record:
-    """A spectral line in the units of its file.
+    """A spectral line in the units of its file."""
 
-    Attributes:
-        species: atom, ion or molecule with its isotopes.
-        wavelength: wavelength in the unit and medium of the file.
-        excitation_ev: energy of the lower level, eV.
-        loggf: log gf before scaling by isotopic fractions.
-        reference: source of the line.
-        radiative: radiative damping as in `maury.synthesis.linefile.LineFile`, 0 for none.
-        stark: Stark damping as there, 0 for none.
-        waals: van der Waals damping as there, 0 for none.
-        log_fraction: log10 of the isotopic fraction that the file gives; None to look it up.
-    """
-
-    species: Species
-    wavelength: float
-    excitation_ev: float
-    loggf: float
-    reference: str
-    radiative: float = 0.0
-    stark: float = 0.0
-    waals: float = 0.0
-    log_fraction: float | None = None
+    species: Species  # atom, ion or molecule with its isotopes
+    wavelength: float  # wavelength in the unit and medium of the file
+    excitation_ev: float  # energy of the lower level, eV
+    loggf: float  # log gf before scaling by isotopic fractions
+    reference: str  # source of the line
+    radiative: float = 0.0  # radiative damping as in `maury.synthesis.linefile.LineFile`, 0 for none
+    stark: float = 0.0  # Stark damping as there, 0 for none
+    waals: float = 0.0  # van der Waals damping as there, 0 for none
+    log_fraction: float | None = None  # log10 of the isotopic fraction that the file gives; None to look it up
 
 
 Reader = Callable[[Path, Window, Counter[str]], Iterator[Record]]

@@ -60,17 +60,11 @@ _LIGHTER_FIRST = {("C", "N"), ("C", "O"), ("C", "P"), ("C", "S"), ("N", "O"), ("
 
 @dataclass(frozen=True)
 class Species:
-    """An atom, ion or molecule, perhaps of certain isotopes.
+    """An atom, ion or molecule, perhaps of certain isotopes."""
 
-    Attributes:
-        atoms: symbols in the order of its formula.
-        stage: 1 for neutral.
-        masses: mass number of each atom, 0 where it is not given.
-    """
-
-    atoms: tuple[str, ...]
-    stage: int
-    masses: tuple[int, ...]
+    atoms: tuple[str, ...]  # symbols in the order of its formula
+    stage: int  # 1 for neutral
+    masses: tuple[int, ...]  # mass number of each atom, 0 where it is not given
 
     @property
     def name(self) -> str:

@@ -19,51 +19,31 @@ from maury.wavelengths import Floats
 
 @dataclass(frozen=True)
 class Fit:
-    """Residuals and label offsets of a star with one line list.
+    """Residuals and label offsets of a star with one line list."""
 
-    Attributes:
-        rms_fixed: rms of observed minus model with literature labels; continuum and broadening are fitted.
-        robust_fixed: robust rms (`robust_rms`) of the same residuals.
-        rms: rms with labels fitted as well.
-        robust: robust rms with labels fitted as well.
-        offsets: fitted minus literature labels.
-    """
-
-    rms_fixed: float
-    robust_fixed: float
-    rms: float
-    robust: float
-    offsets: dict[str, float]
+    rms_fixed: float  # rms of observed minus model with literature labels; continuum and broadening are fitted
+    robust_fixed: float  # robust rms (`robust_rms`) of the same residuals
+    rms: float  # rms with labels fitted as well
+    robust: float  # robust rms with labels fitted as well
+    offsets: dict[str, float]  # fitted minus literature labels
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A star fitted with the old and the new line list.
+    """A star fitted with the old and the new line list."""
 
-    Attributes:
-        star: name of the star.
-        role: "calibrate" or "test".
-        before: fit with the old list.
-        after: fit with the new list.
-        left_out: fit with a list calibrated without this star (leave-one-out); None if that was not computed, and for
-            the anchor and test stars.
-        wavelength_aa: pixels (p,).
-        observed: continuum-normalised flux (p,).
-        old: model with the old list at literature labels (p,).
-        new: model with the new list (p,).
-        residual: observed minus model with labels fitted, new list (p,).
-    """
-
-    star: str
-    role: str
-    before: Fit
-    after: Fit
+    star: str  # name of the star
+    role: str  # "calibrate" or "test"
+    before: Fit  # fit with the old list
+    after: Fit  # fit with the new list
+    # fit with a list calibrated without this star (leave-one-out); None if that was not computed, and for the anchor
+    # and test stars
     left_out: Fit | None
-    wavelength_aa: Floats
-    observed: Floats
-    old: Floats
-    new: Floats
-    residual: Floats
+    wavelength_aa: Floats  # pixels (p,)
+    observed: Floats  # continuum-normalised flux (p,)
+    old: Floats  # model with the old list at literature labels (p,)
+    new: Floats  # model with the new list (p,)
+    residual: Floats  # observed minus model with labels fitted, new list (p,)
 
     def summary(self) -> dict[str, Any]:
         """The comparison as a dictionary for JSON, without the arrays."""

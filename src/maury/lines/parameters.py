@@ -77,19 +77,12 @@ def group_components(lines: LineFile, active: NDArray[np.bool_], width: Floats) 
 
 @dataclass(frozen=True)
 class LineParameters:
-    """Parameters of the lines: first one per transition, then offset and slope of each molecule.
+    """Parameters of the lines: first one per transition, then offset and slope of each molecule."""
 
-    Attributes:
-        names: names of all parameters (k,).
-        width: standard deviation of the priors (k,).
-        matrix: change of log gf per unit of each parameter (lines, k).
-        transitions: number of parameters that are single transitions.
-    """
-
-    names: tuple[str, ...]
-    width: Floats
-    matrix: sparse.csc_array
-    transitions: int
+    names: tuple[str, ...]  # names of all parameters (k,)
+    width: Floats  # standard deviation of the priors (k,)
+    matrix: sparse.csc_array  # change of log gf per unit of each parameter (lines, k)
+    transitions: int  # number of parameters that are single transitions
 
     def rounded(self, values: Floats) -> tuple[Floats, dict[str, float]]:
         """Changes of lines (lines,) rounded to 0.01 dex, and terms of molecules rounded to 0.001, as written."""

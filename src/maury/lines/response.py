@@ -53,19 +53,12 @@ _UNSOELD = -7.6
 
 @dataclass
 class Response:
-    """A star's intrinsic flux and its derivatives on a grid.
+    """A star's intrinsic flux and its derivatives on a grid."""
 
-    Attributes:
-        flux: continuum-normalised (grid,).
-        lines: derivatives by log gf (grid, lines), per dex.
-        labels: derivatives by label (grid,).
-        strength: largest opacity of each line relative to the continuum (lines,).
-    """
-
-    flux: Floats
-    lines: sparse.csc_array
-    labels: dict[str, Floats]
-    strength: Floats
+    flux: Floats  # continuum-normalised (grid,)
+    lines: sparse.csc_array  # derivatives by log gf (grid, lines), per dex
+    labels: dict[str, Floats]  # derivatives by label (grid,)
+    strength: Floats  # largest opacity of each line relative to the continuum (lines,)
 
 
 def class_of(species: str, excitation_ev: float) -> str:

@@ -32,31 +32,18 @@ _STRONG, _FEWEST = 0.02, 3
 
 @dataclass
 class Standard:
-    """An observed star with its model.
+    """An observed star with its model."""
 
-    Attributes:
-        star: its settings, with the current labels.
-        wavelength_aa: wavelengths of the pixels (p,), Å air.
-        flux: observed flux (p,).
-        grid: grid of the intrinsic spectrum.
-        response: intrinsic flux and derivatives.
-        window_aa: range of the continuum, Å.
-        spacing_aa: distance between knots of the continuum, Å.
-        velocity_kms: remaining velocity, fitted, km/s.
-        magnesium_hydride: change of log gf of MgH in this star only, dex.
-        moved: sum of all steps of the star's parameters, by name.
-    """
-
-    star: StandardStar
-    wavelength_aa: Floats
-    flux: Floats
-    grid: LogGrid
-    response: Response
-    window_aa: tuple[float, float]
-    spacing_aa: float
-    velocity_kms: float = 0.0
-    magnesium_hydride: float = 0.0
-    moved: dict[str, float] = field(default_factory=dict)
+    star: StandardStar  # its settings, with the current labels
+    wavelength_aa: Floats  # wavelengths of the pixels (p,), Å air
+    flux: Floats  # observed flux (p,)
+    grid: LogGrid  # grid of the intrinsic spectrum
+    response: Response  # intrinsic flux and derivatives
+    window_aa: tuple[float, float]  # range of the continuum, Å
+    spacing_aa: float  # distance between knots of the continuum, Å
+    velocity_kms: float = 0.0  # remaining velocity, fitted, km/s
+    magnesium_hydride: float = 0.0  # change of log gf of MgH in this star only, dex
+    moved: dict[str, float] = field(default_factory=dict)  # sum of all steps of the star's parameters, by name
 
     def __post_init__(self) -> None:
         self.basis = continuum_basis(self.wavelength_aa, self.window_aa, self.spacing_aa)

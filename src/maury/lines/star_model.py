@@ -15,21 +15,13 @@ from maury.wavelengths import Floats
 
 @dataclass(frozen=True)
 class Job:
-    """A spectrum to compute.
+    """A spectrum to compute."""
 
-    Attributes:
-        atmosphere: model atmosphere of the star.
-        vmic: microturbulence, km/s.
-        log_gf: log gf of all lines (n,).
-        abundances: [X/M] by element.
-        strengths: also return the strengths of the lines.
-    """
-
-    atmosphere: Atmosphere
-    vmic: float
-    log_gf: Floats
-    abundances: dict[str, float] = field(default_factory=dict)
-    strengths: bool = False
+    atmosphere: Atmosphere  # model atmosphere of the star
+    vmic: float  # microturbulence, km/s
+    log_gf: Floats  # log gf of all lines (n,)
+    abundances: dict[str, float] = field(default_factory=dict)  # [X/M] by element
+    strengths: bool = False  # also return the strengths of the lines
 
 
 class StarSynthesizer(PysmeSynthesizer):

@@ -53,17 +53,11 @@ _LEAST_RESOLUTION = 10_000.0
 
 @dataclass(frozen=True)
 class Exported:
-    """Inputs and outputs of an exported ONNX file, and its difference from torch.
+    """Inputs and outputs of an exported ONNX file, and its difference from torch."""
 
-    Attributes:
-        inputs: shapes of the inputs by name; the first axis counts spectra.
-        outputs: shapes of the outputs by name.
-        difference: largest difference from torch by output name, relative as for `TOLERANCE`.
-    """
-
-    inputs: dict[str, tuple[str | int, ...]]
-    outputs: dict[str, tuple[str | int, ...]]
-    difference: dict[str, float]
+    inputs: dict[str, tuple[str | int, ...]]  # shapes of the inputs by name; the first axis counts spectra
+    outputs: dict[str, tuple[str | int, ...]]  # shapes of the outputs by name
+    difference: dict[str, float]  # largest difference from torch by output name, relative as for `TOLERANCE`
 
 
 class _Means(nn.Module):

@@ -22,21 +22,13 @@ _TIMEOUT_S = 600.0
 
 @dataclass(frozen=True)
 class Options:
-    """Settings that all files share.
+    """Settings that all files share."""
 
-    Attributes:
-        reading: attributes of `maury.readers.ReadOptions`.
-        settings: keyword arguments of `prepare`.
-        folder: where prepared spectra go, or None.
-        form: "ecsv" or "fits".
-        keep: whether results hold the `Preparation`, for figures.
-    """
-
-    reading: dict[str, Any] = field(default_factory=dict)
-    settings: dict[str, Any] = field(default_factory=dict)
-    folder: Path | None = None
-    form: str = "ecsv"
-    keep: bool = False
+    reading: dict[str, Any] = field(default_factory=dict)  # attributes of `maury.readers.ReadOptions`
+    settings: dict[str, Any] = field(default_factory=dict)  # keyword arguments of `prepare`
+    folder: Path | None = None  # where prepared spectra go, or None
+    form: str = "ecsv"  # "ecsv" or "fits"
+    keep: bool = False  # whether results hold the `Preparation`, for figures
 
     def target(self, file: Path) -> Path | None:
         """Where the prepared spectrum of a file goes."""
@@ -45,21 +37,13 @@ class Options:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of one file.
+    """The result of one file."""
 
-    Attributes:
-        file: the file.
-        record: `Preparation.record`, empty after an error.
-        written: the prepared spectrum's file.
-        error: the reason of a failure, in one line, or None.
-        preparation: the whole result, if it was to be kept.
-    """
-
-    file: Path
-    record: dict[str, Any] = field(default_factory=dict)
-    written: Path | None = None
-    error: str | None = None
-    preparation: Preparation | None = field(default=None, repr=False)
+    file: Path  # the file
+    record: dict[str, Any] = field(default_factory=dict)  # `Preparation.record`, empty after an error
+    written: Path | None = None  # the prepared spectrum's file
+    error: str | None = None  # the reason of a failure, in one line, or None
+    preparation: Preparation | None = field(default=None, repr=False)  # the whole result, if it was to be kept
 
 
 def prepare_files(files: Sequence[str | os.PathLike[str]], options: Options, workers: int = 1) -> Iterator[Outcome]:

@@ -39,23 +39,14 @@ class OrderRecord:
 
 @dataclass(frozen=True)
 class Merged:
-    """Normalised flux on a grid uniform in ln(wavelength).
+    """Normalised flux on a grid uniform in ln(wavelength)."""
 
-    Attributes:
-        wavelength_aa: centres (n,), Å air, at rest.
-        flux: over continuum (n,), NaN where nothing good was observed.
-        sigma: noise (n,), NaN there.
-        continuum_error: standard deviation of the continuum over the continuum (n,).
-        model: normalised template (n,), NaN there.
-        discordant: pixels where orders disagreed, so that only the best was kept.
-    """
-
-    wavelength_aa: Floats
-    flux: Floats
-    sigma: Floats
-    continuum_error: Floats
-    model: Floats
-    discordant: int
+    wavelength_aa: Floats  # centres (n,), Å air, at rest
+    flux: Floats  # over continuum (n,), NaN where nothing good was observed
+    sigma: Floats  # noise (n,), NaN there
+    continuum_error: Floats  # standard deviation of the continuum over the continuum (n,)
+    model: Floats  # normalised template (n,), NaN there
+    discordant: int  # pixels where orders disagreed, so that only the best was kept
 
 
 def step_of(segments: list[OrderSegment]) -> float:

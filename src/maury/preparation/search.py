@@ -20,19 +20,12 @@ FASTEST_KMS = 1500.0
 
 @dataclass(frozen=True)
 class Found:
-    """A rough velocity, and the orders in a frame in which it is small.
+    """A rough velocity, and the orders in a frame in which it is small."""
 
-    Attributes:
-        segments: the orders; wavelengths divided by 1 + ``centre_kms`` / c.
-        correlation: in that frame.
-        guess_kms: velocity in that frame.
-        centre_kms: velocity of that frame, 0 unless the star is faster than 500 km/s.
-    """
-
-    segments: list[OrderSegment]
-    correlation: Correlation
-    guess_kms: float
-    centre_kms: float
+    segments: list[OrderSegment]  # the orders; wavelengths divided by 1 + ``centre_kms`` / c
+    correlation: Correlation  # in that frame
+    guess_kms: float  # velocity in that frame
+    centre_kms: float  # velocity of that frame, 0 unless the star is faster than 500 km/s
 
 
 def zero_point(observation: Observation) -> float:

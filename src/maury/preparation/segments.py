@@ -32,27 +32,16 @@ _LEAST_PIXELS = 40
 
 @dataclass(frozen=True, kw_only=True)
 class OrderSegment:
-    """One order, or a part of it, in the observed frame.
+    """One order, or a part of it, in the observed frame."""
 
-    Attributes:
-        name: of the order in its file.
-        wavelength_aa: observed wavelengths (n,), Å air.
-        flux: in units of ``scale`` (n,), 0 where not finite.
-        sigma: noise as the file has it, in the same unit (n,), or None.
-        mask: True where the flux must not be used (n,).
-        envelope: rough upper envelope of the flux (n,), a first guess of the continuum.
-        scale: flux of the file per unit.
-        masked: number of pixels that each rule masked.
-    """
-
-    name: str
-    wavelength_aa: Floats
-    flux: Floats
-    sigma: Floats | None
-    mask: Bools
-    envelope: Floats
-    scale: float
-    masked: dict[str, int]
+    name: str  # of the order in its file
+    wavelength_aa: Floats  # observed wavelengths (n,), Å air
+    flux: Floats  # in units of ``scale`` (n,), 0 where not finite
+    sigma: Floats | None  # noise as the file has it, in the same unit (n,), or None
+    mask: Bools  # True where the flux must not be used (n,)
+    envelope: Floats  # rough upper envelope of the flux (n,), a first guess of the continuum
+    scale: float  # flux of the file per unit
+    masked: dict[str, int]  # number of pixels that each rule masked
 
     @property
     def good(self) -> Bools:

@@ -41,29 +41,18 @@ _SMALL = 0.02
 
 @dataclass(frozen=True)
 class Fit:
-    """The best template on the observed pixels of all segments, one after the other.
+    """The best template on the observed pixels of all segments, one after the other."""
 
-    Attributes:
-        labels: the emulator's labels of the template (k,).
-        vsini_kms: its rotation, which also takes up macroturbulence.
-        velocity_kms: radial velocity in the frame of the wavelengths.
-        velocity_error_kms: its standard deviation; residuals larger than the noise are counted in.
-        model: normalised model flux (n,).
-        continuum: in the unit of each segment (n,).
-        continuum_error: standard deviation of the continuum over the continuum (n,), labels marginalised.
-        inside: pixels that the emulator covers at that velocity (n,).
-        model_error: rms of the residuals beyond the noise, per unit of the continuum.
-    """
-
-    labels: Floats
-    vsini_kms: float
-    velocity_kms: float
-    velocity_error_kms: float
-    model: Floats = field(repr=False)
-    continuum: Floats = field(repr=False)
+    labels: Floats  # the emulator's labels of the template (k,)
+    vsini_kms: float  # its rotation, which also takes up macroturbulence
+    velocity_kms: float  # radial velocity in the frame of the wavelengths
+    velocity_error_kms: float  # its standard deviation; residuals larger than the noise are counted in
+    model: Floats = field(repr=False)  # normalised model flux (n,)
+    continuum: Floats = field(repr=False)  # in the unit of each segment (n,)
+    # standard deviation of the continuum over the continuum (n,), labels marginalised
     continuum_error: Floats = field(repr=False)
-    inside: Bools = field(repr=False)
-    model_error: float
+    inside: Bools = field(repr=False)  # pixels that the emulator covers at that velocity (n,)
+    model_error: float  # rms of the residuals beyond the noise, per unit of the continuum
 
 
 class Problem:

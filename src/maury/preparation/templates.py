@@ -40,23 +40,14 @@ def usable_aa(emulator: Emulator) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Bank:
-    """Templates on one grid, padded so that they can be moved by `MARGIN_KMS`.
+    """Templates on one grid, padded so that they can be moved by `MARGIN_KMS`."""
 
-    Attributes:
-        labels: the emulator's labels (t, k).
-        vsini_kms: (t,).
-        grid: grid of the data, which starts `MARGIN_KMS` before the templates, step 1 km/s.
-        lines: conjugate Fourier transform of the templates' depth 1 - flux without its slow part (t, m).
-        squares: the same of its square (t, m).
-        support: the same of where templates are defined (m,).
-    """
-
-    labels: Floats
-    vsini_kms: Floats
-    grid: LogGrid
-    lines: Tensor
-    squares: Tensor
-    support: Tensor
+    labels: Floats  # the emulator's labels (t, k)
+    vsini_kms: Floats  # (t,)
+    grid: LogGrid  # grid of the data, which starts `MARGIN_KMS` before the templates, step 1 km/s
+    lines: Tensor  # conjugate Fourier transform of the templates' depth 1 - flux without its slow part (t, m)
+    squares: Tensor  # the same of its square (t, m)
+    support: Tensor  # the same of where templates are defined (m,)
 
 
 def without_slow_part(depth: Tensor, step_kms: float) -> Tensor:

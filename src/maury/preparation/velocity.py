@@ -26,30 +26,19 @@ _CHANCE = 40.0
 
 @dataclass(frozen=True)
 class Correlation:
-    """The best template's cross-correlation.
+    """The best template's cross-correlation."""
 
-    Attributes:
-        velocity_kms: (v,) velocities.
-        value: part of the variance of the line spectrum that the template explains at each velocity, with the sign of
-            its amplitude (v,): 1 is perfect.
-        peak_kms: where it is highest.
-        height: its highest value.
-        second: the highest value away from the peak, beyond the width of the lines.
-        scatter: standard deviation of the values there.
-        labels: labels of the template (k,).
-        vsini_kms: rotation of the template.
-        chance: what noise alone reaches somewhere, with some template.
-    """
-
-    velocity_kms: Floats
+    velocity_kms: Floats  # (v,) velocities
+    # part of the variance of the line spectrum that the template explains at each velocity, with the sign of its
+    # amplitude (v,): 1 is perfect
     value: Floats
-    peak_kms: float
-    height: float
-    second: float
-    scatter: float
-    labels: Floats
-    vsini_kms: float
-    chance: float
+    peak_kms: float  # where it is highest
+    height: float  # its highest value
+    second: float  # the highest value away from the peak, beyond the width of the lines
+    scatter: float  # standard deviation of the values there
+    labels: Floats  # labels of the template (k,)
+    vsini_kms: float  # rotation of the template
+    chance: float  # what noise alone reaches somewhere, with some template
 
     @property
     def believable(self) -> bool:

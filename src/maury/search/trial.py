@@ -27,17 +27,11 @@ _WORST = 1e6
 
 @dataclass(frozen=True)
 class Outcome:
-    """Error and length of a trial's training.
+    """Error and length of a trial's training."""
 
-    Attributes:
-        error: mean squared error of the normalised labels over the validation part, at the last rung it reached.
-        steps: number of training steps.
-        stopped: whether it was stopped before the last rung.
-    """
-
-    error: float
-    steps: int
-    stopped: bool
+    error: float  # mean squared error of the normalised labels over the validation part, at the last rung it reached
+    steps: int  # number of training steps
+    stopped: bool  # whether it was stopped before the last rung
 
 
 def spectra_of(grid: Grid, study: StudyConfig, base: TrainConfig, advance: Advance = silent) -> Spectra:

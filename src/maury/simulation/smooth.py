@@ -20,15 +20,10 @@ _NODE_PIXELS = 20
 
 @dataclass(frozen=True)
 class Orders:
-    """Positions of the orders of each spectrum.
+    """Positions of the orders of each spectrum."""
 
-    Attributes:
-        length_aa: length of an order (n,), Å.
-        offset_aa: length of the part of the first order that lies before the window (n,), Å.
-    """
-
-    length_aa: Tensor
-    offset_aa: Tensor
+    length_aa: Tensor  # length of an order (n,), Å
+    offset_aa: Tensor  # length of the part of the first order that lies before the window (n,), Å
 
     def number(self, wavelength_aa: Tensor) -> Tensor:
         """Number of the order plus the fraction of it passed (n, p), at wavelengths (p,) from the window's start, Å.

@@ -55,15 +55,10 @@ class Scatter:
 
 @dataclass(frozen=True)
 class ModelErrorTable:
-    """Settings of `maury.simulation.conditions.ModelErrorSettings` as measured, and how well they describe the stars.
+    """Settings of `maury.simulation.conditions.ModelErrorSettings` as measured, and how well they describe the stars."""
 
-    Attributes:
-        settings: ``teff_k``, ``level``, ``mh_slope``, ``floor``, ``scatter`` and ``line``.
-        stars: spectra that the levels rest on.
-    """
-
-    settings: dict[str, Any]
-    stars: int
+    settings: dict[str, Any]  # ``teff_k``, ``level``, ``mh_slope``, ``floor``, ``scatter`` and ``line``
+    stars: int  # spectra that the levels rest on
 
 
 def measure_model_error(star: Standard, emulator: Emulator, pixels: NetworkPixels) -> dict[str, Any]:

@@ -36,25 +36,15 @@ CLIP = 4.0
 
 @dataclass(frozen=True)
 class Fitted:
-    """A standard star, and its fit without factors.
+    """A standard star, and its fit without factors."""
 
-    Attributes:
-        star: as the table has it.
-        data: the spectrum on the network's pixels.
-        features: of the network (1, f).
-        template: labels of the preparation's template.
-        labels: medians of the posterior, by name.
-        fit: the refinement.
-        error: of Teff, K: standard deviation of the samples of the fit.
-    """
-
-    star: Standard
-    data: PixelSpectra
-    features: torch.Tensor
-    template: dict[str, float] | None
-    labels: dict[str, float]
-    fit: Refinement
-    error: float
+    star: Standard  # as the table has it
+    data: PixelSpectra  # the spectrum on the network's pixels
+    features: torch.Tensor  # of the network (1, f)
+    template: dict[str, float] | None  # labels of the preparation's template
+    labels: dict[str, float]  # medians of the posterior, by name
+    fit: Refinement  # the refinement
+    error: float  # of Teff, K: standard deviation of the samples of the fit
 
     @property
     def votes(self) -> bool:

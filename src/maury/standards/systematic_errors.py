@@ -42,23 +42,14 @@ _ALPHA_ERROR = 0.05
 
 @dataclass(frozen=True)
 class Difference:
-    """Fit minus literature of a star, the mean of its spectra.
+    """Fit minus literature of a star, the mean of its spectra."""
 
-    Attributes:
-        star: its name.
-        off: the difference, in the label's unit.
-        variance: of its statistical error and of the literature's.
-        teff: of the fit, K.
-        mh: of the fit.
-        logg: of the fit.
-    """
-
-    star: str
-    off: float
-    variance: float
-    teff: float
-    mh: float
-    logg: float
+    star: str  # its name
+    off: float  # the difference, in the label's unit
+    variance: float  # of its statistical error and of the literature's
+    teff: float  # of the fit, K
+    mh: float  # of the fit
+    logg: float  # of the fit
 
 
 def predicted(star: Standard, model: str, emulator: str) -> Predicted:

@@ -21,28 +21,18 @@ Found = TypeVar("Found")
 
 @dataclass(frozen=True)
 class Standard:
-    """A spectrum of a standard star.
+    """A spectrum of a standard star."""
 
-    Attributes:
-        star: its name; several spectra of one star count once.
-        path: the spectrum.
-        reading: attributes of `maury.readers.ReadOptions`.
-        labels: of the literature, by name.
-        errors: their uncertainties, by name.
-        scored: whether the difference to the literature counts: not for a star on which the line list was calibrated
-            (``role`` is calibrate), nor where ``labels_verified`` is false.
-        verified: whether the labels are of the literature and not from memory or from a fit.
-        velocity_kms: radial velocity in the file's wavelengths, if it is known.
-    """
-
-    star: str
-    path: Path
-    reading: dict[str, Any]
-    labels: dict[str, float]
-    errors: dict[str, float]
+    star: str  # its name; several spectra of one star count once
+    path: Path  # the spectrum
+    reading: dict[str, Any]  # attributes of `maury.readers.ReadOptions`
+    labels: dict[str, float]  # of the literature, by name
+    errors: dict[str, float]  # their uncertainties, by name
+    # whether the difference to the literature counts: not for a star on which the line list was calibrated (``role``
+    # is calibrate), nor where ``labels_verified`` is false
     scored: bool = True
-    verified: bool = True
-    velocity_kms: float | None = None
+    verified: bool = True  # whether the labels are of the literature and not from memory or from a fit
+    velocity_kms: float | None = None  # radial velocity in the file's wavelengths, if it is known
 
     def read(self) -> Spectrum | Observation:
         """The spectrum.

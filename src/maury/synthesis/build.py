@@ -35,25 +35,15 @@ MakeMaker = Callable[[LineList, Floats, PhysicsConfig, LineList | None], Maker]
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that is known of a library before its synthesis.
+    """Everything that is known of a library before its synthesis."""
 
-    Attributes:
-        config: settings, with the digests of the inputs.
-        lines: spectral lines.
-        cool: further lines for cool stars.
-        atmospheres: model atmospheres.
-        targets: labels of the spectra.
-        code: version of PySME.
-        notes: conversions made and inputs skipped.
-    """
-
-    config: SynthesisConfig
-    lines: LineList
-    cool: LineList | None
-    atmospheres: AtmosphereGrid
-    targets: Targets
-    code: str
-    notes: tuple[str, ...]
+    config: SynthesisConfig  # settings, with the digests of the inputs
+    lines: LineList  # spectral lines
+    cool: LineList | None  # further lines for cool stars
+    atmospheres: AtmosphereGrid  # model atmospheres
+    targets: Targets  # labels of the spectra
+    code: str  # version of PySME
+    notes: tuple[str, ...]  # conversions made and inputs skipped
 
 
 @dataclass(frozen=True)

@@ -132,16 +132,11 @@ class DeparturesConfig(Settings):
 
 @dataclass(frozen=True)
 class Correction:
-    """A correction read from its file.
+    """A correction read from its file."""
 
-    Attributes:
-        config: its settings.
-        ranges: lowest and highest value of each parameter of `STAR` (4, 2).
-        evaluate: correction $c$ (m,) from clamped parameters (4,), lower and upper level (eV) and log gf of lines (m,).
-    """
-
-    config: CorrectionConfig
-    ranges: Floats
+    config: CorrectionConfig  # its settings
+    ranges: Floats  # lowest and highest value of each parameter of `STAR` (4, 2)
+    # correction $c$ (m,) from clamped parameters (4,), lower and upper level (eV) and log gf of lines (m,)
     evaluate: Callable[[Floats, Floats, Floats, Floats], Floats]
 
     def members(self, species: NDArray[np.str_], wavelength_aa: Floats, excitation_ev: Floats) -> NDArray[np.bool_]:
@@ -163,17 +158,11 @@ _SAME_LINE_AA = 0.03
 
 @dataclass(frozen=True)
 class Departures:
-    """Corrections for stars relative to a reference star.
+    """Corrections for stars relative to a reference star."""
 
-    Attributes:
-        config: settings.
-        corrections: corrections read from their files.
-        digests: SHA-256 of each file by its name.
-    """
-
-    config: DeparturesConfig
-    corrections: tuple[Correction, ...]
-    digests: dict[str, str]
+    config: DeparturesConfig  # settings
+    corrections: tuple[Correction, ...]  # corrections read from their files
+    digests: dict[str, str]  # SHA-256 of each file by its name
 
     def require(self, species: NDArray[np.str_]) -> None:
         """Raise `ConfigError` if the line list has no lines of a species to correct."""

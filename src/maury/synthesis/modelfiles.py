@@ -34,25 +34,15 @@ _MARCS_HEADER = {  # quantity: line of the header, and the word in it
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A model atmosphere whose header has been read, and whose layers have not.
+    """A model atmosphere whose header has been read, and whose layers have not."""
 
-    Attributes:
-        name: file, for messages.
-        text: its content.
-        code: "ATLAS9" or "MARCS".
-        teff: K.
-        logg: log10 of cm s-2.
-        mh: metallicity, dex.
-        vturb: microturbulence of its opacities, km/s.
-    """
-
-    name: str
-    text: str
-    code: str
-    teff: float
-    logg: float
-    mh: float
-    vturb: float
+    name: str  # file, for messages
+    text: str  # its content
+    code: str  # "ATLAS9" or "MARCS"
+    teff: float  # K
+    logg: float  # log10 of cm s-2
+    mh: float  # metallicity, dex
+    vturb: float  # microturbulence of its opacities, km/s
 
     @property
     def node(self) -> tuple[float, float, float]:

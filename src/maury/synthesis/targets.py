@@ -27,23 +27,16 @@ _MOST_TRIES = 64
 
 @dataclass(frozen=True)
 class Targets:
-    """Labels of the spectra to make.
+    """Labels of the spectra to make."""
 
-    Attributes:
-        names: labels of the library: `maury.labels.INTRINSIC` or `SYNTHESISED`; if alpha is given, the labels given.
-        labels: values of these labels (n, k).
-        complete: values of the labels of `maury.labels.SYNTHESISED` (n, 17).
-        extrapolated: whether log g is below the lowest model atmosphere (n,).
-        domain: range of each label that the design fills evenly.
-        notes: points and columns skipped.
-    """
-
+    # labels of the library: `maury.labels.INTRINSIC` or `SYNTHESISED`; if alpha is given, the labels given
     names: tuple[str, ...]
-    labels: Floats
-    complete: Floats
-    extrapolated: NDArray[np.bool_]
+    labels: Floats  # values of these labels (n, k)
+    complete: Floats  # values of the labels of `maury.labels.SYNTHESISED` (n, 17)
+    extrapolated: NDArray[np.bool_]  # whether log g is below the lowest model atmosphere (n,)
+    # range of each label that the design fills evenly
     domain: dict[str, tuple[float, float]] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # points and columns skipped
 
     def __len__(self) -> int:
         return len(self.labels)

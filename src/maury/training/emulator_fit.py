@@ -150,25 +150,15 @@ class EmulatorTask(lightning.LightningModule):
 
 @dataclass(frozen=True)
 class FitData:
-    """Training data of an emulator, computed from a library.
+    """Training data of an emulator, computed from a library."""
 
-    Attributes:
-        part: training, validation or test (0, 1, 2) of each star (n,).
-        training: indices of the training stars.
-        labels: the labels that vary (n, k).
-        modes: Fourier modes of the spectra (n, m), complex.
-        basis: principal components.
-        digest: SHA-256 of labels and flux.
-        domain: ranges of labels and wavelengths.
-    """
-
-    part: Tensor
-    training: Tensor
-    labels: Tensor
-    modes: Tensor
-    basis: Basis
-    digest: str
-    domain: Domain
+    part: Tensor  # training, validation or test (0, 1, 2) of each star (n,)
+    training: Tensor  # indices of the training stars
+    labels: Tensor  # the labels that vary (n, k)
+    modes: Tensor  # Fourier modes of the spectra (n, m), complex
+    basis: Basis  # principal components
+    digest: str  # SHA-256 of labels and flux
+    domain: Domain  # ranges of labels and wavelengths
 
 
 def prepare(library: Library, config: EmulatorConfig, advance: Advance = silent) -> FitData:

@@ -25,23 +25,16 @@ _REACH = 0.05
 
 @dataclass(frozen=True)
 class Domain:
-    """Labels and wavelengths for which an emulator of a library is valid.
+    """Labels and wavelengths for which an emulator of a library is valid."""
 
-    Attributes:
-        space: the labels that vary, with their ranges.
-        fixed: labels that are the same in all spectra, with their values.
-        window_aa: first and last wavelength without margins, Å.
-        resolution: R of the spectra, 0 for infinite.
-        hull: corners of the convex hull of spectra in Teff and log g; None for a library with the packaged ranges, in
-            which `maury.labels.lowest_logg` bounds log g.
-        axes: values of each label that varies, if the spectra are nodes of a tensor grid.
-    """
-
-    space: LabelSpace
-    fixed: dict[str, float]
-    window_aa: tuple[float, float]
-    resolution: float
+    space: LabelSpace  # the labels that vary, with their ranges
+    fixed: dict[str, float]  # labels that are the same in all spectra, with their values
+    window_aa: tuple[float, float]  # first and last wavelength without margins, Å
+    resolution: float  # R of the spectra, 0 for infinite
+    # corners of the convex hull of spectra in Teff and log g; None for a library with the packaged ranges, in which
+    # `maury.labels.lowest_logg` bounds log g
     hull: list[list[float]] | None
+    # values of each label that varies, if the spectra are nodes of a tensor grid
     axes: dict[str, list[float]] | None = None
 
     def header(self) -> dict[str, Any]:

@@ -22,17 +22,11 @@ from maury.wavelengths import LogGrid
 
 @dataclass(frozen=True)
 class Basis:
-    """Principal components of spectra; frequencies are weighted by the transfer function of an instrument of high R.
+    """Principal components of spectra; frequencies are weighted by the transfer function of an instrument of high R."""
 
-    Attributes:
-        mean: modes (m,) complex of the mean training spectrum.
-        components: modes (k, m) complex, orthonormal in the metric.
-        coefficients: coefficients of every star (n, k).
-    """
-
-    mean: Tensor
-    components: Tensor
-    coefficients: Tensor
+    mean: Tensor  # modes (m,) complex of the mean training spectrum
+    components: Tensor  # modes (k, m) complex, orthonormal in the metric
+    coefficients: Tensor  # coefficients of every star (n, k)
 
 
 def in_metric(modes: Tensor, weight: Tensor, size: int) -> Tensor:

@@ -32,17 +32,11 @@ FREE = ("epochs", "max_time", "accelerator", "devices")
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder: config.toml, metrics.csv, tensorboard/, last.ckpt, best.ckpt, and finally model.safetensors.
+    """A run folder: config.toml, metrics.csv, tensorboard/, last.ckpt, best.ckpt, and finally model.safetensors."""
 
-    Attributes:
-        folder: path of the folder.
-        config: settings of the run.
-        on_cluster: the run trains in processes of a Ray cluster (`maury.training.distributed`).
-    """
-
-    folder: Path
-    config: AnyTrainConfig
-    on_cluster: bool = False
+    folder: Path  # path of the folder
+    config: AnyTrainConfig  # settings of the run
+    on_cluster: bool = False  # the run trains in processes of a Ray cluster (`maury.training.distributed`)
 
     @property
     def model(self) -> Path:

@@ -66,17 +66,11 @@ def looks_normalised(wavelength_aa: Floats, flux: Floats) -> bool:
 
 @dataclass(frozen=True)
 class Normalised:
-    """A continuum-normalised spectrum in air.
+    """A continuum-normalised spectrum in air."""
 
-    Attributes:
-        wavelength_aa: Å air, increasing (p,).
-        flux: in units of the continuum (p,).
-        how: how it was normalised: `DIVIDED`, `GIVEN` or `PSEUDO`.
-    """
-
-    wavelength_aa: Floats
-    flux: Floats
-    how: str
+    wavelength_aa: Floats  # Å air, increasing (p,)
+    flux: Floats  # in units of the continuum (p,)
+    how: str  # how it was normalised: `DIVIDED`, `GIVEN` or `PSEUDO`
 
 
 def normalise(spectrum: Synthetic, medium: Medium) -> Normalised:
