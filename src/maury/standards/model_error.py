@@ -55,7 +55,7 @@ class Scatter:
 
 @dataclass(frozen=True)
 class ModelErrorTable:
-    """Settings of `maury.simulation.conditions.ModelErrorSettings` as measured, and how well they describe the stars."""
+    """Settings of `maury.simulation.conditions.ModelErrorSettings` as measured, and how well they fit."""
 
     settings: dict[str, Any]  # ``teff_k``, ``level``, ``mh_slope``, ``floor``, ``scatter`` and ``line``
     stars: int  # spectra that the levels rest on
