@@ -4,6 +4,7 @@ import h5py
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.table import Table
 
 import observatory
 from maury.errors import ConfigError, FormatError
@@ -180,3 +181,57 @@ def test_options_out_of_range_are_refused_before_the_file_is_opened(option, valu
     with pytest.raises(ConfigError) as caught:
         read("no such file", **{option: value})
     assert caught.value.parameter == option
+
+
+def sky_beside(path, apnum):
+    """Apertures of object and sky in turn, as of the HRS at the HET; slices if all have one beam."""
+    size, specs, rows, cards = 1600, [], [], {}
+    for order in range(6):
+        start = 5040.0 + 50 * order
+        wave = start + 0.035 * np.arange(size)
+        for beam in (1, 0):
+            number = len(specs) + 1
+            specs.append(f"{number} {90 - order} 0 {start!r} 0.035 {size} 0. 1. 2.")
+            cards[f"APNUM{number}"] = f"{number} {beam if apnum else 1} 10.0 20.0"
+            sky = np.random.default_rng(number).normal(5, 2, size)
+            rows.append(observatory.observe(wave, 500.0)[0] if beam else sky)
+    return observatory._multispec(path, specs, np.stack(rows), **cards)
+
+
+@pytest.mark.parametrize("apnum", [True, False])
+def test_star_and_sky_in_turn_are_not_two_slices(apnum, tmp_path):
+    path = sky_beside(tmp_path, apnum)
+    with pytest.raises(FormatError, match="2 spectra cover nearly the same wavelengths"):
+        read(path)
+    if apnum:
+        star = read(path, fibre="1")
+        assert len(star.orders) == 6
+        assert all(np.median(order.flux) > 300 for order in star.orders)
+
+
+def test_groups_of_pyreduce_are_fibres(tmp_path):
+    wave = np.tile(observatory.orders(count=3, size=1500), (2, 1))
+    flux, sigma = observatory.observe(wave, 100.0)
+    table = Table({"SPEC": flux, "SIG": sigma, "GROUP": ["A"] * 3 + ["B"] * 3, "FIBER_IDX": [1] * 6, "WAVE": wave})
+    fits.BinTableHDU(table, name="SPECTRA").writeto(tmp_path / "a.fits")
+    with pytest.raises(FormatError, match=r"fibre \(A, B\)"):
+        read(tmp_path / "a.fits")
+
+
+def test_extensions_named_by_stars(tmp_path):
+    axis = fits.Header({"CRVAL1": 5040.0, "CDELT1": 0.02, "CUNIT1": "Angstrom"})
+    fluxes = [observatory.observe(observatory.linear(), 100.0, seed)[0] for seed in range(2)]
+    hdus = [fits.ImageHDU(flux, axis, name=star) for flux, star in zip(fluxes, ("Vega", "Sirius"), strict=True)]
+    fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(tmp_path / "a.fits")
+    with pytest.raises(FormatError, match=r"extension \(VEGA, SIRIUS\)"):
+        read(tmp_path / "a.fits")
+    np.testing.assert_allclose(read(tmp_path / "a.fits", extension="Sirius").single().flux, fluxes[1])
+
+
+def test_rows_of_stars_below_their_wavelengths(tmp_path):
+    wave = observatory.linear()
+    fluxes = [observatory.observe(wave, 100.0, seed)[0] for seed in range(3)]
+    fits.PrimaryHDU(np.stack([wave, *fluxes])).writeto(tmp_path / "a.fits")
+    with pytest.raises(FormatError, match=r"row \(2, 3, 4\)"):
+        read(tmp_path / "a.fits")
+    np.testing.assert_allclose(read(tmp_path / "a.fits", row=3).single().flux, fluxes[1])

@@ -152,3 +152,20 @@ def test_apogee_through_specutils(tmp_path):
 def test_importing_the_readers_needs_no_specutils(monkeypatch):
     monkeypatch.setitem(sys.modules, "specutils", None)
     importlib.reload(importlib.import_module("maury.readers.interop"))
+
+
+@pytest.mark.parametrize("kind", ["wcs1d-fits", "tabular-fits"])
+def test_masks_that_specutils_writes_are_used(kind, tmp_path):
+    specutils = pytest.importorskip("specutils")
+    from astropy import units as u
+    from astropy.nddata import StdDevUncertainty
+    from astropy.wcs import WCS
+
+    axis = WCS(naxis=1)
+    axis.wcs.ctype, axis.wcs.cunit = ["AWAV"], ["Angstrom"]
+    axis.wcs.crval, axis.wcs.crpix, axis.wcs.cdelt = [5040.0], [1], [0.02]
+    flux, sigma = observatory.observe(observatory.linear())
+    bad = np.arange(flux.size) // 100 == 5
+    spectrum = specutils.Spectrum(flux=flux * u.adu, wcs=axis, uncertainty=StdDevUncertainty(sigma), mask=bad)
+    spectrum.write(tmp_path / "a.wcs1d.fits", format=kind)
+    np.testing.assert_array_equal(read(tmp_path / "a.wcs1d.fits").single().mask, bad)

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+import observatory
 from maury.errors import FormatError
+from maury.readers import read
 from maury.readers.multispec import dispersion, planes, spline, wavelengths
 from maury.readers.source import Log
 
@@ -102,3 +104,11 @@ def test_planes_without_identifiers(tmp_path):
     np.testing.assert_array_equal(found, flux)
     np.testing.assert_array_equal(noise, sigma)
     assert source == "plane 3, a sigma by its size"
+
+
+def test_an_aperture_without_calibration_is_left_out(tmp_path):
+    wave = np.array([5040.0, 5090.0])[:, None] + 0.035 * np.arange(1600)
+    specs = ["1 90 0 5040.0 0.035 1600 0. 1. 2.", "2 89 -1 1. 1. 1600 0. 1. 2."]
+    seen = read(observatory._multispec(tmp_path, specs, observatory.observe(wave)[0]))
+    assert len(seen.orders) == 1
+    assert any("no wavelength calibration" in text for text in seen.provenance["warnings"])

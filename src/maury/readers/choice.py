@@ -6,10 +6,14 @@ import re
 
 import numpy as np
 
-from maury.readers.source import Log, RawOrder
+from maury.readers.noise import der_snr
+from maury.readers.source import Floats, Log, RawOrder
 
 _SAME_RANGE = 0.8
 """Overlap of two ranges of wavelengths over their union from which on they are not neighbouring orders of one star."""
+
+_FAINTER = 5.0
+"""Ratio of the fluxes of two spectra over the same wavelengths from which on they are not two slices of one star."""
 
 _MOST_SHOWN = 40
 
@@ -71,11 +75,19 @@ def of_order(orders: list[RawOrder], log: Log) -> list[RawOrder]:
     return found
 
 
+def _unequal(one: Floats, two: Floats) -> bool:
+    """Whether the brighter of two spectra has light, and the other one far less."""
+    low, high = sorted((flux[np.isfinite(flux)] for flux in (one, two)), key=lambda flux: float(np.median(flux)))
+    level = float(np.median(high))
+    return level > 3 * der_snr(high) and float(np.median(low)) * _FAINTER < level
+
+
 def require_one_star(orders: list[RawOrder], log: Log) -> None:
     """Refuse several spectra over the same wavelengths.
 
     Neighbouring orders share their ends; an image slicer gives each order twice. Three orders over nearly the same
-    range, two of different fibres, or a file of nothing but two such, are several stars, fibres or exposures.
+    range, two of different fibres or fluxes (star and sky), or a file of nothing but two such, are several stars,
+    fibres or exposures.
 
     Raises:
         FormatError: there are such orders; it lists what can be chosen.
@@ -95,7 +107,11 @@ def require_one_star(orders: list[RawOrder], log: Log) -> None:
         most = int(np.argwhere(differ)[0][0])
         count = int(alike[most].sum())
     elif count < 3 and count < len(orders):
-        return
+        pairs = np.argwhere(np.triu(alike, 1)).tolist()
+        unequal = [one for one, two in pairs if _unequal(orders[one].flux, orders[two].flux)]
+        if 2 * len(unequal) <= len(pairs):
+            return
+        most = unequal[0]
     group = [orders[i] for i in np.flatnonzero(alike[most])]
     choices = {
         "fibre": [order.fibre for order in group],

@@ -11,10 +11,18 @@ import re
 import numpy as np
 from astropy.io import fits
 
-from maury.readers.arrays import bad_pixels, build, require_linear, sigma_of, unlabelled_sigma
+from maury.readers.arrays import (
+    alike,
+    bad_pixels,
+    build,
+    masks_as_quality,
+    require_linear,
+    sigma_of,
+    unlabelled_sigma,
+)
 from maury.readers.fitsfile import Part
 from maury.readers.headers import as_number, describe
-from maury.readers.roles import NOISE_KINDS, named
+from maury.readers.roles import NOISE_KINDS, is_unknown, named
 from maury.readers.source import Floats, Log, Raw, RawOrder
 from maury.readers.units import OTHER_AXES, guess_unit, is_wavelength, parse_unit, to_angstrom
 
@@ -103,10 +111,6 @@ def axis(header: fits.Header, size: int, log: Log) -> Floats:
     return to_angstrom(value, unit, log, "wavelengths (header)")
 
 
-def _role(part: Part) -> str | None:
-    return named(part.name, np.empty(0)).role if part.name else None
-
-
 def _beside(part: Part, main: Part) -> bool:
     """Whether an image has the wavelengths of another: the same shape and axis."""
     keys = ("CRVAL1", "CDELT1", "CD1_1", "PC1_1", "CRPIX1", "COEFF0")
@@ -129,10 +133,28 @@ def _noise(flux: Floats, main: Part, others: list[Part], log: Log) -> tuple[Floa
     return None, "none"
 
 
+def _mask(others: list[Part], log: Log) -> np.ndarray | None:
+    """Mask among the images beside the flux: flags of quality, or an image named mask whose meaning is documented."""
+    arrays = [named(p.name, p.image()) for p in others if p.name]
+    specutils = any("BFORM" in p.header for p in others)
+    masks_as_quality(arrays, "bad" if specutils else None, "specutils", log)
+    return next((bad_pixels(a.values, log, a.name) for a in arrays if a.role == "quality"), None)
+
+
 def _is_order(part: Part, main: Part) -> bool:
     """Whether an image with another wavelength axis is a further order, by its name: the same, none, or numbered."""
     stem = re.sub(r"[\W_]*\d+$", "", part.name.lower())
     return part.name == main.name or not stem or stem in ("order", "ord", "sci", "ap", "aperture", "spec", "flux")
+
+
+def _other(part: Part, main: Part) -> bool:
+    """Whether an image on the same axis is another star or fibre.
+
+    They have one name and different numbers, or names without a known word, and are as large and rough as each other.
+    """
+    if not all(is_unknown(p.name) for p in (part, main)):
+        return _numbered(part, main)
+    return _numbered(part, main) or alike(part.image(), main.image())
 
 
 def _numbered(part: Part, main: Part) -> bool:
@@ -174,10 +196,10 @@ def read_linear(parts: list[Part], log: Log) -> Raw | None:
     main = _pick_flux(with_axis if with_axis and waves is None else candidates)
     companions = [part for part in candidates if part is not main and part.shape == main.shape]
     if waves is None:
-        orders = [p for p in axes if p is not main and (_numbered(p, main) if _beside(p, main) else _is_order(p, main))]
+        orders = [p for p in axes if p is not main and (_other(p, main) if _beside(p, main) else _is_order(p, main))]
         if orders:
             return _extensions([main, *orders], parts, log)
-    mask = next((bad_pixels(p.image(), log, p.title) for p in companions if _role(p) == "quality"), None)
+    mask = _mask(companions, log)
     wave = axis(main.header, main.shape[0], log) if waves is None else _from_image(waves, log)
     require_linear("flux", str(main.header.get("BUNIT", "")), log)
     flux = main.image()

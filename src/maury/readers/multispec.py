@@ -122,8 +122,12 @@ def wavelengths(header: fits.Header, size: int, count: int, log: Log) -> tuple[F
     unit = re.search(r"units?\s*=\s*(\S+)", wat(header, 1))
     waves, names = np.empty((count, size)), []
     logarithmic = np.zeros(count, bool)
+    uncalibrated: list[int] = []
     for n in range(1, count + 1):
         text = entries[str(n)]
+        if text.split()[2:3] == ["-1"]:
+            uncalibrated.append(n)
+            text = f"{' '.join(text.split()[:2])} 0 nan nan {size}"
         try:
             waves[n - 1], logarithmic[n - 1] = dispersion(text, size, (shift, scale))
         except (ValueError, IndexError, OverflowError) as error:
@@ -133,6 +137,10 @@ def wavelengths(header: fits.Header, size: int, count: int, log: Log) -> tuple[F
         if 0 < length < size:
             waves[n - 1, length:] = np.nan
         names.append(words[1] if words[1] not in ("0", "1") else words[0])
+    if len(uncalibrated) == count:
+        raise log.fail("multispec header: spec1: no wavelength calibration (dtype -1), nor in any other")
+    if uncalibrated:
+        log.warn(f"apertures {', '.join(map(str, uncalibrated))} have no wavelength calibration (dtype -1): left out")
     stated = unit.group(1).strip("\"'") if unit else None
     if logarithmic.all():
         stated = "log10"
@@ -179,6 +187,13 @@ def planes(header: fits.Header, cube: Floats, log: Log) -> tuple[Floats, Floats 
     return cube[chosen], sigma, source
 
 
+def _beams(header: fits.Header, count: int) -> list[str] | None:
+    """Beam numbers as names of fibres, where several apertures have each of two or more: object 1 and sky 0 (apall)."""
+    beams = [str(header.get(f"APNUM{n + 1}", "")).split()[1:2] for n in range(count)]
+    names = [beam[0] if beam else "" for beam in beams]
+    return names if all(names) and 1 < len(set(names)) <= count / 2 else None
+
+
 def read_multispec(parts: list[Part], log: Log) -> Raw | None:
     """Read an IRAF multispec image, or an equispec one of several planes, in the first image of the file."""
     part = next((p for p in parts if p.shape), None)
@@ -207,4 +222,6 @@ def read_multispec(parts: list[Part], log: Log) -> Raw | None:
     flux, sigma, source = planes(header, cube, log) if bands > 1 else (cube[0], None, "none")
     reader = "IRAF multispec" if multispec else "IRAF equispec"
     fibres = [str(header.get(f"APID{n + 1}", "")).strip() for n in range(count)] if count > 1 else None
+    if fibres is not None and not any(fibres):
+        fibres = _beams(header, count)
     return describe([header, parts[0].header], build(reader, wave, flux, sigma, None, names, source, fibres), log)

@@ -130,6 +130,13 @@ def _parts(word: str) -> tuple[str, ...]:
     return (stem, word[len(stem) :]) if known and stem != word else (word,)
 
 
+def is_unknown(name: str) -> bool:
+    """Whether a name has no word that is known here, as the name of a star."""
+    lower = name.lower()
+    words = {part for word in re.split(r"[^a-z0-9]+", lower) if word for part in _parts(word)}
+    return bool(words) and not words & (_IGNORED | _ROLE_OF.keys()) and not re.search(r"mask|primary", lower)
+
+
 def is_linear(name: str, unit: str | None = None) -> bool:
     """Whether a flux is linear, by its name and unit: neither magnitudes nor logarithms."""
     return _NOT_LINEAR.search(f"{name} {unit or ''}".lower()) is None
@@ -200,6 +207,8 @@ def _wavelength_rank(array: Named, flux: Named | None) -> tuple[int, ...]:
 
 def _fibre_rank(array: Named) -> int:
     name = array.name.lower()
+    if len(np.unique(array.values)) < 2:
+        return 3
     return 0 if re.search(r"fib|aper|apid|trace", name) else 1 if re.search(r"obj|targ|star|name", name) else 2
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from maury.errors import FormatError
-from maury.readers.arrays import build, sigma_of, unlabelled_sigma
+from maury.readers.arrays import alike, build, sigma_of, unlabelled_sigma
 from maury.readers.fitsfile import Part
 from maury.readers.headers import as_number, describe
 from maury.readers.linear import axis, has_axis
@@ -134,6 +134,12 @@ def _stack(planes: Floats, log: Log, what: str) -> Raw | None:
     if not rest:
         raise log.fail(f"{what} {index + 1} runs through wavelengths, and no other holds any signal")
     flux = planes[rest[0]]
+    same = [n for n in rest if flux.ndim == 1 and alike(planes[n], flux)]
+    if len(same) > 2:
+        raw = build(f"stack of {what}s", wave, planes[same], None, None, None)
+        for order, n in zip(raw.orders, same, strict=True):
+            order.row = n + 1
+        return raw
     log.rule(f"{what} {index + 1} runs through optical wavelengths: wavelength, {what} {rest[0] + 1} the flux")
     sigma, source = None, "none"
     if len(rest) > 1:

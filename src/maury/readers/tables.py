@@ -65,7 +65,10 @@ def _shape_up(chosen: Selection) -> None:
 def read_table(part: Part, log: Log, pipeline: Pipeline | None = None) -> Raw | None:
     """Read one table, or None if no column is named as a wavelength or none as a flux."""
     arrays = _columns(part)
-    masks_as_quality(arrays, *(None, "") if pipeline is None else (pipeline.mask, pipeline.name), log)
+    meaning, who = (None, "") if pipeline is None else (pipeline.mask, pipeline.name)
+    if meaning is None and {"flux", "uncertainty", "mask"} <= {array.name for array in arrays}:
+        meaning, who = "bad", "specutils"  # names of its tabular-fits
+    masks_as_quality(arrays, meaning, who, log)
     chosen = select(arrays)
     if chosen.wavelength is None or chosen.flux is None:
         return None
