@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from maury.app.worker import answer
 from maury.threads import one_thread as on_one_thread
 from tinygrids import write_tiny_grid
 
@@ -16,12 +17,13 @@ SHARED = Path(__file__).parents[2] / "shared"
 
 
 LONGEST = (
-    "ray", "test_app_browser", "test_app_page", "test_evaluation_refined", "test_pages_commands", "test_packaged",
+    "ray", "test_app_browser", "test_pages_commands", "synthesis", "test_app_page", "test_evaluation_refined",
+    "test_two_stars", "test_packaged",
     "test_evaluation_report", "test_grids_import_road",
 )  # fmt: skip
 """Groups that take longest: they start first, so that no process is left alone with one at the end."""
 
-ONE_BY_ONE = ("test_benchmarks", "test_evaluation_refined", "test_pages_commands")
+ONE_BY_ONE = ("test_benchmarks", "test_evaluation_refined")
 """Files whose tests have no fixtures in common: each test may run in another process."""
 
 NEED_RAY = {"ray_head", "ray_cluster", "ray_tune", "tune_cluster"}
@@ -29,11 +31,11 @@ NEED_RAY = {"ray_head", "ray_cluster", "ray_tune", "tune_cluster"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Share tests out over processes by file (fixtures are made once a file); all that need Ray run in one process."""
+    """Share tests out over processes by file, as fixtures are made once a file, Ray and `workers` once in all."""
     places = {}
     for item in items:
         uses = {*getattr(item, "fixturenames", ()), item.name.partition("[")[2].rstrip("]")}
-        group = "ray" if NEED_RAY & uses else item.path.stem
+        group = "ray" if NEED_RAY & uses else "synthesis" if "workers" in uses else item.path.stem
         places[item] = LONGEST.index(group) if group in LONGEST else len(LONGEST)
         if group not in ONE_BY_ONE:
             item.add_marker(pytest.mark.xdist_group(group))
@@ -72,10 +74,26 @@ def coordinates(simulator: Any) -> Any:
     return Coordinates(simulator)
 
 
+@pytest.fixture(scope="session")
+def workers() -> Iterator[Any]:
+    """Two processes for syntheses: each loads PySME once."""
+    from maury.synthesis import Workers
+
+    with Workers(2) as pool:
+        yield pool
+
+
 @pytest.fixture(scope="module")
 def grid_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A grid of few pixels (`tinygrids`); not to be changed."""
     return write_tiny_grid(tmp_path_factory.mktemp("grid") / "tiny.h5")
+
+
+@pytest.fixture
+def read_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Uploads are read in this process; `test_app_files` and `test_app_browser` read them in one with limits."""
+    monkeypatch.setattr("maury.app.worker._run", lambda task, seconds: answer(task))
+    monkeypatch.setattr("maury.app.worker._READY", [None])  # none is started in advance
 
 
 @pytest.fixture

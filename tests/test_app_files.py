@@ -21,6 +21,7 @@ from maury.errors import FormatError
 from maury.readers import read
 from maury.wavelengths import air_to_vacuum
 from nights import SUN, Instrument, observe
+from patience import PATIENCE_S
 
 
 @pytest.mark.parametrize(
@@ -64,6 +65,7 @@ def test_plain_texts_have_no_markup():
     assert escaped.replace("\\", "").split() == text.replace("\\", "").split()
 
 
+@pytest.mark.usefixtures("read_here")
 @pytest.mark.parametrize("make", [observatory.linear_fits, observatory.vacuum_log10, observatory.gzipped])
 def test_what_comes_back_is_what_the_reader_gives(make, tmp_path):
     path = make(tmp_path).path
@@ -89,13 +91,13 @@ def test_files_beside_and_hints_are_passed_on(tmp_path):
     fits.PrimaryHDU(flux).writeto(tmp_path / "flux.fits")
     content = (tmp_path / "flux.fits").read_bytes()
     beside = {"wavelength_file": files["wave"], "sigma_file": files["sigma"]}
-    found = read_bounded(content, "flux.fits", {"resolution": 50_000.0}, beside)
+    found = read_bounded(content, "flux.fits", {"resolution": 50_000.0}, beside, PATIENCE_S)
     np.testing.assert_allclose(found.single().wavelength_aa, wave)
     np.testing.assert_allclose(found.single().sigma, sigma)
     assert found.resolution == 50_000.0
     short = "".join(f"{x} {x}\n" for x in range(5000, 5100)).encode()
     with pytest.raises(FormatError, match=r"^flux.fits: wavelength file wave.txt holds no array"):
-        read_bounded(content, "flux.fits", {}, {"wavelength_file": ("wave.txt", short)})
+        read_bounded(content, "flux.fits", {}, {"wavelength_file": ("wave.txt", short)}, PATIENCE_S)
 
 
 def zip_bomb():
@@ -118,11 +120,23 @@ def claims_too_much():
 @pytest.mark.parametrize(
     ("name", "make"),
     [
-        ("bomb.zip", zip_bomb),
         ("bomb.fits", zip_bomb),
         ("many.fits.gz", many_extensions),
         ("lie.fits", claims_too_much),
         ("numpy.py", lambda: b"raise SystemExit(99)\n"),
+    ],
+)
+def test_what_needs_limits_is_refused_by_name(name, make):
+    with pytest.raises(FormatError, match=f"^{name}: ") as refusal:
+        read_bounded(make(), name, {})
+    assert "/" not in str(refusal.value).removeprefix(name)
+
+
+@pytest.mark.usefixtures("read_here")
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("bomb.zip", zip_bomb),
         ("page.html", lambda: b"<html><script>alert(1)</script></html>"),
         ("empty.fits", lambda: b""),
     ],
@@ -146,17 +160,17 @@ def test_a_process_that_is_ready_reads_one_file_and_ends(tmp_path):
     (ready,) = worker._READY
     time.sleep(0.2)
     assert ready.poll() is None
-    assert read_bounded(path.read_bytes(), path.name, {}).single().flux.size
+    assert read_bounded(path.read_bytes(), path.name, {}, seconds=PATIENCE_S).single().flux.size
     assert ready.poll() == 0
     assert worker._READY == []
     worker.make_ready()
     (dead,) = worker._READY
     dead.kill()
     dead.wait()
-    assert read_bounded(path.read_bytes(), path.name, {}).single().flux.size
+    assert read_bounded(path.read_bytes(), path.name, {}, seconds=PATIENCE_S).single().flux.size
     worker.make_ready()
     (left,) = worker._READY
-    left.communicate(b"", timeout=20)  # as when the server has ended
+    left.communicate(b"", timeout=PATIENCE_S)  # as when the server has ended
     assert left.returncode == 0
 
 
@@ -178,7 +192,6 @@ def test_memory_and_output_of_the_reading_process_are_bounded():
     code = """
 import json
 from maury.app import worker
-from maury.app.analysis import Settings, analyse, command
 worker._limit()
 import resource
 kinds = (resource.RLIMIT_AS, resource.RLIMIT_CPU, resource.RLIMIT_FSIZE, resource.RLIMIT_CORE)
@@ -189,7 +202,7 @@ except MemoryError:
     died = True
 print(json.dumps([died, [resource.getrlimit(kind)[0] for kind in kinds]]))
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=PATIENCE_S)
     died, limits = json.loads(done.stdout)
     assert died
     assert limits[0] == worker.MEMORY_BYTES
@@ -203,6 +216,7 @@ def test_a_process_that_dies_is_told_in_one_line(monkeypatch):
         read_bounded(b"1 2\n", "star.fits", {})
 
 
+@pytest.mark.usefixtures("read_here")
 def test_settings_of_the_reader_reach_it_and_the_command(tmp_path):
     """Vacuum wavelengths in nm in a file that says neither; a fault of the program is one line, not the page's end."""
     star = observe(SUN, Instrument(30_000.0, 0.1), velocity_kms=10.0, snr=60).single()

@@ -21,8 +21,11 @@ from maury.errors import ConfigError
 from maury.inference import Posterior, predict
 from maury.readers import write
 from nights import observe
+from patience import PATIENCE_S
 
 testing = pytest.importorskip("streamlit.testing.v1", reason="needs the extra app")
+
+pytestmark = pytest.mark.usefixtures("read_here")
 
 PAGE = Path(maury.app.__file__).with_name("page.py")
 SCRIPT = "<script>alert('x')</script> **bold** [link](http://a.b)"
@@ -48,7 +51,7 @@ def founding(monkeypatch):
 
 
 def page():
-    return testing.AppTest.from_file(str(PAGE), default_timeout=120)
+    return testing.AppTest.from_file(str(PAGE), default_timeout=PATIENCE_S)
 
 
 def dropped(uploads, **state):

@@ -13,6 +13,7 @@ import maury
 import maury.cluster
 from maury.cluster import RayWorkers, VersionMismatchError, versions
 from maury.errors import ConfigError, DomainError, SynthesisError
+from patience import PATIENCE_S
 
 ray = pytest.importorskip("ray")
 
@@ -61,7 +62,7 @@ def test_a_node_dies_and_every_task_is_accounted_for(ray_cluster):
     with RayWorkers(ray_cluster.address) as workers:
         assert workers.count == 3
         results = {}
-        for number, result in workers.map((Squares, (0.5,)), iter(tasks), 60.0):
+        for number, result in workers.map((Squares, (0.5,)), iter(tasks), PATIENCE_S):
             assert number not in results
             results[number] = result
             if len(results) == 8:
@@ -75,7 +76,7 @@ def test_a_node_dies_and_every_task_is_accounted_for(ray_cluster):
 
 def test_a_task_that_ends_its_process_and_the_others(ray_cluster):
     with RayWorkers(ray_cluster.address) as workers:
-        results = dict(workers.map((Squares, (0,)), [(k, (66 if k == 1 else k,)) for k in range(4)], 60.0))
+        results = dict(workers.map((Squares, (0,)), [(k, (66 if k == 1 else k,)) for k in range(4)], PATIENCE_S))
     assert isinstance(results[1], SynthesisError)
     assert "a process of the cluster died" in str(results[1])
     assert [results[k] for k in (0, 2, 3)] == [0, 4, 9]
@@ -128,7 +129,7 @@ def test_a_node_with_another_file_is_refused_also_when_it_comes_later(ray_cluste
         workers.require_same(site)
         ray_cluster.add_node(num_cpus=2, env_vars={"SITE": "b"})
         with pytest.raises(VersionMismatchError, match="has network b, the driver a; all nodes need the same"):
-            list(workers.map((Squares, (0,)), ((k, (k,)) for k in range(15, 60)), 60.0))
+            list(workers.map((Squares, (0,)), ((k, (k,)) for k in range(15, 60)), PATIENCE_S))
     with (
         RayWorkers(ray_cluster.address) as workers,
         pytest.raises(VersionMismatchError, match="has network b, the driver a"),

@@ -8,7 +8,7 @@ from maury.labels import INTRINSIC
 from maury.lines.calibration_settings import StandardStar
 from maury.lines.response import DEX, class_of, count_jobs, job_for, respond, spectra
 from maury.lines.standard_star import model_grid
-from maury.synthesis import PhysicsConfig, Workers, read_atmospheres, read_lines, synthesize
+from maury.synthesis import PhysicsConfig, read_atmospheres, read_lines, synthesize
 from synthesis_inputs import atmosphere_folder, vald_short
 
 pytest.importorskip("pysme", reason="needs the extra 'synthesis'")
@@ -16,12 +16,6 @@ pytest.importorskip("pysme", reason="needs the extra 'synthesis'")
 STAR = StandardStar(
     name="a", file="", resolution=50_000, teff=5500, logg=4.5, mh=-0.2, vmic=1.2, abundances={"Ti": 0.2, "Fe": 0.1}
 )
-
-
-@pytest.fixture(scope="module")
-def workers():
-    with Workers() as pool:
-        yield pool
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shlex
 import shutil
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,7 @@ STANDARDS = (
 NOT_RUN = {
     "pip install .": ".ci/installed, a step of .ci/run, does it",
     "make demo": "a step of .ci/run",
-    "make test": "make check, a step of .ci/run, runs these tests",
+    "make test": "a step of .ci/run, runs these tests",
     "maury tune founding --grid spc.h5 --out studies/founding": "minutes; tests/test_search.py runs small ones",
     "maury train --preset default --emulator mine.safetensors --out run": "hours; tests/test_training_posterior.py",
     "maury train --preset default --emulator mine.safetensors --model-error model-error.toml --out run --max-time 60": (
@@ -157,24 +158,56 @@ def run(words: list[str]) -> int:
     return int(stop.value.code or 0)
 
 
+def output_of(words: list[str]) -> str | None:
+    """The file or folder that a command writes."""
+    return next((value for option, value in pairwise(words) if option in ("--out", "-o")), None)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("reader")
+
+
+@pytest.fixture(scope="module")
+def ran() -> dict[str, str]:
+    """By output the command that wrote it last; those without output by themselves."""
+    return {}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_every_command_runs(page, tmp_path, monkeypatch, capsys):
+def test_every_command_runs(page, folder, ran, monkeypatch, capsys):
+    """In one folder; a command that stands in two pages runs once, unless another has written its output since."""
     for extra in ("pysme", "pyarrow"):
         pytest.importorskip(extra, reason="needs the extras synthesis and catalogue")
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(folder)
     monkeypatch.setattr(figures, "plan_figures", lambda *given: PLAN(*given)[:2])
     found = commands(page)
     assert len(found) >= 5
     for words in found:
-        line = shlex.join(words)
-        if line in NOT_RUN:
+        line, output = shlex.join(words), output_of(words)
+        if line in NOT_RUN or ran.get(output or line) == line:
             continue
         assert words[0] == "maury", f"{page.name}: {line}: run it here, or give a reason in NOT_RUN"
         for word in words[1:]:
             if word in FILES and not Path(word).exists():
-                FILES[word](tmp_path / word)
+                FILES[word](folder / word)
         code = run(words)
         assert code == 0, f"{page.name}: {line}: exit code {code}\n{capsys.readouterr().err}"
+        ran[output or line] = line
+
+
+def test_a_page_makes_what_it_uses():
+    """What another page has written is there as well when the commands run: each page must write its own."""
+    outputs = {output for page in PAGES for words in commands(page) if (output := output_of(words))}
+    for page in PAGES:
+        written: list[str] = []
+        for words in commands(page):
+            output = output_of(words)
+            for word in words:
+                of = [name for name in outputs if Path(word).is_relative_to(name)]
+                if of and word not in (*FILES, output) and {".", "/"} & set(word):
+                    assert {*of} & {*written}, f"{page.name}: {shlex.join(words)}: nothing has written {word}"
+            written += [output] if output else []
 
 
 def test_what_is_not_run_or_shortened_stands_in_a_page():

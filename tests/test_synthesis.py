@@ -6,18 +6,12 @@ import pytest
 
 from maury.errors import DomainError, FormatError
 from maury.labels import INTRINSIC
-from maury.synthesis import PhysicsConfig, Workers, engine, read_atmospheres, read_lines, synthesize
+from maury.synthesis import PhysicsConfig, engine, read_atmospheres, read_lines, synthesize
 from synthesis_inputs import atlas, atmosphere_folder, vald_short
 
 pytest.importorskip("pysme", reason="needs the extra 'synthesis'")
 
 WAVELENGTH = np.arange(5060.0, 5082.0, 0.01)
-
-
-@pytest.fixture(scope="module")
-def workers():
-    with Workers() as pool:
-        yield pool
 
 
 @pytest.fixture(scope="module")

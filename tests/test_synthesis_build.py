@@ -17,7 +17,7 @@ import synthesizers
 from maury.cli.app import app, main
 from maury.errors import DomainError, SynthesisError
 from maury.library import read_libraries, read_library
-from maury.synthesis import SynthesisConfig, Workers, build_library, make_plan
+from maury.synthesis import SynthesisConfig, build_library, make_plan
 from synthesis_inputs import atmosphere_folder, synthesis_folder
 
 pytest.importorskip("pysme", reason="needs the extra 'synthesis'")
@@ -26,12 +26,6 @@ pytest.importorskip("pysme", reason="needs the extra 'synthesis'")
 def slopes(lines, wavelength, physics, cool):
     """Stand-ins for PySME in the workers."""
     return synthesizers.Slope, (wavelength, os.environ.get("MARKS"))
-
-
-@pytest.fixture(scope="module")
-def workers():
-    with Workers(2) as pool:
-        yield pool
 
 
 @pytest.fixture(scope="module")

@@ -72,29 +72,25 @@ def where():
     return lambda _: home()
 
 
-def test_nothing_is_left_behind(ray_cluster):
-    with RayWorkers(ray_cluster.address) as cluster:
-        [(_, place)] = ClusterPool(cluster, PhysicsConfig()).map((where, ()), [(0, (1,))], 10.0)
-        assert os.path.isdir(place)
-    limit = time.monotonic() + PATIENCE_S
-    while os.path.exists(os.path.dirname(place)) and time.monotonic() < limit:
-        time.sleep(0.1)
-    assert not os.path.exists(os.path.dirname(place))
-
-
 def other_code(files):
     """Stands in for `maury.synthesis.distributed.codes`: another version in each process."""
     return {"PySME": f"1.{os.getpid()}"}
 
 
-def test_what_cannot_be_made_and_other_versions_end_it(ray_cluster, monkeypatch):
+def test_what_cannot_be_made_and_other_versions_end_it_and_nothing_is_left_behind(ray_cluster, monkeypatch):
     with RayWorkers(ray_cluster.address) as cluster:
         pool = ClusterPool(cluster, PhysicsConfig())
+        [(_, place)] = pool.map((where, ()), [(0, (1,))], PATIENCE_S)
+        assert os.path.isdir(place)
         with pytest.raises(FormatError, match="no such file of departure coefficients"):
-            list(pool.map((refuse, ()), [(0, (1,))], 10.0))
+            list(pool.map((refuse, ()), [(0, (1,))], PATIENCE_S))
         monkeypatch.setattr(maury.synthesis.distributed, "codes", other_code)
         with pytest.raises(VersionMismatchError, match=r"has PySME 1\.\d+, the driver 1\.\d+; all nodes need the same"):
             ClusterPool(cluster, PhysicsConfig())
+    limit = time.monotonic() + PATIENCE_S
+    while os.path.exists(os.path.dirname(place)) and time.monotonic() < limit:
+        time.sleep(0.1)
+    assert not os.path.exists(os.path.dirname(place))
 
 
 def test_no_cluster(tmp_path, folder, capsys, monkeypatch):

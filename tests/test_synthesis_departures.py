@@ -11,7 +11,7 @@ import pytest
 from maury.config import make_config, preset_path, read_toml
 from maury.errors import ConfigError, FormatError
 from maury.labels import SYNTHESISED
-from maury.synthesis import PhysicsConfig, SynthesisConfig, Workers, make_plan, read_atmospheres, read_lines, synthesize
+from maury.synthesis import PhysicsConfig, SynthesisConfig, make_plan, read_atmospheres, read_lines, synthesize
 from maury.synthesis.departures import SOLAR_ABUNDANCE, CorrectionConfig, DeparturesConfig, read_departures
 from synthesis_inputs import atmosphere_folder, synthesis_folder, vald_short
 
@@ -168,12 +168,6 @@ def test_networks_and_settings_that_cannot_be_used(tmp_path, iron, magnesium):
 
 
 NEEDS_PYSME = pytest.mark.skipif(importlib.util.find_spec("pysme") is None, reason="needs the extra 'synthesis'")
-
-
-@pytest.fixture(scope="module")
-def workers():
-    with Workers() as pool:
-        yield pool
 
 
 @NEEDS_PYSME

@@ -4,17 +4,11 @@ import numpy as np
 import pytest
 
 from maury.errors import DomainError, FormatError
-from maury.synthesis import Workers, read_atmospheres, read_lines, synthesize
+from maury.synthesis import read_atmospheres, read_lines, synthesize
 from maury.wavelengths import air_to_vacuum
 from synthesis_inputs import LINES, atmosphere_folder, vald_short, vald_stellar
 
 pytest.importorskip("pysme", reason="needs the extra 'synthesis'")
-
-
-@pytest.fixture(scope="module")
-def workers():
-    with Workers() as pool:
-        yield pool
 
 
 def test_short_list_of_all(tmp_path, workers):

@@ -59,7 +59,7 @@ def test_a_hang_is_ended():
 )
 def test_what_cannot_be_made_ends_everything(make, kind, message):
     with Workers() as pool, pytest.raises(kind, match=message):
-        list(pool.map((make, ()), [(0, star(5000)), (1, star(5010))], 30.0))
+        list(pool.map((make, ()), [(0, star(5000)), (1, star(5010))], PATIENCE_S))
 
 
 def test_a_worker_lives_in_a_home_of_its_own_which_goes_with_it():
@@ -73,11 +73,11 @@ def test_a_worker_lives_in_a_home_of_its_own_which_goes_with_it():
 def test_processes_are_kept_between_calls_and_stopped_when_left_early():
     with Workers() as pool:
         maker = (synthesizers.Slope, (WAVELENGTH,))
-        list(pool.map(maker, [(0, star(5000))], 30.0))
+        list(pool.map(maker, [(0, star(5000))], PATIENCE_S))
         first = pool.run(os.getpid)
-        list(pool.map(maker, [(0, star(5010))], 30.0))
+        list(pool.map(maker, [(0, star(5010))], PATIENCE_S))
         assert pool.run(os.getpid) == first
-        stream = pool.map(maker, [(0, star(5000)), (1, star(5002))], 30.0)
+        stream = pool.map(maker, [(0, star(5000)), (1, star(5002))], PATIENCE_S)
         next(stream)
         stream.close()
         assert pool.run(os.getpid) != first  # its process was stopped at 5002, not waited for
@@ -95,8 +95,7 @@ def test_workers_of_a_killed_parent_end_and_clean_up():
     pid, home = parent.stdout.readline().split()
     parent.send_signal(signal.SIGKILL)
     parent.wait()
-    for _ in range(100):
-        if not Path(home).parent.exists() and not Path(f"/proc/{pid}").exists():
-            break
+    limit = time.monotonic() + PATIENCE_S
+    while (Path(home).parent.exists() or Path(f"/proc/{pid}").exists()) and time.monotonic() < limit:
         time.sleep(0.1)
     assert not Path(home).parent.exists()

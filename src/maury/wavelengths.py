@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import sparse
-from scipy.interpolate import make_interp_spline
 
 from maury.errors import DomainError
+
+if TYPE_CHECKING:
+    from scipy import sparse  # imported where it is used: readers, which need none, load in half of the time
 
 C_KMS = 299_792.458
 """Speed of light, km/s."""
@@ -105,6 +106,8 @@ def sinc_weights(position: ArrayLike, size: int, taps: int = 16, beta: float = 1
         taps: samples used for each point, even.
         beta: shape of the Kaiser window.
     """
+    from scipy import sparse
+
     x = np.asarray(position, float)
     first = np.floor(x).astype(int) - taps // 2 + 1
     columns = first[:, None] + np.arange(taps)
@@ -122,6 +125,8 @@ def average_pixels(count: int, factor: int) -> sparse.csr_array:
     Raises:
         DomainError: ``count`` is not a multiple of ``factor``.
     """
+    from scipy import sparse
+
     if factor < 1 or count % factor:
         raise DomainError(f"{count} pixels cannot be averaged by {factor}: not a multiple")
     rows = np.arange(count) // factor
@@ -147,6 +152,8 @@ def rebin(edges: ArrayLike, values: ArrayLike, onto: ArrayLike, smooth: bool = T
         onto: edges of the new pixels (m + 1,), increasing; beyond the old ones the spectrum is its last value.
         smooth: cubic instead of linear.
     """
+    from scipy.interpolate import make_interp_spline
+
     old, new, mean = (np.asarray(x, float) for x in (edges, onto, values))
     level = mean.mean()
     total = np.r_[0.0, np.cumsum((mean - level) * np.diff(old))]

@@ -166,24 +166,36 @@ def _limit() -> None:
         resource.setrlimit(what, (most, hard))
 
 
-def _main() -> int:
-    """Read the file named on standard input; on failure print the reason in one line and return 2."""
+def answer(task: bytes) -> tuple[int, bytes]:
+    """Read the file that a task names, and write its arrays.
+
+    Returns:
+        The exit code and what is printed: 0 and nothing, or 2 and the reason in one line.
+    """
     from maury.readers import read
 
-    if not (text := sys.stdin.read()):
-        return 0  # the server is gone
-    task = json.loads(text)
-    _limit()
+    known = json.loads(task)
     try:
-        observation = read(task["path"], **task["hints"])
+        observation = read(known["path"], **known["hints"])
         pixels = sum(order.flux.size for order in observation.orders)
         if pixels > MOST_PIXELS:
-            raise FormatError(f"{task['path']}: {pixels:,} pixels; at most {MOST_PIXELS:,} are allowed")
-        _pack(observation, task["out"])
+            raise FormatError(f"{known['path']}: {pixels:,} pixels; at most {MOST_PIXELS:,} are allowed")
+        _pack(observation, known["out"])
     except MauryError as error:
-        sys.stdout.write(" ".join(str(error).split()))
-        return 2
-    return 0
+        return 2, " ".join(str(error).split()).encode()
+    return 0, b""
+
+
+def _main() -> int:
+    """Read the file named on standard input, within the limits."""
+    import maury.readers  # noqa: F401  before a file arrives
+
+    if not (task := sys.stdin.buffer.read()):
+        return 0  # the server is gone
+    _limit()
+    code, said = answer(task)
+    sys.stdout.buffer.write(said)
+    return code
 
 
 if __name__ == "__main__":
