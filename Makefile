@@ -27,9 +27,9 @@ $(INSTALLED): $(VENV)/pyvenv.cfg pyproject.toml requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements-dev.lock -e .
 	@touch $@
 
-$(DEVELOP): $(INSTALLED)
+$(DEVELOP): $(VENV)/pyvenv.cfg pyproject.toml requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements-dev.lock -e '.[dev]'
-	@touch $@
+	@touch $(INSTALLED) $@
 
 env: $(DEVELOP) ## make the environment .venv with everything for development
 

@@ -1,5 +1,6 @@
 """Fixtures for all tests."""
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,17 @@ ONE_BY_ONE = ("test_benchmarks", "test_evaluation_refined")
 
 NEED_RAY = {"ray_head", "ray_cluster", "ray_tune", "tune_cluster"}
 """Fixtures, and benchmarks as parameters, that start a Ray cluster."""
+
+
+def pytest_configure() -> None:
+    """Imports make half a million objects that stay: a quarter of their time is a search for garbage among them."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """From here on garbage is collected, but not searched for among what was imported."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -71,7 +71,7 @@ def test_refined_errors_reach_the_bound():
 
 
 def test_command(tmp_path, capsys):
-    few = ["--stars", "20", "--own-stars", "5", "--bound-stars", "0", "--target-ess", "50"]
+    few = ["--stars", "20", "--own-stars", "3", "--bound-stars", "0", "--target-ess", "50"]
     with pytest.raises(SystemExit) as stop:
         main(["validate", *few, "--out", str(tmp_path)])
     assert stop.value.code == 0
@@ -81,7 +81,7 @@ def test_command(tmp_path, capsys):
     inside = [label["coverage"]["0.95"] for label in report["simulated"]["labels"].values()]
     assert np.mean(inside) > 0.85
     own = report["own_errors"]["simulated"]
-    assert own["n"] == 5
+    assert own["n"] == 3
     assert own["nll"] != report["simulated"]["nll"]
     assert np.mean([label["coverage"]["0.95"] for label in own["labels"].values()]) > 0.85
     assert report["by"]["teff"] == [] or report["by"]["teff"][0]["n"] >= 20

@@ -145,14 +145,6 @@ def test_a_pair_is_found_with_both_stars_labels(physics, pair, separation, snr):
     assert numbers["teff_1_err"] < 150
 
 
-def test_a_single_star_is_one(physics, pair):
-    labels = pair_labels(pair, 0.0, (0.0, 0.0))
-    star = observed(physics, pair, labels, 80.0, seed=3)
-    two = two_stars(physics, star, single_labels(pair, labels), relations=RELATIONS, systematics=False, count=100)
-    assert two.status == "one"
-    assert two.ln_evidence < CLEAR / 2
-
-
 def test_systematic_errors_add_in_quadrature():
     samples = {"teff_1": np.linspace(5000, 5200, 1001)}
     with_them = TwoStars(20.0, samples, {"teff_1": 30.0}, 300.0, 0.3, np.ones(3)).numbers()
@@ -251,10 +243,11 @@ def test_a_list_with_two_components(files, tmp_path):
     reasons = dict(zip(*(read_catalogue(out / "_rejects")[name] for name in ("id", "reason")), strict=True))
     assert "at least 100 Angstrom of good pixels" in reasons["short"]
     assert "components = 3: allowed: 1 or 2" in reasons["odd"]
-    (out / "part-000000.fits").unlink()
+    (out / "part-000001.fits").unlink()
     again = run_catalogue(tmp_path / "list.csv", out, config)
     assert (again.made, again.results) == (1, 3)
     assert read_catalogue(out)["teff_2"][0] == table["teff_2"][0]
+    assert read_catalogue(out)["teff"][1] == table["teff"][1]
 
 
 def test_a_catalogue_of_pixels_with_two_components(files, tmp_path, capsys):
