@@ -11,10 +11,9 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from io import StringIO
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from astropy.table import Table
 from numpy.typing import NDArray
 
 from maury.errors import FormatError
@@ -22,6 +21,9 @@ from maury.files import sha256, write_text
 from maury.synthesis.linefile import LineFile, Strings, read_line_file
 from maury.synthesis.linelists import LineList
 from maury.wavelengths import Floats
+
+if TYPE_CHECKING:
+    from astropy.table import Table  # takes a second to import, in each process of a synthesis
 
 MARK = "CAL"
 """Word added to the references of a line with a calibrated log gf."""
@@ -77,6 +79,8 @@ def make_changes(
         stars: letters of the stars that show each line (n,).
         notes: further entries of the table's head.
     """
+    from astropy.table import Table
+
     keys = lines.keys()
     moved = np.flatnonzero(change != 0)
     rows = [(*keys[i], round(float(change[i]), 2), str(source[i]), str(stars[i]), float(lines.loggf[i])) for i in moved]
@@ -109,6 +113,8 @@ def read_changes(path: str | os.PathLike[str]) -> Changes:
     Raises:
         FormatError: not an ECSV file, a column or the digest is missing, or a number is not finite.
     """
+    from astropy.table import Table
+
     try:
         table = Table.read(path, format="ascii.ecsv")
     except Exception as error:  # astropy raises many kinds for damaged tables

@@ -23,7 +23,6 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
-from scipy.interpolate import RegularGridInterpolator
 
 from maury.config import Settings
 from maury.errors import ConfigError, FormatError
@@ -319,6 +318,8 @@ def _table(config: CorrectionConfig) -> Correction:
     short = [name for name, axis in zip(names, axes, strict=True) if len(axis) < 2]
     if short:
         raise FormatError(f"{config.file}: line_nm = {config.line_nm:g} has only one value of {', '.join(short)}")
+    from scipy.interpolate import RegularGridInterpolator
+
     interpolate = RegularGridInterpolator(axes, values)
 
     def evaluate(star: Floats, lower: Floats, upper: Floats, log_gf: Floats) -> Floats:

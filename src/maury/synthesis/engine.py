@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import CubicSpline
 
 from maury.errors import FormatError, SynthesisError
 from maury.labels import SYNTHESISED
@@ -200,6 +199,8 @@ class PysmeSynthesizer:
 
     def _uniform(self, star: Any) -> Floats:
         """Flux from intensities at equal steps of ln(wavelength) and at the angles of `disc_quadrature`."""
+        from scipy.interpolate import CubicSpline
+
         width = np.sqrt(_IRON_KMS2_PER_K * _LINE_TEMPERATURE * star.teff + star.vmic**2) / C_KMS
         step = min(self.config.doppler_step * width, _WIDEST_STEP_KMS / C_KMS)
         low, high = np.log(self.wavelength_aa[[0, -1]]) + np.array([-1, 1]) * _PAD_STEPS * step
