@@ -8,6 +8,7 @@ from maury.labels import INTRINSIC
 from maury.lines.calibration_settings import StandardStar
 from maury.lines.response import DEX, class_of, count_jobs, job_for, respond, spectra
 from maury.lines.standard_star import model_grid
+from maury.lines.star_model import Job, StarSynthesizer
 from maury.synthesis import PhysicsConfig, read_atmospheres, read_lines, synthesize
 from synthesis_inputs import atmosphere_folder, vald_short
 
@@ -35,6 +36,21 @@ def test_single_abundances_are_those_of_the_labels(inputs, workers):
     expected = synthesize(lines, atmospheres, [list(labels.values())], grid.wavelength_aa, config, workers).flux[0]
     ((flux, _),) = spectra([job_for(star, atmospheres, lines.log_gf)], lines, grid, workers, lambda n: None)
     np.testing.assert_allclose(flux, expected, atol=1e-9)
+
+
+def ratios_of_departures(lines, wavelength, atmosphere):
+    """In a worker: the abundance ratios with which departures from LTE are computed."""
+    seen = []
+    synthesizer = StarSynthesizer(lines, wavelength, PhysicsConfig(sampling="uniform"))
+    synthesizer._departures = lambda teff, logg, mh, vmic, ratios: seen.append(ratios) or 0.0
+    synthesizer(Job(atmosphere, 1.2, lines.log_gf, {"Ti": 0.2}))
+    return seen
+
+
+def test_departures_are_those_of_the_abundances_of_the_star(inputs, workers):
+    lines, atmospheres, grid = inputs
+    arguments = (lines, grid.wavelength_aa, atmospheres(5500.0, 4.5, -0.2))
+    assert workers.run(ratios_of_departures, *arguments) == [{"Ti": 0.2}]
 
 
 def test_the_shares_of_the_lines_are_their_own_derivatives(inputs, workers):

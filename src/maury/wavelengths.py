@@ -17,6 +17,7 @@ C_KMS = 299_792.458
 """Speed of light, km/s."""
 
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 Sampling = Literal["linear", "log"]
 
 _REGULAR = 0.02

@@ -9,6 +9,7 @@ import typer
 
 from maury.cli import options
 from maury.cli.library import read_shown
+from maury.progress import counted
 
 app = typer.Typer(help="The emulator: labels -> spectrum, in milliseconds.", no_args_is_help=True)
 
@@ -182,8 +183,7 @@ def spectra(
     table = read_labels(labels, model)
     check_writable(output)
     with progress() as bar:
-        task = bar.add_task("spectra", total=len(table))
-        write_spectra(model, table, resolution, pixels, output, lambda n: bar.advance(task, n))
+        write_spectra(model, table, resolution, pixels, output, counted(bar, "spectra", len(table)))
     out.print(f"{output}: {len(table)} spectra of {pixels} pixels at R = {resolution:,.0f}")
 
 

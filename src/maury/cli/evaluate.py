@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from maury.cli import options
+from maury.progress import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -39,8 +40,6 @@ def evaluate(
 
     `maury evaluate runs/default --out report --stars 10000`
     """
-    from functools import partial
-
     from maury.cli.console import note, out, progress, show_paths
     from maury.evaluation.figures import plan_figures
     from maury.evaluation.network import check_grid, find_grid, load_model, make_samples, why_not_between
@@ -70,8 +69,7 @@ def evaluate(
         )
         report = make_report(model.name, model.header, model.space, opened, samples, notes)
         drawings = plan_figures(report, samples, opened, model.history)
-        task = bar.add_task("figures", total=len(drawings))
-        paths = write_report(output, report, drawings, partial(bar.advance, task))
+        paths = write_report(output, report, drawings, counted(bar, "figures", len(drawings)))
     for split in report["splits"].values():
         out.print(_table(split))
     show_paths(paths)
@@ -91,8 +89,6 @@ def _table(split: dict[str, Any]) -> Table:
 
 
 def _evaluate_posterior(run: str, output: Path, emulator: str, stars: int, seed: int) -> None:
-    from functools import partial
-
     from maury.cli.console import out, progress, show_paths
     from maury.cli.validate import write
     from maury.emulator import load as load_emulator
@@ -105,11 +101,11 @@ def _evaluate_posterior(run: str, output: Path, emulator: str, stars: int, seed:
     network, header = load_posterior(run)
     simulator = simulator_for(header, load_emulator(emulator))
     with progress() as bar:
-        task = bar.add_task("simulated stars", total=stars)
-        recovered = recovery.recover(network, simulator, stars, _SAMPLES, seed, partial(bar.advance, task))
-        task = bar.add_task("Cramér-Rao bound", total=len(recovery.BOUND_SNR))
+        recovered = recovery.recover(network, simulator, stars, _SAMPLES, seed, counted(bar, "simulated stars", stars))
         count = min(_BOUND_STARS, stars // 8)
-        least = recovery.bound_report(network, simulator, count, _SAMPLES, seed + 1, partial(bar.advance, task))
+        least = recovery.bound_report(
+            network, simulator, count, _SAMPLES, seed + 1, counted(bar, "Cramér-Rao bound", len(recovery.BOUND_SNR))
+        )
     calibration = recovery.calibration_report(recovered, network.config.labels)
     report = recovery.report(Path(run).name, header, emulator, seed, calibration, least)
     paths = write(output / "posterior.json", report, recovered, calibration, least)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from maury.cli import options
+from maury.progress import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -48,8 +49,6 @@ def explain(
 
     Example: `maury explain --label teff --label mg_fe --teff 5000 --logg 3 --snr 100 --out explained`
     """
-    from functools import partial
-
     from maury.cli.console import note, out, progress, show_json, show_paths
     from maury.emulator import load as load_emulator
     from maury.errors import DomainError
@@ -76,8 +75,7 @@ def explain(
         if not has_label(network, name):
             note(f"{model} does not give {name}: the physics alone is shown")
     with progress() as bar:
-        task = bar.add_task("noisy spectra", total=realisations * sum(has_label(network, name) for name in label))
-        step = partial(bar.advance, task)
+        step = counted(bar, "noisy spectra", realisations * sum(has_label(network, name) for name in label))
         found = [explain(bound, labels, name, snr, network, realisations, seed, step) for name in label]
     if as_json:
         show_json([one.record() for one in found])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from maury.cli import imports, options
+from maury.progress import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -82,8 +83,9 @@ def build(
     with contextlib.ExitStack() as stack:
         cluster = None if ray is None else stack.enter_context(RayWorkers(ray))
         bar = stack.enter_context(progress())
-        task = bar.add_task("spectra", total=len(plan.labels))
-        build_grid(output, model, digest, config, lambda n: bar.advance(task, n), err.print, cluster, emulator)
+        build_grid(
+            output, model, digest, config, counted(bar, "spectra", len(plan.labels)), err.print, cluster, emulator
+        )
     seconds, size = time.monotonic() - start, output.stat().st_size / 1e6
     out.print(
         f"{output}: {len(plan.labels):,} spectra of {len(plan.wavelength_aa):,} pixels, {size:.0f} MB, {seconds:.0f} s"

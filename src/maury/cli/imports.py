@@ -10,6 +10,7 @@ import typer
 from typer import Argument
 
 from maury.cli import options
+from maury.progress import counted
 
 if TYPE_CHECKING:
     from maury.grids.importers import Survey
@@ -59,8 +60,6 @@ def run_import(
 
     ``write`` is `maury.grids.importers.import_grid` or `import_library`.
     """
-    from functools import partial
-
     from maury.cli.console import fail, note, progress
     from maury.config import make_config
     from maury.errors import ConfigError
@@ -75,11 +74,9 @@ def run_import(
     try:
         with progress() as bar:
             paths = family.find(sources)
-            task = bar.add_task("labels", total=len(paths))
-            found = survey(family, paths, labels, partial(bar.advance, task))
+            found = survey(family, paths, labels, counted(bar, "labels", len(paths)))
             _list_missing(found)
-            task = bar.add_task("spectra", total=len(found.entries))
-            notes = write(output, family, found, config, sources, partial(bar.advance, task))
+            notes = write(output, family, found, config, sources, counted(bar, "spectra", len(found.entries)))
     except ImportProblemsError as error:
         for problem in error.problems:
             fail(problem)

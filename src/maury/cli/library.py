@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from maury.cli import imports, options
+from maury.progress import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -137,5 +138,4 @@ def read_shown(patterns: Sequence[str], bar: Progress) -> Library:
     from maury.library import expand, read_libraries
 
     paths = expand(patterns)
-    task = bar.add_task("reading", total=len(paths))
-    return read_libraries(paths, lambda n: bar.advance(task, n))
+    return read_libraries(paths, counted(bar, "reading", len(paths)))

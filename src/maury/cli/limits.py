@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from maury.cli import options
+from maury.progress import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -110,8 +111,7 @@ def _map(bound: Bound, model: Emulator, given: dict[str, float], snr: float, fol
     check_writable(folder / "limits.ecsv")
     nodes = map_nodes(model)
     with progress() as bar:
-        task = bar.add_task("stars", total=len(nodes))
-        table = limits_map(bound, model, given, snr, nodes, lambda n: bar.advance(task, n))
+        table = limits_map(bound, model, given, snr, nodes, counted(bar, "stars", len(nodes)))
     write_limits(table, folder / "limits.ecsv")
     errors = {name.removesuffix("_err"): table[name] for name in table.colnames if name.endswith("_err")}
     figure = plot_limits_map(table["teff"], table["logg"], errors, title=map_title(table.meta))

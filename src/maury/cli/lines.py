@@ -11,6 +11,7 @@ import typer
 
 from maury.cli import options
 from maury.files import write_text
+from maury.progress import counted
 
 if TYPE_CHECKING:
     from maury.lines.calibrate import Calibration
@@ -261,9 +262,8 @@ def _running(config: CalibrateConfig, workers: int, count: Callable[[LineList], 
     lines, atmospheres = read_line_file(config.list), read_atmospheres(config.atmospheres)
     with Workers(workers) as pool, progress() as bar:
         table = read_lines(config.list, pool)
-        task = bar.add_task("synthesising", total=count(table))
         cool = read_lines(config.cool_lines, pool) if config.cool_lines else None
-        yield Calibration(config, lines, table, atmospheres, pool, lambda n: bar.advance(task, n), cool)
+        yield Calibration(config, lines, table, atmospheres, pool, counted(bar, "synthesising", count(table)), cool)
 
 
 def _warn(config: CalibrateConfig, moved: dict[str, Any]) -> None:

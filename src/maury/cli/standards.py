@@ -10,6 +10,7 @@ from typer import Argument, Exit
 
 from maury.cli import options
 from maury.files import write_text
+from maury.progress import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -115,8 +116,7 @@ def physics_errors(
     fits = _each(stars, lambda star: fit_star(star, physics, run, emulator))
     wavelength, factor = physics.coordinates.simulator.pixels.wavelength_aa, factors(fits)
     with progress() as bar:
-        task = bar.add_task("refined with the errors of the others", total=len(fits))
-        rows = compare(fits, physics, run, lambda n: bar.advance(task, n))
+        rows = compare(fits, physics, run, counted(bar, "refined with the errors of the others", len(fits)))
     text, dwarfs, of_dwarfs, figures = summary(rows), measure_cool_dwarfs(fits, physics), [], []
     beside = folder if _is_packaged(run) else _own(run, PACKAGED).parent
     written = [beside / PACKAGED.name]
@@ -125,8 +125,9 @@ def physics_errors(
         written.append(beside / DWARFS.name)
         dwarfs.save(written[-1])
         with progress() as bar:
-            task = bar.add_task("cool dwarfs corrected by the others", total=len(fits))
-            of_dwarfs = compare_dwarfs(fits, dwarfs, run, emulator, lambda n: bar.advance(task, n))
+            of_dwarfs = compare_dwarfs(
+                fits, dwarfs, run, emulator, counted(bar, "cool dwarfs corrected by the others", len(fits))
+            )
         figures = save_figure(plot_cool_dwarfs(wavelength, dwarfs.log_ratio, dwarfs.names), folder / "cool-dwarfs")
     report = {"voters": voters, "stars": rows, "cool_dwarfs": of_dwarfs}
     for name, content in (
@@ -189,8 +190,7 @@ def _each(stars: list[Standard], measure: Callable[[Standard], Found]) -> list[F
     from maury.standards import measured
 
     with progress() as bar:
-        task = bar.add_task("spectra", total=len(stars))
-        return measured(stars, measure, fail, lambda n: bar.advance(task, n))
+        return measured(stars, measure, fail, counted(bar, "spectra", len(stars)))
 
 
 def _end(failed: int) -> None:

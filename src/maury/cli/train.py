@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from maury.cli import options
+from maury.progress import counted
 
 if TYPE_CHECKING:
     from lightning.pytorch.callbacks import Callback
@@ -139,8 +140,7 @@ def _on_grid(
     settings, opened = _grid_settings(base, of_preset, grid, options)
 
     def source(bar: Progress) -> Source:
-        task = bar.add_task("reading the grid", total=len(opened))
-        return GridSource(settings, opened, lambda n: bar.advance(task, n))
+        return GridSource(settings, opened, counted(bar, "reading the grid", len(opened)))
 
     held_out = int(opened.split(settings.split).sum())
     data = (

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from maury.cli import options
 from maury.files import write_text
+from maury.progress import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -41,8 +42,6 @@ def validate(
 
     Example: `maury validate default --stars 100 --bound-stars 20 --out calibration`
     """
-    from functools import partial
-
     from maury import __version__
     from maury.cli.console import out, progress, show_paths
     from maury.emulator import load as load_emulator
@@ -58,22 +57,21 @@ def validate(
     physics = load_emulator(emulator)
     simulator = simulator_for(header, physics)
     with progress() as bar:
-        task = bar.add_task("simulated stars", total=stars)
         names, recovered, extra = recover_refined(
-            network, simulator, stars, _SAMPLES, seed, float(target_ess), partial(bar.advance, task)
+            network, simulator, stars, _SAMPLES, seed, float(target_ess), counted(bar, "simulated stars", stars)
         )
         own: dict[str, Any] = {}
         if own_stars:
-            task = bar.add_task("the likelihood's own errors", total=own_stars)
+            step = counted(bar, "the likelihood's own errors", own_stars)
             _, strict, more = recover_refined(
-                network, simulator, own_stars, _OWN_SAMPLES, seed + 2, float(target_ess), partial(bar.advance, task),
-                own_errors=True,
-            )  # fmt: skip
+                network, simulator, own_stars, _OWN_SAMPLES, seed + 2, float(target_ess), step, own_errors=True
+            )
             own = {"simulated": calibration_report(strict, names), **more}
         least: dict[str, Any] = {"labels": {}}
         if bound_stars:
-            task = bar.add_task("Cramér-Rao bound", total=4 * bound_stars)
-            least = refined_bound(network, physics, bound_stars, _SAMPLES, seed + 1, partial(bar.advance, task))
+            least = refined_bound(
+                network, physics, bound_stars, _SAMPLES, seed + 1, counted(bar, "Cramér-Rao bound", 4 * bound_stars)
+            )
     calibration = calibration_report(recovered, names)
     report = {
         "schema": 1, "maury": __version__, "model": model, "emulator": digest_of(emulator), "seed": seed,

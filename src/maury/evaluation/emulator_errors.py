@@ -22,6 +22,7 @@ from maury.files import write_text
 from maury.labels import LABELS
 from maury.library import OFF_NODE, Library
 from maury.plots import plot_emulator_error, plot_residuals, save_figure
+from maury.progress import counted
 from maury.training.emulator_fit import TEST, split, to_modes_of
 
 TEFF_BINS = (3500.0, 4000.0, 4500.0, 5000.0, 5500.0, 6000.0, 7000.0, 8000.0, 9750.0)
@@ -68,8 +69,7 @@ def evaluate_emulator(
     if not rows.size:
         raise FormatError(f"{', '.join(library.sources[:3])}: no star of the emulator's test part among {len(library)}")
     tested = library.subset(rows)
-    task = bar.add_task("comparing spectra", total=len(tested))
-    modes = torch.from_numpy(to_modes_of(tested, lambda n: bar.advance(task, n)))
+    modes = torch.from_numpy(to_modes_of(tested, counted(bar, "comparing spectra", len(tested))))
     table = np.stack([tested.column(name) for name in names], axis=-1)
     labels = torch.from_numpy(table).float()
     rms = rms_per_star(emulator, labels, modes, resolution)
@@ -79,11 +79,8 @@ def evaluate_emulator(
     fitted = np.flatnonzero(_well_behaved(tested) & result.off_node)
     if not fitted.size:
         return result
-    task = bar.add_task("fitting spectra", total=len(fitted))
-    recovered = [
-        recover_labels(emulator, modes[i : i + 1], labels[i : i + 1], resolution, lambda n: bar.advance(task, n))
-        for i in fitted
-    ]
+    step = counted(bar, "fitting spectra", len(fitted))
+    recovered = [recover_labels(emulator, modes[i : i + 1], labels[i : i + 1], resolution, step) for i in fitted]
     return replace(result, fitted=fitted, recovered=torch.cat(recovered).double().numpy())
 
 

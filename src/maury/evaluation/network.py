@@ -30,6 +30,7 @@ from maury.grids import Grid, open_grid
 from maury.labels import LabelSpace
 from maury.library import read_libraries
 from maury.networks import load as load_network
+from maury.progress import counted
 
 
 @dataclass(frozen=True)
@@ -162,8 +163,7 @@ def make_samples(
     samples = []
     for split in SPLITS:
         rows = len(held_out_rows(grid, split, model.split))
-        task = bar.add_task(f"{split} split", total=rows)
-        advance = partial(bar.advance, task)
+        advance = counted(bar, f"{split} split", rows)
         sample = validation_sample(model.network, model.header, grid, split, model.split, advance)
         samples += [sample] if sample is not None else []
     if between:
@@ -175,8 +175,7 @@ def make_samples(
 
 def _between_nodes(model: Model, grid: Grid, bar: Progress, count: int, seed: int, emulator: str) -> Sample:
     true = labels_between(grid, count, seed)
-    task = bar.add_task("between nodes", total=count)
-    flux = emulated_flux(load(emulator), grid, true, partial(bar.advance, task))
+    flux = emulated_flux(load(emulator), grid, true, counted(bar, "between nodes", count))
     same = sha256(file_of(emulator)) == grid.attributes.get("emulator_digest")
     origin = "the emulator that made the grid" if same else "another emulator than the one that made the grid"
     shared = [f"{name} {value:g}" for name, value in grid.fixed.items()]

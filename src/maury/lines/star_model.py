@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from maury.labels import SYNTHESISED
-from maury.synthesis import Atmosphere, LineList, PhysicsConfig
-from maury.synthesis.engine import SOLAR_SCALE, PysmeSynthesizer
+from maury.synthesis import Atmosphere
+from maury.synthesis.engine import PysmeSynthesizer, single_abundances
 from maury.wavelengths import Floats
 
 
@@ -27,11 +27,6 @@ class Job:
 class StarSynthesizer(PysmeSynthesizer):
     """Computes continuum-normalised intrinsic spectra with given abundances of single elements and given log gf."""
 
-    def __init__(
-        self, lines: LineList, wavelength_aa: Floats, config: PhysicsConfig, cool: LineList | None = None
-    ) -> None:
-        super().__init__(lines, wavelength_aa, config, cool)
-
     def __call__(self, job: Job) -> tuple[Floats, Floats | None]:  # type: ignore[override]
         """Continuum-normalised flux (p,), and each line's largest opacity relative to the continuum (n,) or None."""
         self.log_gf, self._job = job.log_gf, job
@@ -47,13 +42,3 @@ class StarSynthesizer(PysmeSynthesizer):
         star = super()._structure(atmosphere, labels)
         star.abund = single_abundances(atmosphere.mh, self._job.abundances)
         return star
-
-
-def single_abundances(mh: float, ratios: dict[str, float]) -> Any:
-    """PySME's abundances: A(X) = A(X, Sun) + [M/H] + [X/M], given [X/M] of some elements."""
-    from pysme.abund import Abund
-
-    sun = Abund(monh=0, pattern=SOLAR_SCALE, type="H=12").get_pattern("H=12")
-    abundances = Abund(monh=mh, pattern=SOLAR_SCALE, type="H=12")
-    abundances.update_pattern({element: sun[element] + ratio for element, ratio in ratios.items()})
-    return abundances

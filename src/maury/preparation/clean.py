@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from maury.preparation.merge import OrderRecord
 from maury.preparation.noise_level import correlation_factor, measured
 from maury.preparation.segments import OrderSegment, with_neighbours
-from maury.wavelengths import Floats
-
-Bools = NDArray[np.bool_]
+from maury.wavelengths import Bools, Floats
 
 _SPIKE = 6.0
 _ABOVE = 5.0

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from maury.preparation.merge import Merged
-from maury.wavelengths import Floats
-
-Bools = NDArray[np.bool_]
+from maury.wavelengths import Bools, Floats
 
 _BLOCK_AA = 5.0
 _STRETCH = (3, 20)

@@ -6,12 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from maury.preparation.segments import OrderSegment
 from maury.wavelengths import C_KMS, Floats, pixel_edges, rebin
-
-Bools = NDArray[np.bool_]
 
 _LEAST_STEP_KMS = 0.3
 _DISCORD = 5.0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from maury.broadening import instrument_sigma
 from maury.emulator import NetworkPixels
@@ -13,8 +12,6 @@ from maury.preparation.pipeline import Preparation
 from maury.preparation.resample import require_overlap, require_prepared
 from maury.spectra import Spectrum
 from maury.wavelengths import C_KMS, Floats, LogGrid, pixel_edges, rebin
-
-Bools = NDArray[np.bool_]
 
 LEAST_SHARE = 0.75
 """Least observed share of the range that a pixel averages over."""

@@ -12,11 +12,8 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
-from maury.wavelengths import Floats
-
-Bools = NDArray[np.bool_]
+from maury.wavelengths import Bools, Floats
 
 _TAPS = 25
 _WIDTH = 0.13

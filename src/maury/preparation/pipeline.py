@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from maury.emulator import MAX_RESOLUTION, Emulator, load_cached
 from maury.errors import DomainError
@@ -28,8 +27,6 @@ from maury.preparation.velocity import Correlation, second_star
 from maury.spectra import Frame, Observation, Spectrum
 from maury.threads import one_thread
 from maury.wavelengths import C_KMS, Floats
-
-Bools = NDArray[np.bool_]
 
 _TWIN = 0.06
 _FAST_KMS = 50.0

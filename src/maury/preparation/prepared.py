@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from maury.preparation.segments import dead_runs, gross_errors
 from maury.spectra import Spectrum
-from maury.wavelengths import Floats
-
-Bools = NDArray[np.bool_]
+from maury.wavelengths import Bools, Floats
 
 DAMAGED = 0.01
 """Part of the pixels from which on the flag ``damaged_pixels`` is raised; at most 0.006 in 43 observed stars."""

@@ -5,13 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from maury.errors import DomainError
 from maury.spectra import Observation, Spectrum
-from maury.wavelengths import C_KMS, Floats
-
-Bools = NDArray[np.bool_]
+from maury.wavelengths import C_KMS, Bools, Floats
 
 REACH_KMS = 500.0
 """Radial velocities are looked for up to this."""

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.linalg import block_diag, cho_factor, cho_solve
 
 from maury.broadening import remaining_resolution, shift, transfer
@@ -23,9 +22,7 @@ from maury.preparation.continuum import curvature_penalty, knot_distance, spline
 from maury.preparation.segments import OrderSegment, fwhm_pixels
 from maury.preparation.templates import usable_aa, usual_labels
 from maury.preparation.velocity import NEAR_KMS
-from maury.wavelengths import C_KMS, Floats, add_velocities
-
-Bools = NDArray[np.bool_]
+from maury.wavelengths import C_KMS, Bools, Floats, add_velocities
 
 _STEPS = {"teff": 20.0, "logg": 0.05, "mh": 0.05, "vmic": 0.1}
 """Differences by which derivatives are taken; 0.05 dex for abundances, 0.5 and 0.2 km/s for rotation and velocity."""

@@ -84,19 +84,22 @@ def read_vald(path: str) -> tuple[dict[str, NDArray[Any]], str, int | None, tupl
 
 
 def absolute_abundances(labels: Floats) -> Any:
-    """PySME's abundances for one row of labels.
+    """PySME's abundances for one row of labels; Ne, Si and S follow Mg, and so does O, but for C/O below 0.62."""
+    values = dict(zip(SYNTHESISED, labels.tolist(), strict=False))
+    ratios = element_ratios(labels) | dict.fromkeys(WITH_MAGNESIUM, values["mg"])
+    return single_abundances(values["mh"], ratios | {"O": max(values["mg"], values["c"] - 0.05)})
 
-    A(X) = A(X, Sun) + [M/H] + [X/M] for all elements but H and He. PySME stores the pattern A(X) - [M/H]: reading an
-    element from its `Abund` adds [M/H], writing does not; a change in place would add [M/H] twice.
+
+def single_abundances(mh: float, ratios: dict[str, float]) -> Any:
+    """PySME's abundances: A(X) = A(X, Sun) + [M/H] + [X/M] for all elements but H and He; [X/M] is 0 if not given.
+
+    PySME stores the pattern A(X) - [M/H]: reading an element from its `Abund` adds [M/H], writing does not; a change in
+    place would add [M/H] twice.
     """
     from pysme.abund import Abund
 
-    values = dict(zip(SYNTHESISED, labels.tolist(), strict=False))
-    ratios = element_ratios(labels)
-    ratios |= dict.fromkeys(WITH_MAGNESIUM, values["mg"])
-    ratios["O"] = max(values["mg"], values["c"] - 0.05)
     sun = Abund(monh=0, pattern=SOLAR_SCALE, type="H=12").get_pattern("H=12")
-    abundances = Abund(monh=values["mh"], pattern=SOLAR_SCALE, type="H=12")
+    abundances = Abund(monh=mh, pattern=SOLAR_SCALE, type="H=12")
     abundances.update_pattern({element: sun[element] + ratio for element, ratio in ratios.items()})
     return abundances
 
@@ -168,13 +171,17 @@ class PysmeSynthesizer:
         star.vmic, star.vmac, star.vsini = float(labels[SYNTHESISED.index("vmic")]), 0, 0
         star.abund = absolute_abundances(labels)
         star.atmo = _pysme_atmosphere(atmosphere)
-        star.linelist = self._linelist(atmosphere, star.vmic, element_ratios(labels))
+        star.linelist = self._linelist(atmosphere, star.vmic, self._ratios(labels))
         star.accrt, star.normalize_by_continuum = self.config.accrt, True
         star.line_select_recompute = "always"  # else PySME keeps the lines chosen for a star like this one
         for element, path in self.config.nlte.items():
             star.nlte.set_nlte(element, path)
         star.nlte.strict = True
         return star
+
+    def _ratios(self, labels: Floats) -> dict[str, float]:
+        """[X/M] by element, for departures from LTE."""
+        return element_ratios(labels)
 
     def _linelist(self, atmosphere: Atmosphere, vmic: float, ratios: dict[str, float]) -> Any:
         """PySME's line list for a star: with departures from LTE, and for cool stars with their further lines."""
