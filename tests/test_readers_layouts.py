@@ -1,8 +1,10 @@
 """Arrays without names: orders in text, cubes with wavelengths in any plane, apertures of several kinds."""
 
+import h5py
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.table import Table
 
 import observatory
 from maury.errors import FormatError
@@ -123,3 +125,40 @@ def test_the_axis_of_a_primary_header_without_data_is_that_of_the_only_image(tmp
     fits.HDUList([primary, fits.ImageHDU(flux), fits.ImageHDU(flux)]).writeto(tmp_path / "b.fits")
     with pytest.raises(FormatError, match="no wavelengths"):
         read(tmp_path / "b.fits")
+
+
+def test_cells_of_different_lengths_are_orders(tmp_path):
+    waves = [wave[: 1500 - 100 * n] for n, wave in enumerate(observatory.orders(count=3, size=1500))]
+    cells = {"wave": waves, "flux": [observatory.observe(wave)[0] for wave in waves]}
+    columns = [fits.Column(name, "PD()", array=np.array(rows, dtype=object)) for name, rows in cells.items()]
+    fits.BinTableHDU.from_columns(columns).writeto(tmp_path / "a.fits")
+    seen = read(tmp_path / "a.fits")
+    assert [order.flux.size for order in seen.orders] == [1500, 1400, 1300]
+    np.testing.assert_allclose(seen.orders[1].wavelength_aa, waves[1])
+
+
+def test_a_table_in_hdf5(tmp_path):
+    wave = observatory.linear()
+    flux, sigma = observatory.observe(wave)
+    table = np.rec.fromarrays([wave, flux, sigma], names=["wavelength", "flux", "flux_err"])
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["__astropy_table__"] = table
+    order = read(tmp_path / "a.h5").single()
+    np.testing.assert_allclose(order.wavelength_aa, wave)
+    np.testing.assert_allclose(order.sigma, sigma)
+
+
+@pytest.mark.parametrize("cards", [{"WAVETYPE": "Vacuum"}, {"CUNIT1": "Angstrom (vacuum)"}])
+def test_vacuum_in_words_of_the_header(cards, tmp_path):
+    image = fits.PrimaryHDU(observatory.observe(observatory.linear())[0])
+    image.header.update({"CRVAL1": 5040.0, "CDELT1": 0.02, **cards})
+    image.writeto(tmp_path / "a.fits")
+    seen = read(tmp_path / "a.fits")
+    assert (seen.provenance["medium"], seen.provenance["medium_assumed"]) == ("vacuum", False)
+
+
+def test_a_signal_to_noise_named_error_is_hinted(tmp_path):
+    wave = observatory.linear()
+    flux, sigma = observatory.observe(wave, 100.0)
+    fits.BinTableHDU(Table({"wave": wave, "flux": flux, "err": flux / sigma})).writeto(tmp_path / "a.fits")
+    assert any("signal-to-noise" in text for text in read(tmp_path / "a.fits").provenance["warnings"])

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.table import Table
 
 import observatory
 from maury.errors import FormatError
@@ -266,3 +267,43 @@ def test_pypeit_masks_frames_and_objects(tmp_path):
     with pytest.raises(FormatError, match=r"by fibre \(OBJ0200, OBJ0500\)"):
         read(tmp_path / "two.fits")
     assert len(read(tmp_path / "two.fits", fibre="OBJ0500").orders) == len(WAVE)
+
+
+def test_expres_as_its_pipeline_writes_it(tmp_path):
+    """INSTRMNT in place of INSTRUME, and the exposure meter with a column of wavelengths beside the spectrum."""
+    expres(tmp_path / "a.fits")
+    meter = Table({"midpoints": [1.0, 2.0], "wavelengths": np.full((2, 5), 500.0), "counts": np.ones((2, 5))})
+    with fits.open(tmp_path / "a.fits", mode="append") as file:
+        file[0].header.rename_keyword("INSTRUME", "INSTRMNT")
+        file.append(fits.BinTableHDU(meter, name="EXPMTR"))
+        file.writeto(tmp_path / "b.fits")
+    seen = read(tmp_path / "b.fits")
+    assert (len(seen.orders), seen.provenance["medium"], seen.frame) == (6, "vacuum", "barycentric")
+    assert seen.orders[0].mask[:20].all()
+    assert any("EXPMTR" in text for text in seen.provenance["warnings"])
+
+
+def test_nres_by_its_telescope_and_its_velocity_in_metres_a_second(tmp_path):
+    nres(tmp_path / "a.fits")
+    with fits.open(tmp_path / "a.fits", mode="update") as file:
+        file[0].header["INSTRUME"], file[0].header["TELESCOP"] = "fa09", "nres01"
+        file[0].header["BARYCORR"] = (-12345.6, "Barycentric velocity correction (m / s)")
+    seen = read(tmp_path / "a.fits")
+    assert (len(seen.orders), seen.provenance["medium"], seen.frame) == (6, "vacuum", "topocentric")
+    np.testing.assert_allclose(seen.barycentric_kms, -12.3456)
+
+
+def test_pypeit_coadded_with_its_keyword_in_the_extension(tmp_path):
+    wave, good = VACUUM[0], np.arange(1500) >= 30
+    columns = {"wave": np.where(good, wave, 0), "wave_grid_mid": wave, "flux": STAR[0], "ivar": 1 / STAR[0]}
+    table = fits.BinTableHDU(Table({**columns, "mask": good.astype(int)}), name="SPECTRUM")
+    table.header["PYP_SPEC"] = "keck_hires"
+    fits.HDUList([fits.PrimaryHDU(), table]).writeto(tmp_path / "a.fits")
+    seen = read(tmp_path / "a.fits")
+    assert seen.provenance["medium"] == "vacuum"
+    np.testing.assert_allclose(seen.single().wavelength_aa, WAVE[0, 30:], atol=1e-4)
+
+
+def test_the_only_trace_without_a_name_is_the_star(tmp_path):
+    write(tmp_path / "a.fits", trace(STAR, "TRACE1_FLUX", "TRACE1_WAVE", "TRACE1_VAR"), INSTRUME="EXPRES")
+    assert len(read(tmp_path / "a.fits").orders) == 6

@@ -148,9 +148,11 @@ def note_extension(parts: Sequence[Part]) -> None:
 
 
 def stated(header: Header) -> tuple[float, str] | None:
-    """Velocity (km/s) that a header states, and the keyword."""
+    """Velocity (km/s) that a header states, in m/s if its comment says so, and the keyword."""
     for key in _KEYS:
         number = as_number(header.get(key))
+        if number is not None and re.search(r"(?<![a-z])m\s*(/\s*s|\.?\s*s\^?-1)", str(header.comments[key]).lower()):
+            number /= 1000
         if number is not None and abs(number) <= _FASTEST_KMS:
             return number, key
     redshifts = {key: as_number(header[key]) for key in header if re.fullmatch(r"SSBZ\d+", str(key))}

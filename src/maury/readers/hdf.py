@@ -37,6 +37,9 @@ def _datasets(file: h5py.File, log: Log) -> list[Named]:
         if h5py.check_string_dtype(item.dtype) and len(item.shape) == 1 and item.size < MAX_PIXELS:
             array = named(name, item.asstr()[()].astype(str))
             arrays += [array] if array.role == "fibre" else []
+        if item.dtype.names and len(item.shape) == 1 and item.size < MAX_PIXELS:  # a table, as astropy writes it
+            fields = [key for key in item.dtype.names if item.dtype[key].kind in "iufb"]
+            arrays += [named(key, as_floats(item[key])) for key in fields]
         if item.dtype.kind not in "iufb":
             continue
         if item.size > MAX_PIXELS:

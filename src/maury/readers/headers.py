@@ -31,6 +31,15 @@ _RESOLUTION_KEYS = (
 )
 
 
+_INFO = (
+    ("OBJECT", "object"),
+    ("INSTRUME", "instrument"),
+    ("INSTRMNT", "instrument"),
+    ("INSTRUM", "instrument"),
+    ("DATE-OBS", "date"),
+)
+
+
 def _modified(header: Header) -> str | None:
     """Name of the program that rewrote a pipeline's product, or None."""
     if "IRAF-TLM" in header or "IRAF" in text_of(header, "ORIGIN"):
@@ -40,10 +49,11 @@ def _modified(header: Header) -> str | None:
 
 def _medium(headers: list[Header], raw: Raw, pipeline: Pipeline | None, log: Log) -> None:
     for header in headers:
-        words = text_of(header, "AIRORVAC", "AIRVAC", "AIR_VAC", "WAVEMED", "MEDIUM", "SPECMED").split()
+        words = text_of(header, "AIRORVAC", "AIRVAC", "AIR_VAC", "WAVEMED", "MEDIUM", "SPECMED", "WAVETYPE").split()
         flag = header.get("VACUUM", header.get("VACWAVE"))
         ctype = str(header.get("CTYPE1", "")).strip().upper()
         comments = " ".join(str(header.comments[k]) for k in ("CTYPE1", "CRVAL1", "CUNIT1") if k in header).lower()
+        comments += " ".join(["", *(str(header.get(k, "")) for k in ("CTYPE1", "CUNIT1", "WAT1_001"))]).lower()
         stated: Medium | None = None
         if {"AIR"} & set(words):
             stated, source = "air", "keyword for air or vacuum"
@@ -55,9 +65,9 @@ def _medium(headers: list[Header], raw: Raw, pipeline: Pipeline | None, log: Log
         elif ctype.startswith("AWAV"):
             stated, source = "air", f"CTYPE1 = {ctype} (FITS standard)"
         elif re.search(r"\bvacuum\b", comments):
-            stated, source = "vacuum", "comment of the wavelength axis"
+            stated, source = "vacuum", "words of the wavelength axis"
         elif re.search(r"\bair\b", comments):
-            stated, source = "air", "comment of the wavelength axis"
+            stated, source = "air", "words of the wavelength axis"
         elif re.fullmatch(r"WAVE(-\w+)?", ctype) and pipeline is None:
             stated, source = "vacuum", f"CTYPE1 = {ctype} (FITS standard)"
             log.warn(f"CTYPE1 = {ctype} means vacuum, but some programs write it for air; give the medium if it is air")
@@ -146,7 +156,7 @@ def describe(headers: list[Header], raw: Raw, log: Log) -> Raw:
         if raw.normalised is None and isinstance(norm, bool):
             raw.normalised = norm
             log.rule(f"{'continuum divided out' if norm else 'not normalised'}: CONTNORM = {norm}")
-        for key, name in (("OBJECT", "object"), ("INSTRUME", "instrument"), ("DATE-OBS", "date")):
+        for key, name in _INFO:
             value = str(header.get(key, "")).strip()
             if value and name not in raw.info:
                 raw.info[name] = value

@@ -102,7 +102,8 @@ def named_noise(values: Floats, kind: NoiseKind, flux: Floats, log: Log, what: s
 
     An array that holds no positive number gives None. One named sigma that is more than 30 times smaller than the
     noise measured, but agrees with it as a relative error, is read as that (GALAH DR3 names a relative error
-    ``input_sigma``), and the rule and a warning say so. Any other disagreement by more than 20 is a warning.
+    ``input_sigma``), and the rule and a warning say so. Any other disagreement is a warning: by more than 20 or less
+    than 0.01, or than 0.05 where another reading agrees.
 
     Returns:
         Sigma, or None, and where it came from.
@@ -121,11 +122,13 @@ def named_noise(values: Floats, kind: NoiseKind, flux: Floats, log: Log, what: s
             )
             log.warn(f"{what} is a relative error, not a sigma")
             return relative, f"{what}, a relative error"
-    if ratio > 20 or ratio < 0.01:
+    others: list[str] = []
+    if ratio > 20 or ratio < 0.05:
         others = [
-            reading for reading in ("variance", "inverse variance", "relative error")
+            reading for reading in ("variance", "inverse variance", "relative error", "signal-to-noise")
             if reading != kind and _agrees(noise_ratio(flux, to_sigma(values, reading, flux)))
         ]  # fmt: skip
+    if ratio > 20 or ratio < 0.01 or others:
         hint = f"; it would agree as {' or '.join(others)}" if others else ""
         log.warn(
             f"{what}: noise measured in the flux is {ratio:.3g} times what it says as a {kind}{hint}; ignore_sigma "

@@ -71,7 +71,7 @@ def _has(*keys: str) -> Callable[[Header], bool]:
 
 
 def _instrument(*names: str) -> Callable[[Header], bool]:
-    return lambda header: any(name in text_of(header, "INSTRUME") for name in names)
+    return lambda header: any(name in text_of(header, "INSTRUME", "INSTRMNT") for name in names)
 
 
 def _telescope(name: str) -> Callable[[Header], bool]:
@@ -148,7 +148,7 @@ PIPELINES = (
     ),
     Pipeline(
         name="NRES (banzai-nres)",
-        matches=_instrument("NRES"),
+        matches=lambda header: "NRES" in text_of(header, "INSTRUME", "TELESCOP"),  # the camera is named fa09
         medium="vacuum",
         frame="topocentric",
         fibres=_nres_fibres,

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 
+from maury.errors import FormatError
 from maury.readers.arrays import from_arrays, masks_as_quality
 from maury.readers.fitsfile import Part
 from maury.readers.headers import describe
@@ -31,6 +32,8 @@ def _column(data: Any, column: Any, header: fits.Header, number: int) -> Named |
         return None
     if not isinstance(values, np.ndarray):
         return None
+    if values.dtype.kind == "O":
+        values = _padded(values)
     name = str(column.name).strip()
     if values.dtype.kind in "SU" and values.ndim == 1:
         array = named(name, np.char.strip(values.astype(str)))
@@ -41,6 +44,18 @@ def _column(data: Any, column: Any, header: fits.Header, number: int) -> Named |
         return None
     unit = str(column.unit).strip() if column.unit else None
     return named(name, as_floats(values), unit, str(header.get(f"TUCD{number}", "")).strip().lower())
+
+
+def _padded(cells: np.ndarray) -> np.ndarray:
+    """Cells of different lengths as rows, NaN where they end; as they are if they hold no numbers or too many."""
+    arrays = [np.asarray(cell) for cell in cells]
+    length = max((array.size for array in arrays), default=0)
+    if length * len(arrays) > MAX_PIXELS or any(array.dtype.kind not in "iufb" for array in arrays):
+        return cells
+    rows = np.full((len(arrays), length), np.nan)
+    for row, array in zip(rows, arrays, strict=True):
+        row[: array.size] = array.ravel()
+    return rows
 
 
 def _columns(part: Part) -> list[Named]:
@@ -95,16 +110,25 @@ def _of_stars(raw: Raw, pipeline: Pipeline, header: fits.Header, log: Log) -> No
 
 
 def read_tables(parts: list[Part], log: Log) -> Raw | None:
-    """Read all tables that hold a spectrum; of co-added and single exposures the co-added ones."""
+    """Read all tables that hold a spectrum; of co-added and single exposures the co-added ones.
+
+    Raises:
+        FormatError: no table can be read, and one names wavelengths and flux.
+    """
     tables = [part for part in parts if part.is_table]
     coadded = [part for part in tables if part.name.upper().startswith("COADD")]
     if coadded:
         log.rule("co-added spectra read, single exposures left out")
-    pipeline = pipeline_of(parts[0].header)
+    pipeline = next((p for part in (parts[0], *tables) if (p := pipeline_of(part.header)) is not None), None)
     found: Raw | None = None
     headers: list[fits.Header] = []
+    refused: FormatError | None = None
     for part in coadded or tables:
-        raw = read_table(part, log, pipeline)
+        try:
+            raw = read_table(part, log, pipeline)
+        except FormatError as error:  # such as the table of an exposure meter beside the spectrum
+            log.warn(f"{part.title} left out: {str(error).removeprefix(f'{log.path}: ')}")
+            refused, raw = refused or error, None
         if raw is None:
             continue
         headers.append(part.header)
@@ -118,8 +142,11 @@ def read_tables(parts: list[Part], log: Log) -> Raw | None:
             if not order.fibre:
                 order.name = f"{part.index}.{order.name}".rstrip(".")
         found.orders += raw.orders
+    if found is None and refused is not None:
+        raise refused
     if found is None:
         return None
     if pipeline is not None:
+        found.pipeline = pipeline.name
         _of_stars(found, pipeline, parts[0].header, log)
     return describe([parts[0].header, *headers], found, log)

@@ -78,6 +78,9 @@ def read_traces(parts: list[Part], log: Log) -> Raw | None:
             continue
         names = {key: _label(key, header) for key in traces}
         keys = _chosen(names, pipeline, header, log)
+        if not keys and log.options.fibre is None and [name for _, name in names.values()] == [""]:
+            keys = list(names)
+            log.rule("its only trace is taken as the star's")
         if not keys:
             listed = ", ".join(dict.fromkeys(text + (f" ({n})" if n != text else "") for text, n in names.values()))
             which = "named as the star's" if log.options.fibre is None else str(log.options.fibre)
