@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from scipy.ndimage import gaussian_filter
 
 from maury.labels import LABELS
-from maury.plots.style import COLOURS, DOUBLE, INK, axis_label, styled
+from maury.plots.style import COLOURS, DOUBLE, INK, axis_label, styled, titled
 from maury.wavelengths import Floats
 
 SHARES = (0.393, 0.865)
@@ -71,9 +71,7 @@ def plot_corner(
         handles.append(Line2D([], [], color=INK, ls="--", lw=0.8, label="given"))
     if len(handles) > 1:
         figure.legend(handles=handles, loc="upper right", bbox_to_anchor=(0.99, 0.93 if title else 0.99))
-    if title:
-        figure.suptitle(title, wrap=True)
-    return figure
+    return titled(figure, title)
 
 
 def _limits(values: Floats) -> tuple[float, float]:

@@ -13,14 +13,7 @@ from matplotlib.figure import Figure
 
 from maury.errors import DomainError
 from maury.inference import Result
-from maury.inference.element_lines import (
-    MEASURES_DEX,
-    derivative,
-    element_lines,
-    features,
-    with_least,
-    without_element,
-)
+from maury.inference.element_lines import MEASURES_DEX, derivative, element_lines, features, with_least, without_element
 from maury.labels import LABELS
 from maury.plots.style import COLOURS, DOUBLE, INK, styled
 from maury.simulation import Simulator
@@ -107,12 +100,7 @@ class _Line:
 
 
 def _panels(
-    wave: Floats,
-    spectra: Mapping[str, Floats],
-    lines: Sequence[_Line],
-    sigma: Floats,
-    data: Floats | None,
-    title: str,
+    wave: Floats, spectra: Mapping[str, Floats], lines: Sequence[_Line], sigma: Floats, data: Floats | None, title: str
 ) -> Figure:
     """The best lines, each with the spectra about it; with data also a strip of data minus the first spectrum."""
     best = sorted(sorted(lines, key=lambda line: line.error)[:_PANELS], key=lambda line: line.centre)

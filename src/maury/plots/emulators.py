@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from maury.plots.style import COLOURS, DOUBLE, INK, MARKERS, SINGLE, axis_label, log_ticks, styled
+from maury.plots.style import COLOURS, DOUBLE, INK, MARKERS, SINGLE, axis_label, log_ticks, styled, titled
 
 _BINS = 10
 
@@ -47,9 +47,7 @@ def plot_emulator_error(labels: ArrayLike, rms: ArrayLike, names: Sequence[str],
         if index % columns == 0:
             axes.set_ylabel("rms over pixels")
     panels[0, 0].legend(loc="upper right")
-    if title:
-        figure.suptitle(title, wrap=True)
-    return figure
+    return titled(figure, title)
 
 
 @styled
@@ -70,18 +68,12 @@ def plot_emulator_pixels(wavelength_aa: ArrayLike, rms: Mapping[str, ArrayLike],
         axes.grid(True, axis="y")
     panels[0].set(xlim=(np.min(np.asarray(wavelength_aa)), np.max(np.asarray(wavelength_aa))), ylim=(0, None))
     panels[-1].set_xlabel("wavelength in air (Å)")
-    if title:
-        figure.suptitle(title, wrap=True)
-    return figure
+    return titled(figure, title)
 
 
 @styled
 def plot_library_size(
-    sizes: ArrayLike,
-    errors: Mapping[str, ArrayLike],
-    *,
-    targets: Mapping[str, float] | None = None,
-    title: str = "",
+    sizes: ArrayLike, errors: Mapping[str, ArrayLike], *, targets: Mapping[str, float] | None = None, title: str = ""
 ) -> Figure:
     """Error of the emulator against the number of spectra in its training library, both on logarithmic axes.
 

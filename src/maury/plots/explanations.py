@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from maury.plots.style import COLOURS, DOUBLE, INK, error_label, styled
+from maury.plots.style import COLOURS, DOUBLE, INK, error_label, styled, titled
 
 _SHARE = 0.9995
 
@@ -60,9 +60,7 @@ def plot_explanation(
     figure.legend(handles, labels, loc="outside lower right", ncols=2)
     strip.set_xlabel(f"wavelength in air (Å); weights: {error_label(name, 'change of ')} per unit of the continuum")
     figure.align_ylabels()
-    if title:
-        figure.suptitle(title, wrap=True)
-    return figure
+    return titled(figure, title)
 
 
 def _mark(axes: Axes, lines: Sequence[tuple[str, float]], first_aa: float, last_aa: float) -> None:

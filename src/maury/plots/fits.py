@@ -17,7 +17,7 @@ from maury.inference import Result, model_flux
 from maury.inference.words import number
 from maury.labels import LABELS
 from maury.lines.strong import deepest_lines
-from maury.plots.style import COLOURS, DOUBLE, INK, strip_limit, styled
+from maury.plots.style import COLOURS, DOUBLE, INK, strip_limit, styled, titled
 
 _NAME = 0.042
 """Width of a line's name over the width of a row."""
@@ -52,9 +52,7 @@ def plot_spectrum_fit(
     if lines is None:
         lines = readable_lines(wavelength_aa, model, rows)
     draw_fit(figure, figure.add_gridspec(rows, 1), wavelength_aa, flux, model, sigma, mask, lines)
-    if title:
-        figure.suptitle(title, wrap=True)
-    return figure
+    return titled(figure, title)
 
 
 def plot_result(result: Result) -> Figure:

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from maury.labels import LABELS, lowest_logg
 from maury.plots.corner import draw_contours
-from maury.plots.style import COLOURS, DOUBLE, INK, axis_label, styled
+from maury.plots.style import COLOURS, DOUBLE, INK, axis_label, styled, titled
 
 _ZOOM = 4.5
 
@@ -61,9 +61,7 @@ def plot_kiel(
     _frame(whole, near, box)
     if literature is not None:
         near.legend(loc="best")
-    if title:
-        figure.suptitle(title, wrap=True)
-    return figure
+    return titled(figure, title)
 
 
 def _draw_edge(axes: Axes) -> None:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from maury.plots.style import COLOURS, DOUBLE, INK, MARKERS, axis_label, error_label, log_ticks, styled
+from maury.plots.style import COLOURS, DOUBLE, INK, MARKERS, axis_label, error_label, log_ticks, styled, titled
 
 Curves = Mapping[str, Mapping[str, Mapping[str, Mapping[str, Any]]]]
 """Nested by set of spectra, predicted label, label on the axis, and column (``centre``, ``bias``): values by bin."""
@@ -87,6 +87,4 @@ def _legend(figure: Figure, splits: Sequence[str], lines: list[Line2D], title: s
         for k, split in enumerate(splits)
     ]
     figure.legend(handles=handles + lines, loc="outside upper center", ncols=min(len(handles) + len(lines), 4))
-    if title:
-        figure.suptitle(title, wrap=True)
-    return figure
+    return titled(figure, title)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import ArrayLike, NDArray
 
-from maury.plots.style import DOUBLE, INK, axis_label, error_label, speed_colours, styled
+from maury.plots.style import DOUBLE, INK, axis_label, error_label, speed_colours, styled, titled
 
 _SHARE = 0.99
 _LEVELS = (1, 1.5, 2, 3, 5, 7)
@@ -43,9 +43,7 @@ def plot_limits_map(teff: ArrayLike, logg: ArrayLike, errors: Mapping[str, Array
         axes.set_ylabel(axis_label("logg"))
     panels[0, 0].invert_xaxis()
     panels[0, 0].invert_yaxis()
-    if title:
-        figure.suptitle(title, wrap=True)
-    return figure
+    return titled(figure, title)
 
 
 def _draw(

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from maury.labels import LABELS, as_table
-from maury.plots.style import COLOURS, DOUBLE, INK, error_label, styled
+from maury.plots.style import COLOURS, DOUBLE, INK, error_label, styled, titled
 from maury.wavelengths import Floats
 
 COLUMNS = ("literature", "literature_error", "maury", "maury_error")
@@ -51,9 +51,7 @@ def plot_literature(table: Mapping[str, Sequence[Any]] | np.ndarray, *, title: s
         axes.set_yticks(range(len(order)), order)
         axes.tick_params(axis="y", which="minor", left=False, right=False)
         axes.set_ylim(len(order) - 0.4, -0.6)
-    if title:
-        figure.suptitle(title, wrap=True)
-    return figure
+    return titled(figure, title)
 
 
 def _panel(axes: Axes, position: Sequence[int], numbers: Floats) -> None:

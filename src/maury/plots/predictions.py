@@ -22,6 +22,7 @@ from maury.plots.style import (
     speed_colours,
     strip_limit,
     styled,
+    titled,
 )
 
 _FEW_NODES = 60
@@ -77,9 +78,7 @@ def plot_predicted(
     colours = ScalarMappable(norm, speed_colours())
     bar = figure.colorbar(colours, ax=figure.axes, label=axis_label(colour_name), aspect=50, pad=0.015)
     bar.ax.minorticks_off()
-    if title:
-        figure.suptitle(title, wrap=True)
-    return figure
+    return titled(figure, title)
 
 
 @styled
@@ -136,9 +135,7 @@ def plot_residuals(
         axes.grid(True, axis="y")
     if bands:
         figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=2)
-    if title:
-        figure.suptitle(title, wrap=True)
-    return figure
+    return titled(figure, title)
 
 
 def _spread(true: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -99,6 +99,13 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     return wrapper
 
 
+def titled(figure: Figure, title: str) -> Figure:
+    """The figure with a title above all panels, unless that is empty."""
+    if title:
+        figure.suptitle(title, wrap=True)
+    return figure
+
+
 def speed_colours() -> Colormap:
     """Viridis without its darkest and lightest colours, so that it is visible on white and on black."""
     return LinearSegmentedColormap.from_list("maury", colormaps["viridis"](np.linspace(0.14, 0.93, 128)))

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from maury.plots.style import COLOURS, DOUBLE, INK, log_ticks, note_outside, styled
+from maury.plots.style import COLOURS, DOUBLE, INK, log_ticks, note_outside, styled, titled
 
 _PANELS = (("loss", "mean squared error"), ("mae", "mean absolute error"))
 
@@ -61,9 +61,7 @@ def plot_learning_curve(
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(True)
         axes.legend(loc="upper right")
-    if title:
-        figure.suptitle(title, wrap=True)
-    return figure
+    return titled(figure, title)
 
 
 def _limit(axes: Axes, curve: Mapping[str, Any], key: str) -> None:

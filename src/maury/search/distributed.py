@@ -24,7 +24,6 @@ class JournalActor:
     """Ray actor that owns a study and alone writes its journal, while trials run in other processes."""
 
     def __init__(self, folder: Path, config: StudyConfig, base: TrainConfig, grid_digest: str) -> None:
-        """Open the study, as `open_study` does."""
         self._study, self._config, self._base = open_study(folder, config, grid_digest), config, base
         self._trials: dict[int, tuple[Any, TrainConfig]] = {}
 
@@ -60,7 +59,6 @@ class Trainer:
     """Trains one configuration after the other on a node; reads the grid's spectra once."""
 
     def __init__(self, grid: Path, config: StudyConfig, base: TrainConfig) -> None:
-        """Read the spectra of a study."""
         keep_freed_memory()
         self._config, self._spectra = config, spectra_of(open_grid(grid), config, base)
 

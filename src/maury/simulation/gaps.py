@@ -23,7 +23,6 @@ class Gaps:
     """Draws good pixels, and spikes of cosmic rays that were not masked."""
 
     def __init__(self, pixels: NetworkPixels, settings: GapSettings, device: torch.device) -> None:
-        """Keep the wavelengths on a device."""
         self.settings, self.count = settings, pixels.count
         wavelength = pixels.wavelength_aa
         self.start_aa = float(wavelength[0])

@@ -28,7 +28,6 @@ class ModelError:
     def __init__(
         self, emulator: Emulator, settings: ModelErrorSettings, pixels: NetworkPixels, frequency: Tensor
     ) -> None:
-        """Prepare kernel and tables on the device of ``frequency`` (m,)."""
         self.settings, self.names, self.pixels = settings, emulator.space.names, pixels.grid.size
         device = frequency.device
         self.kernel = gaussian(frequency, torch.tensor(settings.width_kms, device=device))

@@ -39,7 +39,6 @@ class Smooth:
     def __init__(
         self, pixels: NetworkPixels, continuum: ContinuumSettings, noise: NoiseSettings, device: torch.device
     ) -> None:
-        """Prepare nodes and spline basis on a device."""
         self.continuum, self.noise, self.count = continuum, noise, pixels.count
         nodes = max(2, pixels.count // _NODE_PIXELS + 1)
         wavelength = pixels.wavelength_aa

@@ -21,7 +21,6 @@ class IsolatedSynthesizer:
     """
 
     def __init__(self, maker: Maker, timeout_s: float) -> None:
-        """Keep the arguments; the process starts at the first call."""
         self._maker, self._timeout_s, self._worker = maker, timeout_s, Workers(1)
 
     def __call__(self, *task: Any) -> Any:

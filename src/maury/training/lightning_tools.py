@@ -55,7 +55,6 @@ class CurveLogger(Logger):
     """
 
     def __init__(self, path: Path) -> None:
-        """Write to ``path``; its folder exists."""
         super().__init__()
         self.path = path
         self._waiting: list[list[Any]] = []

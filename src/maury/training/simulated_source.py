@@ -91,7 +91,6 @@ class Numbers(Sampler[int]):
     """Numbers of the batches of an epoch on one device; no number occurs twice in a run."""
 
     def __init__(self, steps: int, rank: int, devices: int, epoch: int) -> None:
-        """Numbers for device ``rank`` of ``devices``, ``steps`` per epoch."""
         self.steps, self.rank, self.devices, self.epoch = steps, rank, devices, epoch
 
     def set_epoch(self, epoch: int) -> None:

@@ -59,7 +59,6 @@ class Task(lightning.LightningModule):
     """Trains a network on the batches of a source."""
 
     def __init__(self, network: Network, source: Source, config: NetworkRecipe) -> None:
-        """Keep network, training data and settings."""
         super().__init__()
         self.network, self.source, self.config = network, source, config
 
