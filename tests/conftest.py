@@ -31,15 +31,18 @@ NEED_RAY = {"ray_head", "ray_cluster", "ray_tune", "tune_cluster"}
 """Fixtures, and benchmarks as parameters, that start a Ray cluster."""
 
 
-def pytest_configure() -> None:
-    """Imports make half a million objects that stay: a quarter of their time is a search for garbage among them."""
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Collect without garbage collection, and leave what was imported out of it.
+
+    Imports make half a million objects that stay; a quarter of their time is a search for garbage among them.
+    """
     gc.disable()
-
-
-def pytest_collection_finish() -> None:
-    """From here on garbage is collected, but not searched for among what was imported."""
-    gc.freeze()
-    gc.enable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
