@@ -54,7 +54,7 @@ def model_error(
     from maury.cli.console import out, show_paths
     from maury.config import to_toml
     from maury.emulator import NetworkPixels, load
-    from maury.files import atomic_path, check_writable
+    from maury.files import check_writable
     from maury.standards import fit_levels, measure_model_error, read_standards
     from maury.standards.model_error import default_nodes
 
@@ -67,13 +67,11 @@ def model_error(
         known = star["level"] == star["level"]
         errors = f"between lines {star['level']:.2%}, of the depth {star['line']:.1%}" if known else "below the noise"
         out.print(f"{star['star']}: {star['teff']:.0f} K, {errors}", markup=False)
-    with atomic_path(output) as temporary:
-        head = f"# maury model-error {table.name} {__version__}: {fitted.stars} spectra\n"
-        temporary.write_text(head + to_toml(fitted.settings), encoding="utf-8")
+    head = f"# maury model-error {table.name} {__version__}: {fitted.stars} spectra\n"
+    write_text(output, head + to_toml(fitted.settings))
     report = output.with_suffix(".json")
-    with atomic_path(report) as temporary:
-        plain = [{key: None if value != value else value for key, value in star.items()} for star in rows]
-        temporary.write_text(json.dumps({"fit": fitted.settings, "stars": plain}, indent=1) + "\n", encoding="utf-8")
+    plain = [{key: None if value != value else value for key, value in star.items()} for star in rows]
+    write_text(report, json.dumps({"fit": fitted.settings, "stars": plain}, indent=1) + "\n")
     show_paths([output, report])
     _end(len(stars) - len(rows))
 
