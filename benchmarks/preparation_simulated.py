@@ -126,7 +126,7 @@ def text_of(found: dict[str, dict[str, float]]) -> str:
             cells.append(f"{100 * median:.2f}, {100 * high:.2f}")
         lines.append("| " + " | ".join([*cells, f"{row['noise_ratio_median']:.2f}"]) + " |")
     total = found["all"]
-    lines += ["", f"{total['double_lined_alarms']} stars were taken for binaries; the velocity of "
+    lines += ["", f"{total['double_lined_alarms']} stars were mistaken for binaries; the velocity of "
               f"{total['velocity_uncertain']} was flagged as uncertain. The median error of slow rotators is "
               f"{1000 * total['velocity_error_median_slow_kms']:.0f} m/s."]  # fmt: skip
     return "\n".join(lines) + "\n"

@@ -143,7 +143,7 @@ class Family(ABC):
         """The spectra of a file with their labels; no labels where neither name nor header has them.
 
         Raises:
-            FormatError: unreadable or damaged, or what name, header and contents say of the spectra differs.
+            FormatError: unreadable or damaged, or its name, header and contents contradict each other.
         """
 
     @abstractmethod
