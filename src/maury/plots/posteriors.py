@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
@@ -15,7 +16,17 @@ from maury.plots.style import COLOURS, DOUBLE, INK, MARKERS, SINGLE, styled
 _SURE = 0.99
 
 
-_BESIDE: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}
+_ROWS = 10
+"""Labels in a column of a legend: as many as the height of the axes has room for."""
+
+
+def _legend_beside(axes: Axes) -> None:
+    """A legend to the right of the axes, for which the figure becomes wider where it needs a second column."""
+    columns = -(-len(axes.get_legend_handles_labels()[1]) // _ROWS)
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    figure.set_figwidth(figure.get_figwidth() + 0.3 * SINGLE * (columns - 1))
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), ncols=columns)
 
 
 def _line_style(k: int) -> dict[str, Any]:
@@ -40,7 +51,7 @@ def plot_coverage(ranks: Mapping[str, ArrayLike]) -> Figure:
         share = np.searchsorted(np.sort(distance), level, side="right") / max(distance.size, 1)
         axes.plot(level, share, markevery=(5 + 3 * k, 25), label=LABELS[name].symbol, **_line_style(k))
     axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="central share of the posterior", ylabel="share of true labels inside")
-    axes.legend(**_BESIDE)
+    _legend_beside(axes)
     return figure
 
 
@@ -92,7 +103,7 @@ def plot_bound(rows: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
     axes.minorticks_off()
     highest = max((point["scatter_ratio"] for points in rows.values() for point in points), default=1.0)
     axes.set(xlabel="signal-to-noise per pixel", ylabel="scatter / Cramér-Rao bound", ylim=(0, max(1.5, 1.1 * highest)))
-    axes.legend(**_BESIDE)
+    _legend_beside(axes)
     return figure
 
 
