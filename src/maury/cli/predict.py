@@ -150,7 +150,8 @@ def predict(
             results.append(result)
             records.append(record)
             failed += [exposure.error for exposure in result.exposures if exposure.status == "failed"]
-            failed += damage(result.file, result.flags)
+            if result.two is None:  # lines of a second star look like damage in the fit of one
+                failed += damage(result.file, result.flags)
             if not as_json:
                 out.print(_table(result, None if isinstance(star, list) else star.provenance.get("truth")))
                 if result.exposures:
