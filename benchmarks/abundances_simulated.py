@@ -12,7 +12,6 @@ the limits. `--parts` chooses among bound, coverage and detection. Writes abunda
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from maury.cli.console import out, progress
 from maury.emulator import load_cached
 from maury.evaluation.calibration import coverage
 from maury.evaluation.refined import recover_refined, refined_bound, refined_posterior
-from maury.files import atomic_path
+from maury.files import write_json, write_text
 from maury.inference.posterior import ELEMENTS, UPPER, information
 from maury.likelihood import Coordinates, ErrorModel, usable
 from maury.likelihood.target import with_alpha
@@ -170,10 +169,8 @@ def main() -> None:
                 )
                 for title, keep in CLASSES.items()
             }
-    with atomic_path(options.out / "abundances.json") as temporary:
-        temporary.write_text(json.dumps(found, indent=1, default=float) + "\n")
-    with atomic_path(options.out / "table.md") as temporary:
-        temporary.write_text(text_of(found))
+    write_json(options.out / "abundances.json", found)
+    write_text(options.out / "table.md", text_of(found))
     out.print(text_of(found), markup=False)
 
 

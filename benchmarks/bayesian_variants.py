@@ -28,7 +28,7 @@ from maury.cli.console import out, progress
 from maury.emulator import Emulator
 from maury.emulator import load as load_emulator
 from maury.evaluation.calibration import coverage, ranks
-from maury.files import atomic_path
+from maury.files import atomic_path, write_text
 from maury.likelihood import simulator_for
 from maury.networks import PosteriorNetwork, load_posterior
 from maury.networks.flow import PosteriorFlow
@@ -252,10 +252,8 @@ def main() -> None:
         "seed": options.seed,
         "heads": results,
     }
-    with atomic_path(options.out / "bayesian.json") as temporary:
-        temporary.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    with atomic_path(options.out / "table.md") as temporary:
-        temporary.write_text(table(results), encoding="utf-8")
+    write_text(options.out / "bayesian.json", json.dumps(report, indent=1, allow_nan=False) + "\n")
+    write_text(options.out / "table.md", table(results))
     save_figure(plot_heads(results), options.out / "bayesian")
     out.print(table(results), markup=False)
 

@@ -13,7 +13,6 @@ others alone. Systematic errors with each star left out:
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -164,8 +163,7 @@ def main() -> None:
     stars = measured(rows, lambda row: measure(row, options), "stars")
     stars.sort(key=lambda star: star["literature"]["teff"])
     table, text = tables(stars)
-    written = json.dumps(stars, indent=1) + "\n"
-    write(options.out, {"stars.json": written, "table.md": table, "summary.md": text})
+    write(options.out, {"stars.json": stars, "table.md": table, "summary.md": text})
     save_figure(figure_of(stars), options.out / "literature")
     out.print(text, markup=False, soft_wrap=True)
 

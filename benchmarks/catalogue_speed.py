@@ -31,6 +31,7 @@ from smoke import parse
 from maury.catalogue import read_catalogue
 from maury.cli.console import progress
 from maury.emulator import load
+from maury.files import write_json
 from maury.simulation import Simulator
 
 REJECTS = 2
@@ -122,7 +123,7 @@ def main() -> None:
         figures = measure(folder, arguments)
     print(json.dumps(figures, indent=1))
     if arguments.out is not None:
-        arguments.out.write_text(json.dumps(figures, indent=1) + "\n")
+        write_json(arguments.out, figures)
 
 
 def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, object]:

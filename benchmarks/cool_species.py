@@ -13,7 +13,6 @@ species.png. Three minutes on two idle cores.
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -250,7 +249,7 @@ def main() -> None:
     for number, row in enumerate(rows):
         star = observed_star(options.inputs / "observed", row, pixels)
         stars.append(measure(star, row, both, {name: values[number] for name, values in depth.items()}))
-    report = {"species.json": json.dumps(stars, indent=1) + "\n", "species.md": text_of(stars)}
+    report = {"species.json": stars, "species.md": text_of(stars)}
     write(options.out, report)
     save_figure(draw(stars), options.out / "species")
     out.print(text_of(stars), markup=False)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import json
 import os
 import platform
 from pathlib import Path
@@ -24,7 +23,7 @@ from smoke import nights, observed_stars, parse, synthesis_inputs
 
 from maury.cli.console import progress
 from maury.config import make_config, preset_path, read_toml
-from maury.files import atomic_path
+from maury.files import write_json
 from maury.labels import SYNTHESISED
 from maury.lines.calibration_settings import StandardStar, load_calibration
 from maury.lines.fitback import WIDE
@@ -187,8 +186,7 @@ def main() -> None:
                 }
                 for star in stars
             }
-    with atomic_path(options.out) as temporary:
-        temporary.write_text(json.dumps(report, indent=1) + "\n")
+    write_json(options.out, report)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from observed import catalogue, hints
 from smoke import observed_stars, parse
 
 from maury.cli.console import out, progress
-from maury.files import atomic_path
+from maury.files import write_text
 from maury.inference import predict, reference_star
 from maury.readers import read
 
@@ -83,8 +83,7 @@ def main() -> None:
             title = f"{row['star'].split(' (')[0]} (`{name}`), `{sun}`"
             lines.append(line(title, [*cells, ", ".join(f"{way['chi2']:.2f}" for way in both)]))
     lines += [text for title, rows in groups.items() if rows for text in spread(rows, title)]
-    with atomic_path(options.out) as temporary:
-        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_text(options.out, "\n".join(lines) + "\n")
     out.print("\n".join(lines), markup=False)
 
 

@@ -173,7 +173,7 @@ def main() -> None:
         "slopes": slopes(stars),
         "pair": {star: result.record() for star, result in results.items()},
     }
-    write(options.out, {"observed.json": json.dumps(found, indent=1) + "\n", "observed.md": text_of(found)})
+    write(options.out, {"observed.json": found, "observed.md": text_of(found)})
     save_figure(draw(results), options.out / "r-process")
     out.print(text_of(found), markup=False)
 

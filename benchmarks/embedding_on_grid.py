@@ -12,7 +12,6 @@ nodes by the packaged emulator. The processor time counts everything but reading
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import platform
 import time
@@ -26,7 +25,7 @@ from torch import Tensor, nn
 from maury.cli.console import out, progress
 from maury.emulator import load
 from maury.evaluation.samples import emulated_flux, labels_between
-from maury.files import atomic_path
+from maury.files import write_json
 from maury.grids import Grid, open_grid
 from maury.networks.architectures import PosteriorConfig
 from maury.networks.embeddings import ResidualEmbedding
@@ -146,8 +145,7 @@ def main() -> None:
             "between": between(network, mean, spectra, grid, options.between, options.seed),
         }
         out.print(split, report[split])
-    with atomic_path(options.out) as temporary:
-        temporary.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    write_json(options.out, report)
 
 
 if __name__ == "__main__":

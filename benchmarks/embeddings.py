@@ -17,6 +17,7 @@ from smoke import parse
 from torch.optim.swa_utils import AveragedModel
 
 from maury.emulator import load
+from maury.files import write_json
 from maury.networks.posterior_network import PosteriorNetwork
 from maury.simulation import Simulator
 from maury.training.recipes import PosteriorTrainConfig, read_preset
@@ -116,7 +117,7 @@ def main() -> None:
             "mae": reached["validation"]["mae"],
             "typical_errors": reached["typical_errors"],
         }
-        arguments.out.write_text(json.dumps(results, indent=1) + "\n")
+        write_json(arguments.out, results)
         print(name, json.dumps(results[name]))
 
 

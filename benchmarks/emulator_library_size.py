@@ -10,7 +10,6 @@ was killed goes on where it was.
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import time
 from pathlib import Path
@@ -25,7 +24,7 @@ from maury.cli.console import out, progress
 from maury.config import PRESETS, load_config, save_config
 from maury.emulator import rms_per_star
 from maury.evaluation.emulator_errors import unseen_rows
-from maury.files import atomic_path
+from maury.files import write_json
 from maury.library import OFF_NODE, expand, read_libraries, write_library
 from maury.plots import plot_library_size, save_figure
 from maury.training.emulator_fit import fit_and_measure, to_modes_of
@@ -71,8 +70,7 @@ def main() -> None:
         rows.append({**row, "seconds": round(time.monotonic() - start)})
         out.print(rows[-1])
     report = {"resolution": 42_000, "members": 2, "machine": f"{platform.machine()}, {torch.get_num_threads()} threads"}
-    with atomic_path(options.out / "emulator-size.json") as temporary:
-        temporary.write_text(json.dumps({**report, "fits": rows}, indent=1) + "\n")
+    write_json(options.out / "emulator-size.json", {**report, "fits": rows})
     names = ["median below 4500 K", "median above 4500 K", "p90 below 4500 K", "p90 above 4500 K"]
     targets = dict(zip(names, (0.009, 0.003, 0.03, 0.01), strict=True))
     errors = {name: [row[name] for row in rows] for name in names}

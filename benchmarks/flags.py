@@ -12,7 +12,6 @@ cool stars) comes before and is not counted.
 from __future__ import annotations
 
 import argparse
-import json
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -151,8 +150,7 @@ def main() -> None:
             shares = {flag: round(count / len(labels), 3) for flag, count in counts.most_common()}
             report[name] = {"what": what, "n": len(labels), "flags": shares, "chi2": float(np.median(sizes))}
             out.print(name, report[name])
-    found = json.dumps({"seed": options.seed, "cases": report}, indent=1) + "\n"
-    write(options.out, {"flags.json": found, "flags.md": text_of(report)})
+    write(options.out, {"flags.json": {"seed": options.seed, "cases": report}, "flags.md": text_of(report)})
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ degraded to R = 36,000, and predicted with the true R, one 1.2 times too low, an
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from smoke import observed_stars, parse
 
 from maury.broadening import instrument_sigma, remaining_resolution
 from maury.cli.console import out, progress
-from maury.files import atomic_path
+from maury.files import write_json
 from maury.inference import predict
 from maury.preparation import prepare
 from maury.readers import read
@@ -69,9 +68,7 @@ def main() -> None:
             out.print(row["file"], found, odds)
     share = {how: round(float(np.mean([star["flagged"][how] for star in stars])), 3) for how in TOLD}
     out.print(share)
-    with atomic_path(options.out) as temporary:
-        written = json.dumps({"n": len(stars), "resolution": R, "flagged": share, "stars": stars}, indent=1)
-        temporary.write_text(written + "\n", encoding="utf-8")
+    write_json(options.out, {"n": len(stars), "resolution": R, "flagged": share, "stars": stars})
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ import nights
 import observatory
 from maury.cli.console import out
 from maury.errors import MauryError
-from maury.files import atomic_path
+from maury.files import write_json
 from maury.flags import limits_trust
 from maury.inference import predict
 from maury.readers import read
@@ -228,8 +228,7 @@ def main() -> None:
             "faults": faults,
         }
         if options.out is not None and (done % _EVERY == 0 or done == count):
-            with atomic_path(options.out) as temporary:
-                temporary.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            write_json(options.out, report)
     out.print(json.dumps({key: report[key] for key in ("inputs", "seeds", "outcomes")}, indent=1), markup=False)
     out.print(f"{len(faults)} faults in {count} inputs")
     if faults:

@@ -13,7 +13,6 @@ The limits were chosen on stars from ``--seed 1000``. Ten minutes.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,7 @@ from smoke import observed_stars, parse
 
 from maury import predict
 from maury.cli.console import out
-from maury.files import atomic_path
+from maury.files import write_json
 from maury.flags import limits_trust
 from maury.preparation import Preparation, prepare
 from maury.readers import read
@@ -164,8 +163,7 @@ def main() -> None:
     flagged = sorted(name for name, star in observed.items() if star.prepared or star.fitted)
     report["observed"] = count(list(observed.values())) | {"files flagged": flagged}
     out.print(f"observed: {report['observed']}", markup=False)
-    with atomic_path(options.out) as temporary:
-        temporary.write_text(json.dumps(report, indent=1) + "\n")
+    write_json(options.out, report)
 
 
 if __name__ == "__main__":

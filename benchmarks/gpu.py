@@ -26,6 +26,7 @@ from torch import Tensor
 from maury.config import PRESETS
 from maury.emulator import load_cached as load_emulator
 from maury.evaluation.refined import refined_posterior
+from maury.files import write_json
 from maury.likelihood import Coordinates, ErrorModel, simulator_for, usable
 from maury.likelihood.target import Target
 from maury.networks import PosteriorNetwork, load_posterior
@@ -223,7 +224,7 @@ def main() -> None:
         report.setdefault("seconds", {})[part.__name__] = round(time.perf_counter() - before, 1)
         print(part.__name__, json.dumps(report.get(part.__name__), indent=1), flush=True)
         options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(report, indent=1) + "\n")
+        write_json(options.out, report)
     if report["failed"]:
         raise SystemExit("failed: " + "; ".join(report["failed"]))
 

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import resource
 import sys
 import tempfile
@@ -20,7 +19,7 @@ import torch
 from smoke import TINY_GRID, parse
 
 from maury.emulator import PACKAGED, load
-from maury.files import sha256
+from maury.files import sha256, write_json
 from maury.grids import GridConfig, build_grid, encode, open_grid, quantise
 from maury.grids.build import NodeMaker
 from maury.grids.plan import make_plan
@@ -87,7 +86,7 @@ def main() -> None:
         "ms_per_node": parts(config),
     }
     if options.out is not None:
-        options.out.write_text(json.dumps(result, indent=1) + "\n")
+        write_json(options.out, result)
     for name, value in result.items():
         print(f"{name}: {value if not isinstance(value, float) else round(value, 2)}")
 

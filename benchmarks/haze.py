@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import json
 import platform
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,7 @@ from smoke import nights, observed_stars, parse
 from maury.cli.console import fail, out
 from maury.emulator import NetworkPixels, load
 from maury.errors import MauryError
-from maury.files import atomic_path
+from maury.files import write_json
 from maury.haze import SIZE, TEFF_K
 from maury.inference.posterior import ELEMENTS
 from maury.inference.refinement import DISTORTION_KMS
@@ -164,8 +163,7 @@ def main() -> None:
         "leave_one_out_rms": round(float(np.sqrt(np.mean(off**2))), 4),
         "trend_of_relative_difference": trends,
     }  # fmt: skip
-    with atomic_path(options.out) as temporary:
-        temporary.write_text(json.dumps(report, indent=1) + "\n")
+    write_json(options.out, report)
     used = np.interp(teff, TEFF_K, SIZE)
     out.print("used", used.round(3))
     out.print(values, scatter, off.round(3), trends)

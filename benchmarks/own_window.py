@@ -33,7 +33,7 @@ from smoke import observed_stars, parse, synthesis_inputs
 import nights
 from maury.cli.app import main as maury
 from maury.cli.console import out
-from maury.files import atomic_path
+from maury.files import atomic_path, write_json, write_text
 
 SETTINGS = Path(__file__).parent / "own_window"
 WINDOW_AA = (5985, 6270)
@@ -197,20 +197,17 @@ def main() -> None:
             "seconds": round(time.monotonic() - clock, 1),
             "processor_seconds": round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 1),
         }
-        with atomic_path(record) as temporary:
-            temporary.write_text(json.dumps(steps, indent=1) + "\n")
+        write_json(record, steps)
         out.print(name, steps[name])
     report = {"date": datetime.date.today().isoformat(), "machine": platform.machine(), "cores": os.cpu_count()}
     report |= {"load": os.getloadavg()[2], "seed": 1, "steps": steps}
     if not options.smoke:
         report["calibration"] = calibration(options.work)
-        with atomic_path(options.out / "stars.md") as temporary:
-            temporary.write_text(table_of_stars(options.work))
+        write_text(options.out / "stars.md", table_of_stars(options.work))
         for source, name in FILES.items():
             with atomic_path(options.out / name) as temporary:
                 shutil.copy(options.work / source, temporary)
-    with atomic_path(options.out / "own-window.json") as temporary:
-        temporary.write_text(json.dumps(report, indent=1) + "\n")
+    write_json(options.out / "own-window.json", report)
 
 
 def calibration(work: Path) -> dict[str, Any]:

@@ -10,7 +10,6 @@ stars that are too bright for it), as in the tests; the Sun stands at 10 pc. Dif
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -63,7 +62,7 @@ def main() -> None:
     medians = [float(np.median([abs(star["off"][way]["logg"]) for star in found])) for way in (0, 1)]
     text.append(f"| **median of the absolute difference** | | {medians[0]:.3f}, {medians[1]:.3f} | | | |")
     content = {"median_logg": medians, "stars": found}
-    write(options.out, {"stars.json": json.dumps(content, indent=1) + "\n", "table.md": "\n".join(text) + "\n"})
+    write(options.out, {"stars.json": content, "table.md": "\n".join(text) + "\n"})
     out.print("\n".join(text), markup=False)
 
 

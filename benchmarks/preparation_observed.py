@@ -17,7 +17,7 @@ from pathlib import Path
 from observed import APF_WAVELENGTHS, catalogue, hints
 from smoke import observed_stars, parse
 
-from maury.files import atomic_path
+from maury.files import atomic_path, write_text
 from maury.plots import plot_preparation
 from maury.preparation import Preparation, prepare
 from maury.readers import read
@@ -79,8 +79,7 @@ def main() -> None:
     table = ["| " + " | ".join(HEAD) + " |", "|" + "---|" * len(HEAD), *lines]
     missed = sum("missed" in text for text in lines)
     print(f"{len(lines)} files, {missed} beyond the limit")
-    with atomic_path(options.out / "observed.txt") as temporary:
-        temporary.write_text("\n".join(table) + "\n")
+    write_text(options.out / "observed.txt", "\n".join(table) + "\n")
 
 
 if __name__ == "__main__":

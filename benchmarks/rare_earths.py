@@ -11,7 +11,6 @@ emulator. A line counts as in `maury.inference.element_lines`. Writes rare-earth
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -154,7 +153,7 @@ def main() -> None:
     recipe = make_config(read_toml(options.recipe), SynthesisConfig, str(options.recipe)).located(options.inputs)
     stars = measure(recipe)
     text = text_of(stars)
-    write(options.out, {"rare-earths.json": json.dumps(stars, indent=1) + "\n", "rare-earths.md": text})
+    write(options.out, {"rare-earths.json": stars, "rare-earths.md": text})
     out.print(text, markup=False)
 
 

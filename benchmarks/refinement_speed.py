@@ -14,7 +14,6 @@ each: the ratio of their times holds also where other work slows both.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import subprocess
@@ -33,7 +32,7 @@ from smoke import parse
 
 from maury.cli.console import out, progress
 from maury.evaluation.refined import refined_posterior
-from maury.files import atomic_path
+from maury.files import write_json
 from maury.inference.refinement import physics_of
 from maury.likelihood import Coordinates, usable
 from maury.likelihood.refine import TARGET_ESS
@@ -178,8 +177,7 @@ def main() -> None:
     if options.against is not None:
         found = compared(options.against, options.stars, options.seed)
         out.print(found)
-        with atomic_path(options.out) as temporary:
-            temporary.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        write_json(options.out, found)
         return
     report: dict[str, Any] = {
         "machine": f"{options.processes} cores, {platform.machine()}", "stars": options.stars, "seed": options.seed,
@@ -208,8 +206,7 @@ def main() -> None:
             out.print(name, report[name])
     seconds = [report[name]["processor_seconds_a_star"] for name in ("usual", "six_elements")]
     report["all_over_six_elements"] = round(seconds[0] / seconds[1], 2)
-    with atomic_path(options.out) as temporary:
-        temporary.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    write_json(options.out, report)
     out.print(report)
 
 

@@ -11,7 +11,6 @@ Writes speed.json.
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import resource
 import time
@@ -24,7 +23,7 @@ from smoke import parse
 
 from maury.cli.console import out
 from maury.emulator import Emulator, load
-from maury.files import atomic_path
+from maury.files import write_json
 from maury.simulation import Simulator
 
 
@@ -126,8 +125,7 @@ def main() -> None:
         )
         out.print(rows[-1])
     report = {"machine": platform.machine(), "device": options.device, "batch": options.batch, "runs": rows}
-    with atomic_path(options.out / "speed.json") as temporary:
-        temporary.write_text(json.dumps(report, indent=1) + "\n")
+    write_json(options.out / "speed.json", report)
 
 
 if __name__ == "__main__":

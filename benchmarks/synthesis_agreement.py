@@ -12,7 +12,6 @@ times. Then 64 spectra of 20 Å with one and with two workers. Writes agreement.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import time
 from pathlib import Path
@@ -24,7 +23,7 @@ from scipy.interpolate import CubicSpline
 from smoke import parse, synthesis_inputs
 
 from maury.cli.console import out, progress
-from maury.files import atomic_path
+from maury.files import write_json, write_text
 from maury.labels import INTRINSIC
 from maury.library import OFF_NODE, SCALE, Library, read_library, write_library
 from maury.synthesis import (
@@ -178,10 +177,8 @@ def main() -> None:
     for name in WAYS:
         report[f"mean seconds, {name}"] = float(np.mean([row[f"{name} s"] for row in rows]))
         report[f"largest rms to the library, {name}"] = max(row[f"{name} to library"] for row in rows)
-    with atomic_path(options.out / "agreement.json") as temporary:
-        temporary.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    with atomic_path(options.out / "agreement.txt") as temporary:
-        temporary.write_text(table(rows), encoding="utf-8")
+    write_json(options.out / "agreement.json", report)
+    write_text(options.out / "agreement.txt", table(rows))
     out.print({key: value for key, value in report.items() if key != "stars"})
 
 

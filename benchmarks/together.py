@@ -11,7 +11,6 @@ ten exposures takes ten seconds or more, one of four three.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -215,7 +214,7 @@ def main() -> None:
         "observed": {star: observed(options.folder, star) for star in options.observed},
         "simulated": simulated(options.stars, options.exposures, options.seed),
     }
-    write(options.out, {"together.json": json.dumps(report, indent=1) + "\n", "together.md": markdown(report)})
+    write(options.out, {"together.json": report, "together.md": markdown(report)})
     out.print(markdown(report))
 
 

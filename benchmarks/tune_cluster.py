@@ -20,7 +20,7 @@ from smoke import TINY_GRID, parse
 
 from maury.config import PRESETS
 from maury.emulator import PACKAGED, load
-from maury.files import sha256
+from maury.files import sha256, write_json
 from maury.grids import GridConfig, build_grid, open_grid
 from maury.search import load_study, open_study
 from maury.search.study import finished
@@ -37,7 +37,7 @@ def main() -> None:
         figures = measure(Path(temporary), arguments.trials, arguments.seconds, arguments.smoke)
     print(json.dumps(figures, indent=1))
     if arguments.out is not None:
-        arguments.out.write_text(json.dumps(figures, indent=1) + "\n")
+        write_json(arguments.out, figures)
 
 
 def on_cluster(command: list[str], study: Study, kill_after: int) -> tuple[int, int]:

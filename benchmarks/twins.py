@@ -11,7 +11,6 @@ and of the means of single lines. Writes twins.json and twins.md. A minute.
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +76,7 @@ def main() -> None:
     for way, title in titles.items():
         text.append(f"| {title} | " + " | ".join(f"{table[name][way]:.3f}" for name in ELEMENTS) + " |")
     found_all = {"seed": options.seed, "twins": len(errors["y"]["plain"]), "snr": SNR, "scatter_dex": table}
-    write(options.out, {"twins.json": json.dumps(found_all, indent=1) + "\n", "twins.md": "\n".join(text) + "\n"})
+    write(options.out, {"twins.json": found_all, "twins.md": "\n".join(text) + "\n"})
     out.print("\n".join(text), markup=False)
 
 

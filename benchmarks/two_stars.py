@@ -287,7 +287,7 @@ def observed(options: argparse.Namespace) -> None:
             if (case["file"], case["factor"]) in done or (time.monotonic() - began > 60 * options.minutes and stars):
                 continue
             stars.append(fitted(options.observed, case))
-            write(options.out, {"observed.json": json.dumps({"stars": stars}, indent=1) + "\n"})
+            write(options.out, {"observed.json": {"stars": stars}})
     text = observed_table(stars)
     write(options.out, {"observed.md": text})
     out.print(text, markup=False)
@@ -321,7 +321,7 @@ def main() -> None:
             if case["seed"] in done or (time.monotonic() - began > 60 * options.minutes and stars):
                 continue
             stars.append(measured(physics, pair, case))
-            write(options.out, {"stars.json": json.dumps({"stars": stars}, indent=1) + "\n"})
+            write(options.out, {"stars.json": {"stars": stars}})
     text = summary(stars)
     write(options.out, {"table.md": text})
     save_figure(figure(stars), options.out / "two-stars")

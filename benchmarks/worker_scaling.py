@@ -38,6 +38,7 @@ from maury.cli.console import progress
 from maury.emulator import load
 from maury.emulator.network_pixels import NetworkPixels
 from maury.errors import MauryError
+from maury.files import write_json
 from maury.readers import write
 from maury.simulation import Simulator
 from maury.spectra import Spectrum
@@ -185,7 +186,7 @@ def main() -> None:
                 figures[name] = gain(work, small, large, arguments.rounds, lambda task=task: bar.advance(task))
     print(json.dumps(figures, indent=1))
     if arguments.out is not None:
-        arguments.out.write_text(json.dumps(figures, indent=1) + "\n")
+        write_json(arguments.out, figures)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from maury.errors import ConfigError
-from maury.files import atomic_path
+from maury.files import write_text
 
 PRESETS = Path(__file__).parent / "presets"
 """Folder of the settings that ship with maury."""
@@ -121,8 +121,7 @@ def save_config(path: str | os.PathLike[str], config: Settings) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
-    with atomic_path(path) as temporary:
-        temporary.write_text(to_toml(config.model_dump(mode="json")), encoding="utf-8")
+    write_text(path, to_toml(config.model_dump(mode="json")))
 
 
 def to_toml(values: Mapping[str, Any], table: str = "") -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,6 +54,11 @@ def write_text(path: str | os.PathLike[str], text: str, encoding: str = "utf-8")
     """Write a text file; errors as `atomic_path`."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding=encoding)
+
+
+def write_json(path: str | os.PathLike[str], content: object) -> None:
+    """Write a JSON file, indented by one space; numpy's numbers become plain ones; errors as `atomic_path`."""
+    write_text(path, json.dumps(content, indent=1, default=float, ensure_ascii=False) + "\n")
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:

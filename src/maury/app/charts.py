@@ -12,8 +12,7 @@ from plotly.subplots import make_subplots
 from maury.lines import STRONG_LINES, deepest_lines
 from maury.plots.style import COLOURS
 from maury.preparation import Mask
-
-Floats = NDArray[np.float64]
+from maury.wavelengths import Floats
 
 _APART_AA = 0.6
 _AROUND_AA = 2.5

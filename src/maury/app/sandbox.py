@@ -7,14 +7,12 @@ from typing import Any
 import numpy as np
 import streamlit as st
 import torch
-from numpy.typing import NDArray
 
 from maury.app.charts import line_names, sandbox_chart, zoom_to
 from maury.designs import VMIC_KMS
 from maury.emulator import Emulator, Sampler, load_cached
 from maury.labels import LABELS, lowest_logg
-
-Floats = NDArray[np.float64]
+from maury.wavelengths import Floats
 
 SUN = {"teff": 5772.0, "logg": 4.44, "mh": 0.0, "vsini": 2.0, "alpha": 0.0}
 

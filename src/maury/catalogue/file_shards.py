@@ -15,7 +15,6 @@ from maury.catalogue.table_columns import REJECTS, Column, append, empty
 from maury.errors import FormatError, MauryError, in_one_line
 from maury.inference import predict
 from maury.inference.single import SAMPLES
-from maury.memory import keep_freed_memory
 from maury.readers import read
 from maury.spectra import Observation
 
@@ -36,10 +35,6 @@ class FilePredictor:
     """Predicts one file when called with its row of the list, here or in a worker process; it never raises."""
 
     config: CatalogueConfig
-
-    def __post_init__(self) -> None:
-        """Keep freed memory in the process: the next star needs as much."""
-        keep_freed_memory()
 
     def __call__(self, entry: Entry) -> FileResult:
         """Read, prepare and predict one file; a failure is returned as its reason."""

@@ -15,7 +15,7 @@ import torch
 from maury import __version__
 from maury.catalogue.parts import REJECTS, Form, count_rows, part_path
 from maury.errors import ConfigError, OutputError
-from maury.files import atomic_path
+from maury.files import write_json
 
 NAME = "_manifest.json"
 """The manifest; readers of partitioned Parquet leave out names that begin with _."""
@@ -116,8 +116,7 @@ def write_manifest(output: Output, manifest: dict[str, Any]) -> None:
     Raises:
         OutputError: it cannot be written.
     """
-    with atomic_path(output.folder / NAME) as temporary:
-        temporary.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    write_json(output.folder / NAME, manifest)
 
 
 def read_manifest(folder: str | Path) -> dict[str, Any]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from typer import Argument, Exit
 
 from maury.cli import options
-from maury.files import write_text
+from maury.files import write_json, write_text
 from maury.progress import counted
 
 if TYPE_CHECKING:
@@ -71,7 +70,7 @@ def model_error(
     write_text(output, head + to_toml(fitted.settings))
     report = output.with_suffix(".json")
     plain = [{key: None if value != value else value for key, value in star.items()} for star in rows]
-    write_text(report, json.dumps({"fit": fitted.settings, "stars": plain}, indent=1) + "\n")
+    write_json(report, {"fit": fitted.settings, "stars": plain})
     show_paths([output, report])
     _end(len(stars) - len(rows))
 
@@ -128,13 +127,11 @@ def physics_errors(
             )
         figures = save_figure(plot_cool_dwarfs(wavelength, dwarfs.log_ratio, dwarfs.names), folder / "cool-dwarfs")
     report = {"voters": voters, "stars": rows, "cool_dwarfs": of_dwarfs}
-    for name, content in (
-        ("physics-errors.json", json.dumps(report, indent=1, default=float) + "\n"),
-        ("table.md", text),
-        *((("cool-dwarfs.md", dwarf_table(of_dwarfs)),) if of_dwarfs else ()),
-    ):
+    write_json(folder / "physics-errors.json", report)
+    texts = {"table.md": text} | ({"cool-dwarfs.md": dwarf_table(of_dwarfs)} if of_dwarfs else {})
+    for name, content in texts.items():
         write_text(folder / name, content)
-        written.append(folder / name)
+    written += [folder / name for name in ("physics-errors.json", *texts)]
     out.print(text, f"{len(voters)} stars count: {', '.join(voters)}", markup=False)
     figures = [*figures, *save_figure(plot_physics_errors(wavelength, factor), folder / "physics-errors")]
     show_paths([*written, *figures])
@@ -177,7 +174,7 @@ def systematic_errors(
     if not _is_packaged(run):
         files[_own(run, PACKAGED)] = stored
     for path, content in files.items():
-        write_text(path, json.dumps(content, indent=1, default=float) + "\n")
+        write_json(path, content)
     show_paths(files)
     _end(len(stars) - len(spectra))
 

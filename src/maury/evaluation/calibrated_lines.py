@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from astropy.table import Table
 from numpy.typing import NDArray
 
 from maury import __version__
-from maury.files import write_text
+from maury.files import write_json
 from maury.lines.calibrate import Calibration, Outcome
 from maury.lines.judge import Verdict
 from maury.lines.parameters import Qualities, qualities
@@ -80,7 +79,7 @@ def write_verdicts(
         "stars": [verdict.summary() for verdict in verdicts],
         "unexplained": {"ranges": len(ranges), "aa": float((ranges["last"] - ranges["first"]).sum())},
     } | more
-    write_text(folder / "stars.json", json.dumps(summary, indent=1) + "\n")
+    write_json(folder / "stars.json", summary)
     _figure(verdicts, config.figure or absorbed_ranges(verdicts[0], config.window), ranges, folder / "stars")
     return summary
 

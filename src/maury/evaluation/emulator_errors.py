@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -18,7 +17,7 @@ from rich.table import Table
 from maury.emulator import Emulator, grid_for, rms_per_star
 from maury.emulator.fitting import recover_labels
 from maury.errors import FormatError
-from maury.files import write_text
+from maury.files import write_json
 from maury.labels import LABELS
 from maury.library import OFF_NODE, Library
 from maury.plots import plot_emulator_error, plot_residuals, save_figure
@@ -156,7 +155,7 @@ def write_report(result: EmulatorReport, folder: str | os.PathLike[str]) -> None
     Raises:
         OutputError: the folder cannot be written.
     """
-    write_text(Path(folder) / "emulator.json", json.dumps(summary(result), indent=1) + "\n")
+    write_json(Path(folder) / "emulator.json", summary(result))
     figure = plot_emulator_error(
         result.labels[:, :6], result.rms, result.names[:6], title="Stars never touched by the fit"
     )

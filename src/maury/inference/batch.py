@@ -17,11 +17,10 @@ from maury.inference.result import unit_of
 from maury.networks import load_cached
 from maury.networks.posterior_network import PosteriorNetwork
 from maury.pixelspectra import PixelSpectra
+from maury.wavelengths import Floats
 
 if TYPE_CHECKING:
     from astropy.table import QTable
-
-Floats = NDArray[np.float64]
 
 _BATCH = 256
 

@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from maury.errors import DomainError
@@ -21,9 +20,7 @@ from maury.likelihood.importance import DEPENDABLE_K
 from maury.likelihood.systematics import systematic
 from maury.likelihood.two import OWN, PairCoordinates, PairErrors, pair_starts
 from maury.pixelspectra import PixelSpectra
-from maury.wavelengths import add_velocities
-
-Floats = NDArray[np.float64]
+from maury.wavelengths import Floats, add_velocities
 
 CLEAR = 10.0
 """ln of the evidence of two stars over that of one from which two are found."""

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from maury.errors import DomainError
 from maury.inference.columns import column_of
@@ -17,13 +16,12 @@ from maury.inference.refinement import Refinement, physics_of
 from maury.labels import LABELS
 from maury.pixelspectra import PixelSpectra
 from maury.simulation import Simulator
+from maury.wavelengths import Floats
 
 if TYPE_CHECKING:
     from astropy.table import QTable
 
     from maury.inference.result import Result
-
-Floats = NDArray[np.float64]
 
 MEASURES_DEX = 0.3
 """A line counts where it alone would measure the abundance to this standard deviation, all other labels known."""

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from maury.errors import DomainError, MauryError, in_one_line
 from maury.inference.columns import PREPARED
@@ -21,11 +20,11 @@ from maury.networks import PosteriorNetwork
 from maury.pixelspectra import PixelSpectra
 from maury.readers.barycentric import bjd_tdb, zero_point_kms
 from maury.spectra import Observation, Spectrum
+from maury.wavelengths import Floats
 
 if TYPE_CHECKING:
     from astropy.table import QTable
 
-Floats = NDArray[np.float64]
 Star = Spectrum | Observation | str | os.PathLike[str]
 
 _LABELS = ("teff", "logg", "mh", "vsini")

@@ -14,9 +14,7 @@ from maury.inference.refinement import Samples
 from maury.labels import FURTHER_ELEMENTS, named
 from maury.likelihood.target import with_alpha
 from maury.networks.transform import LabelTransform
-from maury.wavelengths import C_KMS
-
-Floats = NDArray[np.float64]
+from maury.wavelengths import C_KMS, Floats
 
 ELEMENTS = ("c", "mg", "ca", "ti", "cr", "ni", *FURTHER_ELEMENTS)
 """Single elements, [X/M]; as Fe is among the metals M, [X/Fe] is the same. Networks infer the first six of them."""

@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from maury.emulator import file_of
@@ -38,8 +37,7 @@ from maury.likelihood.systematics import systematic, with_systematics
 from maury.likelihood.together import Details, Together
 from maury.networks import PosteriorNetwork, find, load_cached
 from maury.pixelspectra import PixelSpectra
-
-Floats = NDArray[np.float64]
+from maury.wavelengths import Floats
 
 DISTORTION_KMS = 0.5
 """Scatter (km/s) of wavelength solutions within a spectrum, between and within orders, as some pipelines have it."""

@@ -181,7 +181,12 @@ class MarginalTarget:
         curves, self._across_curves, self._gram = self._products(changes)
         shift = noise.weighted(self._shift.double())
         self._offset = curves @ shift - self._across_curves @ (shift @ noise.projector)
-        self._grids, self._log_priors = self._priors(mode)
+        self._grids, log_priors = self._priors(mode)
+        self._bases = [_lagrange(*pair) for pair in zip(self._nodes, self._grids, strict=True)]
+        self._own_terms = [
+            log_priors[j] - 0.5 * ((basis @ self._gram[part, part]) * basis).sum(1)
+            for j, (basis, part) in enumerate(zip(self._bases, self._parts(), strict=True))
+        ]
         self._columns = torch.cat([noise.projector, weighted.mT, curves.mT], 1).float()
         self._seen: list[tuple[Tensor, Tensor]] = []
 
@@ -205,17 +210,20 @@ class MarginalTarget:
         amplitude = torch.cholesky_solve(linear.mT, self._factor).mT
         amplitude = amplitude + torch.linalg.solve_triangular(self._factor.mT, z.mT, upper=True).mT
         x = (self._centre + self._size * amplitude).clamp(self._nodes[:, 0], self._nodes[:, -1])
-        count, nodes = self._nodes.shape
-        terms = torch.cat([_lagrange(self._nodes[j], x[:, j]) for j in range(count)], 1)
-        for j in (*range(count), *range(count)):
-            part = slice(j * nodes, (j + 1) * nodes)
+        parts = self._parts()
+        terms = torch.cat([_lagrange(self._nodes[j], x[:, j]) for j in range(len(parts))], 1)
+        for j in 2 * [*range(len(parts))]:
+            part = parts[j]
             terms[:, part] = 0
-            basis = _lagrange(self._nodes[j], self._grids[j])
-            own = self._log_priors[j] - 0.5 * ((basis @ self._gram[part, part]) * basis).sum(1)
-            log_density = (curved[:, part] - terms @ self._gram[:, part]) @ basis.mT + own
+            log_density = (curved[:, part] - terms @ self._gram[:, part]) @ self._bases[j].mT + self._own_terms[j]
             x[:, j] = _from_grid(self._grids[j], log_density, generator)
             terms[:, part] = _lagrange(self._nodes[j], x[:, j])
         return x
+
+    def _parts(self) -> list[slice]:
+        """Columns of each further element among those of all nodes."""
+        count, nodes = self._nodes.shape
+        return [slice(j * nodes, (j + 1) * nodes) for j in range(count)]
 
     def _products(self, columns: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Weighted columns (c, p), their products with the projector, and with each other, nuisances integrated out."""

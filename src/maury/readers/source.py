@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from maury.errors import ConfigError, FormatError
 from maury.readers.units import SCALE_AA, parse_unit
 from maury.spectra import Frame
+from maury.wavelengths import Floats
 
-Floats = NDArray[np.float64]
 Medium = Literal["air", "vacuum"]
 
 MAX_PIXELS = 30_000_000

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from maury import __version__
 from maury.config import save_config
-from maury.files import write_text
+from maury.files import write_json
 from maury.search.space import StudyConfig
 from maury.search.study import BASELINE, BEST, best_settings, finished, importance
 
@@ -43,7 +42,7 @@ def write_report(study: Any, config: StudyConfig, folder: Path) -> dict[str, Any
         "table": [_row(trial) for trial in trials],
     }
     save_config(folder / BEST, settings)
-    write_text(folder / REPORT, json.dumps(report, indent=1) + "\n")
+    write_json(folder / REPORT, report)
     tried = [trial for trial in trials if trial.params]
     if tried and weights:
         from maury.plots import plot_search, save_figure  # not needed by trials in processes of their own
