@@ -15,6 +15,7 @@ from typing import Any, ParamSpec
 import numpy as np
 from matplotlib import colormaps, rc_context
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Colormap, LinearSegmentedColormap, to_rgb, to_rgba_array
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
@@ -94,9 +95,23 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
             if layout is not None:  # faster than a drawing, which would do the same
                 layout.execute(figure)
             figure.set_layout_engine("none")
+            _keep_label_positions(figure)
             return figure
 
     return wrapper
+
+
+def _keep_label_positions(figure: Figure) -> None:
+    """Fix the labels of all axes where they are: each drawing would compare aligned axes with each other again."""
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    places = []
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.get_tightbbox(renderer)  # updates the position
+            place = axis.label.get_transform().transform(axis.label.get_position())
+            places.append((axis, axes.transAxes.inverted().transform(place)))
+    for axis, (x, y) in places:
+        axis.set_label_coords(x, y)
 
 
 def titled(figure: Figure, title: str) -> Figure:
