@@ -247,7 +247,7 @@ def test_strong_lines_are_named_where_the_model_has_them() -> None:
     rows = plots.plot_spectrum_fit(whole, np.ones(500), np.ones(500), rows=2)
     ends = {tuple(np.round(axes.get_position().intervalx, 6)) for axes in rows.axes}
     assert len(ends) == 1, "a number at the end of a row (5200 Å) makes it narrower"
-    roomy = plots.plot_spectrum_fit(wave, model, model, rows=20)
+    roomy = plots.plot_spectrum_fit(wave, model, model, rows=8)
     assert [text.get_text() for axes in roomy.axes for text in axes.texts] == ["Fe I", "Mg I", "Ti I", "Mg I"]
 
 

@@ -127,8 +127,8 @@ class TestDark:
         assert light[1].read_bytes() == again[1].read_bytes()
         found = {}
         for name, path in (("light", light[0]), ("dark", dark[0])):
-            pixels = imread(path)[..., :3]
-            found[name] = {to_hex(rgb) for rgb in np.unique(pixels.reshape(-1, 3), axis=0)}
+            pixels = np.rint(255 * imread(path)[..., :3]).astype(int) @ (0x10000, 0x100, 1)
+            found[name] = {f"#{rgb:06x}" for rgb in np.unique(pixels)}
         assert {NIGHT, MOON} <= found["dark"]
         assert INK not in found["dark"]
         assert "#ffffff" not in found["dark"]

@@ -65,7 +65,6 @@ def plot_corner(
             _finish(axes, row, column, names, limits, truth or {})
             if row == column:
                 axes.set_title(_in_words(names[row], next(iter(samples.values()))[:, row]), fontsize=8.5)
-    figure.align_labels()
     handles = [Line2D([], [], color=COLOURS[k % len(COLOURS)], label=name) for k, name in enumerate(samples)]
     if truth:
         handles.append(Line2D([], [], color=INK, ls="--", lw=0.8, label="given"))

@@ -77,7 +77,6 @@ def _matrix(curves: Curves, draw: Any, what: str, log: bool) -> Figure:
                 axes.set_ylabel(error_label(name, what))
             if i == len(names) - 1:
                 axes.set_xlabel(axis_label(other))
-    figure.align_ylabels()
     return figure
 
 

@@ -37,7 +37,6 @@ def plot_observations(
         panel.set_title(name, loc="right", color=COLOURS[0])
     for panel in axes[-1]:
         panel.set_xlabel("wavelength in air (Å)")
-    figure.align_ylabels()
     return figure
 
 

@@ -15,6 +15,7 @@ from typing import Any, ParamSpec
 import numpy as np
 from matplotlib import colormaps, rc_context
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Colormap, LinearSegmentedColormap, to_rgb, to_rgba_array
 from matplotlib.figure import Figure
@@ -95,23 +96,35 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
             if layout is not None:  # faster than a drawing, which would do the same
                 layout.execute(figure)
             figure.set_layout_engine("none")
-            _keep_label_positions(figure)
+            _place_labels(figure)
             return figure
 
     return wrapper
 
 
-def _keep_label_positions(figure: Figure) -> None:
-    """Fix the labels of all axes where they are: each drawing would compare aligned axes with each other again."""
+def _place_labels(figure: Figure) -> None:
+    """Align the labels of axes that begin in one line, and fix them there.
+
+    As `Figure.align_labels`, which compares all axes with each other again in each drawing.
+    """
     renderer = FigureCanvasAgg(figure).get_renderer()
-    places = []
-    for axes in figure.axes:
-        for axis in (axes.xaxis, axes.yaxis):
-            axis.get_tightbbox(renderer)  # updates the position
+    lines: dict[tuple[int, str, float], list[tuple[Axis, np.ndarray]]] = {}
+    all_axes: list[tuple[int, Axis]] = [pair for axes in figure.axes for pair in ((1, axes.xaxis), (0, axes.yaxis))]
+    for across, axis in all_axes:
+        if axis.label.get_text():
+            axis.get_tightbbox(renderer)  # places the label
+            ends = axis.axes.get_position()
+            side: str = axis.get_label_position()
+            end = {"left": ends.x0, "bottom": ends.y0, "right": ends.x1, "top": ends.y1}[side]
             place = axis.label.get_transform().transform(axis.label.get_position())
-            places.append((axis, axes.transAxes.inverted().transform(place)))
-    for axis, (x, y) in places:
-        axis.set_label_coords(x, y)
+            lines.setdefault((across, side, round(float(end), 3)), []).append((axis, place))
+        else:
+            axis.set_label_coords(0, 0)
+    for (across, side, _), labels in lines.items():
+        outermost = (min if side in ("left", "bottom") else max)(place[across] for _, place in labels)
+        for axis, place in labels:
+            place[across] = outermost
+            axis.set_label_coords(*axis.axes.transAxes.inverted().transform(place))
 
 
 def titled(figure: Figure, title: str) -> Figure:
