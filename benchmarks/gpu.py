@@ -223,7 +223,6 @@ def main() -> None:
             report["failed"].append(f"{part.__name__}: {type(error).__name__}: {error}")
         report.setdefault("seconds", {})[part.__name__] = round(time.perf_counter() - before, 1)
         print(part.__name__, json.dumps(report.get(part.__name__), indent=1), flush=True)
-        options.out.parent.mkdir(parents=True, exist_ok=True)
         write_json(options.out, report)
     if report["failed"]:
         raise SystemExit("failed: " + "; ".join(report["failed"]))

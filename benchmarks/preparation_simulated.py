@@ -174,9 +174,9 @@ def main() -> None:
         files |= {"accuracy.json": found, "accuracy.md": text_of(found)}
     if options.files:
         files["speed.json"] = throughput(options.files, options.processes)
-    for text in files.values():
-        print(text)
     write_files(options.out, files)
+    for name in files:
+        print((options.out / name).read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":

@@ -243,7 +243,7 @@ def test_a_list_with_two_components(files, tmp_path):
     reasons = dict(zip(*(read_catalogue(out / "_rejects")[name] for name in ("id", "reason")), strict=True))
     assert "at least 100 Angstrom of good pixels" in reasons["short"]
     assert "components = 3: allowed: 1 or 2" in reasons["odd"]
-    (out / "part-000002.fits").unlink()
+    (out / "part-000001.fits").unlink()
     again = run_catalogue(tmp_path / "list.csv", out, config)
     assert (again.made, again.results) == (1, 3)
     assert read_catalogue(out)["teff_2"][0] == table["teff_2"][0]
