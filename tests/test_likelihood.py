@@ -15,7 +15,7 @@ from maury.emulator import load_cached
 from maury.errors import DomainError
 from maury.evaluation.bound import fisher
 from maury.labels import FURTHER_ELEMENTS
-from maury.likelihood import Coordinates, ErrorModel, find_mode, refine, relation, usable
+from maury.likelihood import Coordinates, ErrorModel, find_mode, highest_mode, refine, relation, usable
 from maury.likelihood.errors import taken_by_fit
 from maury.likelihood.importance import Copula, StudentT, fit_pareto, sample, smoothed
 from maury.likelihood.laplace import _prior_slopes, jacobian
@@ -294,6 +294,40 @@ def test_the_mode_of_a_noise_free_star_is_its_truth(simulator, coordinates):
     assert found["teff"] == pytest.approx(5772, abs=3)
     assert found["logg"] == pytest.approx(4.44, abs=0.01)
     assert found["mh"] == pytest.approx(0, abs=0.005)
+
+
+def test_errors_at_the_mode_are_those_about_its_spectrum(simulator, coordinates):
+    """The last steps keep the covariance of the errors; the mode has the one about its own spectrum all the same."""
+    labels, errors = labels_of(simulator), ErrorModel(simulator)
+    star = observed(simulator, labels)
+    start = coordinates.transform.unconstrained(labels_of(simulator, teff=5600.0)[coordinates.columns][None])[0]
+    mode = find_mode(coordinates, errors, star, start)
+    noise = errors.whiten(star, mode.labels, fitted=coordinates.spread @ mode.slopes)
+    assert torch.equal(mode.noise.weight, noise.weight)
+    assert torch.equal(mode.noise.projector, noise.projector)
+    assert mode.log_density == float(Target(coordinates, star, noise).log_density(mode.theta[None]))
+
+
+def test_a_climb_ends_at_a_maximum_that_is_known(simulator, coordinates):
+    """It is near where the squared distance is that of usual samples; else the same maximum is found once more."""
+    labels, errors = labels_of(simulator), ErrorModel(simulator)
+    star = observed(simulator, labels)
+
+    def start(**changes):
+        return coordinates.transform.unconstrained(labels_of(simulator, **changes)[coordinates.columns][None])[0]
+
+    mode = find_mode(coordinates, errors, star, start(teff=5600.0))
+    assert float(mode.squared_distance(mode.theta)) == 0
+    near = mode.theta + torch.linalg.cholesky(mode.covariance) @ torch.full_like(mode.theta, 0.9)
+    far = start(teff=6300.0, mh=0.3)
+    assert float(mode.squared_distance(near)) < len(near) < float(mode.squared_distance(far))
+    for other in (near, far):
+        assert find_mode(coordinates, errors, star, other, known=[mode]) is mode
+    alone = find_mode(coordinates, errors, star, far)
+    assert alone is not mode
+    assert torch.allclose(alone.theta, mode.theta, atol=0.3 * float(mode.covariance.diagonal().sqrt().max()))
+    found = highest_mode(coordinates, errors, star, torch.stack([start(teff=5600.0), far]))
+    assert torch.equal(found.theta, mode.theta)
 
 
 def test_the_curvature_of_a_relation_is_that_of_its_density(simulator, coordinates):

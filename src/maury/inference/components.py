@@ -15,7 +15,7 @@ from maury.inference.columns import TWO_STARS
 from maury.inference.posterior import INTERVAL
 from maury.inference.ready import signal_to_noise
 from maury.inference.refinement import RefinementModel
-from maury.likelihood import LabelPrior, find_mode, refine, usable
+from maury.likelihood import LabelPrior, find_mode, highest_mode, refine, usable
 from maury.likelihood.importance import DEPENDABLE_K
 from maury.likelihood.systematics import systematic
 from maury.likelihood.two import OWN, PairCoordinates, PairErrors, pair_starts
@@ -177,9 +177,8 @@ def two_stars(
     mode = find_mode(one, physics.errors, data, start[0], relations)
     pair, errors = PairCoordinates(one), PairErrors(physics.errors)
     starts = pair_starts(pair, data, mode)
-    climbed = [find_mode(pair, errors, data, start, relations, iterations=_CLIMBS) for start in starts]
-    best = max(climbed, key=lambda mode: mode.log_density)
-    alone = [mode, find_mode(one, physics.errors, data, pair.first(best.theta), relations)]
+    best = highest_mode(pair, errors, data, starts, relations, iterations=_CLIMBS)
+    alone = [mode, find_mode(one, physics.errors, data, pair.first(best.theta), relations, known=[mode])]
     single = max(alone, key=lambda mode: mode.log_density)
     alike = find_mode(pair, single.noise, data, best.theta, relations)
     evidence = alike.log_evidence - single.log_evidence

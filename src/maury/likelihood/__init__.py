@@ -2,7 +2,7 @@
 
 from maury.likelihood.data import usable
 from maury.likelihood.errors import ErrorModel, NoiseModel
-from maury.likelihood.laplace import Mode, find_mode
+from maury.likelihood.laplace import Mode, find_mode, highest_mode
 from maury.likelihood.luminosity import Luminosity, luminosity, luminosity_prior
 from maury.likelihood.physics import simulator_for
 from maury.likelihood.priors import LabelPrior, contradictory, parse_prior, parse_value, relation
@@ -20,6 +20,7 @@ __all__ = [
     "contradictory",
     "find_mode",
     "free_labels",
+    "highest_mode",
     "luminosity",
     "luminosity_prior",
     "parse_prior",

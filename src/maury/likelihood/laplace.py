@@ -23,8 +23,10 @@ _LARGEST = 0.7
 """Longest step in any unconstrained coordinate."""
 _FARTHEST = 3.5
 """Largest absolute value of an unconstrained coordinate: 2e-4 of a label's range from its ends."""
-_DONE = 0.05
+_DONE = 0.1
 """The search ends where the next step is shorter than so many standard deviations in each coordinate."""
+_NEAR = 1.0
+"""Steps shorter than so many standard deviations keep the covariance of the errors."""
 _TRIES = 5
 
 
@@ -52,6 +54,11 @@ class Mode:
     log_density: float
     steps: int
 
+    def squared_distance(self, theta: Tensor) -> Tensor:
+        """Squared distance of coordinates (k,) from the mode, in units of the covariance: k is usual for samples."""
+        away = theta - self.theta
+        return away @ torch.linalg.solve(self.covariance, away)
+
     @property
     def log_evidence(self) -> float:
         """Log of the integral of the Gaussian (Laplace's approximation)."""
@@ -66,10 +73,12 @@ def find_mode(
     label_priors: Sequence[LabelPrior] = (),
     fit_errors: bool = True,
     iterations: int = 15,
+    known: Sequence[Mode] = (),
 ) -> Mode:
     """Climb from unconstrained coordinates (k,) to a maximum.
 
-    With an error model, the covariance of the errors is computed again at every step; a given `NoiseModel` stays fixed.
+    With an error model, the covariance of the errors is that about the spectrum at the maximum: it is computed again
+    at every long step, and at the end. A given `NoiseModel` stays fixed.
 
     Args:
         coordinates: labels and prior.
@@ -79,39 +88,66 @@ def find_mode(
         label_priors: further information.
         fit_errors: measure the size of the errors from the residuals (`ErrorModel.whiten`).
         iterations: most steps.
+        known: maxima found before. One of them is returned when the climb comes as near to it as samples of its
+            Gaussian usually are: at a distance d with d^T C^-1 d < k.
     """
     theta = start.double().clamp(-_FARTHEST, _FARTHEST)
-    damping, steps = 0.0, 0
+    damping, steps, noise = 0.0, 0, errors if isinstance(errors, NoiseModel) else None
     while True:
-        target, model, slopes = _linear(coordinates, errors, star, theta, label_priors, fit_errors)
+        for mode in known:
+            if float(mode.squared_distance(theta)) < len(theta):
+                return mode
+        model, slopes = jacobian(coordinates, theta, star.resolution)
+        current = noise or _noise(coordinates, errors, star, theta, slopes, fit_errors)
+        target = Target(coordinates, star, current, label_priors)
         gradient, curvature = _slopes(target, theta, model, slopes)
-        covariance = torch.linalg.inv(curvature)
         if steps == iterations:
             break
         steps += 1
         moved, damping = _climb(target, theta, gradient, curvature, damping)
-        if float(((moved - theta).abs() / covariance.diagonal().clamp_min(1e-24).sqrt()).max()) < _DONE:
+        step, sizes = moved - theta, torch.linalg.inv(curvature).diagonal().clamp_min(1e-24).sqrt()
+        if float((step.abs() / sizes).max()) < _DONE:
             break
         theta = moved
+        if not isinstance(errors, NoiseModel):
+            noise = current if float(step @ curvature @ step) < _NEAR**2 else None
+    if noise is not None and not isinstance(errors, NoiseModel):
+        target = Target(coordinates, star, _noise(coordinates, errors, star, theta, slopes, fit_errors), label_priors)
+        _, curvature = _slopes(target, theta, model, slopes)
     labels = coordinates.full(coordinates.labels(theta))
     density = float(target.log_density(theta[None]))
-    return Mode(theta, covariance, labels, target.noise, model, slopes, density, steps)
+    return Mode(theta, torch.linalg.inv(curvature), labels, target.noise, model, slopes, density, steps)
 
 
-def _linear(
+def highest_mode(
+    coordinates: Coordinates,
+    errors: ErrorModel | Together,
+    star: PixelSpectra,
+    starts: Tensor,
+    label_priors: Sequence[LabelPrior] = (),
+    fit_errors: bool = True,
+    iterations: int = 15,
+) -> Mode:
+    """The highest maximum to which a climb from unconstrained coordinates (s, k) leads; arguments as `find_mode`."""
+    modes: list[Mode] = []
+    for start in starts:
+        modes.append(find_mode(coordinates, errors, star, start, label_priors, fit_errors, iterations, modes))
+    return max(modes, key=lambda mode: mode.log_density)
+
+
+def _noise(
     coordinates: Coordinates,
     errors: ErrorModel | Together | NoiseModel,
     star: PixelSpectra,
     theta: Tensor,
-    label_priors: Sequence[LabelPrior],
+    slopes: Tensor,
     fit_errors: bool,
-) -> tuple[Target, Tensor, Tensor]:
-    """The target with the errors at coordinates (k,), the model spectrum (p,) there, and its derivatives (k, p)."""
-    model, slopes = jacobian(coordinates, theta, star.resolution)
-    if not isinstance(errors, NoiseModel):
-        labels = coordinates.full(coordinates.labels(theta))
-        errors = errors.whiten(star, labels, fit_errors, coordinates.spread @ slopes)
-    return Target(coordinates, star, errors, label_priors), model, slopes
+) -> NoiseModel:
+    """Covariance of the errors about the spectrum at coordinates (k,), at which it has the derivatives (k, p)."""
+    if isinstance(errors, NoiseModel):
+        return errors
+    labels = coordinates.full(coordinates.labels(theta))
+    return errors.whiten(star, labels, fit_errors, coordinates.spread @ slopes)
 
 
 def jacobian(coordinates: Coordinates, theta: Tensor, resolution: Tensor) -> tuple[Tensor, Tensor]:

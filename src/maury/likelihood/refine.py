@@ -11,7 +11,7 @@ from torch import Tensor
 
 from maury.likelihood.errors import ErrorModel
 from maury.likelihood.importance import ImportanceSamples, Proposal, StudentT, sample
-from maury.likelihood.laplace import Mode, find_mode
+from maury.likelihood.laplace import Mode, highest_mode
 from maury.likelihood.priors import LabelPrior
 from maury.likelihood.target import Coordinates, MarginalTarget, Target
 from maury.likelihood.together import Together
@@ -71,8 +71,7 @@ def refine(
         fit_errors: measure the size of the errors of the physics from the residuals.
     """
     generator = torch.Generator().manual_seed(seed)
-    modes = [find_mode(coordinates, errors, star, start, label_priors, fit_errors) for start in starts]
-    mode = max(modes, key=lambda m: m.log_density)
+    mode = highest_mode(coordinates, errors, star, starts, label_priors, fit_errors)
     full, main = Target(coordinates, star, mode.noise, label_priors), coordinates.main
     target: Target | MarginalTarget = full
     if main < len(mode.theta):
