@@ -34,6 +34,8 @@ _HUBER = 3.0
 _GROWTH = 10.0
 _SMALL = 0.02
 """A step this part of the differences by which derivatives are taken is the last."""
+_SETTLED = 0.1
+"""After a step this part of them, the fit ends where the next one does not lower the cost."""
 
 
 @dataclass(frozen=True)
@@ -153,24 +155,25 @@ def solve(problem: Problem, iterations: int = 12) -> Fit:
     x = problem.start.copy()
     flux, slopes = problem.with_slopes(x)
     coefficients = _first_continuum(problem, flux)
-    damping = 1e-2
+    error = _model_error(problem, flux, problem.basis @ coefficients)
+    system = _normal(problem, x, coefficients, flux, slopes, error)
+    damping, moved = 1e-2, np.inf
     for _ in range(iterations):
-        error = _model_error(problem, flux, problem.basis @ coefficients)
-        step = _step(problem, x, coefficients, flux, slopes, error, damping)
+        step = _step(problem, x, coefficients, system, error, damping)
         if step is None:
             damping *= _GROWTH
-            if damping > 1e4:
+            if damping > 1e4 or moved < _SETTLED:
                 break
             continue
         damping = max(damping / _GROWTH, 1e-6)
-        moved = np.abs(step[0] - x) / problem.steps
+        moved = float((np.abs(step[0] - x) / problem.steps).max())
         x, coefficients = step
         flux, slopes = problem.with_slopes(x)
-        if moved.max() < _SMALL:
+        error = _model_error(problem, flux, problem.basis @ coefficients)
+        system = _normal(problem, x, coefficients, flux, slopes, error)
+        if moved < _SMALL:
             break
-    error = _model_error(problem, flux, problem.basis @ coefficients)
-    precision = _normal(problem, x, coefficients, flux, slopes, error)[0]
-    return _finish(problem, x, coefficients, flux, precision, error)
+    return _finish(problem, x, coefficients, flux, system[0], error)
 
 
 def _weights(problem: Problem, flux: Floats, continuum: Floats, error: float) -> tuple[Floats, Floats]:
@@ -244,13 +247,12 @@ def _step(
     problem: Problem,
     x: Floats,
     coefficients: Floats,
-    flux: Floats,
-    slopes: Floats,
+    system: tuple[Floats, Floats, float],
     error: float,
     damping: float,
 ) -> tuple[Floats, Floats] | None:
-    """Parameters and coefficients after a damped step, or None when it does not lower the cost."""
-    normal, right, cost = _normal(problem, x, coefficients, flux, slopes, error)
+    """Parameters and coefficients after a damped step in a `_normal` system, or None if it does not lower the cost."""
+    normal, right, cost = system
     n = len(x)
     at_edge = ((x <= problem.lower) & (right[:n] < 0)) | ((x >= problem.upper) & (right[:n] > 0))
     damped = normal.copy()
@@ -270,7 +272,7 @@ def _finish(problem: Problem, x: Floats, coefficients: Floats, flux: Floats, pre
     safe = np.where(continuum > 0.02, continuum, np.inf)
     noise = float(np.median((problem.sigma / safe)[problem.good]))
     growth = np.sqrt((noise**2 + problem.spacing * error**2) / (noise**2 + error**2))
-    spread = np.sqrt(np.einsum("ij,jk,ik->i", problem.basis, covariance[n:, n:], problem.basis))
+    spread = np.sqrt(((problem.basis @ covariance[n:, n:]) * problem.basis).sum(1))
     velocity = add_velocities(x[-1], problem.guess_kms)
     return Fit(
         x[:-2].copy(),
