@@ -46,7 +46,11 @@ FLOPS = sum(2 * products * passes for products, passes in LAYERS)
 
 CONTESTANTS = {"maury": "32-true", "maury_bf16": "bf16-mixed", "keras": "float32", "keras_bf16": "mixed_bfloat16"}
 
-RATIOS = {"ratio": ("maury", "keras"), "ratio_bf16": ("maury_bf16", "keras_bf16"), "ratio_best": ("maury_bf16", "keras")}
+RATIOS = {
+    "ratio": ("maury", "keras"),
+    "ratio_bf16": ("maury_bf16", "keras_bf16"),
+    "ratio_best": ("maury_bf16", "keras"),
+}
 
 
 class Pace:

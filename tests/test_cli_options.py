@@ -8,12 +8,12 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
-import typer
 from rich.console import Console
 
 import maury
 from maury.cli import console
-from maury.cli.app import TASKS, app, current
+from maury.cli.app import TASKS, current
+from maury.cli.app import command as whole
 from maury.cli.console import worded
 from maury.errors import ConfigError, DomainError
 from pages import ROOT, commands
@@ -44,7 +44,7 @@ def test_the_library_names_no_option():
 
 def verbs(command=None, name="maury"):
     """Every verb by its name, as the command line knows it."""
-    command = typer.main.get_command(app) if command is None else command
+    command = whole() if command is None else command
     if not hasattr(command, "commands"):
         return {name: command}
     return {k: v for child in command.commands.values() for k, v in verbs(child, f"{name} {child.name}").items()}
@@ -83,9 +83,9 @@ def test_every_verb_stands_under_a_task(capsys):
         assert task in printed
         for name in names:
             assert re.search(rf"^│ {name} ", printed, re.MULTILINE), name
-    hidden = {name for name, command in typer.main.get_command(app).commands.items() if command.hidden}
+    hidden = {name for name, command in whole().commands.items() if command.hidden}
     listed = {name for names in TASKS.values() for name in names}
-    assert set(typer.main.get_command(app).commands) == listed | hidden
+    assert set(whole().commands) == listed | hidden
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_documented_commands_are_understood(page):
         if words[0] != "maury" or len(words) == 1 or words[1].startswith("-") or "..." in words:
             continue
         assert current(words[1:]) == words[1:]
-        command, rest = typer.main.get_command(app), words[1:]
+        command, rest = whole(), words[1:]
         while hasattr(command, "commands") and rest:
             command, rest = command.commands[rest[0]], rest[1:]
         if not hasattr(command, "commands"):

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import click
 import pytest
-import typer
 
 import maury
 from patience import PATIENCE_S
@@ -191,9 +190,9 @@ def commands(command, name="maury"):
 
 @pytest.fixture(scope="module")
 def verbs():
-    from maury.cli.app import app
+    from maury.cli.app import command
 
-    return dict(commands(typer.main.get_command(app)))
+    return dict(commands(command()))
 
 
 def test_the_verbs_are_those_of_the_way_of_the_data(verbs):

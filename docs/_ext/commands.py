@@ -1,11 +1,10 @@
 """The directive ``commands``: every verb of the command line with its help, read from the program itself."""
 
-import typer
 from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective
 
-from maury.cli.app import TASKS, app
+from maury.cli.app import TASKS, command
 
 
 class Commands(SphinxDirective):
@@ -15,7 +14,7 @@ class Commands(SphinxDirective):
         """Parse the Markdown made from the commands."""
         holder = nodes.section()
         holder.document = self.state.document
-        verbs = typer.main.get_command(app).commands
+        verbs = command().commands
         lines = []
         for task, names in TASKS.items():
             lines += [f"## {task}", ""]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -95,6 +96,10 @@ def subtract_velocities(velocity_kms: Any, frame_kms: float) -> Any:
     return C_KMS * ((1 + velocity_kms / C_KMS) / (1 + frame_kms / C_KMS) - 1)
 
 
+_I0 = [1 / math.factorial(k) ** 2 for k in range(28)]
+"""Series of the Bessel function I0(x) in (x / 2)^2: exact to 1e-15 up to x = 12, and faster than np.i0."""
+
+
 def sinc_weights(position: ArrayLike, size: int, taps: int = 16, beta: float = 10.0) -> sparse.csr_array:
     """Weights (len(position), size) that interpolate a periodic, band-limited signal at fractional pixels.
 
@@ -113,11 +118,13 @@ def sinc_weights(position: ArrayLike, size: int, taps: int = 16, beta: float = 1
     first = np.floor(x).astype(int) - taps // 2 + 1
     columns = first[:, None] + np.arange(taps)
     distance = x[:, None] - columns
-    window = np.i0(beta * np.sqrt(np.clip(1 - (2 * distance / taps) ** 2, 0, None)))
+    window = np.polynomial.polynomial.polyval((beta / 2) ** 2 * (1 - (2 * distance / taps) ** 2), _I0)
     weights = np.sinc(distance) * window
     weights /= weights.sum(1, keepdims=True)
-    rows = np.repeat(np.arange(len(x)), taps)
-    return sparse.csr_array((weights.ravel(), (rows, columns.ravel() % size)), shape=(len(x), size))
+    rows = np.arange(0, columns.size + 1, taps)
+    matrix = sparse.csr_array((weights.ravel(), columns.ravel() % size, rows), shape=(len(x), size))
+    matrix.sum_duplicates()
+    return matrix
 
 
 def average_pixels(count: int, factor: int) -> sparse.csr_array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import cache
 from typing import Annotated, Any
 
 import typer
@@ -136,16 +137,22 @@ def current(words: list[str]) -> list[str]:
     return words
 
 
+@cache
+def command() -> Any:
+    """The verbs and their options, made once a process."""
+    return typer.main.get_command(app)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; exits with 0, 2 after one clear line for a user's mistake, 130 after an interrupt."""
     words = current(sys.argv[1:] if arguments is None else arguments)
     try:
-        app(words)
+        command()(words)
     except MauryError as error:
-        command: Any = typer.main.get_command(app)
+        verb = command()
         for word in words[:2]:
-            command = getattr(command, "commands", {}).get(word, command)
-        fail(worded(error, command))
+            verb = getattr(verb, "commands", {}).get(word, verb)
+        fail(worded(error, verb))
         sys.exit(2)
     except SystemExit as error:
         if error.code == _INTERRUPTED:  # what typer makes of a KeyboardInterrupt

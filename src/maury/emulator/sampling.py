@@ -47,11 +47,10 @@ class Sampler(nn.Module):
         self.modes = min(int(np.ceil(band_limit * period)) + 1, below_nyquist)
         self.size = fast_size(int(2 * self.modes / 0.6))
         self.scale = self.size / grid.size
-        matrix = average_pixels(wavelength.size, average) @ sinc_weights(
-            grid.with_size(self.size).position(wavelength), self.size
-        )
-        matrix = matrix.tocsr()
-        matrix.sum_duplicates()
+        matrix = sinc_weights(grid.with_size(self.size).position(wavelength), self.size)
+        if average != 1:
+            matrix = (average_pixels(wavelength.size, average) @ matrix).tocsr()
+            matrix.sum_duplicates()
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta", UserWarning)
             weights = torch.sparse_csr_tensor(
