@@ -297,7 +297,6 @@ def test_the_mode_of_a_noise_free_star_is_its_truth(simulator, coordinates):
 
 
 def test_errors_at_the_mode_are_those_about_its_spectrum(simulator, coordinates):
-    """The last steps keep the covariance of the errors; the mode has the one about its own spectrum all the same."""
     labels, errors = labels_of(simulator), ErrorModel(simulator)
     star = observed(simulator, labels)
     start = coordinates.transform.unconstrained(labels_of(simulator, teff=5600.0)[coordinates.columns][None])[0]

@@ -23,10 +23,8 @@ _LARGEST = 0.7
 """Longest step in any unconstrained coordinate."""
 _FARTHEST = 3.5
 """Largest absolute value of an unconstrained coordinate: 2e-4 of a label's range from its ends."""
-_DONE = 0.1
+_DONE = 0.05
 """The search ends where the next step is shorter than so many standard deviations in each coordinate."""
-_NEAR = 1.0
-"""Steps shorter than so many standard deviations keep the covariance of the errors."""
 _TRIES = 5
 
 
@@ -77,8 +75,7 @@ def find_mode(
 ) -> Mode:
     """Climb from unconstrained coordinates (k,) to a maximum.
 
-    With an error model, the covariance of the errors is that about the spectrum at the maximum: it is computed again
-    at every long step, and at the end. A given `NoiseModel` stays fixed.
+    With an error model, the covariance of the errors is computed again at every step; a given `NoiseModel` stays fixed.
 
     Args:
         coordinates: labels and prior.
@@ -92,31 +89,24 @@ def find_mode(
             Gaussian usually are: at a distance d with d^T C^-1 d < k.
     """
     theta = start.double().clamp(-_FARTHEST, _FARTHEST)
-    damping, steps, noise = 0.0, 0, errors if isinstance(errors, NoiseModel) else None
+    damping, steps = 0.0, 0
     while True:
         for mode in known:
             if float(mode.squared_distance(theta)) < len(theta):
                 return mode
-        model, slopes = jacobian(coordinates, theta, star.resolution)
-        current = noise or _noise(coordinates, errors, star, theta, slopes, fit_errors)
-        target = Target(coordinates, star, current, label_priors)
+        target, model, slopes = _linear(coordinates, errors, star, theta, label_priors, fit_errors)
         gradient, curvature = _slopes(target, theta, model, slopes)
+        covariance = torch.linalg.inv(curvature)
         if steps == iterations:
             break
         steps += 1
         moved, damping = _climb(target, theta, gradient, curvature, damping)
-        step, sizes = moved - theta, torch.linalg.inv(curvature).diagonal().clamp_min(1e-24).sqrt()
-        if float((step.abs() / sizes).max()) < _DONE:
+        if float(((moved - theta).abs() / covariance.diagonal().clamp_min(1e-24).sqrt()).max()) < _DONE:
             break
         theta = moved
-        if not isinstance(errors, NoiseModel):
-            noise = current if float(step @ curvature @ step) < _NEAR**2 else None
-    if noise is not None and not isinstance(errors, NoiseModel):
-        target = Target(coordinates, star, _noise(coordinates, errors, star, theta, slopes, fit_errors), label_priors)
-        _, curvature = _slopes(target, theta, model, slopes)
     labels = coordinates.full(coordinates.labels(theta))
     density = float(target.log_density(theta[None]))
-    return Mode(theta, torch.linalg.inv(curvature), labels, target.noise, model, slopes, density, steps)
+    return Mode(theta, covariance, labels, target.noise, model, slopes, density, steps)
 
 
 def highest_mode(
@@ -135,19 +125,20 @@ def highest_mode(
     return max(modes, key=lambda mode: mode.log_density)
 
 
-def _noise(
+def _linear(
     coordinates: Coordinates,
     errors: ErrorModel | Together | NoiseModel,
     star: PixelSpectra,
     theta: Tensor,
-    slopes: Tensor,
+    label_priors: Sequence[LabelPrior],
     fit_errors: bool,
-) -> NoiseModel:
-    """Covariance of the errors about the spectrum at coordinates (k,), at which it has the derivatives (k, p)."""
-    if isinstance(errors, NoiseModel):
-        return errors
-    labels = coordinates.full(coordinates.labels(theta))
-    return errors.whiten(star, labels, fit_errors, coordinates.spread @ slopes)
+) -> tuple[Target, Tensor, Tensor]:
+    """The target with the errors at coordinates (k,), the model spectrum (p,) there, and its derivatives (k, p)."""
+    model, slopes = jacobian(coordinates, theta, star.resolution)
+    if not isinstance(errors, NoiseModel):
+        labels = coordinates.full(coordinates.labels(theta))
+        errors = errors.whiten(star, labels, fit_errors, coordinates.spread @ slopes)
+    return Target(coordinates, star, errors, label_priors), model, slopes
 
 
 def jacobian(coordinates: Coordinates, theta: Tensor, resolution: Tensor) -> tuple[Tensor, Tensor]:

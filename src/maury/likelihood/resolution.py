@@ -38,8 +38,5 @@ def log_odds_of_sharper(
     vsini = float(mode.labels[coordinates.simulator.labels.index("vsini")])
     if SHARPER * highest > coordinates.simulator.pixels.resolution or vsini > C_KMS / highest:
         return -math.inf
-    evidence = [
-        find_mode(coordinates, mode.noise, star.with_(resolution=r), mode.theta, label_priors).log_evidence
-        for r in (sharper, star.resolution)
-    ]
-    return evidence[0] - evidence[1]
+    other = find_mode(coordinates, mode.noise, star.with_(resolution=sharper), mode.theta, label_priors)
+    return other.log_evidence - mode.log_evidence
