@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from maury.errors import ConfigError, DomainError, FormatError
-from maury.inference import predict, to_table, write_table
+from maury.inference import model_flux, predict, to_table, write_table
 from maury.inference.spectraltype import spectral_type
 from maury.likelihood import parse_prior
 from maury.networks import packaged_networks
+from maury.plots import plot_result
 from maury.preparation import prepare
 from maury.preparation.velocity import LINE_SHIFT_KMS
 from maury.readers import read, write
@@ -208,6 +209,17 @@ def test_uncertainties_have_two_parts(result, simulated):
         assert stat == pytest.approx(without[f"{name}_err"], rel=0.25)
         assert real[f"{name}_err"] == pytest.approx(np.hypot(stat, sys), rel=0.25)
         assert without[f"{name}_sys"] is None
+
+
+def test_an_estimate_outside_the_range_is_drawn_at_its_end(night):
+    """A network that was trained for seconds gives negative v sin i: the figure is drawn for 0 and says so."""
+    found = predict(night, "starnet-spc", resolution=60_000.0)
+    inside = replace(found, values={**found.values, "vsini": 0.0, "mh": 0.5}, flags=())
+    outside = replace(found, values={**found.values, "vsini": -4.5, "mh": 0.7}, flags=("outside_mh", "outside_vsini"))
+    assert np.array_equal(model_flux(outside), model_flux(inside))
+    assert model_flux(replace(outside, flags=("outside_vsini",))) is None
+    assert "at the end" not in plot_result(inside).get_suptitle()
+    assert ", model at the end of the range of [M/H]," in plot_result(outside).get_suptitle()
 
 
 def test_a_wrong_resolution_is_told(night):

@@ -68,13 +68,15 @@ def plot_result(result: Result) -> Figure:
         f"{LABELS[name].symbol} = {number(name, value)} {LABELS[name].unit.partition('dex')[0]}".strip()
         for name, value in result.values.items()
     )
-    corrected = ", lines corrected by standard dwarfs" if "cool_dwarf_standards" in result.flags else ""
+    note = ", lines corrected by standard dwarfs" if "cool_dwarf_standards" in result.flags else ""
+    if outside := [name for name in result.values if f"outside_{name}" in result.flags]:
+        note += f", model at the end of the range of {', '.join(LABELS[name].symbol for name in outside)}"
     return plot_spectrum_fit(
         result.wavelength_aa,
         result.spectrum.flux,
         model,
         mask=result.spectrum.mask,
-        title=f"{Path(result.file).stem}{corrected}\n{title}",
+        title=f"{Path(result.file).stem}{note}\n{title}",
     )
 
 
