@@ -220,6 +220,9 @@ def test_an_estimate_outside_the_range_is_drawn_at_its_end(night):
     assert model_flux(replace(outside, flags=("outside_vsini",))) is None
     assert "at the end" not in plot_result(inside).get_suptitle()
     assert ", model at the end of the range of [M/H]," in plot_result(outside).get_suptitle()
+    narrow = replace(inside, flags=("outside_mh",))  # outside the range of its network, within that of the model
+    assert np.array_equal(model_flux(narrow), model_flux(inside))
+    assert "at the end" not in plot_result(narrow).get_suptitle()
 
 
 def test_a_wrong_resolution_is_told(night):

@@ -10,17 +10,24 @@ from maury.designs import VMIC_KMS
 from maury.emulator import MAX_RESOLUTION, load_cached
 from maury.errors import DomainError
 from maury.inference.result import Result
-from maury.labels import ALPHA, FOUNDING, LabelSpace
+from maury.labels import ALPHA, FOUNDING, LABELS
+
+
+def drawn_labels(result: Result) -> dict[str, float]:
+    """The labels of a result; those flagged as outside the ranges of its network moved into those of maury's models."""
+    return {
+        name: min(max(value, LABELS[name].lower), LABELS[name].upper) if f"outside_{name}" in result.flags else value
+        for name, value in result.values.items()
+    }
 
 
 def model_flux(result: Result) -> NDArray[np.float64] | None:
     """The model spectrum of a result on the network's pixels, or None where there is none.
 
     It is that of the pair where two stars were found, else of the refined fit, else the packaged emulator's for the
-    labels. Estimates flagged as outside the network's ranges, such as a negative v sin i, are moved to the ends of the
-    emulator's. There is none where one of the four founding labels is missing, or other labels or the window are
-    outside its ranges. Labels that the network lacks are set as in the SPC grid: microturbulence 2 km/s, solar-scaled
-    abundances.
+    labels (`drawn_labels`). The emulator has none where one of the four founding labels is missing, or labels or window
+    are outside its ranges. Labels that the network lacks are set as in the SPC grid: microturbulence 2 km/s,
+    solar-scaled abundances.
     """
     if result.two is not None and result.two.status == "two":
         return result.two.model
@@ -30,12 +37,8 @@ def model_flux(result: Result) -> NDArray[np.float64] | None:
         return None
     emulator = load_cached()
     wavelength, (low, high) = result.wavelength_aa, emulator.window_aa
-    alpha = result.values.get("alpha", 0.0)
-    known = {"vmic": VMIC_KMS, **dict.fromkeys(ALPHA, alpha), **result.values}
-    space = LabelSpace.of([*emulator.space.names, "vsini"])
-    for name, lowest, highest in zip(space.names, space.lower, space.upper, strict=True):
-        if f"outside_{name}" in result.flags:
-            known[name] = min(max(known[name], lowest), highest)
+    values = drawn_labels(result)
+    known = {"vmic": VMIC_KMS, **dict.fromkeys(ALPHA, values.get("alpha", 0.0)), **values}
     labels = np.array([[known.get(name, 0.0) for name in emulator.space.names]])
     try:
         emulator.space.require_inside(labels, result.file)
@@ -44,6 +47,6 @@ def model_flux(result: Result) -> NDArray[np.float64] | None:
     if wavelength[0] < low or wavelength[-1] > high or result.resolution > MAX_RESOLUTION:
         return None
     sampler = emulator.sampler(wavelength, result.resolution)
-    vsini, resolution = torch.tensor([[known["vsini"]], [result.resolution]]).float()
+    vsini, resolution = torch.tensor([[values["vsini"]], [result.resolution]]).float()
     flux = emulator.flux(torch.from_numpy(labels).float(), vsini, resolution, sampler)
     return flux[0].double().numpy()

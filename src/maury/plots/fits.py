@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from maury.errors import DomainError
 from maury.inference import Result, model_flux
+from maury.inference.model import drawn_labels
 from maury.inference.words import number
 from maury.labels import LABELS
 from maury.lines.strong import deepest_lines
@@ -69,8 +70,8 @@ def plot_result(result: Result) -> Figure:
         for name, value in result.values.items()
     )
     note = ", lines corrected by standard dwarfs" if "cool_dwarf_standards" in result.flags else ""
-    if outside := [name for name in result.values if f"outside_{name}" in result.flags]:
-        note += f", model at the end of the range of {', '.join(LABELS[name].symbol for name in outside)}"
+    if moved := [name for name, value in drawn_labels(result).items() if value != result.values[name]]:
+        note += f", model at the end of the range of {', '.join(LABELS[name].symbol for name in moved)}"
     return plot_spectrum_fit(
         result.wavelength_aa,
         result.spectrum.flux,
